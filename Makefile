@@ -1,0 +1,45 @@
+# make bench   install, train every method on the embedded rooms, print the table
+# make test    install, run the tests that are fast;  make slow: all of them;  make gpu: those that need a GPU
+# make lint    ruff and mypy --strict
+PYTHON ?= python3.11
+STORE ?= runs
+BIN := .venv/bin
+
+.PHONY: install bench smoke long test slow gpu lint format clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+bench: install
+	$(BIN)/mtlbench run rooms --store $(STORE)
+
+smoke: install
+	$(BIN)/mtlbench run smoke --store $(STORE)
+
+long: install
+	$(BIN)/mtlbench run rooms_long --store $(STORE)
+
+test: install
+	$(BIN)/pytest -W error -m 'not slow and not gpu'
+
+slow: install
+	$(BIN)/pytest -W error -m 'not gpu'
+
+gpu: install
+	$(BIN)/pytest -W error -m gpu -s
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache

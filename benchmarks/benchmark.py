@@ -1,0 +1,53 @@
+"""What a benchmark is: tasks, splits, and a sequence of samples for each split."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from benchmarks.tasks import Task
+from benchmarks.transforms import Augmentation
+
+
+class Sample(NamedTuple):
+    """One image as it is stored, before any resize.
+
+    image: uint8 [3, H, W], RGB. labels: task -> label at the image's size; by the task's kind
+    ``label`` uint8 [H, W] (255 invalid), ``scalar`` float32 [1, H, W] (0 invalid),
+    ``vector`` float32 [3, H, W] (zero vector invalid). A missing label is a missing key.
+    """
+
+    id: str
+    image: Tensor
+    labels: dict[str, Tensor]
+
+
+class Benchmark(ABC):
+    """A data set with its tasks. Subclasses are constructed as ``BENCHMARKS[name](size=(H, W), **options)``.
+
+    ``size`` is the network's input size (rows, columns), multiples of 32. Splits are called ``train``, ``val`` and
+    ``test`` whatever the files say; ``val`` exists only where the data set has one of its own.
+    """
+
+    name: ClassVar[str]
+    needs_root: ClassVar[bool]  # False: the data are made, and `root` is the folder to keep them in
+    size: tuple[int, int]
+    tasks: Mapping[str, Task]
+    splits: Mapping[str, int | None]  # known number of images of the full data set
+    augmentations: Mapping[str, Augmentation]  # by protocol: "mtl", "atrc"
+
+    @abstractmethod
+    def open(self, root: Path, split: str, tasks: Sequence[str]) -> Sequence[Sample]:
+        """The samples of a split with the labels of `tasks`.
+
+        Raises FileNotFoundError or ValueError, naming the path and the layout expected, before the first sample is
+        read where the layout itself is incomplete.
+        """
+
+    @abstractmethod
+    def fingerprint(self, root: Path) -> str:
+        """A short hash of this copy of the data: two copies with equal fingerprints hold the same samples."""

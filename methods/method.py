@@ -1,0 +1,56 @@
+"""The contract between a method and everything else: an image goes in, predictions for every task come out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+
+class Target(NamedTuple):
+    """What a method knows of a task: never its meaning."""
+
+    channels: int  # of a prediction: 40 for semseg on NYUD-v2, 1 for depth, 3 for normals
+    classes: int  # of its label once discretised: 40 for semseg, 40 depth bins, 40 normal clusters
+
+
+class Outputs(NamedTuple):
+    """Everything a method predicts for a batch of images [B, 3, H, W].
+
+    A NamedTuple and not a dataclass: Accelerate's cast to float32 walks tuples.
+    """
+
+    final: dict[str, Tensor]  # task -> [B, channels, H, W] at the size of the image
+    auxiliary: list[dict[str, Tensor]]  # more predictions of the same kind, any size, finest first; [] if none
+    label_logits: dict[str, Tensor]  # task -> [B, classes, h, w] over discretised labels; {} if none
+    penalty: Tensor | None = None  # added to the objective: the entropy of a search
+
+
+class Method(nn.Module):
+    """A multi-task network. Subclasses are constructed as ``Class(backbone, targets, **options)``.
+
+    Supervision, search temperatures and architecture parameters are data and hooks of the method, so that the
+    training loop knows no method by name.
+    """
+
+    backbone: nn.Module
+
+    def forward(self, image: Tensor) -> Outputs:
+        """image: float [B, 3, H, W], ImageNet-normalised, H and W multiples of 32."""
+        raise TypeError(f"{type(self).__name__} must define forward(image) -> Outputs")
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser; a group may carry "optimizer", "lr", "weight_decay" and "schedule" of its own."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def shared_parameters(self) -> list[Parameter]:
+        """The parameters that every task's loss reaches; for balancers that look at gradients."""
+        return list(self.backbone.parameters())
+
+    def at(self, progress: float) -> None:
+        """Told the fraction of training done, in [0, 1], before every step; schedules of a search hang here."""
+
+    def findings(self) -> dict[str, Any]:
+        """What training found out besides weights, as JSON for the record: a genotype."""
+        return {}

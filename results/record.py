@@ -1,0 +1,179 @@
+"""Records: what a finished cell says of itself, and how a store of them is read. No torch here.
+
+A store is a folder (any fsspec URL) with
+
+    matrices/NAME.json      a Manifest: which cells a matrix expects, under which labels
+    cells/ID/record.json    a Record; it is written last, so a cell is finished when it exists
+    cells/ID/failure.json   why a cell ended without one
+    cells/ID/history.jsonl  {"step", "epoch", "name", "value"} a line: losses, learning rates, validation scores
+    cells/ID/per_image.parquet   image, task, statistics, influence
+    constants/ID.json       a Record of the best constant predictor of a benchmark
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import fsspec
+
+SCHEMA = 1
+
+
+class CorruptRecord(ValueError):
+    """A file of the store that does not hold what it should; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number: a task's metric on the test split. value None: undefined (no labelled pixel, no metric)."""
+
+    task: str
+    metric: str
+    value: float | None
+    higher_is_better: bool
+    primary: bool
+    definition: str = ""  # the metric's definition and resolution; scores compare only where it is equal
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished cell. `cell` is the whole configuration, as harness/cell.py dumps it."""
+
+    id: str
+    cell: dict[str, Any]
+    scores: tuple[Score, ...]
+    cost: dict[str, float]  # parameters, backbone_parameters, macs, seconds_per_step, train_seconds, peak_memory_bytes
+    provenance: dict[str, Any]  # commit, source hash, versions, device, data fingerprint, time
+    findings: dict[str, Any] = field(default_factory=dict)
+    derived_from: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+    def primary(self) -> dict[str, Score]:
+        """task -> the score that enters Eq. (6)."""
+        return {score.task: score for score in self.scores if score.primary}
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Record:
+        """Raises CorruptRecord naming `source`."""
+        try:
+            fields = json.loads(text)
+            if fields["schema"] > SCHEMA:
+                raise CorruptRecord(f"{source}: written by a newer version (schema {fields['schema']} > {SCHEMA})")
+            fields["scores"] = tuple(Score(**score) for score in fields["scores"])
+            fields["derived_from"] = tuple(fields["derived_from"])
+            return cls(**fields)
+        except CorruptRecord:
+            raise
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptRecord(f"{source}: not a record ({type(error).__name__}: {error})") from error
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell that a matrix expects: which row and column of the table it belongs to."""
+
+    id: str
+    label: str  # the row: "PAD-Net"
+    method: str
+    tasks: tuple[str, ...]  # what this cell trains
+    task_set: tuple[str, ...]  # the table it belongs to; a single-task cell belongs to several
+    benchmark: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a matrix expects of a store."""
+
+    name: str
+    title: str
+    caption: str
+    baseline: str  # the label whose scores Eq. (6) divides by
+    demonstration: bool  # True: the table proves that the path works and compares nothing
+    entries: tuple[Entry, ...]
+    constants: dict[str, str]  # benchmark -> id of its constant predictor's record
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Manifest:
+        try:
+            fields = json.loads(text)
+            fields["entries"] = tuple(
+                Entry(**{**entry, "tasks": tuple(entry["tasks"]), "task_set": tuple(entry["task_set"])})
+                for entry in fields["entries"]
+            )
+            return cls(**fields)
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptRecord(f"{source}: not a matrix manifest ({type(error).__name__}: {error})") from error
+
+
+@dataclass(frozen=True)
+class Results:
+    """A manifest with what its store holds for it."""
+
+    store: str
+    manifest: Manifest
+    records: Mapping[str, Record]  # by cell id; finished cells
+    failures: Mapping[str, dict[str, Any]]  # by cell id: {"error", "traceback", "attempts", "log"}
+    constants: Mapping[str, Record]  # by benchmark
+
+
+def read(store: str, matrix: str) -> Results:
+    """Everything the store knows of a matrix. Raises FileNotFoundError with the matrices there are."""
+    fs, root = fsspec.core.url_to_fs(store)
+    path = f"{root}/matrices/{matrix}.json"
+    if not fs.exists(path):
+        known = matrices(store)
+        raise FileNotFoundError(
+            f"{store}: no matrix {matrix!r} was run into this store; it holds: {', '.join(known) or 'none'}"
+        )
+    manifest = Manifest.from_json(fs.cat_file(path).decode(), path)
+    records, failures = {}, {}
+    for cell_id in sorted({entry.id for entry in manifest.entries}):
+        folder = f"{root}/cells/{cell_id}"
+        if fs.exists(f"{folder}/record.json"):
+            text = fs.cat_file(f"{folder}/record.json").decode()
+            records[cell_id] = Record.from_json(text, f"{folder}/record.json")
+        elif fs.exists(f"{folder}/failure.json"):
+            failures[cell_id] = json.loads(fs.cat_file(f"{folder}/failure.json").decode())
+    constants = {
+        benchmark: Record.from_json(fs.cat_file(f"{root}/constants/{name}.json").decode(), f"constants/{name}.json")
+        for benchmark, name in manifest.constants.items()
+        if fs.exists(f"{root}/constants/{name}.json")
+    }
+    return Results(store, manifest, records, failures, constants)
+
+
+def matrices(store: str) -> list[str]:
+    """Names of the matrices that were run into a store."""
+    fs, root = fsspec.core.url_to_fs(store)
+    folder = f"{root}/matrices"
+    if not fs.isdir(folder):
+        return []
+    return sorted(path.rsplit("/", 1)[-1].removesuffix(".json") for path in fs.ls(folder, detail=False))
+
+
+def history(store: str, cell_id: str) -> list[dict[str, Any]]:
+    """The rows of a cell's history.jsonl; [] where there is none. A last line cut short by a kill is left out."""
+    fs, root = fsspec.core.url_to_fs(store)
+    path = f"{root}/cells/{cell_id}/history.jsonl"
+    if not fs.exists(path):
+        return []
+    rows = []
+    lines = fs.cat_file(path).decode().splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise CorruptRecord(f"{path}:{number}: not JSON ({error})") from error
+    return rows
