@@ -37,6 +37,7 @@ class Benchmark(ABC):
     needs_root: ClassVar[bool]  # False: the data are made, and `root` is the folder to keep them in
     size: tuple[int, int]
     tasks: Mapping[str, Task]
+    default_tasks: Sequence[str]  # trained where a matrix names none
     splits: Mapping[str, int | None]  # known number of images of the full data set
     augmentations: Mapping[str, Augmentation]  # by protocol: "mtl", "atrc"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -33,6 +33,8 @@ class Method(nn.Module):
     Supervision, search temperatures and architecture parameters are data and hooks of the method, so that the
     training loop knows no method by name.
     """
+
+    one_task: ClassVar[bool] = False  # True: a network takes exactly one task, and a matrix makes a cell for each
 
     backbone: nn.Module
 

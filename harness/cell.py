@@ -1,0 +1,95 @@
+"""A cell: everything that determines a number, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA = 1
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _multiple_of_32(size: tuple[int, int]) -> tuple[int, int]:
+    for side in size:
+        if side < 32 or side % 32:
+            raise ValueError(f"{list(size)}: rows and columns must be multiples of 32")
+    return size
+
+
+class BenchmarkConfig(Config):
+    """The data a cell is trained and scored on."""
+
+    name: str
+    size: tuple[int, int] | None = None  # rows, columns at the network's input; None: the benchmark's own
+    protocol: Literal["mtl", "atrc"] = "mtl"  # augmentation and resize of training images
+    evaluate: Literal["native", "network"] = "native"  # score at the stored image's size, or at the network's
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> BenchmarkConfig:
+        if self.size is not None:
+            _multiple_of_32(self.size)
+        return self
+
+
+class BackboneConfig(Config):
+    """A timm model with features at strides 4 to 32."""
+
+    name: str = "hrnet_w18_small_v2"
+    weights: str = "none"  # none, imagenet (the pinned tag), or the path of a safetensors file
+
+
+class TrainConfig(Config):
+    """How a network is trained. The defaults are the recipe of the MTI-Net code, except the length, which must be said."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    schedule: Literal["poly", "constant"] = "poly"  # poly: lr (1 - progress)^power
+    power: Annotated[float, Field(gt=0)] = 0.9
+    per: Literal["epoch", "step"] = "epoch"  # when the learning rate changes
+    epochs: Annotated[int, Field(gt=0)] | None = None
+    steps: Annotated[int, Field(gt=0)] | None = None
+    batch: Annotated[int, Field(gt=0)] = 8  # images a step, over all processes and micro-batches
+    accumulate: Annotated[int, Field(gt=0)] = 1  # micro-batches a step, each normalised by its own labels
+    clip: Annotated[float, Field(gt=0)] | None = None  # greatest norm of the gradient
+    precision: Literal["fp32", "bf16"] = "fp32"
+    weights: dict[str, Annotated[float, Field(ge=0)]] = {}  # task -> weight in the objective, over the benchmark's
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of train kept out as val
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give the length of training as one of epochs and steps")
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch {self.batch} is not a multiple of accumulate {self.accumulate}")
+        return self
+
+
+class Cell(Config):
+    """One training run. Its id is a hash of what differs from the defaults, so a new field with a default keeps it."""
+
+    method: str
+    options: dict[str, Any] = {}
+    tasks: tuple[str, ...]  # in the benchmark's order
+    benchmark: BenchmarkConfig
+    backbone: BackboneConfig = BackboneConfig()
+    train: TrainConfig
+    seed: Annotated[int, Field(ge=0)] = 0
+    derived_from: tuple[str, ...] = ()  # ids of the cells whose records this one was planned from
+
+    @property
+    def id(self) -> str:
+        content = {"schema": SCHEMA, **self.model_dump(mode="json", exclude_defaults=True)}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        slug = f"{self.benchmark.name}-{self.method.rsplit(':', 1)[-1]}-{'-'.join(self.tasks)}-s{self.seed}"
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", slug) + "-" + digest
