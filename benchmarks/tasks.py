@@ -1,17 +1,32 @@
-"""A task: what is predicted, how it is trained and how it is scored. Behaviour that follows a task's name lives here."""
+"""A task: what is predicted, how it is trained and how it is scored. Behaviour that follows a task's name lives here.
+
+The default weights are those of MTI-Net's and ATRC's code; `positive_weight` of edges is 0.95 for both data sets in
+the former and 0.8 for NYUD-v2 in the latter.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from torch import Tensor
-
+from benchmarks.losses import (
+    DepthBins,
+    Loss,
+    NormalClusters,
+    TwoClasses,
+    WeightedBinaryCrossEntropy,
+    balanced_binary_cross_entropy,
+    cross_entropy,
+    l1,
+    normals_l1,
+)
 from benchmarks.metrics import Metric
 
 Kind = Literal["label", "scalar", "vector"]
-Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # prediction [B, C, H, W], label -> (sum, count), scalars
+
+NUM_DEPTH_BINS = 40  # ATRC
+NUM_NORMAL_CLUSTERS = 40  # ATRC
 
 
 @dataclass(frozen=True)
@@ -30,3 +45,80 @@ class Task:
     label_loss: Loss  # logits [B, classes, H, W] over the discretised label, label -> (sum, count)
     metric: Metric | None  # None: trained but not scored; shown as undefined
     weight: float  # in the objective
+    complete: Callable[[Task, Mapping[str, Any]], Task] | None = None  # None: nothing is learnt from training labels
+
+    def fitted(self, found: Mapping[str, Any]) -> Task:
+        """This task, completed with what was learnt from the training labels.
+
+        Raises ValueError if the task has nothing to complete and `found` is not empty.
+        """
+        if self.complete is not None:
+            return self.complete(self, found)
+        if found:
+            raise ValueError(f"{self.name}: nothing is learnt from its labels, but {', '.join(found)} was given")
+        return self
+
+
+def semseg(num_classes: int, *, weight: float = 1.0, class_names: Sequence[str] | None = None) -> Task:
+    """Semantic segmentation: logits [B, C, H, W], label integer [B, H, W] with 255 void."""
+    return _classes("semseg", num_classes, weight, class_names)
+
+
+def human_parts(num_classes: int = 7, *, weight: float = 2.0, class_names: Sequence[str] | None = None) -> Task:
+    """Human part segmentation, background included; an image without a person is all 255."""
+    return _classes("human_parts", num_classes, weight, class_names)
+
+
+def depth(minimum: float, maximum: float, *, weight: float = 1.0) -> Task:
+    """Depth in metres [B, 1, H, W], 0 invalid; the range, in metres, sets the bins of the label loss only."""
+    if not 0 < minimum < maximum:
+        raise ValueError(f"depth: the range is [{minimum}, {maximum}] metres; 0 < minimum < maximum is needed")
+    bins = DepthBins(minimum, maximum, NUM_DEPTH_BINS)
+    return Task("depth", "scalar", 1, NUM_DEPTH_BINS, l1, bins, None, weight)
+
+
+def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float = 10.0) -> Task:
+    """Surface normals [B, 3, H, W]: x left, y up, z to the viewer; the zero vector invalid.
+
+    centroids [40, 3] are the clusters of ATRC's label loss. They are learnt from training labels:
+    ``normals().fitted({"centroids": ...})``; until then only the label loss is unusable.
+    """
+    task = Task(
+        "normals",
+        "vector",
+        3,
+        NUM_NORMAL_CLUSTERS,
+        normals_l1,
+        NormalClusters(None),
+        None,
+        weight,
+        complete=_with_centroids,
+    )
+    return task if centroids is None else task.fitted({"centroids": centroids})
+
+
+def edge(positive_weight: float, *, weight: float = 50.0) -> Task:
+    """Boundaries: one logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 void."""
+    if not 0 < positive_weight < 1:
+        raise ValueError(f"edge: positive_weight is {positive_weight}; it must lie between 0 and 1")
+    loss = WeightedBinaryCrossEntropy(positive_weight)
+    return Task("edge", "label", 1, 2, loss, TwoClasses(loss), None, weight)
+
+
+def saliency(*, weight: float = 5.0) -> Task:
+    """Salient objects: one logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 void."""
+    loss = balanced_binary_cross_entropy
+    return Task("saliency", "label", 1, 2, loss, TwoClasses(loss), None, weight)
+
+
+def _classes(name: str, num_classes: int, weight: float, class_names: Sequence[str] | None) -> Task:
+    if not 2 <= num_classes <= 255:
+        raise ValueError(f"{name}: num_classes is {num_classes}; it must lie in 2..255 (255 is the void label)")
+    return Task(name, "label", num_classes, num_classes, cross_entropy, cross_entropy, None, weight)
+
+
+def _with_centroids(task: Task, found: Mapping[str, Any]) -> Task:
+    centroids = tuple((float(x), float(y), float(z)) for x, y, z in found["centroids"])
+    if len(centroids) != task.classes:
+        raise ValueError(f"{task.name}: {len(centroids)} centroids were found; {task.classes} are needed")
+    return replace(task, label_loss=NormalClusters(centroids))
