@@ -1,1 +1,108 @@
-"""Who competes."""
+"""Who competes: METHODS names them, `build` makes one.
+
+A method is one file and one line here. ``package.module:Name`` plugs in a Method from outside.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+
+from methods.backbone import Backbone
+from methods.baseline import MultiTask, SingleTask
+from methods.method import Method, Outputs, Target
+from methods.order import in_order
+from methods.pad_net import PADNet
+
+__all__ = ["METHODS", "Method", "Outputs", "Target", "build", "check_options", "options_of", "resolve"]
+
+METHODS: dict[str, type[Method]] = {
+    "single_task": SingleTask,
+    "multi_task": MultiTask,
+    "pad_net": PADNet,
+}
+
+
+def build(
+    name: str,
+    targets: Mapping[str, Target],
+    backbone: str = "hrnet_w18_small_v2",
+    pretrained: bool = False,
+    weights: str | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Method:
+    """The one way to make a network: method `name` for `targets` (task -> Target, in any order), on the CPU.
+
+    backbone, pretrained, weights: see Backbone. options: keyword arguments of the method. Random initial values
+    depend on `seed` alone, and those of the backbone on nothing else: they are bit-equal across methods and task sets.
+    The global random state is left as it was.
+
+    Raises ValueError for an unknown method, option, option's value or backbone, listing the choices.
+    """
+    method = resolve(name)
+    check_options(name, options)
+    if not targets:
+        raise ValueError(f"{name}: no tasks; a network needs at least one")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(2 * seed)
+        encoder = Backbone(backbone, pretrained=pretrained, weights=weights)
+        torch.default_generator.manual_seed(2 * seed + 1)
+        return method(encoder, in_order(targets), **options)
+
+
+def resolve(name: str) -> type[Method]:
+    """The class of a method: a key of METHODS, or "package.module:Name" from outside."""
+    if name in METHODS:
+        return METHODS[name]
+    module, _, attribute = name.partition(":")
+    if not (module and attribute):
+        raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}; or package.module:Name of your own")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"method {name!r} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ValueError(f"method {name!r} is not a subclass of methods.Method but {found!r}")
+    return found
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError where `options` do not fit the signature of method `name`, by name or by type of the value."""
+    hints = options_of(resolve(name))
+    for option, value in options.items():
+        if option not in hints:
+            raise ValueError(f"{name} has no option {option!r}; it has: {', '.join(hints) or 'none'}")
+        if not _fits(value, hints[option]):
+            raise ValueError(f"{name}: option {option} is {value!r}; it takes {_describe(hints[option])}")
+
+
+def options_of(method: type[Method]) -> dict[str, Any]:
+    """The options of a method with their types: the keyword-only arguments of its constructor."""
+    parameters = inspect.signature(method).parameters.values()
+    annotations = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+    # Resolved for the options alone: a method may import the types of its other arguments for type checkers only.
+    namespace = SimpleNamespace(__annotations__=annotations)
+    return typing.get_type_hints(namespace, globalns=vars(importlib.import_module(method.__module__)))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint in (bool, int, str):
+        return type(value) is hint
+    return True  # richer types are checked by the method, when it is built
+
+
+def _describe(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(hint))
+    return str(getattr(hint, "__name__", hint))
