@@ -21,7 +21,7 @@ from benchmarks.losses import (
     l1,
     normals_l1,
 )
-from benchmarks.metrics import Metric
+from benchmarks.metrics import DepthErrors, MeanIoU, Metric, NormalErrors, Saliency
 
 Kind = Literal["label", "scalar", "vector"]
 
@@ -74,7 +74,7 @@ def depth(minimum: float, maximum: float, *, weight: float = 1.0) -> Task:
     if not 0 < minimum < maximum:
         raise ValueError(f"depth: the range is [{minimum}, {maximum}] metres; 0 < minimum < maximum is needed")
     bins = DepthBins(minimum, maximum, NUM_DEPTH_BINS)
-    return Task("depth", "scalar", 1, NUM_DEPTH_BINS, l1, bins, None, weight)
+    return Task("depth", "scalar", 1, NUM_DEPTH_BINS, l1, bins, DepthErrors(), weight)
 
 
 def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float = 10.0) -> Task:
@@ -90,7 +90,7 @@ def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float
         NUM_NORMAL_CLUSTERS,
         normals_l1,
         NormalClusters(None),
-        None,
+        NormalErrors(),
         weight,
         complete=_with_centroids,
     )
@@ -108,13 +108,14 @@ def edge(positive_weight: float, *, weight: float = 50.0) -> Task:
 def saliency(*, weight: float = 5.0) -> Task:
     """Salient objects: one logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 void."""
     loss = balanced_binary_cross_entropy
-    return Task("saliency", "label", 1, 2, loss, TwoClasses(loss), None, weight)
+    return Task("saliency", "label", 1, 2, loss, TwoClasses(loss), Saliency(), weight)
 
 
 def _classes(name: str, num_classes: int, weight: float, class_names: Sequence[str] | None) -> Task:
     if not 2 <= num_classes <= 255:
         raise ValueError(f"{name}: num_classes is {num_classes}; it must lie in 2..255 (255 is the void label)")
-    return Task(name, "label", num_classes, num_classes, cross_entropy, cross_entropy, None, weight)
+    metric = MeanIoU(num_classes, None if class_names is None else tuple(class_names))
+    return Task(name, "label", num_classes, num_classes, cross_entropy, cross_entropy, metric, weight)
 
 
 def _with_centroids(task: Task, found: Mapping[str, Any]) -> Task:
