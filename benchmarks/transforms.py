@@ -2,16 +2,40 @@
 
 A draw is one affine map from output pixels to input pixels: zoom about the centre, rotation in the image plane, and
 then either a resize of the whole image to the network's size or a window of that size cut out; a flip comes last.
-Every field is resampled once through that map. Pixel i covers [i, i + 1), so a pixel's centre is at i + 0.5, for
-images and labels alike.
+Every field is resampled once through that map: images bilinearly, everything else by nearest neighbour, so that no
+class, depth or normal arises that was not measured and no invalid pixel becomes valid. Pixel i covers [i, i + 1) and
+has its centre at i + 0.5, for images and labels alike.
+
+Departures from the published loaders, which resample twice with cubic weights: cubic weights overshoot (their uint8
+cast wraps round) and make unit normals of invalid ones. Images are antialiased where they shrink, except when
+rotated: the one protocol that rotates shrinks by a third at most.
 """
+
+# H, W rows and columns of the stored sample; h, w of the output
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.tasks import Kind
+
+Size = tuple[int, int]  # rows, columns
 Fit = Literal["stretch", "pad"]
+Borders = Literal["ignore", "background"]
+NormalsZoom = Literal["published", "consistent"]
+
+IGNORE = 255
+MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean: zero once the input is normalised
+LUMA = (0.299, 0.587, 0.114)  # BT.601
 
 
 @dataclass(frozen=True)
@@ -52,8 +76,8 @@ class Augmentation:
     degrees: float = 0.0  # rotation uniform in [-degrees, degrees]
     crop: Crop | None = None
     photometric: bool = False  # brightness, contrast, saturation and hue, each with probability 1/2
-    borders: Literal["ignore", "background"] = "ignore"
-    normals_zoom: Literal["published", "consistent"] = "published"
+    borders: Borders = "ignore"
+    normals_zoom: NormalsZoom = "published"
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
@@ -71,3 +95,263 @@ class Augmentation:
     def fit(self) -> Fit:
         """How evaluation has to bring an image to the network's size to match this training."""
         return "stretch" if self.crop is None else "pad"
+
+
+class Colour(NamedTuple):
+    """A photometric draw on values in 0..255, in this order; the default changes nothing."""
+
+    brightness: float = 0.0  # added
+    contrast: float = 1.0  # factor
+    saturation: float = 1.0  # factor on the distance from grey
+    hue: float = 0.0  # degrees about the grey axis
+
+
+class Draw(NamedTuple):
+    """One draw of an `Augmentation`; the default resizes the whole image to the output."""
+
+    flip: bool = False
+    zoom: float = 1.0
+    degrees: float = 0.0  # counter-clockwise as seen
+    window: tuple[float, float] | None = None  # None: stretch; else where in its slack the window lies, each in [0, 1)
+    colour: Colour | None = None
+    borders: Borders = "ignore"
+    normals_zoom: NormalsZoom = "published"
+
+
+def draw(augmentation: Augmentation, generator: np.random.Generator, size: Size, balance: Tensor | None = None) -> Draw:
+    """One draw for one sample; nothing but `generator` is random.
+
+    size: rows and columns of the output. balance [H, W]: the label map whose classes a `Crop` looks at; None takes the
+    first window. The generator advances by a number of doubles that depends on the augmentation alone.
+    """
+    flip, zoom, angle = generator.random(3).tolist()  # raw doubles: distribution methods may change between releases
+    if augmentation.zoom_range is None:
+        zoom = augmentation.zooms[int(zoom * len(augmentation.zooms))]
+    else:
+        zoom = _between(*augmentation.zoom_range, zoom)
+    drawn = Draw(
+        flip=flip < augmentation.flip,
+        zoom=zoom,
+        degrees=_between(-augmentation.degrees, augmentation.degrees, angle),
+        borders=augmentation.borders,
+        normals_zoom=augmentation.normals_zoom,
+    )
+    if augmentation.crop is not None:
+        windows = generator.random((augmentation.crop.tries, 2)).tolist()
+        for window in windows:
+            drawn = drawn._replace(window=tuple(window))
+            if balance is None or _largest_share(balance, drawn, size) < augmentation.crop.largest_share:
+                break
+    if augmentation.photometric:
+        drawn = drawn._replace(colour=_draw_colour(*generator.random((4, 2)).tolist()))
+    return drawn
+
+
+def apply(
+    image: Tensor, labels: Mapping[str, Tensor], kinds: Mapping[str, Kind], drawn: Draw, size: Size
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Image and labels as drawn, at `size`.
+
+    image uint8 [3, H, W] -> uint8 [3, h, w]; labels, by kind: "label" uint8 [H, W] -> [h, w], "scalar" float
+    [1, H, W] -> [1, h, w], "vector" float [3, H, W] (x left, y up, z to the viewer) -> [3, h, w].
+
+    Depth is divided by the zoom: the zoomed picture is that of a nearer surface through the same camera. The resize to
+    the network's size changes neither depth nor normals, as published.
+    """
+    native = (image.shape[-2], image.shape[-1])
+    moved = _warp(image if drawn.colour is None else _recolour(image, drawn.colour), drawn, size)
+    if not labels:
+        return moved, {}
+    index, outside = _nearest(native, drawn, size)
+    result = {}
+    for name, label in labels.items():
+        if kinds[name] == "label":
+            # A map without a single label, as of an image without people, gets none from its borders either.
+            background = drawn.borders == "background" and bool((label != IGNORE).any())
+            result[name] = _gather(label, index, outside, 0 if background else IGNORE)
+        elif kinds[name] == "scalar":
+            result[name] = _gather(label, index, outside, 0).div_(drawn.zoom)
+        else:
+            result[name] = _turn(_gather(label, index, outside, 0), drawn)
+    return moved, result
+
+
+def resize(image: Tensor, size: Size, fit: Fit = "stretch") -> Tensor:
+    """An image for evaluation, uint8 [3, H, W] -> [3, h, w]: stretched, or centred at its own scale in a margin.
+
+    Raises ValueError for an image that a padded input cannot hold.
+    """
+    native = (image.shape[-2], image.shape[-1])
+    if fit == "stretch":
+        return _warp(image, Draw(), size)
+    if native[0] > size[0] or native[1] > size[1]:
+        raise ValueError(f"an image of {native} does not fit into a padded input of {size}; choose a larger size")
+    return _warp(image, Draw(window=(0.0, 0.0)), size)
+
+
+def restore(prediction: Tensor, native: Size, fit: Fit = "stretch") -> Tensor:
+    """Predictions [B, C, h, w] back at an image's stored size, [B, C, H, W]: the inverse of `resize`.
+
+    Bilinear, without clipping or normalising; of a padded input the margin is cut off.
+    """
+    if fit == "stretch":
+        return F.interpolate(prediction, native, mode="bilinear", align_corners=False)
+    top, left = (
+        -_axis(length, out, 1.0, 0.0).offset for length, out in zip(native, prediction.shape[-2:], strict=True)
+    )
+    return prediction[..., top : top + native[0], left : left + native[1]]
+
+
+class _Axis(NamedTuple):
+    """Along one axis, position p of the output lies at step * (offset + p) of the input."""
+
+    offset: int  # output pixels
+    step: float  # input pixels to an output pixel
+
+
+def _axis(length: int, out: int, zoom: float, place: float | None) -> _Axis:
+    """The zoomed image measures whole output pixels and the window starts at one, as where resize precedes crop."""
+    zoomed = max(1, round(zoom * (out if place is None else length)))
+    slack = zoomed - out
+    offset = slack // 2 if place is None or slack < 0 else int(place * (slack + 1))
+    return _Axis(offset, length / zoomed)
+
+
+def _axes(native: Size, drawn: Draw, size: Size) -> tuple[_Axis, _Axis]:
+    places = drawn.window or (None, None)
+    return _axis(native[0], size[0], drawn.zoom, places[0]), _axis(native[1], size[1], drawn.zoom, places[1])
+
+
+def _affine(native: Size, drawn: Draw, size: Size) -> tuple[float, float, float, float, float, float]:
+    """(a, b, c, d, e, f): output position (x, y) lies at (a x + b y + c, d x + e y + f) of the input, before a flip."""
+    rows, columns = _axes(native, drawn, size)
+    cos, sin = math.cos(math.radians(drawn.degrees)), math.sin(math.radians(drawn.degrees))
+    cy, cx = native[0] / 2, native[1] / 2
+    x0, y0 = columns.offset * columns.step - cx, rows.offset * rows.step - cy
+    return (
+        cos * columns.step,
+        -sin * rows.step,
+        cos * x0 - sin * y0 + cx,
+        sin * columns.step,
+        cos * rows.step,
+        sin * x0 + cos * y0 + cy,
+    )
+
+
+def _nearest(native: Size, drawn: Draw, size: Size) -> tuple[Tensor, Tensor | None]:
+    """int64 [h, w] into the flattened input, and bool [h, w] where the output looks outside of it (None: nowhere)."""
+    a, b, c, d, e, f = _affine(native, drawn, size)
+    row = torch.arange(size[0], dtype=torch.float64)[:, None] + 0.5
+    column = torch.arange(size[1], dtype=torch.float64)[None] + 0.5
+    if drawn.degrees == 0:  # then b and d are zero, and one axis at a time will do
+        x, y = a * column + c, e * row + f
+    else:
+        x, y = a * column + (b * row + c), d * column + (e * row + f)
+    x, y = x.floor().long(), y.floor().long()
+    outside = ((x < 0) | (x >= native[1])) | ((y < 0) | (y >= native[0]))
+    index = y.clamp_(0, native[0] - 1) * native[1] + x.clamp_(0, native[1] - 1)
+    if drawn.flip:
+        index, outside = index.flip(1), outside.flip(1)
+    return index, outside if bool(outside.any()) else None
+
+
+def _gather(field: Tensor, index: Tensor, outside: Tensor | None, fill: int) -> Tensor:
+    """field [..., H, W] at index [h, w] -> [..., h, w]."""
+    gathered = field.flatten(-2).index_select(-1, index.flatten()).reshape(*field.shape[:-2], *index.shape)
+    return gathered if outside is None else gathered.masked_fill_(outside, fill)
+
+
+def _turn(normals: Tensor, drawn: Draw) -> Tensor:
+    """Vectors [3, h, w] after the picture was zoomed, rotated and flipped; changed in place."""
+    if drawn.normals_zoom == "consistent" and drawn.zoom != 1:
+        normals[2].mul_(drawn.zoom)
+        normals.div_(normals.square().sum(0).sqrt_().clamp_min_(1e-12))
+    if drawn.degrees != 0:
+        cos, sin = math.cos(math.radians(drawn.degrees)), math.sin(math.radians(drawn.degrees))
+        left, up = normals[0].clone(), normals[1].clone()
+        # x points left: seen in this frame, counter-clockwise turns from up to left
+        normals[0] = cos * left + sin * up
+        normals[1] = cos * up - sin * left
+    if drawn.flip:
+        normals[0].neg_()
+    return normals
+
+
+def _warp(image: Tensor, drawn: Draw, size: Size) -> Tensor:
+    """uint8 [3, H, W] -> [3, h, w]."""
+    native = (image.shape[-2], image.shape[-1])
+    picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
+    fill = (0, 0, 0) if drawn.borders == "background" else MEAN_COLOUR
+    if drawn.degrees == 0:
+        moved = _place(picture, _axes(native, drawn, size), size, fill)
+    else:
+        moved = picture.transform(
+            size[::-1],
+            Image.Transform.AFFINE,
+            _affine(native, drawn, size),
+            Image.Resampling.BILINEAR,
+            fillcolor=fill,
+        )
+    result = torch.from_numpy(np.array(moved)).permute(2, 0, 1)
+    return result.flip(2) if drawn.flip else result
+
+
+def _place(picture: Image.Image, axes: tuple[_Axis, _Axis], size: Size, fill: tuple[int, int, int]) -> Image.Image:
+    """An axis-aligned move: one antialiased resize of what is seen, on a canvas where the image does not fill it."""
+    first, last, low, high = [], [], [], []  # of y, x: output pixels covered, and the part of the input they show
+    for axis, out, length in zip(axes, size, (picture.height, picture.width), strict=True):
+        first.append(max(0, -axis.offset))
+        last.append(min(out, round(length / axis.step) - axis.offset))
+        low.append(max(0.0, axis.step * (axis.offset + first[-1])))
+        high.append(min(float(length), axis.step * (axis.offset + last[-1])))
+    seen = picture.resize(
+        (last[1] - first[1], last[0] - first[0]), Image.Resampling.BILINEAR, box=(low[1], low[0], high[1], high[0])
+    )
+    if seen.size == size[::-1]:
+        return seen
+    canvas = Image.new("RGB", size[::-1], fill)
+    canvas.paste(seen, (first[1], first[0]))
+    return canvas
+
+
+def _largest_share(label: Tensor, drawn: Draw, size: Size) -> float:
+    """The share of the most frequent class among the labelled pixels seen; 1 where none is labelled. label [H, W]."""
+    index, outside = _nearest((label.shape[-2], label.shape[-1]), drawn, size)
+    counts = torch.bincount(_gather(label, index, outside, IGNORE).flatten(), minlength=IGNORE + 1)[:IGNORE]
+    total = int(counts.sum())
+    return int(counts.max()) / total if total else 1.0
+
+
+def _draw_colour(*pairs: list[float]) -> Colour:
+    """ATRC's ranges, each applied with probability 1/2; its +-18 of OpenCV's 180 hue steps are +-36 degrees."""
+    ranges = ((-32.0, 32.0), (0.5, 1.5), (0.5, 1.5), (-36.0, 36.0))
+    return Colour(
+        *(
+            _between(*bounds, value) if coin < 0.5 else neutral
+            for bounds, neutral, (coin, value) in zip(ranges, Colour(), pairs, strict=True)
+        )
+    )
+
+
+def _recolour(image: Tensor, colour: Colour) -> Tensor:
+    """uint8 [3, H, W] through one 3x3 matrix and an offset, clipped once at the end.
+
+    Saturation and hue turn colours about the grey axis of RGB; a round trip through HSV costs ten times as much.
+    """
+    grey = torch.tensor([LUMA]).expand(3, 3)
+    saturate = colour.saturation * torch.eye(3) + (1 - colour.saturation) * grey
+    matrix = colour.contrast * _hue_rotation(colour.hue) @ saturate
+    offset = torch.full((3, 1), colour.contrast * colour.brightness)  # grey stays grey under saturation and hue
+    pixels = image.reshape(3, -1).float()
+    return torch.addmm(offset, matrix, pixels).round_().clamp_(0, 255).to(torch.uint8).view(image.shape)
+
+
+def _hue_rotation(degrees: float) -> Tensor:
+    """Rotation of RGB about (1, 1, 1) by Rodrigues' formula, float32 [3, 3]."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
+    return cos * torch.eye(3) + sin * cross + (1 - cos) / 3 * torch.ones(3, 3)
+
+
+def _between(low: float, high: float, fraction: float) -> float:
+    return low + (high - low) * fraction
