@@ -17,6 +17,7 @@ import torch
 from methods.backbone import Backbone
 from methods.baseline import MultiTask, SingleTask
 from methods.method import Method, Outputs, Target
+from methods.mti_net import MTINet
 from methods.order import in_order
 from methods.pad_net import PADNet
 
@@ -26,6 +27,7 @@ METHODS: dict[str, type[Method]] = {
     "single_task": SingleTask,
     "multi_task": MultiTask,
     "pad_net": PADNet,
+    "mti_net": MTINet,
 }
 
 

@@ -30,9 +30,11 @@ METHODS = {
     "single_task": ("single_task", {}),
     "multi_task": ("multi_task", {}),
     "pad_net": ("pad_net", {}),
+    "mti_net": ("mti_net", {}),
     "atrc:single_task": ("single_task", {"head": "fcn_atrc"}),
     "atrc:multi_task": ("multi_task", {"head": "fcn_atrc"}),
 }
+PYRAMIDS = {"mti_net"}
 ENTRIES = [key for key in GOLDEN["entries"] if key.split("|")[0] in METHODS]
 
 
@@ -46,11 +48,15 @@ def recorded_outputs(network: methods.Method, reference: str) -> dict[str, Tenso
     catch(network.backbone, lambda maps: {f"backbone/{k}": x for k, x in enumerate(maps)})
     if reference == "pad_net":
         catch(network.fuse, lambda x: {"fuse": x})
+    for k, heads in enumerate(network.heads) if reference in PYRAMIDS else ():
+        catch(heads, lambda output, k=k: {f"feat/{k}/{task}": x for task, x in output[0].items()})
     with torch.no_grad():
         outputs = network(image())
     caught |= {f"final/{task}": x for task, x in outputs.final.items()}
     if reference == "pad_net":
         caught |= {f"aux/{task}": x for task, x in outputs.auxiliary[0].items()}
+    if reference in PYRAMIDS:
+        caught |= {f"aux/{k}/{task}": x for k, maps in enumerate(outputs.auxiliary) for task, x in maps.items()}
     return caught
 
 

@@ -1,0 +1,63 @@
+"""MTI-Net (Vandenhende et al., ECCV 2020), as MTL-PyTorch builds it on HRNet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor, nn
+
+from methods.backbone import Backbone
+from methods.distillation import Distillation
+from methods.heads import HRHead
+from methods.layers import size_of, upsample
+from methods.method import Method, Outputs, Target
+from methods.order import in_order
+from methods.pyramid import FPM, TaskHeads, Widen, convolutional_body
+
+
+class MTINet(Method):
+    """Tasks distil features from each other at every scale; the initial predictions of all scales are supervised.
+
+    fpm_mask: see FPM. width "doubled": every scale has twice the channels through a 1x1 convolution beside the
+    backbone's map, a control for SCA-MTL, whose attention doubles them too.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        targets: Mapping[str, Target],
+        *,
+        fpm_mask: Literal["author", "per_task"] = "author",
+        width: Literal["single", "doubled"] = "single",
+    ) -> None:
+        super().__init__()
+        targets = in_order(targets)
+        tasks = list(targets)
+        doubled = width == "doubled"
+        channels = [c * (2 if doubled else 1) for c in backbone.channels]
+        self.backbone = backbone
+        self.widen = nn.ModuleList(Widen(c) if doubled else nn.Identity() for c in backbone.channels)
+        self.heads = nn.ModuleList(
+            TaskHeads(targets, c, coarser, c) for c, coarser in zip(channels, [*channels[1:], 0], strict=True)
+        )
+        self.distill = nn.ModuleList(Distillation(tasks, c) for c in channels)
+        # From scale k to k - 1; there is none at the finest.
+        self.fpm = nn.ModuleList(FPM(tasks, c, convolutional_body(len(tasks) * c), fpm_mask) for c in channels[1:])
+        self.aggregation = nn.ModuleDict({task: HRHead(channels, t.channels) for task, t in targets.items()})
+
+    def forward(self, image: Tensor) -> Outputs:
+        pyramid = [widen(x) for widen, x in zip(self.widen, self.backbone(image), strict=True)]
+        distilled, initial = [], []  # coarsest first
+        coarser = None
+        for k in reversed(range(len(pyramid))):
+            features, predictions = self.heads[k](pyramid[k], coarser)
+            distilled.append(self.distill[k](features))
+            initial.append(predictions)
+            if k > 0:
+                coarser = self.fpm[k - 1](features)
+        final = {
+            task: upsample(head([scale[task] for scale in reversed(distilled)]), size_of(image))
+            for task, head in self.aggregation.items()
+        }
+        return Outputs(final, auxiliary=initial[::-1], label_logits={})
