@@ -128,9 +128,9 @@ class DepthErrors:
         "delta3": True,
     }
     definition: ClassVar[str] = (
-        "errors over all pixels of the split with label > 0, without crop or cap, in metres: rmse and rmse_log (natural "
-        "logarithm) are roots of pooled means, rmse_image_mean is the mean of the images' rmse; delta1, 2, 3 are "
-        "percentages with ratio < 1.25, 1.25^2, 1.25^3; ratio and logarithm of predictions of at least 1e-9"
+        "errors over all pixels of the split with label > 0, without crop or cap, in metres: rmse and rmse_log "
+        "(natural logarithm) are roots of pooled means, rmse_image_mean is the mean of the images' rmse; delta1, 2, 3 "
+        "are percentages with ratio < 1.25, 1.25^2, 1.25^3; ratio and logarithm of predictions of at least 1e-9"
     )
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
@@ -188,8 +188,8 @@ class NormalErrors:
         "within_30": True,
     }
     definition: ClassVar[str] = (
-        "angle in degrees between predicted and labelled normals over all pixels of the split with a non-zero label, a "
-        "zero prediction counting 90; median from bins of 0.1 degrees; within_* are percentages strictly below the angle"
+        "angle in degrees between predicted and labelled normals over all pixels of the split with a non-zero label, "
+        "a zero prediction counting 90; median from bins of 0.1 degrees; within_* are percentages strictly below"
     )
 
     _BINS: ClassVar[int] = 1801  # 0, 0.1, ..., 180 degrees
@@ -227,8 +227,8 @@ class Saliency:
 
     prediction logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 void; p = sigmoid(prediction).
     ``maxf``: precision and recall of p >= t over all pixels of the split, F with beta^2 = 0.3, best of t = 0.05, 0.1,
-    ..., 0.95 (ATRC). ``max_miou``: Jaccard of p > t for each image, 1 where both are empty, averaged over images, best
-    of t = 0.2, 0.25, ..., 0.9 (MTI-Net). Without a salient pixel in the split the first is NaN, without a valid one both.
+    ..., 0.95 (ATRC); NaN without a salient pixel in the split. ``max_miou``: Jaccard of p > t for each image, 1 where
+    both are empty, averaged over the images with a valid pixel, best of t = 0.2, 0.25, ..., 0.9 (MTI-Net).
     """
 
     primary: ClassVar[str] = "maxf"
