@@ -210,10 +210,10 @@ class NormalErrors:
     def scores(self, total: Tensor) -> dict[str, Tensor]:
         (num_pixels, angle, squared, *within), histogram = total[:6], total[6:]
         # The first bin by which half of the pixels are counted; a step function, so it has no gradient.
-        median = (histogram.detach().cumsum(0) < num_pixels.detach() / 2).sum() / 10
+        median = (histogram.detach().cumsum(0) < num_pixels.detach() / 2).sum().double() / 10
         return {
             "mean_angle": _ratio(angle, num_pixels),
-            "median_angle": torch.where(num_pixels > 0, median.double(), math.nan),
+            "median_angle": torch.where(num_pixels > 0, median, math.nan),
             "rmse_angle": _root(_ratio(squared, num_pixels)),
         } | {
             name: 100 * _ratio(count, num_pixels)
