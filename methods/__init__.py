@@ -20,6 +20,7 @@ from methods.method import Method, Outputs, Target
 from methods.mti_net import MTINet
 from methods.order import in_order
 from methods.pad_net import PADNet
+from methods.sca_mtl import SCAMTL
 
 __all__ = ["METHODS", "Method", "Outputs", "Target", "build", "check_options", "options_of", "resolve"]
 
@@ -28,6 +29,7 @@ METHODS: dict[str, type[Method]] = {
     "multi_task": MultiTask,
     "pad_net": PADNet,
     "mti_net": MTINet,
+    "sca_mtl": SCAMTL,
 }
 
 

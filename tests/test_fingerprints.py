@@ -31,10 +31,14 @@ METHODS = {
     "multi_task": ("multi_task", {}),
     "pad_net": ("pad_net", {}),
     "mti_net": ("mti_net", {}),
+    "sca_mtl": ("sca_mtl", {}),
+    "sca_row1": ("sca_mtl", {"fpma": False, "ctam": False, "csam": False}),
+    "sca_row2": ("sca_mtl", {"ctam": False, "csam": False}),
+    "sca_row3": ("sca_mtl", {"csam": False}),
     "atrc:single_task": ("single_task", {"head": "fcn_atrc"}),
     "atrc:multi_task": ("multi_task", {"head": "fcn_atrc"}),
 }
-PYRAMIDS = {"mti_net"}
+PYRAMIDS = {"mti_net", "sca_mtl", "sca_row1", "sca_row2", "sca_row3"}
 ENTRIES = [key for key in GOLDEN["entries"] if key.split("|")[0] in METHODS]
 
 

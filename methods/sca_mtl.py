@@ -1,0 +1,188 @@
+"""SCA-MTL: self- and cross-attention between tasks and scales, on top of MTI-Net.
+
+Paper: the equations' numbers below. Where the paper is silent or differs, the authors' code decides and the option
+that follows the text is named.
+"""
+
+# B batch, N tasks, C_k channels of a task's features at scale k, H_k W_k its rows and columns
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.attention import CrossAttention, WindowSelfAttention
+from methods.backbone import Backbone
+from methods.distillation import Distillation
+from methods.heads import HRHead
+from methods.layers import basic_block, conv_bn, size_of, upsample
+from methods.method import Method, Outputs, Target
+from methods.order import in_order
+from methods.pyramid import FPM, Features, TaskHeads, convolutional_body
+
+
+class SelfAttention(nn.Module):
+    """Two window-attention layers beside the backbone's map: cat(attention(x), x), [B, c, H, W] -> [B, 2c, H, W]."""
+
+    def __init__(self, channels: int, mlp: bool) -> None:
+        super().__init__()
+        self.attention = WindowSelfAttention(channels, depth=2, heads=6, drop_path=0.2, mlp=mlp)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.attention(x), x], dim=1)
+
+
+class CTAM(nn.Module):
+    """Eq. (3): at one scale, each task adds what it attends to in every other task.
+
+    The cross-attention's weights are the ordered pair's own. task -> [B, C, H, W] in, the same out; one task:
+    unchanged. fuse "basicblock_shared": one residual block of 3x3 convolutions for all targets, as in the authors'
+    code; "conv1_per_task": a 1x1 convolution a target, as in the paper.
+    """
+
+    def __init__(self, tasks: Sequence[str], channels: int, *, qk_layers: int, fuse: str) -> None:
+        super().__init__()
+        # The newest source first: the shared block tells a task's sources apart by their place alone.
+        self.attention = nn.ModuleDict(
+            {
+                target: nn.ModuleDict(
+                    {
+                        source: CrossAttention(channels, channels, channels, qk_layers=qk_layers)
+                        for source in reversed(tasks)
+                        if source != target
+                    }
+                )
+                for target in tasks
+            }
+        )
+        width = 2 * (len(tasks) - 1) * channels
+        self.shared = basic_block(width, channels, momentum=0.01) if width and fuse == "basicblock_shared" else None
+        self.own = nn.ModuleDict(
+            {task: nn.Conv2d(width, channels, 1) for task in tasks} if width and fuse == "conv1_per_task" else {}
+        )
+
+    def forward(self, features: Features) -> Features:
+        refined = dict(features)
+        for target, sources in self.attention.items():
+            assert isinstance(sources, nn.ModuleDict)
+            own = features[target]
+            attended = [torch.cat([own, attend(own, features[source])], dim=1) for source, attend in sources.items()]
+            if attended:
+                fuse = self.shared if self.shared is not None else self.own[target]
+                refined[target] = own + fuse(torch.cat(attended, dim=1))
+        return refined
+
+
+def csam_channels(channels: Sequence[int]) -> list[int]:
+    """What CSAM makes of `channels` a scale: (36, 72, 144, 288) -> [216, 288, 288, 288]."""
+    coarsest = len(channels) - 1
+    return [2 * c * (coarsest - k) for k, c in enumerate(channels[:-1])] + [channels[-1]]
+
+
+class CSAM(nn.Module):
+    """Eq. (4): one task's features at each scale, beside what they attend to at every coarser scale.
+
+    [B, C_k, H_k, W_k], finest first -> [B, csam_channels[k], H_k, W_k]. The sources keep their own resolution, and all
+    sources of a scale share its attention's weights. The coarsest scale passes unchanged.
+    """
+
+    def __init__(self, channels: Sequence[int], *, qk_layers: int) -> None:
+        super().__init__()
+        self.attention = nn.ModuleList(CrossAttention(c, c, c, qk_layers=qk_layers) for c in channels[:-1])
+        self.match = nn.ModuleList(
+            nn.ModuleList(conv_bn(source, target, 1) for source in channels[k + 1 :])
+            for k, target in enumerate(channels[:-1])
+        )
+
+    def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        refined = []
+        for k, (attend, matches) in enumerate(zip(self.attention, self.match, strict=True)):
+            assert isinstance(matches, nn.ModuleList)
+            maps = []
+            for match, source in zip(matches, pyramid[k + 1 :], strict=True):
+                maps += [pyramid[k], attend(pyramid[k], match(source))]
+            refined.append(torch.cat(maps, dim=1))
+        return [*refined, pyramid[-1]]
+
+
+class FPMA(FPM):
+    """Section 2.3: MTI-Net's feature propagation with window attention in place of the convolutions of the mask."""
+
+    def __init__(self, tasks: Sequence[str], channels: int, mlp: bool) -> None:
+        body = WindowSelfAttention(len(tasks) * channels, depth=1, heads=4, mlp=mlp)
+        super().__init__(tasks, channels, body, mask="author")
+
+
+class Aggregation(HRHead):
+    """Eq. (5): all scales, upsampled to the finest and concatenated, make the prediction. With HRHead's two layers."""
+
+
+class SCAMTL(Method):
+    """Backbone, self-attention, task heads, CTAM and FPMA from coarse to fine, CSAM, aggregation (Fig. 1).
+
+    The initial predictions of the heads are supervised at all scales with full weight, as in MTI-Net.
+
+    attention, fpma, ctam, csam: each part on or off, the rows of Table 5. Without attention the channels stay the
+    backbone's; without FPMA MTI-Net's FPM takes its place; without CTAM MTI-Net's distillation, and FPM or FPMA then
+    reads the initial features; without CSAM the aggregation reads the scales as they are.
+    qk_layers, ctam_fuse: see CrossAttention, CTAM. mlp: window attention keeps the second half of Swin's layer, which
+    the authors' code leaves out.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        targets: Mapping[str, Target],
+        *,
+        attention: bool = True,
+        fpma: bool = True,
+        ctam: bool = True,
+        csam: bool = True,
+        qk_layers: Literal[1, 2] = 2,
+        ctam_fuse: Literal["basicblock_shared", "conv1_per_task"] = "basicblock_shared",
+        mlp: bool = False,
+    ) -> None:
+        super().__init__()
+        targets = in_order(targets)
+        tasks = list(targets)
+        channels = [2 * c if attention else c for c in backbone.channels]
+        self.backbone = backbone
+        self.self_attention = nn.ModuleList(
+            SelfAttention(c, mlp) if attention else nn.Identity() for c in backbone.channels
+        )
+        self.heads = nn.ModuleList(
+            TaskHeads(targets, c, coarser, c) for c, coarser in zip(channels, [*channels[1:], 0], strict=True)
+        )
+        self.cross_task = nn.ModuleList(
+            CTAM(tasks, c, qk_layers=qk_layers, fuse=ctam_fuse) if ctam else Distillation(tasks, c) for c in channels
+        )
+        # From scale k to k - 1; there is none at the finest.
+        self.propagate = nn.ModuleList(
+            FPMA(tasks, c, mlp) if fpma else FPM(tasks, c, convolutional_body(len(tasks) * c), mask="author")
+            for c in channels[1:]
+        )
+        self.propagate_refined = ctam
+        self.cross_scale = nn.ModuleDict({task: CSAM(channels, qk_layers=qk_layers) for task in tasks if csam})
+        widths = csam_channels(channels) if csam else channels
+        self.aggregation = nn.ModuleDict({task: Aggregation(widths, t.channels) for task, t in targets.items()})
+
+    def forward(self, image: Tensor) -> Outputs:
+        pyramid = [attend(x) for attend, x in zip(self.self_attention, self.backbone(image), strict=True)]
+        refined, initial = [], []  # coarsest first
+        coarser = None
+        for k in reversed(range(len(pyramid))):
+            features, predictions = self.heads[k](pyramid[k], coarser)
+            refined.append(self.cross_task[k](features))
+            initial.append(predictions)
+            if k > 0:
+                coarser = self.propagate[k - 1](refined[-1] if self.propagate_refined else features)
+        final = {}
+        for task, aggregate in self.aggregation.items():
+            scales = [features[task] for features in reversed(refined)]
+            if task in self.cross_scale:
+                scales = self.cross_scale[task](scales)
+            final[task] = upsample(aggregate(scales), size_of(image))
+        return Outputs(final, auxiliary=initial[::-1], label_logits={})
