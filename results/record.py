@@ -12,12 +12,14 @@ A store is a folder (any fsspec URL) with
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import fsspec
+import pandas as pd
 
 SCHEMA = 1
 
@@ -121,7 +123,7 @@ class Results:
 
     store: str
     manifest: Manifest
-    records: Mapping[str, Record]  # by cell id; finished cells
+    records: Mapping[str, Record]  # by cell id; finished cells, and those that they are derived from
     failures: Mapping[str, dict[str, Any]]  # by cell id: {"error", "traceback", "attempts", "log"}
     constants: Mapping[str, Record]  # by benchmark
 
@@ -136,20 +138,34 @@ def read(store: str, matrix: str) -> Results:
             f"{store}: no matrix {matrix!r} was run into this store; it holds: {', '.join(known) or 'none'}"
         )
     manifest = Manifest.from_json(fs.cat_file(path).decode(), path)
-    records, failures = {}, {}
-    for cell_id in sorted({entry.id for entry in manifest.entries}):
+    records: dict[str, Record] = {}
+    failures: dict[str, dict[str, Any]] = {}
+    waiting = sorted({entry.id for entry in manifest.entries}, reverse=True)
+    while waiting:
+        cell_id = waiting.pop()
         folder = f"{root}/cells/{cell_id}"
         if fs.exists(f"{folder}/record.json"):
-            text = fs.cat_file(f"{folder}/record.json").decode()
-            records[cell_id] = Record.from_json(text, f"{folder}/record.json")
+            record = Record.from_json(fs.cat_file(f"{folder}/record.json").decode(), f"{folder}/record.json")
+            records[cell_id] = record
+            waiting += [parent for parent in record.derived_from if parent not in records]
         elif fs.exists(f"{folder}/failure.json"):
-            failures[cell_id] = json.loads(fs.cat_file(f"{folder}/failure.json").decode())
+            failures[cell_id] = _failure(fs.cat_file(f"{folder}/failure.json").decode(), f"{folder}/failure.json")
     constants = {
         benchmark: Record.from_json(fs.cat_file(f"{root}/constants/{name}.json").decode(), f"constants/{name}.json")
         for benchmark, name in manifest.constants.items()
         if fs.exists(f"{root}/constants/{name}.json")
     }
     return Results(store, manifest, records, failures, constants)
+
+
+def _failure(text: str, source: str) -> dict[str, Any]:
+    try:
+        failure = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CorruptRecord(f"{source}: not JSON ({error})") from error
+    if not isinstance(failure, dict):
+        raise CorruptRecord(f"{source}: not an object")
+    return failure
 
 
 def matrices(store: str) -> list[str]:
@@ -177,3 +193,21 @@ def history(store: str, cell_id: str) -> list[dict[str, Any]]:
                 break
             raise CorruptRecord(f"{path}:{number}: not JSON ({error})") from error
     return rows
+
+
+def influence(store: str, cell_id: str) -> pd.DataFrame | None:
+    """What each test image contributes to a cell's primary scores: a row an image id, a column a task.
+
+    N times the derivative of the score by the image's weight, in the score's unit; a column's mean is 0. None where the
+    cell has no per_image.parquet. Raises CorruptRecord naming the file, as
+    where an image occurs twice for a task.
+    """
+    fs, root = fsspec.core.url_to_fs(store)
+    path = f"{root}/cells/{cell_id}/per_image.parquet"
+    if not fs.exists(path):
+        return None
+    try:
+        rows = pd.read_parquet(io.BytesIO(fs.cat_file(path)), columns=["image", "task", "influence"])
+        return rows.pivot(index="image", columns="task", values="influence").sort_index()
+    except (ValueError, KeyError, OSError) as error:  # pyarrow's errors are among these
+        raise CorruptRecord(f"{path}: not a table of image, task, influence ({error})") from error

@@ -1,0 +1,497 @@
+"""Tables of a summary: the same cells as Markdown, LaTeX and (by the report's template) HTML, and data frames for CSV.
+
+Equal records give equal bytes: nothing here looks at a clock, and the order is the manifest's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from results.record import Manifest, Record, Score
+from results.runs import Comparison, Row
+from results.statistics import Interval
+from results.summary import DeltaSummary, RowSummary, ScoreSummary, Summary
+
+CONSTANT = "Constant predictor"
+UNDEFINED = "—"
+MINUS = "\N{MINUS SIGN}"  # as wide as a plus, so that columns line up
+
+
+class Display(NamedTuple):
+    """How a metric is printed."""
+
+    title: str
+    unit: str
+    decimals: int
+
+
+METRICS = {
+    "miou": Display("mIoU", "%", 2),
+    "maxf": Display("maxF", "%", 2),
+    "odsf": Display("odsF", "%", 2),
+    "rmse": Display("RMSE", "m", 3),
+    "mean_angle": Display("mean angle", "°", 2),
+}
+
+
+class Cell(NamedTuple):
+    text: str
+    bold: bool = False
+    marks: tuple[str, ...] = ()  # letters of footnotes
+
+
+class Column(NamedTuple):
+    title: str
+    unit: str = ""
+    arrow: str = ""  # ↑ higher is better, ↓ lower is better
+
+    @property
+    def text(self) -> str:
+        return " ".join(part for part in (self.title, f"[{self.unit}]" if self.unit else "", self.arrow) if part)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in cells; what is bold and what has a footnote is said beside it, for each format to write its way."""
+
+    slug: str
+    title: str
+    caption: tuple[str, ...]  # sentences
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[tuple[str, str], ...]  # (letter, sentence)
+
+
+@dataclass
+class Notes:
+    """Footnotes in the order in which they are first needed; equal sentences share a letter."""
+
+    sentences: list[str] = field(default_factory=list)
+
+    def mark(self, sentence: str) -> str:
+        if sentence not in self.sentences:
+            self.sentences.append(sentence)
+        return _letter(self.sentences.index(sentence))
+
+
+def table(summary: Summary, manifest: Manifest) -> Table:
+    """A row per label in the manifest's order, the constant predictor last; primary scores, Delta_m, cost.
+
+    A cell that failed or is missing says so; an undefined score is a dash with a footnote that says why; a score whose
+    definition differs from the rest of its column has a mark. Bold: no other row of the column is better.
+    """
+    comparison, notes = summary.comparison, Notes()
+    reference = {task: _reference(summary, task) for task in comparison.tasks}
+    longest = max((row.cost["train_seconds"] for row in summary.rows.values()), default=math.nan, key=_nan_first)
+    unit, seconds = _time_unit(longest)
+    several = len(comparison.seeds) > 1
+    columns = (
+        Column("Method"),
+        Column("Seeds"),
+        *(_score_column(task, reference[task]) for task in comparison.tasks),
+        Column("Δm", "%", "↑"),
+        *([Column("95 % interval", "%")] if several else []),
+        Column("Parameters", "M"),
+        Column("MACs", "G"),
+        Column("Step", "s"),
+        Column("Training", unit),
+    )
+    rows = []
+    for label, row in summary.rows.items():
+        head = (Cell(label, marks=_status_marks(row.row, notes)), Cell(_seeds(row.row, comparison)))
+        scores = [_score_cell(row.scores[task], reference[task], notes) for task in comparison.tasks]
+        cost = row.cost
+        rows.append(
+            (
+                *head,
+                *scores,
+                _delta_cell(row.delta, notes),
+                *([_interval_cell(row, notes)] if several else []),
+                Cell(_fixed(cost["parameters"] / 1e6, 2)),
+                Cell(_fixed(cost["macs"] / 1e9, 2)),
+                Cell(_fixed(cost["seconds_per_step"], 3)),
+                Cell(_fixed(cost["train_seconds"] / seconds, 1)),
+            )
+        )
+    if summary.constant:
+        sentence = "the best prediction that does not look at the image; a method below it has learnt nothing"
+        head = (Cell(CONSTANT, marks=(notes.mark(sentence),)), Cell(""))
+        scores = [_score_cell(summary.constant[task], reference[task], notes) for task in comparison.tasks]
+        rows.append((*head, *scores, *[Cell("")] * (len(columns) - len(head) - len(scores))))
+    title = f"{manifest.title}: {comparison.benchmark}, {' + '.join(comparison.tasks)}"
+    letters = tuple((_letter(index), sentence) for index, sentence in enumerate(notes.sentences))
+    return Table(comparison.slug, title, caption(summary, manifest), columns, tuple(rows), letters)
+
+
+def caption(summary: Summary, manifest: Manifest) -> tuple[str, ...]:
+    """What the table is, over how many seeds, what bold means, and where its numbers come from."""
+    comparison = summary.comparison
+    num_seeds = len(comparison.seeds)
+    sentences = []
+    if manifest.demonstration:
+        sentences.append("A demonstration that the path from data to table works; it compares nothing.")
+    if manifest.caption:
+        sentences.append(manifest.caption)
+    sentences.append(
+        f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
+    )
+    if num_seeds > 1:
+        sentences.append(
+            f"Mean ± standard deviation over {num_seeds} seeds; the interval is Student's t over seeds, paired with "
+            "the baseline's. Bold: no other row of the column is better (Tukey's studentised range, 95 %)."
+        )
+    else:
+        sentences.append("One seed: there is no interval, nothing is bold, and no order is implied.")
+    log = [f"{first} and {second}" for first, second, delta, other in _orders(summary) if delta * other < 0]
+    if log:
+        sentences.append(f"The log delta, which no choice of baseline can reorder, disagrees on {'; '.join(log)}.")
+    return (*sentences, *provenance(summary))
+
+
+def provenance(summary: Summary) -> tuple[str, ...]:
+    """What the records say of code, versions, data and device; several values where records differ."""
+    records = _records(summary)
+    if not records:
+        return ()
+    found = [record.provenance for record in records]
+    versions = sorted({name for p in found for name in p.get("versions", {})})
+    parts = [
+        ("commit", _distinct(str(p["commit"])[:12] for p in found if p.get("commit"))),
+        *((name, _distinct(str(p.get("versions", {}).get(name, "unknown")) for p in found)) for name in versions),
+        ("data", _distinct(str(p["data"]["fingerprint"]) for p in found if p.get("data", {}).get("fingerprint"))),
+        ("device", _distinct(str(p["device"]) for p in found if p.get("device"))),
+    ]
+    return ("Records: " + "; ".join(f"{name} {value}" for name, value in parts if value) + ".",)
+
+
+def scores_frame(summaries: Sequence[Summary], manifest: Manifest) -> pd.DataFrame:
+    """Every score as it was recorded: one row a (benchmark, task set, label, seed, task, metric).
+
+    A run without a record has a row per task with its status and no metric. The constant predictor has no seed.
+    """
+    rows: list[dict[str, Any]] = []
+    for summary in summaries:
+        comparison = summary.comparison
+        head = {"matrix": manifest.name, "benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks)}
+        for label, row in comparison.rows.items():
+            for seed, run in row.runs.items():
+                of_run = {**head, "label": label, "method": row.method, "seed": seed}
+                for entry in run.entries:
+                    of_cell = {**of_run, "cell": entry.id}
+                    record = run.records.get(entry.id)
+                    if record is None:
+                        status = "failed" if entry.id in run.failures else "missing"
+                        rows += [{**of_cell, "status": status, "task": task} for task in entry.tasks]
+                        continue
+                    scores = [score for score in record.scores if score.task in comparison.tasks]
+                    rows += [{**of_cell, "status": "finished", **_fields(score)} for score in scores]
+        if comparison.constant is not None:
+            scores = [score for score in comparison.constant.scores if score.task in comparison.tasks]
+            of_constant = {**head, "label": CONSTANT, "cell": comparison.constant.id, "status": "finished"}
+            rows += [{**of_constant, **_fields(score)} for score in scores]
+    columns = ["matrix", "benchmark", "task_set", "label", "method", "seed", "cell", "status"]
+    columns += ["task", "metric", "value", "higher_is_better", "primary", "definition"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"seed": "Int64", "higher_is_better": "boolean", "primary": "boolean"})
+
+
+def frame(summary: Summary) -> pd.DataFrame:
+    """The table as numbers, unrounded: one row a label, a mean and an sd a task, Delta_m with its intervals, cost."""
+    comparison = summary.comparison
+    rows: list[dict[str, Any]] = []
+    for label, row in summary.rows.items():
+        statuses = [run.status for run in row.row.runs.values()]
+        fields: dict[str, Any] = {
+            "benchmark": comparison.benchmark,
+            "task_set": "+".join(comparison.tasks),
+            "label": label,
+            **{status: statuses.count(status) for status in ("finished", "failed", "missing")},
+        }
+        for task, score in row.scores.items():
+            fields |= {f"{task}_mean": score.mean, f"{task}_sd": score.sd, f"{task}_best": score.best}
+        fields |= {"delta_m": row.delta.mean, "delta_m_sd": row.delta.sd, "delta_m_best": row.delta.best}
+        for name, interval in (("seeds", row.delta.seeds), ("seeds_images", row.delta.images)):
+            fields |= {
+                f"low_{name}": math.nan if interval is None else interval.low,
+                f"high_{name}": math.nan if interval is None else interval.high,
+            }
+        rows.append({**fields, "paired": row.delta.paired, "log_delta": row.delta.log, **row.cost})
+    if summary.constant:
+        head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks), "label": CONSTANT}
+        rows.append({**head, **{f"{task}_mean": score.mean for task, score in summary.constant.items()}})
+    return pd.DataFrame(rows)
+
+
+def contrasts_frame(summary: Summary) -> pd.DataFrame:
+    """Every pair of rows on Delta_m: difference in points, simultaneous 95 % interval, verdict on the first."""
+    comparison = summary.comparison
+    return pd.DataFrame(
+        [
+            {
+                "benchmark": comparison.benchmark,
+                "task_set": "+".join(comparison.tasks),
+                "first": first,
+                "second": second,
+                "difference": pair.difference,
+                "low": pair.low,
+                "high": pair.high,
+                "verdict": pair.verdict,
+            }
+            for first, second, pair in summary.contrasts
+        ],
+        columns=["benchmark", "task_set", "first", "second", "difference", "low", "high", "verdict"],
+    )
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """GitHub-flavoured Markdown, columns aligned in the source too."""
+    return "\n".join(_markdown(one) for one in tables)
+
+
+def latex(tables: Sequence[Table]) -> str:
+    r"""Tables to be read by \input; the document needs \usepackage{booktabs}."""
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(_latex(one) for one in tables)
+
+
+def _markdown(one: Table) -> str:
+    header = [_escape_markdown(column.text) for column in one.columns]
+    body = [[_markdown_cell(cell) for cell in row] for row in one.rows]
+    widths = [max(3, *(len(row[index]) for row in [header, *body])) for index in range(len(header))]
+    lines = [
+        "| " + " | ".join(f"{text:{'<' if i == 0 else '>'}{widths[i]}}" for i, text in enumerate(row)) + " |"
+        for row in [header, *body]
+    ]
+    rule = "| " + " | ".join("-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
+    notes = [f"<sup>{letter}</sup> {_escape_markdown(sentence)}  " for letter, sentence in one.notes]
+    text = [f"### {_escape_markdown(one.title)}", "", lines[0], rule, *lines[1:], ""]
+    text += [" ".join(_escape_markdown(sentence) for sentence in one.caption), ""]
+    return "\n".join([*text, *notes, ""] if notes else text)
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _escape_markdown(cell.text)
+    text = f"**{text}**" if cell.bold and text else text
+    return text + (f"<sup>{' '.join(cell.marks)}</sup>" if cell.marks else "")
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_<>|])", r"\\\1", text)
+
+
+def _latex(one: Table) -> str:
+    header = " & ".join(_escape_latex(column.text) for column in one.columns)
+    body = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in one.rows]
+    if one.rows and one.rows[-1][0].text == CONSTANT:
+        body.insert(-1, r"\midrule")
+    notes = [
+        rf"\par\footnotesize\textsuperscript{{{letter}}} {_escape_latex(sentence)}" for letter, sentence in one.notes
+    ]
+    lines = [
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{' '.join(_escape_latex(sentence) for sentence in (one.title + '.', *one.caption))}}}",
+        rf"\label{{tab:{one.slug}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(one.columns) - 1)}}}",
+        r"\toprule",
+        header + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        *notes,
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = _escape_latex(cell.text)
+    text = rf"\textbf{{{text}}}" if cell.bold and text else text
+    return text + (rf"\textsuperscript{{{' '.join(cell.marks)}}}" if cell.marks else "")
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "Δm": r"$\Delta_m$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "°": r"$^\circ$",
+    MINUS: "$-$",
+    UNDEFINED: "---",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "[": "{[}",  # after a line break, LaTeX reads a bare one as its optional argument
+    "]": "{]}",
+    **{character: "\\" + character for character in "&%$#_{}"},
+}
+LATEX_PATTERN = re.compile("|".join(re.escape(key) for key in LATEX))
+
+
+def _escape_latex(text: str) -> str:
+    return LATEX_PATTERN.sub(lambda match: LATEX[match.group()], text)
+
+
+def _score_column(task: str, score: Score | None) -> Column:
+    if score is None or score.metric == "undefined":
+        return Column(task)
+    shown = _display(score.metric)
+    return Column(f"{task} {shown.title}", shown.unit, "↑" if score.higher_is_better else "↓")
+
+
+def _display(metric: str) -> Display:
+    return METRICS.get(metric, Display(metric, "", 4))
+
+
+def _score_cell(entry: ScoreSummary, reference: Score | None, notes: Notes) -> Cell:
+    if entry.problem in ("failed", "missing"):
+        return Cell(entry.problem)
+    if entry.problem:
+        return Cell(UNDEFINED, marks=(notes.mark(entry.problem),))
+    assert entry.score is not None and reference is not None
+    shown = _display(entry.score.metric)
+    text = _fixed(entry.mean, shown.decimals)
+    if len(entry.values) > 1:
+        text += f" ± {_fixed(entry.sd, shown.decimals)}"
+    marks = []
+    for name in ("metric", "definition", "higher_is_better"):
+        if getattr(entry.score, name) != getattr(reference, name):
+            ours, theirs = getattr(entry.score, name), getattr(reference, name)
+            marks.append(notes.mark(f"not comparable with its column: {name} is “{ours}” instead of “{theirs}”"))
+    return Cell(text, entry.best, tuple(marks))
+
+
+def _delta_cell(delta: DeltaSummary, notes: Notes) -> Cell:
+    if delta.problem in ("failed", "missing"):
+        return Cell(delta.problem)
+    if delta.problem:
+        return Cell(UNDEFINED, marks=(notes.mark(f"Δm is undefined: {delta.problem}"),))
+    if not delta.values:
+        return Cell(_fixed(delta.mean, 2), delta.best)
+    text = signed(delta.mean)
+    if len(delta.values) > 1:
+        text += f" ± {_fixed(delta.sd, 2)}"
+    if delta.paired:
+        return Cell(text, delta.best)
+    sentence = "against the mean of the baseline's runs, since not every seed has one"
+    return Cell(text, delta.best, (notes.mark(sentence),))
+
+
+def _interval_cell(row: RowSummary, notes: Notes) -> Cell:
+    delta = row.delta
+    if delta.problem or not delta.values:
+        return Cell("")
+    if delta.seeds is not None:
+        return Cell(interval_text(delta.seeds))
+    if len(delta.values) == 1:
+        return Cell("one seed")
+    return Cell(UNDEFINED, marks=(notes.mark("no interval: the baseline has a single run of some task"),))
+
+
+def interval_text(interval: Interval) -> str:
+    return f"[{signed(interval.low)}, {signed(interval.high)}]"
+
+
+def _status_marks(row: Row, notes: Notes) -> tuple[str, ...]:
+    marks = []
+    for status in ("failed", "missing"):
+        runs = [run for run in row.runs.values() if run.status == status]
+        if runs:
+            sentence = f"{row.label}: {status} {len(runs)} of {len(row.runs)} seeds"
+            errors = _distinct(_first_line(failure) for run in runs for _, failure in sorted(run.failures.items()))
+            marks.append(notes.mark(sentence + (f" ({errors})" if errors else "")))
+    return tuple(marks)
+
+
+def _seeds(row: Row, comparison: Comparison) -> str:
+    finished = len(row.finished())
+    expected = len(comparison.seeds)
+    return str(finished) if finished == expected else f"{finished} of {expected}"
+
+
+def _reference(summary: Summary, task: str) -> Score | None:
+    """The score that gives a column its metric and definition: the baseline's, or else the first there is."""
+    first = summary.rows[summary.comparison.baseline].scores[task].score
+    others = (row.scores[task].score for row in summary.rows.values())
+    constant = summary.constant[task].score if task in summary.constant else None
+    return next((score for score in (first, *others, constant) if score is not None), None)
+
+
+def _orders(summary: Summary) -> Iterable[tuple[str, str, float, float]]:
+    """Pairs of labels with the difference of their deltas and of their log deltas."""
+    rows = [(label, row.delta) for label, row in summary.rows.items() if not row.delta.problem]
+    for index, (first, one) in enumerate(rows):
+        for second, other in rows[index + 1 :]:
+            yield first, second, one.mean - other.mean, one.log - other.log
+
+
+def _records(summary: Summary) -> list[Record]:
+    found: dict[str, Record] = {}
+    for row in summary.comparison.rows.values():
+        for run in row.runs.values():
+            found |= run.records
+    return [found[cell_id] for cell_id in sorted(found)]
+
+
+def _fields(score: Score) -> dict[str, Any]:
+    return {
+        "task": score.task,
+        "metric": score.metric,
+        "value": score.value,
+        "higher_is_better": score.higher_is_better,
+        "primary": score.primary,
+        "definition": score.definition,
+    }
+
+
+def _first_line(failure: dict[str, Any]) -> str:
+    return str(failure.get("error", "no error was recorded")).strip().split("\n")[0]
+
+
+def _distinct(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
+
+
+def _fixed(value: float, decimals: int) -> str:
+    if math.isnan(value):
+        return UNDEFINED
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        return text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """Two decimals with a sign; a dash for NaN."""
+    text = _fixed(value, 2)
+    if math.isnan(value):
+        return text
+    return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
+
+
+def _time_unit(seconds: float) -> tuple[str, float]:
+    if math.isnan(seconds) or seconds < 120:
+        return "s", 1.0
+    return ("min", 60.0) if seconds < 7200 else ("h", 3600.0)
+
+
+def _nan_first(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
+
+
+def _letter(index: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    text = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        text = chr(ord("a") + rest) + text
+    return text

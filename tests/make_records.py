@@ -1,0 +1,177 @@
+"""Stores of made-up records, for tests of what is computed from records."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from results.record import Entry, Manifest, Record, Score
+
+PRIMARY = {"semseg": ("miou", True), "depth": ("rmse", False), "normals": ("mean_angle", False), "edge": ("odsf", True)}
+PRIMARY["human_parts"] = ("miou", True)
+CENTRE = {"semseg": 38.0, "depth": 0.62, "normals": 20.8, "human_parts": 60.0, "edge": 70.0}
+GAIN = {"Single task": 0.0, "Multi task": -3.0, "PAD-Net": -1.0, "MTI-Net": 1.5, "SCA-MTL": 5.0}  # percent
+COST = {"Single task": 3.9, "Multi task": 4.0, "PAD-Net": 7.0, "MTI-Net": 8.6, "SCA-MTL": 25.8}  # parameters in M
+METHOD = {"Single task": "single_task", "Multi task": "multi_task", "PAD-Net": "pad_net"}
+NUM_IMAGES = 12
+
+
+def score(task: str, value: float | None, definition: str = "native resolution", primary: bool = True) -> Score:
+    metric, higher = PRIMARY[task]
+    return Score(task, metric, value, higher, primary, definition)
+
+
+def undefined(task: str) -> Score:
+    return Score(task, "undefined", None, True, True, "")
+
+
+def record(cell_id: str, scores: tuple[Score, ...], parameters: float = 3.9, **changes) -> Record:
+    cost = {
+        "parameters": 1e6 * parameters,
+        "backbone_parameters": 3860720.0,
+        "macs": 3e9 * parameters,
+        "seconds_per_step": 0.025 * parameters,
+        "train_seconds": 450.0 * parameters,
+        "peak_memory_bytes": 2e9,
+        "steps": 300.0,
+    }
+    provenance = {
+        "commit": "0123456789abcdef0123",
+        "source": "feed",
+        "versions": {"python": "3.11.2", "torch": "2.11.0"},
+        "device": "cpu",
+        "data": {"fingerprint": "d0d0", "layout": "made"},
+        "finished": "2026-01-01T00:00:00",
+    }
+    fields = {"id": cell_id, "cell": {}, "scores": scores, "cost": cost, "provenance": provenance}
+    return Record(**{**fields, **changes})
+
+
+def value(label: str, task: str, seed: int) -> float:
+    """Deterministic scores with the method's gain, a seed's shift and a little noise."""
+    noise = np.random.default_rng([seed, *map(ord, label + task)]).normal(0, 0.4)
+    change = 1 + (GAIN[label] + 0.3 * (seed - 1) + noise) / 100
+    return float(CENTRE[task] * (change if PRIMARY[task][1] else 2 - change))
+
+
+class Store:
+    """A store on disk that is filled cell by cell, and its manifest."""
+
+    def __init__(self, root: Path, name: str = "rooms", **manifest) -> None:
+        self.root, self.name, self.manifest = root, name, manifest
+        self.entries: list[Entry] = []
+        self.constants: dict[str, str] = {}
+
+    def run(self, label, tasks, seed, *, benchmark="rooms", task_set=None, status="finished", scores=None, **changes):
+        """One cell: its entry, and a record, a failure or nothing."""
+        task_set = tuple(task_set or tasks)
+        cell_id = f"{METHOD.get(label, label.lower())}-{'-'.join(tasks)}-{benchmark}-{seed}".replace(" ", "_")
+        self.entries.append(Entry(cell_id, label, METHOD.get(label, "other"), tuple(tasks), task_set, benchmark, seed))
+        folder = self.root / "cells" / cell_id
+        folder.mkdir(parents=True, exist_ok=True)
+        if status == "failed":
+            failure = {"error": "ValueError: loss is nan at step 7", "traceback": "", "attempts": 2, "log": ""}
+            (folder / "failure.json").write_text(json.dumps(failure))
+        if status != "finished":
+            return cell_id
+        scores = scores or tuple(score(task, value(label, task, seed)) for task in tasks)
+        (folder / "record.json").write_text(record(cell_id, tuple(scores), COST.get(label, 4.0), **changes).to_json())
+        self.histories(folder, label, tasks, seed)
+        self.per_image(folder, tasks, seed)
+        return cell_id
+
+    def single(self, tasks, seed, *, benchmark="rooms", only=None, **changes):
+        """The single-task row: a cell a task."""
+        return [
+            self.run("Single task", (task,), seed, benchmark=benchmark, task_set=tasks, **changes)
+            for task in only or tasks
+        ]
+
+    def histories(self, folder: Path, label: str, tasks, seed: int) -> None:
+        rows = []
+        for epoch in range(1, 6):
+            for task in tasks:
+                loss = (2 + 0.1 * seed) * np.exp(-epoch / 3) * (1 - GAIN[label] / 20)
+                rows.append({"step": 10 * epoch, "epoch": epoch, "name": f"train/loss/{task}", "value": loss})
+                metric = PRIMARY[task][0]
+                if seed == 0:
+                    level = CENTRE[task] * (1 - np.exp(-epoch))
+                    rows.append({"step": 10 * epoch, "epoch": epoch, "name": f"val/{task}/{metric}", "value": level})
+        (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def per_image(self, folder: Path, tasks, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        rows = []
+        for task in tasks:
+            influence = rng.normal(0, 0.1 * CENTRE[task], NUM_IMAGES)
+            influence -= influence.mean()
+            rows += [
+                {"image": f"{i:04d}", "task": task, "statistics": [1.0, 2.0], "influence": v}
+                for i, v in enumerate(influence)
+            ]
+        buffer = io.BytesIO()
+        pd.DataFrame(rows).to_parquet(buffer)
+        (folder / "per_image.parquet").write_bytes(buffer.getvalue())
+
+    def constant(self, benchmark: str, scores: tuple[Score, ...]) -> None:
+        folder = self.root / "constants"
+        folder.mkdir(exist_ok=True)
+        name = f"constant-{benchmark}"
+        (folder / f"{name}.json").write_text(record(name, scores).to_json())
+        self.constants[benchmark] = name
+
+    def close(self) -> str:
+        """Write the manifest; returns the store's path."""
+        fields = {"title": "Rooms", "caption": "", "baseline": "Single task", "demonstration": False}
+        manifest = Manifest(
+            name=self.name, entries=tuple(self.entries), constants=self.constants, **{**fields, **self.manifest}
+        )
+        folder = self.root / "matrices"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.json").write_text(manifest.to_json())
+        return str(self.root)
+
+
+def three_seeds(root: Path, *, gaps: bool = True) -> str:
+    """Three seeds of five methods on semseg + depth; with gaps, one run failed and two are missing."""
+    store, tasks = Store(root), ("semseg", "depth")
+    for label in ("Multi task", "PAD-Net", "MTI-Net", "SCA-MTL"):
+        for seed in range(3):
+            status = "finished"
+            if gaps and (label, seed) == ("PAD-Net", 1):
+                status = "failed"
+            if gaps and label == "MTI-Net" and seed > 0:
+                status = "missing"
+            if (label, seed) == ("Multi task", 0):  # the single-task row comes first in the table
+                for s in range(3):
+                    store.single(tasks, s)
+            store.run(label, tasks, seed, status=status)
+    store.constant("rooms", (score("semseg", 1.16), score("depth", 1.4)))
+    return store.close()
+
+
+def pascal(root: Path) -> str:
+    """Two task sets of PASCAL that share the single-task cells, one seed."""
+    store = Store(root, "pascal", title="PASCAL")
+    for task_set in (("semseg", "normals"), ("semseg", "human_parts", "normals")):
+        store.single(task_set, 0, benchmark="pascal_context")
+        for label in ("Multi task", "SCA-MTL"):
+            store.run(label, task_set, 0, benchmark="pascal_context")
+    return store.close()
+
+
+def without_metric(root: Path) -> str:
+    """Edges are trained but not scored."""
+    store, tasks = Store(root, "edges"), ("semseg", "edge")
+    for seed in range(2):
+        store.run("Single task", ("semseg",), seed, task_set=tasks)
+        store.run("Single task", ("edge",), seed, task_set=tasks, scores=(undefined("edge"),))
+        store.run(
+            "Multi task", tasks, seed, scores=(score("semseg", value("Multi task", "semseg", seed)), undefined("edge"))
+        )
+    store.constant("rooms", (score("semseg", 1.16),))
+    return store.close()
