@@ -1,0 +1,130 @@
+"""One file in, one array out; whatever is wrong with the file is an error that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+IGNORE = 255
+
+
+def read_image(path: Path) -> Tensor:
+    """An RGB picture, uint8 [3, H, W]. Raises ValueError naming a file that is cut short or no picture."""
+    return torch.from_numpy(np.array(_picture(path, "RGB"))).permute(2, 0, 1)
+
+
+def read_indices(path: Path) -> NDArray[np.uint8]:
+    """The stored numbers of an 8-bit grey or palette picture, [H, W]; of a palette, the indices and not the colours.
+
+    Raises ValueError for any other kind of picture: the colours of an RGB copy are not class ids.
+    """
+    picture = _picture(path, None)
+    if picture.mode not in ("L", "P"):
+        raise ValueError(f"{path}: a picture of mode {picture.mode}; an 8-bit grey (L) or palette (P) one is needed")
+    return np.array(picture)
+
+
+def read_npy(path: Path, dims: tuple[int, ...]) -> NDArray[Any]:
+    """A floating-point .npy of as many dimensions as one of `dims`. Raises ValueError naming the file."""
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a whole .npy file ({error})") from error
+    if array.ndim not in dims or not np.issubdtype(array.dtype, np.floating):
+        wanted = " or ".join(str(n) for n in dims)
+        raise ValueError(f"{path}: {array.dtype} {array.shape}; floating point of {wanted} dimensions is needed")
+    return array
+
+
+def read_mat(path: Path, variable: str) -> NDArray[Any]:
+    """A variable of a MATLAB file before v7.3. Raises ValueError naming the file, and the variables it has instead."""
+    try:
+        content = scipy.io.loadmat(path)
+    except Exception as error:  # a damaged file surfaces as any of some ten types, zlib's and struct's among them
+        raise ValueError(f"{path}: not a readable .mat file ({type(error).__name__}: {error})") from error
+    if variable not in content:
+        found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
+        raise ValueError(f"{path}: no variable {variable!r}; it holds {found}")
+    array: NDArray[Any] = content[variable]
+    return array
+
+
+def to_classes(stored: NDArray[Any], path: Path, num_classes: int, *, first: int, void: int) -> Tensor:
+    """Stored ids first, first + 1, ... -> 0 .. num_classes - 1, and void -> 255: uint8 [H, W].
+
+    Raises ValueError naming `path` and the value for any other id.
+    """
+    table = np.full(256, IGNORE - 1, dtype=np.uint8)  # marks what is neither a class nor void
+    table[first : first + num_classes] = np.arange(num_classes)
+    table[void] = IGNORE
+    label = table[stored]
+    wrong = label == IGNORE - 1
+    if wrong.any():
+        raise ValueError(
+            f"{path}: class id {int(stored[wrong][0])} in {int(wrong.sum())} pixels; "
+            f"ids are {first} to {first + num_classes - 1}, and {void} where there is no label"
+        )
+    return torch.from_numpy(label)
+
+
+def to_depth(stored: NDArray[Any], path: Path, greatest: float = 100.0) -> Tensor:
+    """Metres [H, W] or [H, W, 1] -> float32 [1, H, W], 0 where invalid.
+
+    Raises ValueError naming `path` for what is not finite, negative, or above `greatest` metres (another unit).
+    """
+    depth = stored.reshape(stored.shape[:2])
+    if stored.size != depth.size:
+        raise ValueError(f"{path}: depth of shape {stored.shape}; one value a pixel is needed")
+    wrong = ~((depth >= 0) & (depth <= greatest))  # NaN compares false
+    if wrong.any():
+        raise ValueError(
+            f"{path}: depth {depth[wrong][0]} in {int(wrong.sum())} pixels; "
+            f"metres from 0 (invalid) to {greatest:g} are needed"
+        )
+    return torch.from_numpy(np.ascontiguousarray(depth, dtype=np.float32))[None]
+
+
+def to_normals(stored: NDArray[Any], path: Path, tolerance: float = 0.1) -> Tensor:
+    """Unit vectors [H, W, 3] -> float32 [3, H, W] of length 1, or 0 where invalid; the frame is left as it is.
+
+    Raises ValueError naming `path` for a length further than `tolerance` from 1 that is not 0, and for NaN.
+    """
+    if stored.shape[-1] != 3:
+        raise ValueError(f"{path}: normals of shape {stored.shape}; [H, W, 3] is needed")
+    vectors = np.ascontiguousarray(np.moveaxis(stored, -1, 0), dtype=np.float32)
+    length = np.sqrt(np.square(vectors).sum(0))
+    wrong = ~((np.abs(length - 1) <= tolerance) | (length == 0))
+    if wrong.any():
+        raise ValueError(
+            f"{path}: a normal of length {length[wrong][0]:g} in {int(wrong.sum())} pixels; "
+            "unit vectors are needed, and zero vectors where there is none"
+        )
+    return torch.from_numpy(vectors / np.where(length == 0, 1, length))
+
+
+def to_normals_8bit(stored: NDArray[np.uint8]) -> Tensor:
+    """Normals stored as n = 2 x / 255 - 1, uint8 [H, W, 3] -> float32 [3, H, W].
+
+    Grey has no direction: eight bits cannot hold the zero vector, so a length below one half stands for invalid.
+    """
+    vectors = np.moveaxis(stored, -1, 0).astype(np.float32) / 127.5 - 1
+    length = np.sqrt(np.square(vectors).sum(0))
+    return torch.from_numpy(np.where(length < 0.5, 0, vectors / np.maximum(length, 0.5)))
+
+
+def _picture(path: Path, mode: str | None) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture if mode is None else picture.convert(mode)
+    except (OSError, SyntaxError) as error:  # PIL reports a damaged PNG as a SyntaxError
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise ValueError(f"{path}: not a whole picture ({error})") from error

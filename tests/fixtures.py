@@ -1,0 +1,119 @@
+"""Small copies of each data set's layout, drawn from a generator: no real picture is needed or shipped."""
+
+import numpy as np
+import scipy.io
+from PIL import Image
+
+SIZE = (34, 46)
+
+
+def ramp(rng, size):
+    """A smooth picture, so that JPEG keeps it: uint8 [H, W, 3]."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    angle = rng.uniform(0, 2 * np.pi, 3)
+    wave = np.cos(angle) * x[..., None] / size[1] + np.sin(angle) * y[..., None] / size[0]
+    return (128 + 80 * wave).astype(np.uint8)
+
+
+def blocks(rng, size, ids):
+    """A label map of rectangles: uint8 [H, W]."""
+    label = np.full(size, ids[0], dtype=np.uint8)
+    for value in ids:
+        top, left = rng.integers(0, size[0] // 2), rng.integers(0, size[1] // 2)
+        label[top : top + size[0] // 3, left : left + size[1] // 3] = value
+    return label
+
+
+def normals(rng, size, holes=0.1):
+    """Unit vectors towards the viewer with some zero vectors: float32 [H, W, 3]."""
+    vectors = rng.normal(size=(*size, 3))
+    vectors[..., 2] = np.abs(vectors[..., 2]) + 0.5
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors * (rng.random((*size, 1)) > holes)).astype(np.float32)
+
+
+def save(path, content):
+    """Writes an array or an image by the ending of the name, with the folders it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, content)
+    elif path.suffix == ".mat":
+        scipy.io.savemat(path, content)
+    elif path.suffix == ".txt":
+        path.write_text(content)
+    else:
+        Image.fromarray(content).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+
+
+def nyud_mt(root, train=("0001", "0003"), test=("0002",), size=SIZE):
+    """NYUD-v2 as the multi-task loaders pass it on. Returns {id: {folder: stored array}}."""
+    rng = np.random.default_rng(0)
+    truth = {}
+    for name in (*train, *test):
+        depth = rng.uniform(0.8, 9.0, size).astype(np.float32)
+        depth[:3, :5] = 0
+        truth[name] = {
+            "images": ramp(rng, size),
+            "segmentation": blocks(rng, size, [0, 1, 17, 40]),
+            "depth": depth,
+            "normals": normals(rng, size),
+        }
+        for folder, ending in (("images", "jpg"), ("segmentation", "png"), ("depth", "npy"), ("normals", "npy")):
+            save(root / folder / f"{name}.{ending}", truth[name][folder])
+    save(root / "gt_sets" / "train.txt", "".join(f"{name}\n" for name in train))
+    save(root / "gt_sets" / "val.txt", "".join(f"{name}\n" for name in test))
+    return truth
+
+
+def part_annotation(size, objects):
+    """A struct as in PASCAL-Part's files. objects: (class name, class id, mask, [(part name, mask)])."""
+    made = np.zeros((1, len(objects)), dtype=[(n, object) for n in ("class", "class_ind", "mask", "parts")])
+    for slot, (name, number, mask, parts) in zip(made[0], objects, strict=True):
+        slot["class"], slot["class_ind"], slot["mask"] = name, np.uint8(number), mask.astype(np.uint8)
+        slot["parts"] = np.zeros((1, len(parts)) if parts else (0, 0), dtype=[("part_name", object), ("mask", object)])
+        for entry, (part, part_mask) in zip(slot["parts"].ravel(), parts, strict=True):
+            entry["part_name"], entry["mask"] = part, part_mask.astype(np.uint8)
+    annotation = np.zeros((1, 1), dtype=[("imname", object), ("objects", object)])
+    annotation[0, 0] = ("made", made)
+    return {"anno": annotation}
+
+
+def pascal_mt(root, train=("2008_000002", "2008_000003"), test=("2008_000007",), size=SIZE):
+    """PASCAL-Context as the multi-task loaders pass it on. Returns {id: {folder: stored array}}.
+
+    In the first image of either list a person has parts; the others show a chair. The first has no VOC mask.
+    """
+    rng = np.random.default_rng(1)
+    palette = [value for i in range(256) for value in (i, (i * 7) % 256, (i * 13) % 256)]
+    truth = {}
+    for number, name in enumerate((*train, *test)):
+        here = size if number != 1 else size[::-1]  # a portrait among them
+        chair, person, head, neck = (np.zeros(here, dtype=bool) for _ in range(4))
+        chair[20:30, 3:20], person[5:30, 8:30] = True, True
+        head[5:14, 12:24], neck[12:16, 14:22] = True, True
+        objects = [("chair", 9, chair, [])]
+        if name in (train[0], test[0]):
+            objects.append(("person", 15, person, [("head", head), ("neck", neck), ("rfoot", chair)]))
+            objects.append(("person", 15, ~person, []))
+        voc = blocks(rng, here, [0, 9, 15, 20, 255])
+        context = np.digitize(np.add.outer(np.arange(here[0]), np.arange(here[1])), [20, 40]).astype(np.uint16) * 200
+        truth[name] = {"JPEGImages": ramp(rng, here), "VOC12": voc, "LabelMap": context, "head": head, "neck": neck}
+        truth[name] |= {"chair": chair, "sal_distill": rng.integers(0, 256, here).astype(np.uint8)}
+        save(root / "JPEGImages" / f"{name}.jpg", truth[name]["JPEGImages"])
+        save(root / "human_parts" / f"{name}.mat", part_annotation(here, objects))
+        save(root / "pascal-context" / "trainval" / f"{name}.mat", {"LabelMap": context})
+        save(root / "sal_distill" / f"{name}.png", truth[name]["sal_distill"])
+        save(root / "semseg" / "pascal-context" / f"{name}.png", np.full(here, 7, dtype=np.uint8))
+        if number:
+            picture = Image.frombytes("P", here[::-1], voc.tobytes())
+            picture.putpalette(palette)
+            (root / "semseg" / "VOC12").mkdir(parents=True, exist_ok=True)
+            picture.save(root / "semseg" / "VOC12" / f"{name}.png")
+    save(root / "ImageSets" / "Context" / "train.txt", "".join(f"{name}\n" for name in train))
+    save(root / "ImageSets" / "Context" / "val.txt", "".join(f"{name}\n" for name in test))
+    return truth
+
+
+def tree(root):
+    """Every file below a folder with its bytes, to see that none was added, changed or removed."""
+    return {path.relative_to(root): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
