@@ -1,0 +1,121 @@
+"""PASCAL-Context with person parts, in the copy that multi-task papers pass on.
+
+Mottaghi et al., CVPR 2014 (4998 training and 5105 validation images of VOC 2010); parts of Chen et al., CVPR 2014;
+saliency distilled by Maninis et al., CVPR 2019. There is no test set with labels: the list called val is the test
+set here, and no image of it may choose anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from benchmarks import tasks
+from benchmarks.files import IGNORE, read_indices, read_mat, to_classes
+from benchmarks.layout import Field, FolderBenchmark, Layout
+from benchmarks.tasks import Task
+from benchmarks.thinning import thin
+from benchmarks.transforms import Augmentation, Crop
+
+CLASSES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor"),
+)
+PARTS = ("background", "head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
+PART_NAMES = {  # PASCAL-Part's 24 parts of a person; the six are symmetric, so that a flip swaps none
+    **dict.fromkeys(("head", "hair", "lear", "rear", "leye", "reye", "lebrow", "rebrow", "mouth", "nose"), 1),
+    **dict.fromkeys(("torso", "neck"), 2),
+    **dict.fromkeys(("luarm", "ruarm"), 3),
+    **dict.fromkeys(("llarm", "rlarm", "lhand", "rhand"), 4),
+    **dict.fromkeys(("luleg", "ruleg"), 5),
+    **dict.fromkeys(("llleg", "rlleg", "lfoot", "rfoot"), 6),
+}
+PERSON = 15
+ARCHIVE = "PASCAL_MT.tgz of the multi-task loaders"
+
+
+def read_segmentation(path: Path) -> Tensor:
+    """Palette or grey picture of 0..20, 255 void -> uint8 [H, W]."""
+    return to_classes(read_indices(path), path, len(CLASSES), first=0, void=IGNORE)
+
+
+def read_human_parts(path: Path) -> Tensor:
+    """PASCAL-Part's annotation -> uint8 [H, W], 0..6; all 255 if no person in the image has an annotated part.
+
+    Parts overwrite those before them. People without annotated parts beside others with some are background, as
+    published. Raises ValueError naming the file for a part or a mask that is not PASCAL-Part's.
+    """
+    annotation = read_mat(path, "anno")
+    try:
+        objects = annotation[0, 0]["objects"].ravel()
+        shape = objects[0]["mask"].shape
+        people = [each for each in objects if int(each["class_ind"].item()) == PERSON]
+        parts = [(str(part["part_name"].item()), part["mask"]) for person in people for part in person["parts"].ravel()]
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: not an annotation of PASCAL-Part ({type(error).__name__}: {error})") from error
+    label = np.zeros(shape, dtype=np.uint8)
+    for name, mask in parts:
+        if name not in PART_NAMES:
+            raise ValueError(f"{path}: a person's part {name!r}; known: {', '.join(PART_NAMES)}")
+        if mask.shape != shape:
+            raise ValueError(f"{path}: mask of {name} of {mask.shape}, but of the first object of {shape}")
+        label[mask > 0] = PART_NAMES[name]
+    if not label.any():
+        label.fill(IGNORE)
+    return torch.from_numpy(label)
+
+
+def read_saliency(path: Path) -> Tensor:
+    """Distilled saliency, 0..255 -> uint8 [H, W], 1 where above one half."""
+    return torch.from_numpy((read_indices(path) > 127).astype(np.uint8))
+
+
+def read_edges(path: Path) -> Tensor:
+    """Thinned borders between PASCAL-Context's regions, uint8 [H, W] in {0, 1}."""
+    regions = read_mat(path, "LabelMap").astype(np.float64)
+    return torch.from_numpy(thin(ndimage.laplace(regions, mode="mirror") != 0).astype(np.uint8))
+
+
+PASCAL_MT = Layout(
+    name="PASCAL_MT",
+    image="JPEGImages/{id}.jpg",
+    lists={"train": "ImageSets/Context/train.txt", "test": "ImageSets/Context/val.txt"},
+    fields={
+        "semseg": (
+            # VOC's own masks where there are some; the others were made from PASCAL-Context's and have no void
+            Field(("semseg/VOC12/{id}.png",), read_segmentation, ARCHIVE),
+            Field(("semseg/pascal-context/{id}.png",), read_segmentation, ARCHIVE),
+        ),
+        "human_parts": (Field(("human_parts/{id}.mat",), read_human_parts, f"{ARCHIVE}, or PASCAL-Part's trainval"),),
+        "saliency": (Field(("sal_distill/{id}.png",), read_saliency, ARCHIVE),),
+        "edge": (Field(("pascal-context/trainval/{id}.mat",), read_edges, f"{ARCHIVE}, or PASCAL-Context's trainval"),),
+    },
+)
+
+
+class PascalContext(FolderBenchmark):
+    """Semantic segmentation, human parts, saliency and edges of 10103 photographs; see the module."""
+
+    name = "pascal_context"
+    layouts = (PASCAL_MT,)
+    default_tasks = ("semseg", "human_parts")
+    splits: Mapping[str, int | None] = {"train": 4998, "test": 5105}
+    augmentations: Mapping[str, Augmentation] = {
+        "mtl": Augmentation(flip=0.5, zoom_range=(0.75, 1.25), degrees=20.0, borders="background"),
+        "atrc": Augmentation(flip=0.5, zoom_range=(0.5, 2.0), crop=Crop(), photometric=True),
+    }
+
+    def __init__(self, size: tuple[int, int] = (512, 512), layout: str | None = None) -> None:
+        super().__init__(size, layout)
+        made = (
+            tasks.semseg(len(CLASSES), class_names=CLASSES),
+            tasks.human_parts(len(PARTS), class_names=PARTS),
+            tasks.saliency(),
+            tasks.edge(0.95),
+        )
+        self.tasks: Mapping[str, Task] = {task.name: task for task in made}
