@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import torch
 
+from methods.atrc import ATRC
 from methods.backbone import Backbone
 from methods.baseline import MultiTask, SingleTask
 from methods.method import Method, Outputs, Target
@@ -29,6 +30,7 @@ METHODS: dict[str, type[Method]] = {
     "multi_task": MultiTask,
     "pad_net": PADNet,
     "mti_net": MTINet,
+    "atrc": ATRC,
     "sca_mtl": SCAMTL,
 }
 

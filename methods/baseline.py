@@ -35,7 +35,9 @@ class MultiTask(Method):
 
 
 class SingleTask(MultiTask):
-    """MultiTask with exactly one task (ValueError otherwise): what Eq. (6) divides by."""
+    """MultiTask with exactly one task (ValueError otherwise): the usual baseline of a multi-task comparison."""
+
+    one_task = True
 
     def __init__(
         self, backbone: Backbone, targets: Mapping[str, Target], *, head: Literal["hrnet", "fcn_atrc"] = "hrnet"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import methods
 from methods import Target
+from methods.layers import upsample
 
 REFERENCE = Path(__file__).parent / "reference"
 sys.path.insert(0, str(REFERENCE))
@@ -35,6 +36,11 @@ METHODS = {
     "sca_row1": ("sca_mtl", {"fpma": False, "ctam": False, "csam": False}),
     "sca_row2": ("sca_mtl", {"ctam": False, "csam": False}),
     "sca_row3": ("sca_mtl", {"csam": False}),
+    "atrc:global": ("atrc", {"genotype": "global"}),
+    "atrc:local": ("atrc", {"genotype": "local"}),
+    "atrc:tlabel": ("atrc", {"genotype": "tlabel"}),
+    "atrc:slabel": ("atrc", {"genotype": "slabel"}),
+    "atrc:genotype": ("atrc", {"genotype": "published"}),
     "atrc:single_task": ("single_task", {"head": "fcn_atrc"}),
     "atrc:multi_task": ("multi_task", {"head": "fcn_atrc"}),
 }
@@ -61,6 +67,8 @@ def recorded_outputs(network: methods.Method, reference: str) -> dict[str, Tenso
         caught |= {f"aux/{task}": x for task, x in outputs.auxiliary[0].items()}
     if reference in PYRAMIDS:
         caught |= {f"aux/{k}/{task}": x for k, maps in enumerate(outputs.auxiliary) for task, x in maps.items()}
+    # The reference's are resized to the image already.
+    caught |= {f"aux/{task}": upsample(x, image().shape[-2:]) for task, x in outputs.label_logits.items()}
     return caught
 
 
