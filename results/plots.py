@@ -16,6 +16,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from results.record import history
 from results.statistics import paired_interval
@@ -60,9 +61,8 @@ def learning_curves(summary: Summary, store: str) -> Figure | None:
     labels = list(summary.rows)
     colors = palette(labels)
     with mpl.rc_context(STYLE):
-        size = (4.2 * len(tasks) + 1.6, 2.9 * len(kinds) + 0.3)
-        figure, axes = plt.subplots(len(kinds), len(tasks), figsize=size, squeeze=False, layout="constrained")
-        figure.get_layout_engine().set(h_pad=0.1)
+        size, layout = (4.2 * len(tasks) + 1.6, 2.9 * len(kinds) + 0.3), ConstrainedLayoutEngine(h_pad=0.1)
+        figure, axes = plt.subplots(len(kinds), len(tasks), figsize=size, squeeze=False, layout=layout)
         for panels, kind in zip(axes, kinds, strict=True):
             for axis, task in zip(panels, tasks, strict=True):
                 panel = curves[(curves["kind"] == kind) & (curves["task"] == task)]

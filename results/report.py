@@ -74,7 +74,7 @@ def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
         figures = []
         for name, figure, caption in (
             ("gains", plots.gains(summary), _gains_caption(summary)),
-            ("cost", plots.delta_against_cost(summary), "Δm against cost; whiskers: 95 % interval over seeds."),
+            ("cost", plots.delta_against_cost(summary), _cost_caption(summary)),
             ("learning", plots.learning_curves(summary, store), LEARNING),
         ):
             if figure is not None:
@@ -98,6 +98,11 @@ def _gains_caption(summary: Summary) -> str:
     if len(summary.comparison.seeds) > 1:
         text += " Bars: mean over seeds; dots: the seeds; whiskers: 95 % interval over seeds."
     return text
+
+
+def _cost_caption(summary: Summary) -> str:
+    text = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
+    return text + (" Whiskers: 95 % interval over seeds." if len(summary.comparison.seeds) > 1 else "")
 
 
 def _section(summary: Summary, table: tables.Table, figures: list[dict[str, Any]]) -> dict[str, Any]:

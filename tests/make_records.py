@@ -54,7 +54,7 @@ def record(cell_id: str, scores: tuple[Score, ...], parameters: float = 3.9, **c
 def value(label: str, task: str, seed: int) -> float:
     """Deterministic scores with the method's gain, a seed's shift and a little noise."""
     noise = np.random.default_rng([seed, *map(ord, label + task)]).normal(0, 0.4)
-    change = 1 + (GAIN[label] + 0.3 * (seed - 1) + noise) / 100
+    change = 1 + (GAIN.get(label, 0.0) + 0.3 * (seed - 1) + noise) / 100
     return float(CENTRE[task] * (change if PRIMARY[task][1] else 2 - change))
 
 
@@ -95,7 +95,7 @@ class Store:
         rows = []
         for epoch in range(1, 6):
             for task in tasks:
-                loss = (2 + 0.1 * seed) * np.exp(-epoch / 3) * (1 - GAIN[label] / 20)
+                loss = (2 + 0.1 * seed) * np.exp(-epoch / 3) * (1 - GAIN.get(label, 0.0) / 20)
                 rows.append({"step": 10 * epoch, "epoch": epoch, "name": f"train/loss/{task}", "value": loss})
                 metric = PRIMARY[task][0]
                 if seed == 0:
