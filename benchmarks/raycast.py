@@ -274,7 +274,8 @@ def enlarge(coarse: Floats, size: tuple[int, int]) -> Floats:
 
 
 def _step(wave: Floats, sharpness: float) -> Floats:
-    return np.clip(wave * sharpness + 0.5, 0, 1)
+    share: Floats = np.clip(wave * sharpness + 0.5, 0, 1)
+    return share
 
 
 # Each maps three phases, growing along the part's axes, to the share of the second colour in [0, 1].
@@ -348,8 +349,10 @@ def shade(
 
 
 def _dot(a: Sequence[Floats], b: Sequence[Number]) -> Floats:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    product: Floats = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return product
 
 
 def _norm(a: Sequence[Floats]) -> Floats:
-    return np.sqrt(_dot(a, a))
+    norm: Floats = np.sqrt(_dot(a, a))
+    return norm
