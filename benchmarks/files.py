@@ -31,6 +31,14 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
     return np.array(picture)
 
 
+def read_bytes(path: Path) -> NDArray[np.uint8]:
+    """The stored numbers of a picture of three channels, uint8 [H, W, 3]. Raises ValueError for any other picture."""
+    picture = _picture(path, None)
+    if picture.mode != "RGB":
+        raise ValueError(f"{path}: a picture of mode {picture.mode}; three 8-bit channels (RGB) are needed")
+    return np.array(picture)
+
+
 def read_npy(path: Path, dims: tuple[int, ...]) -> NDArray[Any]:
     """A floating-point .npy of as many dimensions as one of `dims`. Raises ValueError naming the file."""
     try:
@@ -64,14 +72,25 @@ def to_classes(stored: NDArray[Any], path: Path, num_classes: int, *, first: int
     table = np.full(256, IGNORE - 1, dtype=np.uint8)  # marks what is neither a class nor void
     table[first : first + num_classes] = np.arange(num_classes)
     table[void] = IGNORE
-    label = table[stored]
-    wrong = label == IGNORE - 1
+    with np.errstate(invalid="ignore"):
+        ids = stored.astype(np.uint8)
+    label = table[ids]
+    wrong = (label == IGNORE - 1) | (ids != stored)
     if wrong.any():
         raise ValueError(
-            f"{path}: class id {int(stored[wrong][0])} in {int(wrong.sum())} pixels; "
+            f"{path}: class id {stored[wrong][0]:g} in {int(wrong.sum())} pixels; "
             f"ids are {first} to {first + num_classes - 1}, and {void} where there is no label"
         )
     return torch.from_numpy(label)
+
+
+def one_channel(stored: NDArray[Any], path: Path) -> NDArray[Any]:
+    """[H, W] or [H, W, 1] -> [H, W]. Raises ValueError naming `path` for any other shape."""
+    if stored.ndim == 2:
+        return stored
+    if stored.ndim == 3 and stored.shape[2] == 1:
+        return stored[..., 0]
+    raise ValueError(f"{path}: shape {stored.shape}; one value a pixel is needed")
 
 
 def to_depth(stored: NDArray[Any], path: Path, greatest: float = 100.0) -> Tensor:
@@ -79,9 +98,7 @@ def to_depth(stored: NDArray[Any], path: Path, greatest: float = 100.0) -> Tenso
 
     Raises ValueError naming `path` for what is not finite, negative, or above `greatest` metres (another unit).
     """
-    depth = stored.reshape(stored.shape[:2])
-    if stored.size != depth.size:
-        raise ValueError(f"{path}: depth of shape {stored.shape}; one value a pixel is needed")
+    depth = one_channel(stored, path)
     wrong = ~((depth >= 0) & (depth <= greatest))  # NaN compares false
     if wrong.any():
         raise ValueError(

@@ -1,7 +1,8 @@
 """PASCAL-Context with person parts, in the copy that multi-task papers pass on.
 
 Mottaghi et al., CVPR 2014 (4998 training and 5105 validation images of VOC 2010); parts of Chen et al., CVPR 2014;
-saliency distilled by Maninis et al., CVPR 2019. There is no test set with labels: the list called val is the test
+normals and saliency, distilled from networks, of
+Maninis et al., CVPR 2019. There is no test set with labels: the list called val is the test
 set here, and no image of it may choose anything.
 """
 
@@ -16,7 +17,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from benchmarks import tasks
-from benchmarks.files import IGNORE, read_indices, read_mat, to_classes
+from benchmarks.files import IGNORE, read_bytes, read_indices, read_mat, to_classes, to_normals_8bit
 from benchmarks.layout import Field, FolderBenchmark, Layout
 from benchmarks.tasks import Task
 from benchmarks.thinning import thin
@@ -36,6 +37,18 @@ PART_NAMES = {  # PASCAL-Part's 24 parts of a person; the six are symmetric, so 
     **dict.fromkeys(("llleg", "rlleg", "lfoot", "rfoot"), 6),
 }
 PERSON = 15
+# Normals were distilled from a network that saw rooms only, and are trusted on classes that occur in rooms: the 169 of
+# PASCAL-Context's 459 names that are also among NYUD-v2's 894 ("unknown", the 170th, left out), and 427, tvmonitor.
+INDOOR = (
+    *(3, 4, 6, 9, 10, 11, 13, 15, 17, 18, 22, 23, 29, 30, 33, 34, 36, 37, 38, 39, 41, 43, 46, 49, 50, 51, 53, 55, 56),
+    *(59, 61, 62, 65, 66, 68, 69, 72, 73, 78, 83, 84, 85, 87, 88, 95, 96, 101, 104, 105, 107, 111, 113, 115, 122, 124),
+    *(135, 141, 142, 143, 146, 150, 154, 157, 158, 159, 165, 172, 174, 181, 183, 184, 191, 193, 195, 197, 199, 202),
+    *(213, 215, 216, 219, 220, 223, 225, 228, 230, 232, 233, 238, 239, 242, 243, 246, 250, 251, 252, 255, 260, 261),
+    *(263, 269, 272, 273, 275, 281, 283, 284, 285, 286, 287, 288, 290, 291, 292, 293, 295, 304, 307, 309, 310, 314),
+    *(315, 319, 323, 329, 330, 331, 336, 342, 345, 349, 350, 351, 352, 355, 357, 368, 370, 371, 374, 379, 380, 383),
+    *(384, 397, 401, 403, 405, 407, 408, 411, 412, 413, 414, 417, 419, 421, 423, 427, 429, 430, 432, 440, 441, 442),
+    *(443, 444, 446, 454, 457),
+)
 ARCHIVE = "PASCAL_MT.tgz of the multi-task loaders"
 
 
@@ -75,6 +88,15 @@ def read_saliency(path: Path) -> Tensor:
     return torch.from_numpy((read_indices(path) > 127).astype(np.uint8))
 
 
+def read_normals(path: Path, regions: Path) -> Tensor:
+    """Distilled normals, where PASCAL-Context's region is one that rooms have: float32 [3, H, W], zero elsewhere."""
+    normals = to_normals_8bit(read_bytes(path))
+    indoor = np.isin(read_mat(regions, "LabelMap"), INDOOR)
+    if indoor.shape != normals.shape[1:]:
+        raise ValueError(f"{regions}: LabelMap of {indoor.shape}, but normals of {tuple(normals.shape[1:])} in {path}")
+    return normals * torch.from_numpy(indoor)
+
+
 def read_edges(path: Path) -> Tensor:
     """Thinned borders between PASCAL-Context's regions, uint8 [H, W] in {0, 1}."""
     regions = read_mat(path, "LabelMap").astype(np.float64)
@@ -92,6 +114,7 @@ PASCAL_MT = Layout(
             Field(("semseg/pascal-context/{id}.png",), read_segmentation, ARCHIVE),
         ),
         "human_parts": (Field(("human_parts/{id}.mat",), read_human_parts, f"{ARCHIVE}, or PASCAL-Part's trainval"),),
+        "normals": (Field(("normals_distill/{id}.png", "pascal-context/trainval/{id}.mat"), read_normals, ARCHIVE),),
         "saliency": (Field(("sal_distill/{id}.png",), read_saliency, ARCHIVE),),
         "edge": (Field(("pascal-context/trainval/{id}.mat",), read_edges, f"{ARCHIVE}, or PASCAL-Context's trainval"),),
     },
@@ -99,7 +122,7 @@ PASCAL_MT = Layout(
 
 
 class PascalContext(FolderBenchmark):
-    """Semantic segmentation, human parts, saliency and edges of 10103 photographs; see the module."""
+    """Semantic segmentation, human parts, normals, saliency and edges of 10103 photographs; see the module."""
 
     name = "pascal_context"
     layouts = (PASCAL_MT,)
@@ -115,6 +138,7 @@ class PascalContext(FolderBenchmark):
         made = (
             tasks.semseg(len(CLASSES), class_names=CLASSES),
             tasks.human_parts(len(PARTS), class_names=PARTS),
+            tasks.normals(),
             tasks.saliency(),
             tasks.edge(0.95),
         )

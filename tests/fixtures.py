@@ -45,8 +45,41 @@ def save(path, content):
         Image.fromarray(content).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
 
 
-def nyud_mt(root, train=("0001", "0003"), test=("0002",), size=SIZE):
-    """NYUD-v2 as the multi-task loaders pass it on. Returns {id: {folder: stored array}}."""
+def same(array):
+    return array
+
+
+def eight_bits(vectors):
+    return np.round((vectors + 1) * 127.5).astype(np.uint8)
+
+
+NYUD_FORMATS = {  # layout -> folder -> ending, and what is stored of the truth
+    "NYUD_MT": {
+        "images": ("jpg", same),
+        "segmentation": ("png", same),
+        "depth": ("npy", same),
+        "normals": ("npy", same),
+        "edge": ("npy", same),
+    },
+    "NYUDv2": {
+        "images": ("png", same),
+        "segmentation": ("png", same),
+        "depth": ("npy", same),
+        "normals": ("png", eight_bits),
+        "edge": ("png", lambda edge: (edge * 255).astype(np.uint8)),
+    },
+    "NYUD_MT_mat": {
+        "images": ("jpg", same),
+        "segmentation": ("mat", lambda segmentation: {"segmentation": segmentation}),
+        "depth": ("mat", lambda depth: {"depth": depth}),
+        "normals": ("jpg", eight_bits),
+        "edge": ("png", lambda edge: (edge * 255).astype(np.uint8)),
+    },
+}
+
+
+def nyud(root, layout="NYUD_MT", train=("0001", "0003"), test=("0002",), size=SIZE):
+    """NYUD-v2 in one of the layouts in use. Returns {id: {folder: the truth}}."""
     rng = np.random.default_rng(0)
     truth = {}
     for name in (*train, *test):
@@ -57,9 +90,10 @@ def nyud_mt(root, train=("0001", "0003"), test=("0002",), size=SIZE):
             "segmentation": blocks(rng, size, [0, 1, 17, 40]),
             "depth": depth,
             "normals": normals(rng, size),
+            "edge": (rng.random(size) < 0.1).astype(np.float32),
         }
-        for folder, ending in (("images", "jpg"), ("segmentation", "png"), ("depth", "npy"), ("normals", "npy")):
-            save(root / folder / f"{name}.{ending}", truth[name][folder])
+        for folder, (ending, encode) in NYUD_FORMATS[layout].items():
+            save(root / folder / f"{name}.{ending}", encode(truth[name][folder]))
     save(root / "gt_sets" / "train.txt", "".join(f"{name}\n" for name in train))
     save(root / "gt_sets" / "val.txt", "".join(f"{name}\n" for name in test))
     return truth
@@ -96,12 +130,17 @@ def pascal_mt(root, train=("2008_000002", "2008_000003"), test=("2008_000007",),
             objects.append(("person", 15, person, [("head", head), ("neck", neck), ("rfoot", chair)]))
             objects.append(("person", 15, ~person, []))
         voc = blocks(rng, here, [0, 9, 15, 20, 255])
-        context = np.digitize(np.add.outer(np.arange(here[0]), np.arange(here[1])), [20, 40]).astype(np.uint16) * 200
+        context = np.digitize(np.add.outer(np.arange(here[0]), np.arange(here[1])), [20, 40]).astype(np.uint16) * 213
         truth[name] = {"JPEGImages": ramp(rng, here), "VOC12": voc, "LabelMap": context, "head": head, "neck": neck}
-        truth[name] |= {"chair": chair, "sal_distill": rng.integers(0, 256, here).astype(np.uint8)}
+        truth[name] |= {
+            "normals": normals(rng, here, holes=0),
+            "chair": chair,
+            "sal_distill": rng.integers(0, 256, here).astype(np.uint8),
+        }
         save(root / "JPEGImages" / f"{name}.jpg", truth[name]["JPEGImages"])
         save(root / "human_parts" / f"{name}.mat", part_annotation(here, objects))
         save(root / "pascal-context" / "trainval" / f"{name}.mat", {"LabelMap": context})
+        save(root / "normals_distill" / f"{name}.png", eight_bits(truth[name]["normals"]))
         save(root / "sal_distill" / f"{name}.png", truth[name]["sal_distill"])
         save(root / "semseg" / "pascal-context" / f"{name}.png", np.full(here, 7, dtype=np.uint8))
         if number:

@@ -9,7 +9,7 @@ import torch
 from fixtures import SIZE, part_annotation, pascal_mt, save, tree
 from PIL import Image
 
-from benchmarks.pascal_context import PART_NAMES, PascalContext
+from benchmarks.pascal_context import INDOOR, PART_NAMES, PascalContext
 
 REAL = Path(__file__).parents[1] / ".." / "shared" / "real" / "PASCAL_MT"
 
@@ -37,6 +37,27 @@ def test_samples_hold_what_was_stored(tmp_path):
         edge = sample.labels["edge"].numpy().astype(bool)
         assert edge.any() and not (edge & ~border).any() and edge.sum() < border.sum()
     assert np.array_equal(second.labels["semseg"].numpy(), truth[second.id]["VOC12"])
+
+
+def test_normals_are_kept_where_the_region_is_one_of_rooms(tmp_path):
+    truth = pascal_mt(tmp_path)
+    assert len(set(INDOOR)) == len(INDOOR) == 170 and {284, 427, 432, 442} <= set(INDOOR)  # person, tv, wall, window
+    assert not {0, 2, 360, 431} & set(INDOOR)  # nothing, aeroplane, sky, unknown
+    for sample in PascalContext().open(tmp_path, "train", ("normals",)):
+        stored, vectors = truth[sample.id], sample.labels["normals"].permute(1, 2, 0).numpy()
+        indoor = stored["LabelMap"] == 213  # guitar; the others are 0 and 426
+        assert indoor.any() and not indoor.all() and not vectors[~indoor].any()
+        assert np.abs(vectors[indoor] - stored["normals"][indoor]).max() < 0.01
+        assert np.allclose(np.linalg.norm(vectors[indoor], axis=-1), 1, atol=1e-6)
+
+
+def test_normals_and_regions_of_different_sizes_are_named(root):
+    save(root / "pascal-context/trainval/2008_000002.mat", {"LabelMap": np.ones((5, 5))})
+    with pytest.raises(ValueError, match=r"000002.mat: LabelMap of \(5, 5\), but normals of \(34, 46\)"):
+        PascalContext().open(root, "train", ("normals",))[0]
+    save(root / "normals_distill/2008_000002.png", np.ones(SIZE, np.uint8))
+    with pytest.raises(ValueError, match=r"000002.png: a picture of mode L; three 8-bit channels"):
+        PascalContext().open(root, "train", ("normals",))[0]
 
 
 def test_voc_masks_are_preferred_and_read_as_indices(root):
