@@ -283,7 +283,9 @@ _PATTERNS: dict[Pattern, Callable[[Floats, Floats, Floats], Floats]] = {
     Pattern.PLAIN: lambda a, b, c: 0.1 + 0.1 * np.sin(a + np.sin(b + c)),
     Pattern.STRIPES: lambda a, b, c: _step(np.sin(a + b + c), 4),
     Pattern.CHECKS: lambda a, b, c: _step(np.sin(a) * np.sin(b) * np.sin(c), 8),
-    Pattern.WOOD: lambda a, b, c: 0.5 + 0.5 * np.sin(a + 2 * np.sin(0.11 * b + 0.2 * c) + np.sin(0.27 * b + 0.9)),
+    Pattern.WOOD: lambda a, b, c: (
+        0.5 + 0.5 * np.sin(a + 1.3 * np.sin(0.11 * b + 0.2 * c) + 0.7 * np.sin(0.27 * b + 0.9))
+    ),
     Pattern.BLOTCHES: lambda a, b, c: 0.5 + 0.25 * (np.sin(a + 2 * np.sin(b)) + np.sin(c + b + 2 * np.sin(0.7 * a))),
     Pattern.DOTS: lambda a, b, c: _step(np.abs(np.cos(a) * np.cos(b) * np.cos(c)) - 0.35, 8),
     Pattern.PANES: lambda a, b, c: _step(0.12 - np.abs(np.sin(a) * np.sin(c)), 40),
