@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.audit import BadTable, audit, load, published
+from results.audit import BadTable, audit, load, markdown, published
 from results.record import CorruptRecord
-from results.report import report
 
 EXAMPLES = """examples:
   python -m results report runs --out reports               every matrix of the store ./runs
@@ -30,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from results.report import report  # matplotlib takes seconds, which `audit` and `--help` need not wait for
+
     written = report(options.store, options.matrix, options.out)
     print(written.markdown)
     for path in written.paths:
@@ -41,17 +42,7 @@ def _audit(options: argparse.Namespace) -> int:
     found = audit(published() if options.table is None else load(options.table))
     if found.empty:
         raise BadTable(f"{options.table}: no row has both a baseline and a printed_delta, so there is nothing to audit")
-    print("| Table | Method | printed | recomputed | possible | |")
-    print("| --- | --- | ---: | ---: | ---: | --- |")
-    for row in found.to_dict("records"):
-        possible = f"[{row['low']:+.2f}, {row['high']:+.2f}]"
-        verdict = "" if row["fits"] else "does not fit"
-        name = f"{row['source']}, {row['table']}, {row['task_set']}"
-        print(
-            f"| {name} | {row['method']} | {row['printed']:+.2f} | {row['recomputed']:+.2f} | {possible} | {verdict} |"
-        )
-    misfits = int((~found["fits"]).sum())
-    print(f"\n{misfits} of {len(found)} printed deltas cannot follow from the metrics printed beside them.")
+    print(markdown(found))
     return 0
 
 

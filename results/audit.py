@@ -101,7 +101,24 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
                     "fits": low - half <= float(text) <= high + half,
                 }
             )
-    return pd.DataFrame(rows, columns=[*KEY, "method", "printed", "recomputed", "low", "high", "fits"])
+    found = pd.DataFrame(rows, columns=[*KEY, "method", "printed", "recomputed", "low", "high", "fits"])
+    return found.astype({"fits": bool})
+
+
+def markdown(found: pd.DataFrame) -> str:
+    """An audit as a Markdown table, with the number of misfits below."""
+    lines = ["| Table | Method | printed | recomputed | possible | |", "| --- | --- | ---: | ---: | ---: | --- |"]
+    for row in found.to_dict("records"):
+        name = f"{row['source']}, {row['table']}, {row['task_set']}"
+        possible = f"[{row['low']:+.2f}, {row['high']:+.2f}]"
+        verdict = "" if row["fits"] else "does not fit"
+        lines.append(
+            f"| {name} | {row['method']} | {row['printed']:+.2f} | {row['recomputed']:+.2f} | {possible} | {verdict} |"
+        )
+    misfits = int((~found["fits"]).sum())
+    return "\n".join(
+        [*lines, "", f"{misfits} of {len(found)} printed deltas cannot follow from the metrics printed beside them."]
+    )
 
 
 def rebase(table: pd.DataFrame, baseline: Mapping[str, float]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Eq. (6) and its logarithmic sister: how much better a set of scores is than a baseline, in percent."""
+"""How much better a set of scores is than a baseline, in percent: the paper's Eq. (6) and a logarithmic sister."""
 
 from __future__ import annotations
 

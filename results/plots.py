@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from results.summary import Summary
 from results.tables import METRICS
 
 Color = tuple[float, float, float]
+Colors = Mapping[str, Color]  # by label; one for all figures of a matrix, see `palette`
 
 STYLE: Any = {
     "figure.dpi": 100,
@@ -41,13 +42,13 @@ STYLE: Any = {
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "8")  # a second cue beside colour
 
 
-def palette(labels: list[str]) -> dict[str, Color]:
+def palette(labels: Sequence[str]) -> dict[str, Color]:
     """A colour per label, in the manifest's order, told apart by colour-blind readers up to ten labels."""
     name = "colorblind" if len(labels) <= 10 else "husl"
     return dict(zip(labels, sns.color_palette(name, len(labels)), strict=True))
 
 
-def learning_curves(summary: Summary, store: str) -> Figure | None:
+def learning_curves(summary: Summary, store: str, colors: Colors) -> Figure | None:
     """Training loss by epoch, a panel a task and a line a row (mean over seeds, band +-1 sd); validation scores below.
 
     None where no finished cell has a history. Losses include each method's auxiliary outputs, so their level compares
@@ -59,7 +60,6 @@ def learning_curves(summary: Summary, store: str) -> Figure | None:
     tasks = [task for task in summary.comparison.tasks if task in set(curves["task"])]
     kinds = [kind for kind in ("training loss", "validation") if kind in set(curves["kind"])]
     labels = list(summary.rows)
-    colors = palette(labels)
     with mpl.rc_context(STYLE):
         size, layout = (4.2 * len(tasks) + 1.6, 2.9 * len(kinds) + 0.3), ConstrainedLayoutEngine(h_pad=0.1)
         figure, axes = plt.subplots(len(kinds), len(tasks), figsize=size, squeeze=False, layout=layout)
@@ -71,8 +71,8 @@ def learning_curves(summary: Summary, store: str) -> Figure | None:
                     axis.set_axis_off()
                     continue
                 sns.lineplot(
-                    panel, x="epoch", y="value", hue="label", hue_order=labels, palette=colors, errorbar=("sd", 1),
-                    ax=axis, legend=False, marker="o" if panel["epoch"].nunique() <= 12 else None,
+                    panel, x="epoch", y="value", hue="label", hue_order=labels, palette=dict(colors), ax=axis,
+                    errorbar=("sd", 1), legend=False, marker="o" if panel["epoch"].nunique() <= 12 else None,
                 )  # fmt: skip
                 axis.set(xlabel="epoch", ylabel=panel["unit"].iloc[0])
                 axis.xaxis.get_major_locator().set_params(integer=True)
@@ -80,7 +80,7 @@ def learning_curves(summary: Summary, store: str) -> Figure | None:
     return figure
 
 
-def gains(summary: Summary) -> Figure | None:
+def gains(summary: Summary, colors: Colors) -> Figure | None:
     """Each task's term of Eq. (6): bars are means over seeds, dots the seeds, whiskers the paired 95 % interval.
 
     Up is better whatever the metric's direction. None where no row has a defined Delta_m.
@@ -96,7 +96,6 @@ def gains(summary: Summary) -> Figure | None:
     frame = pd.DataFrame(rows)
     shown = set(frame["label"])
     labels = [label for label in summary.rows if label in shown]
-    colors = palette(list(summary.rows))
     tasks = summary.comparison.tasks
     width = 0.8 / len(labels)
     with mpl.rc_context(STYLE):
@@ -121,7 +120,7 @@ def gains(summary: Summary) -> Figure | None:
     return figure
 
 
-def delta_against_cost(summary: Summary) -> Figure | None:
+def delta_against_cost(summary: Summary, colors: Colors) -> Figure | None:
     """Delta_m over parameters and over multiply-accumulates, on a log scale, with the 95 % interval over seeds.
 
     The baseline is at 0 with the cost of all its cells. None where no row has both a Delta_m and a cost.
@@ -131,8 +130,7 @@ def delta_against_cost(summary: Summary) -> Figure | None:
     panels = [name for name in costs if any(row.cost[name] > 0 for row in defined.values())]
     if not panels or set(defined) <= {summary.comparison.baseline}:
         return None
-    labels = list(summary.rows)
-    colors, markers = palette(labels), dict(zip(labels, MARKERS * (1 + len(labels) // len(MARKERS)), strict=False))
+    markers = dict(zip(colors, MARKERS * (1 + len(colors) // len(MARKERS)), strict=False))
     with mpl.rc_context(STYLE):
         size = (4.0 * len(panels) + 1.8, 3.4)
         figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
@@ -209,7 +207,7 @@ def _log_ticks(axis: Axes) -> None:
     axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
-def _legend(figure: Figure, colors: Mapping[str, Color], markers: Mapping[str, str] | None = None) -> None:
+def _legend(figure: Figure, colors: Colors, markers: Mapping[str, str] | None = None) -> None:
     handles = [
         mpl.lines.Line2D(
             [], [], color=color, lw=0 if markers else 3, marker=markers[label] if markers else None, markersize=8

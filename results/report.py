@@ -69,13 +69,14 @@ def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
         _write(folder / "scores.csv", _csv(tables.scores_frame(summaries, manifest))),
         _write(folder / "contrasts.csv", _csv(pd.concat([tables.contrasts_frame(summary) for summary in summaries]))),
     ]
+    colors = plots.palette(list(dict.fromkeys(entry.label for entry in manifest.entries)))
     sections: list[dict[str, Any]] = []
     for summary, table in zip(summaries, shown, strict=True):
         figures = []
         for name, figure, caption in (
-            ("gains", plots.gains(summary), _gains_caption(summary)),
-            ("cost", plots.delta_against_cost(summary), _cost_caption(summary)),
-            ("learning", plots.learning_curves(summary, store), LEARNING),
+            ("gains", plots.gains(summary, colors), _gains_caption(summary)),
+            ("cost", plots.delta_against_cost(summary, colors), _cost_caption(summary)),
+            ("learning", plots.learning_curves(summary, store, colors), LEARNING),
         ):
             if figure is not None:
                 width = round(100 * figure.get_size_inches()[0])  # CSS pixels: the same size of text in every figure

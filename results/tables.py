@@ -116,7 +116,7 @@ def table(summary: Summary, manifest: Manifest) -> Table:
                 Cell(_fixed(cost["parameters"] / 1e6, 2)),
                 Cell(_fixed(cost["macs"] / 1e9, 2)),
                 Cell(_fixed(cost["seconds_per_step"], 3)),
-                Cell(_fixed(cost["train_seconds"] / seconds, 1)),
+                Cell(_fixed(cost["train_seconds"] / seconds, 2 if unit == "h" else 1)),
             )
         )
     if summary.constant:

@@ -1,4 +1,4 @@
-"""Eq. (6): what moves it and what does not."""
+"""Delta_m, Eq. (6): what moves it and what does not."""
 
 import math
 

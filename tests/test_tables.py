@@ -1,0 +1,427 @@
+"""From records to tables: what is shown, what is marked, what is bold, and the same bytes every time."""
+
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from make_records import Store, pascal, score, three_seeds, value, without_metric
+
+from results.__main__ import main
+from results.delta import delta_m
+from results.record import CorruptRecord, read
+from results.report import report
+from results.runs import comparisons
+from results.summary import summarise
+from results.tables import CONSTANT, contrasts_frame, frame, latex, markdown, scores_frame, table
+
+TASKS = ("semseg", "depth")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A report of three seeds with gaps, and the folder it is in."""
+    folder = tmp_path_factory.mktemp("report")
+    return report(three_seeds(folder / "store"), ["rooms"], folder / "out"), folder / "out" / "rooms"
+
+
+def summaries(store, name="rooms"):
+    results = read(store, name)
+    return [summarise(comparison, store) for comparison in comparisons(results)], results.manifest
+
+
+def shown(store, name="rooms"):
+    """The tables of a store."""
+    found, manifest = summaries(store, name)
+    return [table(summary, manifest) for summary in found]
+
+
+def cells(one, label):
+    """A row of a table as text by column title, with its footnotes spelled out and bold in asterisks."""
+    (row,) = [row for row in one.rows if row[0].text == label]
+    notes = dict(one.notes)
+    text = {}
+    for column, cell in zip(one.columns, row, strict=True):
+        body = f"**{cell.text}**" if cell.bold else cell.text
+        text[column.title] = " | ".join([body, *(notes[mark] for mark in cell.marks)])
+    return text
+
+
+# what the numbers are -------------------------------------------------------------------------------------------------
+
+
+def test_the_single_task_row_collects_a_cell_a_task_and_the_cost_of_all(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    row = summary.rows["Single task"]
+    assert row.scores["semseg"].values == {seed: value("Single task", "semseg", seed) for seed in range(3)}
+    assert row.scores["depth"].values == {seed: value("Single task", "depth", seed) for seed in range(3)}
+    assert row.cost["parameters"] == pytest.approx(2 * 3.9e6)
+    assert row.cost["train_seconds"] == pytest.approx(2 * 3.9 * 450)
+    assert summary.rows["SCA-MTL"].cost["parameters"] == pytest.approx(25.8e6)
+
+
+def test_delta_is_paired_by_seed(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    for seed in range(3):
+        ours, baseline = (
+            {task: score(task, value(label, task, seed)) for task in TASKS} for label in ("SCA-MTL", "Single task")
+        )
+        assert summary.rows["SCA-MTL"].delta.values[seed] == pytest.approx(delta_m(ours, baseline))
+    assert summary.rows["SCA-MTL"].delta.paired
+
+
+def test_delta_is_the_mean_of_the_gains_by_task(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    delta = summary.rows["Multi task"].delta
+    for seed, found in delta.values.items():
+        assert found == pytest.approx(sum(by_seed[seed] for by_seed in delta.gains.values()) / 2)
+
+
+def test_two_task_sets_share_the_single_task_cells(tmp_path):
+    (two, three), _ = summaries(pascal(tmp_path), "pascal")
+    assert (two.comparison.tasks, three.comparison.tasks) == (
+        ("semseg", "normals"),
+        ("semseg", "human_parts", "normals"),
+    )
+    for task in ("semseg", "normals"):
+        assert two.rows["Single task"].scores[task].values == three.rows["Single task"].scores[task].values
+    assert two.rows["Single task"].cost["parameters"] == pytest.approx(2 * 3.9e6)
+    assert three.rows["Single task"].cost["parameters"] == pytest.approx(3 * 3.9e6)
+
+
+def test_a_seed_without_a_baseline_run_is_compared_with_the_mean_baseline_and_says_so(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(4):
+        store.single(TASKS, seed, status="finished" if seed < 3 else "missing")
+        store.run("SCA-MTL", TASKS, seed)
+    path = store.close()
+    (summary,), _ = summaries(path)
+    delta = summary.rows["SCA-MTL"].delta
+    assert not delta.paired
+    assert delta.images is None
+    assert delta.seeds.low < delta.mean < delta.seeds.high
+    means = {task: sum(value("Single task", task, s) for s in range(3)) / 3 for task in TASKS}
+    ours = {task: score(task, value("SCA-MTL", task, 3)) for task in TASKS}
+    assert delta.values[3] == pytest.approx(delta_m(ours, {task: score(task, means[task]) for task in TASKS}))
+    assert "against the mean of the baseline's runs" in cells(shown(path)[0], "SCA-MTL")["Δm"]
+
+
+def test_without_variance_of_the_baseline_there_is_no_interval(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(2):
+        store.single(TASKS, seed, status="finished" if seed == 0 else "failed")
+        store.run("SCA-MTL", TASKS, seed)
+    assert "the baseline has a single run" in cells(shown(store.close())[0], "SCA-MTL")["95 % interval"]
+
+
+def test_training_time_includes_the_cells_that_a_cell_is_derived_from(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0)
+    search = store.run("Search", TASKS, 0)
+    retrain = store.run("PAD-Net", TASKS, 0, derived_from=(search,))
+    store.run("MTI-Net", TASKS, 0, derived_from=("gone",))
+    store.entries = [entry for entry in store.entries if entry.id != search]
+    (summary,), _ = summaries(store.close())
+    assert retrain in {entry.id for entry in store.entries}
+    assert summary.rows["PAD-Net"].cost["train_seconds"] == pytest.approx((7.0 + 4.0) * 450)
+    assert summary.rows["PAD-Net"].cost["parameters"] == pytest.approx(7e6)
+    assert math.isnan(summary.rows["MTI-Net"].cost["train_seconds"])
+
+
+def test_seeds_and_images_together_are_less_sure_than_seeds_alone_here(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path, gaps=False))
+    delta = summary.rows["SCA-MTL"].delta
+    assert delta.images.estimate == pytest.approx(delta.mean)
+    assert delta.images.half > delta.seeds.half
+
+
+def test_verdicts_need_every_seed(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    compared = {label for first, second, _ in summary.contrasts for label in (first, second)}
+    assert compared == {"Single task", "Multi task", "SCA-MTL"}
+    verdicts = contrasts_frame(summary).set_index(["first", "second"])["verdict"].to_dict()
+    assert verdicts["Multi task", "SCA-MTL"] == "worse"
+
+
+# what is shown --------------------------------------------------------------------------------------------------------
+
+
+def test_rows_come_in_the_manifests_order_with_the_constant_last(tmp_path):
+    (one,) = shown(three_seeds(tmp_path))
+    labels = [row[0].text for row in one.rows]
+    assert labels == ["Single task", "Multi task", "PAD-Net", "MTI-Net", "SCA-MTL", CONSTANT]
+
+
+def test_failed_and_missing_runs_are_named_and_counted(tmp_path):
+    (one,) = shown(three_seeds(tmp_path))
+    pad_net, mti_net = cells(one, "PAD-Net"), cells(one, "MTI-Net")
+    assert pad_net["Method"] == "PAD-Net | PAD-Net: failed 1 of 3 seeds (ValueError: loss is nan at step 7)"
+    assert mti_net["Method"] == "MTI-Net | MTI-Net: missing 2 of 3 seeds"
+    assert (pad_net["Seeds"], mti_net["Seeds"]) == ("2 of 3", "1 of 3")
+    assert mti_net["95 % interval"] == "one seed"
+
+
+def test_a_row_without_any_run_says_why_in_every_cell(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0)
+    store.run("PAD-Net", TASKS, 0, status="failed")
+    store.run("MTI-Net", TASKS, 0, status="missing")
+    (one,) = shown(store.close())
+    for label, status in (("PAD-Net", "failed"), ("MTI-Net", "missing")):
+        row = cells(one, label)
+        assert (row["semseg mIoU"], row["depth RMSE"], row["Δm"]) == (status, status, status)
+        assert row["Parameters"] == "—"
+
+
+def test_a_missing_single_task_cell_leaves_the_others_and_makes_delta_undefined(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0, only=("semseg",))
+    store.run("Single task", ("depth",), 0, task_set=TASKS, status="missing")
+    store.run("SCA-MTL", TASKS, 0)
+    (one,) = shown(store.close())
+    assert cells(one, "Single task")["depth RMSE"] == "missing"
+    assert cells(one, "Single task")["semseg mIoU"] == f"{value('Single task', 'semseg', 0):.2f}"
+    assert cells(one, "Single task")["Δm"] == "missing"
+    assert cells(one, "SCA-MTL")["Δm"] == "— | Δm is undefined: the baseline Single task has no finished run of depth"
+
+
+def test_a_task_without_a_metric_is_a_dash_with_its_reason_and_so_is_delta(tmp_path):
+    (one,) = shown(without_metric(tmp_path), "edges")
+    row = cells(one, "Multi task")
+    assert row["edge"] == "— | edge is trained but has no metric"
+    assert row["Δm"] == "— | Δm is undefined: edge is trained but has no metric"
+    assert re.fullmatch(r"\**36\.\d\d ± \d\.\d\d\**", row["semseg mIoU"])
+
+
+def test_a_score_without_a_labelled_pixel_says_so(tmp_path):
+    store = Store(tmp_path)
+    for label in ("Single task", "SCA-MTL"):
+        store.run(label, TASKS, 0, scores=(score("semseg", 40.0), score("depth", None)))
+    (one,) = shown(store.close())
+    assert "no pixel of the test split has a label" in cells(one, "SCA-MTL")["depth RMSE"]
+    assert cells(one, "SCA-MTL")["Δm"].startswith("—")
+
+
+def test_scores_of_another_definition_are_marked_and_enter_no_delta(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(2):
+        store.single(TASKS, seed)
+        other = (score("semseg", 45.0 + seed), score("depth", 0.5, "network resolution"))
+        store.run("SCA-MTL", TASKS, seed, scores=other)
+    (one,) = shown(store.close())
+    row = cells(one, "SCA-MTL")
+    assert "not comparable with its column: definition is “network resolution” instead of “native" in row["depth RMSE"]
+    assert row["Δm"].startswith("— | Δm is undefined: depth: definition is 'network resolution'")
+    assert not any("**" in cells(one, label)["depth RMSE"] for label in ("Single task", "SCA-MTL"))
+
+
+def test_a_baseline_of_zero_is_said(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0, only=("depth",))
+    store.run("Single task", ("semseg",), 0, task_set=TASKS, scores=(score("semseg", 0.0),))
+    store.run("SCA-MTL", TASKS, 0)
+    assert cells(shown(store.close())[0], "SCA-MTL")["Δm"] == "— | Δm is undefined: semseg: the baseline's miou is 0"
+
+
+def test_the_baseline_has_delta_zero_and_the_constant_none(tmp_path):
+    (one,) = shown(three_seeds(tmp_path))
+    assert cells(one, "Single task")["Δm"] == "0.00"
+    assert cells(one, "Single task")["95 % interval"] == ""
+    assert cells(one, CONSTANT)["Δm"] == ""
+    assert cells(one, CONSTANT)["depth RMSE"] == "1.400"
+
+
+def test_bold_is_for_several_seeds_only(tmp_path):
+    many, single = shown(three_seeds(tmp_path / "many"))[0], shown(pascal(tmp_path / "one"), "pascal")[0]
+    assert cells(many, "SCA-MTL")["Δm"].startswith("**+4.9")
+    assert [row[0].text for row in many.rows if row[2].bold] == ["SCA-MTL"]
+    assert not any(cell.bold for row in single.rows for cell in row)
+    assert any("One seed: there is no interval, nothing is bold" in sentence for sentence in single.caption)
+    assert "95 % interval" not in {column.title for column in single.columns}
+
+
+def test_the_caption_says_what_a_demonstration_is_and_where_numbers_come_from(tmp_path):
+    store = Store(tmp_path, demonstration=True, caption="Two epochs.")
+    store.single(TASKS, 0)
+    store.run("SCA-MTL", TASKS, 0)
+    (one,) = shown(store.close())
+    assert one.caption[:2] == (
+        "A demonstration that the path from data to table works; it compares nothing.",
+        "Two epochs.",
+    )
+    assert one.caption[-1] == (
+        "Records: commit 0123456789ab; python 3.11.2; torch 2.11.0; data d0d0; device cpu."
+    )  # fmt: skip
+
+
+def test_orders_on_which_the_log_delta_disagrees_are_named(tmp_path):
+    store = Store(tmp_path)
+    for task, base in (("semseg", 20.0), ("depth", 0.6)):
+        store.run("Single task", (task,), 0, task_set=TASKS, scores=(score(task, base),))
+    store.run("PAD-Net", TASKS, 0, scores=(score("semseg", 40.0), score("depth", 0.6)))
+    store.run("MTI-Net", TASKS, 0, scores=(score("semseg", 20.0), score("depth", 0.1)))
+    (one,) = shown(store.close())
+    assert any("disagrees on PAD-Net and MTI-Net" in sentence for sentence in one.caption)
+
+
+def test_a_manifest_without_its_baseline_is_refused(tmp_path):
+    store = Store(tmp_path, baseline="Solo")
+    store.run("SCA-MTL", TASKS, 0)
+    with pytest.raises(CorruptRecord, match=r"no row 'Solo', the baseline; its rows: SCA-MTL"):
+        shown(store.close())
+
+
+def test_two_cells_that_train_one_task_of_a_row_are_refused(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0)
+    store.run("Single task", TASKS, 0)
+    with pytest.raises(CorruptRecord, match="both train semseg"):
+        shown(store.close())
+
+
+# files ----------------------------------------------------------------------------------------------------------------
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize(("name", "write"), [("table.md", markdown), ("table.tex", latex)])
+def test_a_table_is_written_as_it_was(tmp_path, name, write):
+    assert write(shown(three_seeds(tmp_path))) == (GOLDEN / name).read_text()
+
+
+def test_labels_with_special_characters_break_neither_format(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0)
+    store.run("50 % & a_b | <c> #1", TASKS, 0, scores=(score("semseg", 40.0), score("depth", 0.6)))
+    tables = shown(store.close())
+    lines = [line for line in markdown(tables).splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert r"50 \% \& a\_b | \textless{}c\textgreater{} \#1" in latex(tables)
+
+
+def test_scores_csv_has_every_score_and_every_absence(tmp_path):
+    found, manifest = summaries(three_seeds(tmp_path))
+    long = scores_frame(found, manifest)
+    assert long["status"].value_counts().to_dict() == {"finished": 6 + 6 + 4 + 2 + 6 + 2, "failed": 2, "missing": 4}
+    row = long[(long["label"] == "SCA-MTL") & (long["seed"] == 1) & (long["task"] == "depth")]
+    assert row["value"].item() == value("SCA-MTL", "depth", 1)
+
+
+def test_secondary_scores_are_in_the_csv_and_on_the_page_but_classes_only_in_the_csv(tmp_path):
+    store = Store(tmp_path / "store")
+    extra = tuple(
+        type(score("semseg", 1.0))("semseg", name, 70.0, True, False, "") for name in ("pixel_accuracy", "iou/wall")
+    )
+    for label in ("Single task", "SCA-MTL"):
+        store.run(label, TASKS, 0, scores=(score("semseg", 40.0), *extra, score("depth", 0.6)))
+    written = report(store.close(), [], tmp_path / "out")
+    text = (tmp_path / "out/rooms/scores.csv").read_text()
+    page = (tmp_path / "out/rooms/report.html").read_text()
+    assert "pixel_accuracy" in text
+    assert "iou/wall" in text
+    assert "pixel_accuracy" in page
+    assert "iou/wall" not in page
+    assert "iou/wall" not in written.markdown
+
+
+def test_table_csv_keeps_full_precision(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    found = frame(summary).set_index("label")
+    assert found.loc["SCA-MTL", "delta_m"] == summary.rows["SCA-MTL"].delta.mean
+    assert found.loc["PAD-Net", ["finished", "failed", "missing"]].tolist() == [2, 1, 0]
+    assert found.loc[CONSTANT, "semseg_mean"] == 1.16
+
+
+def test_a_report_has_all_its_files_and_equal_records_give_equal_bytes(tmp_path, written):
+    first, folder = written
+    second = report(three_seeds(tmp_path / "store"), [], tmp_path / "out")
+    names = {str(path.relative_to(folder)) for path in first.paths}
+    figures = {
+        f"figures/rooms-semseg-depth-{name}.{kind}" for name in ("gains", "cost", "learning") for kind in ("png", "pdf")
+    }
+    assert names == figures | {"table.md", "table.tex", "table.csv", "scores.csv", "contrasts.csv", "report.html"}
+    assert [path.read_bytes() for path in first.paths] == [path.read_bytes() for path in second.paths]
+    assert first.markdown == second.markdown == (folder / "table.md").read_text()
+
+
+def test_the_page_stands_alone(written):
+    page = (written[1] / "report.html").read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert "http" not in page
+    assert page.count("data:image/png;base64,") == 3
+    assert "loss is nan at step 7" in page
+
+
+def test_the_page_escapes_what_the_matrix_says(tmp_path):
+    store = Store(tmp_path / "store", title="<script>alert(1)</script>", caption="a < b & c")
+    store.single(TASKS, 0)
+    store.run("<b>x</b>", TASKS, 0, scores=(score("semseg", 40.0), score("depth", 0.6)))
+    report(store.close(), [], tmp_path / "out")
+    page = (tmp_path / "out/rooms/report.html").read_text()
+    assert "<script>alert" not in page
+    assert "<b>x" not in page
+    assert "a &lt; b &amp; c" in page
+
+
+def test_published_rows_of_the_same_benchmark_and_tasks_are_context_on_the_page(tmp_path):
+    store = Store(tmp_path / "store")
+    store.single(("semseg", "human_parts", "normals"), 0, benchmark="pascal_context")
+    report(store.close(), [], tmp_path / "out")
+    page = (tmp_path / "out/rooms/report.html").read_text()
+    assert page.count("Published for the same benchmark and tasks") == 1
+    assert "<td>SCA-MTL paper, Table 4</td>" in page
+    assert "Table 3" not in page
+    # in this table's order of tasks, whatever the paper's is
+    assert "<td>MTINet</td><td>59.04</td><td>61.56</td><td>14.94</td><td>1.66</td>" in page
+
+
+def test_the_page_of_another_benchmark_shows_no_published_row(written):
+    assert "Published for the same" not in (written[1] / "report.html").read_text()
+
+
+def test_the_command_writes_a_report_and_prints_its_tables(tmp_path, capsys):
+    store = Store(tmp_path / "store")
+    store.single(TASKS, 0, status="missing")
+    assert main(["report", store.close(), "rooms", "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.rstrip() == (tmp_path / "out/rooms/table.md").read_text().rstrip()
+
+
+@pytest.mark.parametrize(("store", "matrix"), [("nowhere", "rooms"), ("store", "tabel1"), ("empty", None)])
+def test_a_wrong_path_ends_with_2_and_one_clear_line(tmp_path, capsys, store, matrix):
+    three_seeds(tmp_path / "store")
+    (tmp_path / "empty").mkdir()
+    arguments = ["report", str(tmp_path / store), *([matrix] if matrix else []), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert store in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_record_ends_with_2_and_its_path(tmp_path, capsys):
+    store = three_seeds(tmp_path / "store")
+    broken = next((tmp_path / "store/cells").glob("single*/record.json"))
+    broken.write_text("{")
+    assert main(["report", store, "--out", str(tmp_path / "out")]) == 2
+    assert broken.parent.name in capsys.readouterr().err
+
+
+def test_help_has_an_example(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "python -m results report runs --out reports" in capsys.readouterr().out
+
+
+def test_a_report_needs_neither_torch_nor_the_harness(tmp_path):
+    store = three_seeds(tmp_path / "store")
+    code = (
+        "import sys; from results.__main__ import main; "
+        f"assert main(['report', {store!r}, '--out', {str(tmp_path / 'out')!r}]) == 0; "
+        "unwanted = {'torch', 'harness', 'methods', 'benchmarks', 'ray', 'mlflow'}; "
+        "print(sorted(unwanted & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
