@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -48,6 +48,9 @@ class Benchmark(ABC):
         Raises FileNotFoundError or ValueError, naming the path and the layout expected, before the first sample is
         read where the layout itself is incomplete.
         """
+
+    def make(self, root: Path, progress: Callable[[int, int], None]) -> None:
+        """Make all splits, where a benchmark makes its data; `progress` is told (images done, images in all)."""
 
     @abstractmethod
     def fingerprint(self, root: Path) -> str:

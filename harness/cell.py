@@ -7,20 +7,13 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SCHEMA = 1
 
 
 class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _multiple_of_32(size: tuple[int, int]) -> tuple[int, int]:
-    for side in size:
-        if side < 32 or side % 32:
-            raise ValueError(f"{list(size)}: rows and columns must be multiples of 32")
-    return size
 
 
 class BenchmarkConfig(Config):
@@ -32,11 +25,12 @@ class BenchmarkConfig(Config):
     evaluate: Literal["native", "network"] = "native"  # score at the stored image's size, or at the network's
     options: dict[str, Any] = {}
 
-    @model_validator(mode="after")
-    def _check(self) -> BenchmarkConfig:
-        if self.size is not None:
-            _multiple_of_32(self.size)
-        return self
+    @field_validator("size")
+    @classmethod
+    def _multiples_of_32(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        if size is not None and any(side < 32 or side % 32 for side in size):
+            raise ValueError(f"{list(size)}: rows and columns must be multiples of 32")
+        return size
 
 
 class BackboneConfig(Config):
@@ -47,7 +41,7 @@ class BackboneConfig(Config):
 
 
 class TrainConfig(Config):
-    """How a network is trained. The defaults are the recipe of the MTI-Net code, except the length, which must be said."""
+    """How a network is trained. The defaults are MTI-Net's recipe, except the length, which must be said."""
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 1e-4

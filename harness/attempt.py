@@ -1,0 +1,90 @@
+"""One attempt at a cell, in whatever process it is given: threads, log, failure; the record is train's."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from harness.cell import Cell
+from harness.store import Store
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an attempt needs besides the cell: where things are, and how much of the machine it has."""
+
+    store: str
+    roots: dict[str, str]  # benchmark -> folder of its data
+    cpus: int = 1
+    gpus: float = 0
+    workers: int = 1
+    loaders: int = 0
+    checkpoint_every: int = 1
+    validate_every: int | None = None
+
+
+def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
+    """Train and score a cell; True when its record is in the store, also where an earlier attempt put it there.
+
+    What fails is written to the store (failure.json, log.txt). A failure that another try would repeat bit for bit ends
+    here with False; any other is raised again, for the scheduler to retry.
+    """
+    import torch
+
+    from harness import train
+
+    store = Store(settings.store)
+    if store.state(cell.id) == "finished":
+        return True
+    torch.set_num_threads(settings.cpus)
+    place = train.Place(
+        store=settings.store,
+        root=Path(settings.roots[cell.benchmark.name]),
+        device="cuda" if settings.gpus else "cpu",
+        loaders=settings.loaders,
+        checkpoint_every=settings.checkpoint_every,
+        validate_every=settings.validate_every,
+        report=report,
+    )
+    main = os.environ.get("RANK", "0") == "0"
+    with log(store, cell.id) if main else contextlib.nullcontext():
+        try:
+            train.train(cell, place)
+        except Exception as error:
+            trace = traceback.format_exc()
+            print(trace, file=sys.stderr, flush=True)
+            store.put_failure(cell.id, f"{type(error).__name__}: {error}", trace)
+            if isinstance(error, train.Diverged):
+                return False
+            raise
+    return True
+
+
+@contextlib.contextmanager
+def log(store: Store, cell_id: str) -> Iterator[None]:
+    """Everything printed goes to the cell's log.txt, after what earlier attempts left there."""
+    name = f"{store.folder(cell_id)}/log.txt"
+    stamp = f"--- {datetime.now():%Y-%m-%d %H:%M:%S} process {os.getpid()} ---\n"
+    if store.local:
+        path = Path(store.path(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", buffering=1) as file:
+            file.write(stamp)
+            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+                yield
+        return
+    buffer = io.StringIO()
+    buffer.write((store.get(name).decode() if store.exists(name) else "") + stamp)
+    try:
+        with contextlib.redirect_stdout(buffer), contextlib.redirect_stderr(buffer):
+            yield
+    finally:
+        store.put(name, buffer.getvalue())

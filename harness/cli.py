@@ -1,0 +1,396 @@
+"""The command line. Heavy imports stay inside the commands that need them, so that --help is quick."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.matrix import Matrix
+    from harness.run import Outcome
+    from harness.store import Store
+
+app = typer.Typer(
+    name="mtlbench",
+    help="Is multi-task method A better than B, by how much, and how sure are we?\n\n"
+    "Start with:  mtlbench run smoke   (trains three methods on embedded rooms in a minute)",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+MatrixArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of an embedded matrix (see `list`).")]
+StoreOption = Annotated[str, typer.Option(help="The folder of records, or an fsspec URL.", envvar="MTLBENCH_STORE")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change the matrix, as train.epochs=10; repeatable.")
+]
+DataOption = Annotated[
+    list[str], typer.Option("--data", metavar="NAME=PATH", help="Where a benchmark's data lie; repeatable.")
+]
+
+WRONG = 2  # what was asked for makes no sense, and nothing was started
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The console script."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    app()
+
+
+def fail(message: str) -> typer.Exit:
+    typer.echo(f"mtlbench: {message}", err=True)
+    return typer.Exit(WRONG)
+
+
+def one_line(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Errors of the user's become their message and exit status 2; anything else is ours and keeps its traceback."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        from harness.matrix import MatrixError
+        from harness.preflight import NotReady
+        from harness.store import StoreError
+        from results.record import CorruptRecord
+
+        try:
+            return command(*args, **kwargs)
+        except (MatrixError, NotReady, StoreError, CorruptRecord, FileNotFoundError) as error:
+            raise fail(str(error)) from None
+
+    return guarded
+
+
+@app.command()
+@one_line
+def run(
+    matrix: MatrixArgument,
+    store: StoreOption = "runs",
+    data: DataOption = [],
+    overrides: SetOption = [],
+    only: Annotated[list[str], typer.Option(help="Only cells whose id or label contains this; repeatable.")] = [],
+    rerun: Annotated[
+        Literal["none", "failed", "stale", "all"],
+        typer.Option(help="Start these cells anew; `stale` are those made by other code."),
+    ] = "none",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cells and what is missing; run nothing.")
+    ] = False,
+    workers_per_cell: Annotated[int | None, typer.Option(help="Processes a cell; as resources.workers.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster, or `auto`; default: this machine.")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: sqlite in the store.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for tables and figures; default: STORE/report.")] = None,
+) -> None:
+    """Train and score every cell of a matrix that is not finished, then write its tables and figures.
+
+    Run it again to go on after a failure or Ctrl-C: finished cells are kept, others go on from their checkpoints.
+    The exit status is 0 when every cell is finished, 1 when some are missing, 2 when nothing could be started.
+
+    Example:  mtlbench run rooms --store runs
+
+    Real images:  mtlbench run smoke --set benchmark=pascal_context --data pascal_context=/data/PASCAL_MT
+    """
+    from rich.console import Console
+
+    from harness import preflight
+    from harness import run as runner
+
+    if workers_per_cell is not None:
+        overrides = [*overrides, f"resources.workers={workers_per_cell}"]
+    read = _read(matrix, overrides)
+    place = _store(store)
+    try:
+        folders = preflight.roots(read, data)
+        if dry_run:
+            _dry_run(read, place, folders, only)
+            return
+        target = out or _report_folder(place)
+        outcome = runner.run(
+            read, place, folders, only=only, rerun=rerun, address=address, tracking_uri=tracking_uri, out=target,
+            console=Console(highlight=False),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except ValueError as error:
+        raise fail(str(error)) from None
+    _show_outcome(read, place, outcome, target, tracking_uri)
+
+
+@app.command()
+@one_line
+def status(
+    matrix: MatrixArgument,
+    store: StoreOption = "runs",
+    overrides: SetOption = [],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell.")] = False,
+) -> None:
+    """Say of every cell of a matrix whether it is finished, started, failed or new.
+
+    Example:  mtlbench status rooms --store runs
+    """
+    from harness.matrix import expand
+    from harness.run import stale, title
+
+    read, place = _read(matrix, overrides), _store(store)
+    rows = {}
+    for item in expand(read):
+        if item.cell.id in rows:
+            continue
+        state: str = place.state(item.cell.id)
+        record = place.record(item.cell.id) if state == "finished" else None
+        failure = place.failure(item.cell.id) if state == "failed" else None
+        rows[item.cell.id] = {
+            "id": item.cell.id,
+            "cell": title(item),
+            "state": "stale" if record and stale(record) else state,
+            "error": failure["error"] if failure else None,
+        }
+    if as_json:
+        typer.echo(json.dumps(list(rows.values()), indent=1))
+        return
+    for row in rows.values():
+        typer.echo(f"{row['state']:9} {row['cell']}  [{row['id']}]" + (f"  {row['error']}" if row["error"] else ""))
+    states = [row["state"] for row in rows.values()]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    typer.echo(f"{len(rows)} cells: {counts}")
+
+
+@app.command()
+@one_line
+def report(
+    matrices: Annotated[list[str] | None, typer.Argument(help="Names of matrices in the store; default: all.")] = None,
+    store: StoreOption = "runs",
+    out: Annotated[Path | None, typer.Option(help="Folder for tables and figures; default: STORE/report.")] = None,
+) -> None:
+    """Write tables (Markdown, LaTeX, CSV, HTML) and figures from a store's records. Trains nothing.
+
+    Example:  mtlbench report rooms --store runs --out results/rooms
+    """
+    from results.record import matrices as known
+    from results.report import report as write
+
+    place = _store(store)
+    names = matrices or known(place.url)
+    if not names:
+        raise fail(f"{place.url}: no matrix was run into this store")
+    written = write(place.url, names, out or _report_folder(place))
+    typer.echo(written.markdown)
+
+
+@app.command()
+@one_line
+def track(
+    matrix: MatrixArgument,
+    store: StoreOption = "runs",
+    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: sqlite in the store.")] = None,
+) -> None:
+    """Bring MLflow up to date with the store, for example after its server was down.
+
+    Example:  mtlbench track rooms --store runs --tracking-uri http://127.0.0.1:5000
+    """
+    from harness import tracking
+    from harness.run import deltas
+    from results.record import read
+
+    place = _store(store)
+    results = read(place.url, matrix)
+    uri = tracking_uri or tracking.default_uri(place.url)
+    tracking.check(uri)
+    with tracking.Tracker(uri, place.url, results.manifest, results.manifest.caption) as tracker:
+        for cell_id in dict.fromkeys(entry.id for entry in results.manifest.entries):
+            state = place.state(cell_id)
+            tracker.project(cell_id, state if state in ("finished", "failed") else "waiting")
+        tracker.project_deltas(deltas(place, matrix))
+    typer.echo(f"{uri} shows {matrix}")
+
+
+@app.command()
+@one_line
+def ui(
+    store: StoreOption = "runs",
+    tracking_uri: Annotated[str | None, typer.Option(help="A database; default: sqlite in the store.")] = None,
+    port: Annotated[int, typer.Option(help="Of this machine's loopback address.")] = 5000,
+) -> None:
+    """Open the MLflow pages of a store on http://127.0.0.1:PORT.
+
+    Example:  mtlbench ui --store runs
+    """
+    from harness import tracking
+
+    uri = tracking_uri or tracking.default_uri(_store(store).url)
+    tracking.check(uri)
+    typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it; the first page takes half a minute)")
+    raise typer.Exit(tracking.serve(uri, port))
+
+
+@app.command("list")
+def list_() -> None:
+    """List methods with their options, benchmarks with their tasks, and the embedded matrices."""
+    from benchmarks import BENCHMARKS
+    from harness.matrix import embedded, find
+    from methods import METHODS, options_of
+
+    typer.echo("Methods")
+    for name, method in METHODS.items():
+        summary = (method.__doc__ or "").strip().splitlines()[0]
+        typer.echo(f"  {name:12} {summary}")
+        import inspect
+
+        for option, parameter in inspect.signature(method).parameters.items():
+            if option in options_of(method):
+                typer.echo(f"  {'':12}   {option}: {parameter.annotation} = {parameter.default!r}")
+    typer.echo("\nBenchmarks")
+    for name, make in BENCHMARKS.items():
+        benchmark = make()
+        tasks = ", ".join(task if it.metric else f"{task} (not scored)" for task, it in benchmark.tasks.items())
+        source = "--data needed" if benchmark.needs_root else "embedded"
+        typer.echo(f"  {name:16} {source}; {benchmark.size[0]}x{benchmark.size[1]}; tasks: {tasks}")
+    typer.echo("\nMatrices")
+    for name in embedded():
+        first = find(name).read_text().splitlines()[0].lstrip("# ")
+        typer.echo(f"  {name:16} {first}")
+
+
+@app.command()
+@one_line
+def show(
+    cell: Annotated[str, typer.Argument(help="A cell's id, or any part of it that fits one cell only.")],
+    store: StoreOption = "runs",
+) -> None:
+    """Show a cell: its configuration, scores or traceback, the end of its log, and its folder.
+
+    Example:  mtlbench show pad_net-semseg-depth-s0
+    """
+    place = _store(store)
+    cell_id = _find(place, cell)
+    folder = place.folder(cell_id)
+    typer.echo(f"{cell_id}: {place.state(cell_id)}\n{place.path(folder)}\n")
+    typer.echo(place.get(f"{folder}/cell.yaml").decode())
+    record, failure = place.record(cell_id), place.failure(cell_id)
+    if record is not None:
+        for score in record.scores:
+            value = "undefined" if score.value is None else f"{score.value:.4f}"
+            arrow = "higher is better" if score.higher_is_better else "lower is better"
+            typer.echo(f"{'*' if score.primary else ' '} {score.task:12} {score.metric:18} {value:>12}  {arrow}")
+        typer.echo("\n" + "\n".join(f"{name:22} {value:,.6g}" for name, value in record.cost.items()))
+        typer.echo(f"\n{json.dumps(record.provenance, indent=1)}")
+    if failure is not None:
+        typer.echo(f"attempts: {failure['attempts']}\n{failure['traceback']}")
+    if place.exists(f"{folder}/log.txt"):
+        typer.echo("end of log.txt:\n" + "\n".join(place.get(f"{folder}/log.txt").decode().splitlines()[-20:]))
+
+
+@app.command()
+@one_line
+def predict(
+    cell: Annotated[str, typer.Argument(help="A finished cell's id, or a part of it that fits one cell only.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    store: StoreOption = "runs",
+    out: Annotated[Path, typer.Option(help="Folder for the predictions.")] = Path("predictions"),
+) -> None:
+    """Predict all tasks of a cell for images of yours: a picture to look at and an array (npz) for each image.
+
+    Example:  mtlbench predict mti_net-semseg-depth-s0 kitchen.jpg --out predictions
+    """
+    from harness.predict import predict as run_predict
+
+    place = _store(store)
+    cell_id = _find(place, cell)
+    if place.state(cell_id) != "finished":
+        raise fail(f"{cell_id} is {place.state(cell_id)}: only a finished cell has weights")
+    try:
+        for path in run_predict(place, cell_id, images, out):
+            typer.echo(str(path))
+    except (ValueError, OSError) as error:
+        raise fail(str(error)) from None
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A method: package.module:Name, or a name from `list`.")],
+) -> None:
+    """Check that a method of yours keeps the contract: shapes, gradients, one task, any order of tasks, saving.
+
+    Example:  mtlbench check my_package.my_method:MyMethod
+    """
+    from harness.conformance import check_method
+
+    sys.path.insert(0, os.getcwd())
+    try:
+        results = check_method(name)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    for rule, problem in results:
+        typer.echo(f"{'ok  ' if problem is None else 'FAIL'} {rule}" + (f": {problem}" if problem else ""))
+    if any(problem for _, problem in results):
+        raise typer.Exit(1)
+
+
+def _read(matrix: str, overrides: list[str]) -> Matrix:
+    from harness.matrix import read
+
+    sys.path.insert(0, os.getcwd())  # methods from outside: package.module:Name
+    return read(matrix, overrides)
+
+
+def _store(url: str) -> Store:
+    from harness.store import Store
+
+    return Store(url)
+
+
+def _report_folder(store: Store) -> Path:
+    return Path(store.url) / "report" if store.local else Path("report")
+
+
+def _find(store: Store, part: str) -> str:
+    cells = store.cells()
+    found = [cell_id for cell_id in cells if part == cell_id] or [cell_id for cell_id in cells if part in cell_id]
+    if len(found) != 1:
+        what = f"fits {len(found)} cells" if found else "fits no cell"
+        some = "\n  ".join(found or cells)
+        raise FileNotFoundError(f"{part!r} {what} of {store.url}; its cells:\n  {some or 'none'}")
+    return found[0]
+
+
+def _dry_run(matrix: Matrix, store: Store, folders: dict[str, Path], only: list[str]) -> None:
+    from harness import preflight
+    from harness.run import select, title
+
+    cells = {}
+    for item in select(matrix, only):
+        if item.cell.id not in cells:
+            cells[item.cell.id] = item.cell
+            typer.echo(f"{store.state(item.cell.id):9} {title(item)}  [{item.cell.id}]")
+    typer.echo(f"{len(cells)} cells")
+    on_disk = [cell for cell in cells.values() if (folders[cell.benchmark.name]).exists()]
+    problems = preflight.batches(list(cells.values()), matrix.resources) + preflight.data(on_disk, folders)
+    if problems:
+        raise fail("\n".join(problems))
+
+
+def _show_outcome(matrix: Matrix, store: Store, outcome: Outcome, out: Path, tracking_uri: str | None) -> None:
+    total = outcome.finished + len(outcome.missing)
+    typer.echo("\n" + outcome.report.markdown)
+    typer.echo(f"cells    {outcome.finished} of {total} finished, in {store.url}")
+    typer.echo(f"tables   {out / matrix.name}")
+    typer.echo(f"figures  {out / matrix.name / 'figures'}")
+    typer.echo(f"MLflow   {tracking_uri or f'mtlbench ui --store {store.url}'}")
+    for cell_id, error in outcome.failures.items():
+        typer.echo(f"failed   {cell_id}: {error}\n         mtlbench show {cell_id} --store {store.url}", err=True)
+    for cell_id, problems in outcome.below_constant.items():
+        typer.echo(f"no better than a constant: {cell_id}: {'; '.join(problems)}", err=True)
+    if outcome.missing:
+        typer.echo(f"{len(outcome.missing)} of {total} cells are missing; the same command goes on", err=True)
+    if outcome.missing or outcome.below_constant:
+        raise typer.Exit(1)

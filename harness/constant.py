@@ -1,0 +1,99 @@
+"""The best constant predictor: what a network that looks at nothing could score. Every trained cell must beat it.
+
+The constant is learnt from the training labels: the most frequent class, the mean of the valid depths, the mean normal,
+the share of positive pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.benchmark import Sample
+from benchmarks.tasks import Task
+from harness import evaluate, provenance
+from harness.cell import BenchmarkConfig
+from harness.matrix import make_benchmark
+from results.record import Record, Score
+
+
+def record_id(config: BenchmarkConfig) -> str:
+    content = json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+    return f"constant-{config.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+def record(config: BenchmarkConfig, root: Path, tasks: Sequence[str]) -> Record:
+    """The scores of the best constant prediction on the test split."""
+    benchmark = make_benchmark(config)
+    chosen = {name: benchmark.tasks[name] for name in tasks}
+    constants = fit(benchmark.open(root, "train", tasks), chosen)
+
+    def predict(image: Tensor) -> Mapping[str, Tensor]:
+        batch, _, rows, columns = image.shape
+        return {name: value.view(1, -1, 1, 1).expand(batch, -1, rows, columns) for name, value in constants.items()}
+
+    rows = evaluate.collect(
+        predict, benchmark.open(root, "test", tasks), chosen, benchmark.size,
+        benchmark.augmentations[config.protocol].fit,
+        native=config.evaluate == "native", device=torch.device("cpu"), batch=8,
+    )  # fmt: skip
+    words = "the stored size" if config.evaluate == "native" else "{}x{}".format(*benchmark.size)
+    cell: dict[str, Any] = {"method": "constant", "tasks": list(tasks), "benchmark": config.model_dump(mode="json")}
+    return Record(
+        id=record_id(config),
+        cell=cell,
+        scores=evaluate.scores(rows, chosen, words),
+        cost={"parameters": float(sum(value.numel() for value in constants.values()))},
+        provenance=provenance.describe(torch.device("cpu"), data={"fingerprint": benchmark.fingerprint(root)}),
+        findings={name: value.tolist() for name, value in constants.items()},
+    )
+
+
+def fit(samples: Sequence[Sample], tasks: Mapping[str, Task]) -> dict[str, Tensor]:
+    """task -> the constant prediction, [channels]: logits of classes, values of fields; 0 where nothing is labelled."""
+    sums = {name: torch.zeros(_length(task), dtype=torch.float64) for name, task in tasks.items()}
+    counts = {name: 0 for name in tasks}
+    for sample in samples:
+        for name, label in sample.labels.items():
+            task = tasks[name]
+            if task.kind == "label":
+                valid = label[label != 255]
+                sums[name] += torch.bincount(valid.flatten().long(), minlength=_length(task))
+                counts[name] += valid.numel()
+            else:
+                valid = (label != 0).any(0)
+                sums[name] += label[:, valid].double().sum(1)
+                counts[name] += int(valid.sum())
+    return {name: _constant(tasks[name], sums[name], counts[name]).float() for name in tasks}
+
+
+def _length(task: Task) -> int:
+    return max(2, task.channels) if task.kind == "label" else task.channels
+
+
+def _constant(task: Task, total: Tensor, count: int) -> Tensor:
+    if count == 0:
+        return torch.zeros(task.channels)
+    mean = total / count
+    if task.kind != "label":
+        return mean
+    return torch.logit(mean[1:2], eps=1e-6) if task.channels == 1 else mean.clamp(min=1e-12).log()
+
+
+def not_beaten(scores: Sequence[Score], constant: Record) -> list[str]:
+    """The tasks on which primary scores are not better than the constant's: what a demonstration must not show."""
+    floor = constant.primary()
+    problems = []
+    for score in scores:
+        bar = floor.get(score.task)
+        if not score.primary or score.value is None or bar is None or bar.value is None:
+            continue
+        if score.value <= bar.value if score.higher_is_better else score.value >= bar.value:
+            problems.append(f"{score.task} {score.metric} {score.value:.4g}, the best constant {bar.value:.4g}")
+    return problems

@@ -1,0 +1,387 @@
+"""A matrix: methods x benchmarks x task sets x seeds, read from YAML and expanded to cells.
+
+``read`` gives a Matrix or raises MatrixError listing every mistake with its path. ``plan`` says which cells to run now.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from benchmarks import BENCHMARKS
+from benchmarks.benchmark import Benchmark
+from harness.cell import BackboneConfig, BenchmarkConfig, Cell, Config, TrainConfig
+from methods import check_options, resolve
+from methods.backbone import Backbone
+from results.record import Entry, Manifest, Record
+
+
+class MatrixError(ValueError):
+    """What is wrong with a matrix file: one line a mistake."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
+
+
+class MethodEntry(Config):
+    """A row of the table: a method with its options, and what differs in its training."""
+
+    name: str
+    label: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        resolve(name)
+        return name
+
+    @model_validator(mode="after")
+    def _options_bind(self) -> MethodEntry:
+        check_options(self.name, self.options)
+        return self
+
+    @property
+    def row(self) -> str:
+        return self.label or self.name
+
+
+class BenchmarkEntry(BenchmarkConfig):
+    """A benchmark with the task sets to train on it; by default the benchmark's own."""
+
+    tasks: list[list[str]] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in BENCHMARKS:
+            raise ValueError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
+        return name
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _one_or_many(cls, tasks: Any) -> Any:
+        return [tasks] if isinstance(tasks, list) and tasks and all(isinstance(task, str) for task in tasks) else tasks
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> BenchmarkEntry:
+        _check_options(self.name, self.options)
+        known = self.make().tasks
+        for task_set in self.task_sets:
+            for task in task_set:
+                if task not in known:
+                    raise ValueError(f"{self.name} has no task {task!r}; it has: {', '.join(known)}")
+            if not task_set or len(set(task_set)) < len(task_set):
+                raise ValueError(f"{task_set}: a task set names each of its tasks once, and at least one")
+        return self
+
+    @property
+    def task_sets(self) -> list[tuple[str, ...]]:
+        """In the benchmark's order of tasks."""
+        benchmark = self.make()
+        order = list(benchmark.tasks)
+        sets = self.tasks if self.tasks is not None else [list(benchmark.default_tasks)]
+        return [tuple(sorted(s, key=lambda task: order.index(task) if task in order else -1)) for s in sets]
+
+    def make(self) -> Benchmark:
+        return make_benchmark(self)
+
+
+class Resources(Config):
+    """Where cells run. Nothing here changes a number, and nothing of it is in a cell's id."""
+
+    cpus: Annotated[int, Field(gt=0)] = 1  # of a process
+    gpus: Annotated[float, Field(ge=0)] = 0  # of a process; a fraction shares a GPU and is not for timings
+    workers: Annotated[int, Field(gt=0)] = 1  # processes a cell
+    loaders: Annotated[int, Field(ge=0)] = 0  # processes that read and transform images, for each worker
+    max_concurrent: Annotated[int, Field(gt=0)] | None = None  # cells at once; None: as many as fit
+    checkpoint_every: Annotated[int, Field(gt=0)] = 1  # epochs
+    validate_every: Annotated[int, Field(gt=0)] | None = None  # epochs; where there is a val split
+    retries: Annotated[int, Field(ge=0)] = 1  # of a cell that failed, from its last checkpoint
+
+
+class Matrix(Config):
+    """The file, checked."""
+
+    name: str
+    title: str = ""
+    caption: str = ""
+    benchmarks: Annotated[list[BenchmarkEntry], Field(min_length=1)]
+    methods: Annotated[list[MethodEntry], Field(min_length=1)]
+    baseline: str | None = None  # the row that Eq. (6) divides by; None: the single-task one
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, default_factory=lambda: [0])]
+    backbone: BackboneConfig = BackboneConfig()
+    train: TrainConfig
+    resources: Resources = Resources()
+    demonstration: bool = False  # the table shows that the path works and compares nothing
+    must_beat_constant: bool = False  # a cell that does not beat the best constant prediction fails the run
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, raw: Any) -> Any:
+        """`benchmark: rooms` for one benchmark; `size` and `tasks` for all; names for entries that are only a name."""
+        if not isinstance(raw, dict):
+            return raw
+        raw = dict(raw)
+        if "benchmark" in raw and "benchmarks" not in raw:
+            raw["benchmarks"] = [raw.pop("benchmark")]
+        shared = {key: raw.pop(key) for key in ("size", "tasks") if key in raw}
+        for key in ("benchmarks", "methods"):
+            if isinstance(raw.get(key), list):
+                raw[key] = [{"name": entry} if isinstance(entry, str) else entry for entry in raw[key]]
+        if isinstance(raw.get("benchmarks"), list):
+            raw["benchmarks"] = [{**shared, **e} if isinstance(e, dict) else e for e in raw["benchmarks"]]
+        if isinstance(raw.get("backbone"), str):
+            raw["backbone"] = {"name": raw["backbone"]}
+        return raw
+
+
+class Planned(NamedTuple):
+    """A cell with the place in the table that asks for it. A single-task cell is asked for by several."""
+
+    cell: Cell
+    entry: Entry
+
+
+def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
+    """The matrix of a file, or of a name in benchmarks/matrices. `overrides` are ``a.b=value`` with YAML values.
+
+    Raises FileNotFoundError with the embedded names, or MatrixError.
+    """
+    path = find(source)
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MatrixError(str(path), [f"not YAML: {error}"]) from error
+    if not isinstance(raw, dict):
+        raise MatrixError(str(path), [f"a mapping is expected at the top, not {type(raw).__name__}"])
+    for override in overrides:
+        _override(raw, override)
+    raw.setdefault("name", path.stem)
+    return check(raw, str(path))
+
+
+def embedded() -> list[str]:
+    """Names of the matrices that come with the package."""
+    folder = resources.files("benchmarks") / "matrices"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def find(source: str) -> Path:
+    if Path(source).is_file():
+        return Path(source)
+    if source in embedded():
+        return Path(str(resources.files("benchmarks") / "matrices" / f"{source}.yaml"))
+    raise FileNotFoundError(f"no matrix file {source!r}, and no embedded one of that name: {', '.join(embedded())}")
+
+
+def check(raw: dict[str, Any], source: str) -> Matrix:
+    """Raises MatrixError."""
+    problems = []
+    matrix = None
+    try:
+        matrix = Matrix.model_validate(raw)
+    except ValidationError as error:
+        problems = [_describe(mistake) for mistake in error.errors()]
+    problems += _cross_checks(raw, matrix)
+    if problems:
+        raise MatrixError(source, problems)
+    assert matrix is not None
+    return matrix
+
+
+def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
+    """What involves two parts of the file; looks at the raw form where another part is wrong."""
+    problems = []
+    methods = raw.get("methods") if isinstance(raw.get("methods"), list) else []
+    rows = [_row(entry) for entry in methods or []]
+    for row in sorted({row for row in rows if row and rows.count(row) > 1}):
+        problems.append(f"methods: two rows are called {row!r}; give one a label")
+    baseline = raw.get("baseline")
+    if baseline is None and matrix is not None and not any(resolve(m.name).one_task for m in matrix.methods):
+        problems.append(
+            f"baseline: name the row that Eq. (6) divides by, one of: {', '.join(row for row in rows if row)}"
+        )
+    if baseline is not None and rows and baseline not in rows:
+        problems.append(f"baseline: no row is called {baseline!r}; rows: {', '.join(row for row in rows if row)}")
+    defaults = raw.get("train") if isinstance(raw.get("train"), dict) else {}
+    for index, entry in enumerate(methods or []):
+        own = entry.get("train") if isinstance(entry, dict) else None
+        if isinstance(own, dict) and own:
+            try:
+                _merge_train(defaults or {}, own)
+            except ValidationError as error:
+                problems += [
+                    f"methods.{index}.train.{_describe(mistake)}"
+                    for mistake in error.errors()
+                    if not _of(mistake, defaults)
+                ]
+    backbone = raw.get("backbone")
+    name = backbone.get("name") if isinstance(backbone, dict) else backbone
+    if isinstance(name, str) and name != BackboneConfig().name:
+        try:
+            Backbone(name)
+        except ValueError as error:
+            problems.append(f"backbone: {error}")
+    if matrix is not None:
+        for entry in matrix.benchmarks:
+            for task in matrix.train.weights:
+                if task not in entry.make().tasks:
+                    known = ", ".join(entry.make().tasks)
+                    problems.append(f"train.weights.{task}: {entry.name} has no such task; it has: {known}")
+    return problems
+
+
+def _of(mistake: Any, defaults: Any) -> bool:
+    return bool(mistake["loc"]) and mistake["loc"][0] in (defaults or {})
+
+
+def _row(entry: Any) -> str | None:
+    if isinstance(entry, str):
+        return entry
+    if isinstance(entry, dict):
+        return entry.get("label") or entry.get("name")
+    return None
+
+
+def _describe(mistake: Any) -> str:
+    path = ".".join(str(part) for part in mistake["loc"])
+    message = str(mistake["msg"]).removeprefix("Value error, ")
+    if mistake["type"] == "extra_forbidden":
+        message = f"unknown key{_allowed(mistake['loc'])}"
+    elif mistake["type"] == "missing":
+        message = "missing"
+    elif mistake["type"] != "value_error":
+        message = f"{message}, not {mistake['input']!r}"
+    return f"{path}: {message}" if path else message
+
+
+def _allowed(loc: tuple[Any, ...]) -> str:
+    """The keys allowed where an unknown one stood."""
+    model: Any = Matrix
+    for part in loc[:-1]:
+        if isinstance(part, int):
+            continue
+        found = {
+            "benchmarks": BenchmarkEntry, "methods": MethodEntry, "train": TrainConfig,
+            "resources": Resources, "backbone": BackboneConfig,
+        }  # fmt: skip
+        model = found.get(part)
+    if model is None:
+        return ""
+    keys = list(model.model_fields)
+    if model is Matrix:
+        keys += ["benchmark", "size", "tasks"]
+    return f"; allowed: {', '.join(sorted(keys))}"
+
+
+def _check_options(benchmark: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for an option that a benchmark does not take, or a value that it refuses."""
+    known = [name for name in inspect.signature(BENCHMARKS[benchmark]).parameters if name != "size"]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"{benchmark} has no option {name!r}; it has: {', '.join(known) or 'none'}")
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise MatrixError("--set", [f"{override!r}: write key=value, for example train.epochs=10"])
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise MatrixError("--set", [f"{override!r}: the value is not YAML: {error}"]) from error
+    node: Any = raw
+    *parents, leaf = key.split(".")
+    for part in parents:
+        if isinstance(node, list):
+            node = node[int(part)]
+            continue
+        child = node.get(part)
+        if isinstance(child, str):  # the short form of a benchmark, a backbone or a method
+            child = {"name": child}
+        node[part] = child = {} if child is None else child
+        node = child
+    if not isinstance(node, (dict, list)):
+        raise MatrixError("--set", [f"{override!r}: {'.'.join(parents)} has no keys, it is {node!r}"])
+    if isinstance(node, list):
+        node[int(leaf)] = value
+    else:
+        node[leaf] = value
+
+
+def _merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> TrainConfig:
+    """A method's own recipe over the matrix's; its length replaces the other's, whichever way it is given."""
+    merged = dict(defaults)
+    if "epochs" in own or "steps" in own:
+        merged.pop("epochs", None), merged.pop("steps", None)
+    return TrainConfig.model_validate({**merged, **own})
+
+
+def make_benchmark(config: BenchmarkConfig) -> Benchmark:
+    """The benchmark of a configuration, at its size."""
+    size = {} if config.size is None else {"size": config.size}
+    return BENCHMARKS[config.name](**size, **config.options)
+
+
+def expand(matrix: Matrix) -> list[Planned]:
+    """Every cell of the matrix, in the order of the table, with the row and task set that asks for it."""
+    planned = []
+    for benchmark in matrix.benchmarks:
+        config = BenchmarkConfig.model_validate(benchmark.model_dump(exclude={"tasks"}))
+        for task_set in benchmark.task_sets:
+            for method in matrix.methods:
+                train = _merge_train(matrix.train.model_dump(exclude_unset=True), method.train)
+                trained = [(task,) for task in task_set] if resolve(method.name).one_task else [task_set]
+                for seed in matrix.seeds:
+                    for tasks in trained:
+                        cell = Cell(
+                            method=method.name,
+                            options=_without_defaults(method),
+                            tasks=tasks,
+                            benchmark=config,
+                            backbone=matrix.backbone,
+                            train=train.model_copy(
+                                update={"weights": {t: w for t, w in sorted(train.weights.items()) if t in tasks}}
+                            ),
+                            seed=seed,
+                        )
+                        entry = Entry(cell.id, method.row, method.name, tasks, task_set, benchmark.name, seed)
+                        planned.append(Planned(cell, entry))
+    return planned
+
+
+def _without_defaults(method: MethodEntry) -> dict[str, Any]:
+    """An option that says its default is the same cell as one that says nothing."""
+    parameters = inspect.signature(resolve(method.name).__init__).parameters
+    return {name: value for name, value in sorted(method.options.items()) if parameters[name].default != value}
+
+
+def plan(matrix: Matrix, records: Mapping[str, Record]) -> tuple[list[Cell], list[str]]:
+    """The cells to run now, each once, and what waits for records. Pure: called again after each record."""
+    cells = {planned.cell.id: planned.cell for planned in expand(matrix)}
+    return [cell for cell_id, cell in cells.items() if cell_id not in records], []
+
+
+def manifest(matrix: Matrix, constants: Mapping[str, str]) -> Manifest:
+    """What `results` needs to know of the matrix."""
+    rows = [method.row for method in matrix.methods]
+    single = next((method.row for method in matrix.methods if resolve(method.name).one_task), "")
+    return Manifest(
+        name=matrix.name,
+        title=matrix.title or matrix.name,
+        caption=matrix.caption,
+        baseline=matrix.baseline if matrix.baseline in rows else single,
+        demonstration=matrix.demonstration,
+        entries=tuple(planned.entry for planned in expand(matrix)),
+        constants=dict(constants),
+    )

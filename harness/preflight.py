@@ -1,0 +1,115 @@
+"""Everything that can be known to fail before a processor is taken, all of it at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.cell import BackboneConfig, Cell
+from harness.matrix import Matrix, Resources, make_benchmark
+from methods.backbone import Backbone
+
+
+class NotReady(RuntimeError):
+    """What is missing on this machine: one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(problems))
+
+
+def default_roots() -> Path:
+    """Where made data are kept: $MTLBENCH_CACHE, else ~/.cache/mtlbench."""
+    return Path(os.environ.get("MTLBENCH_CACHE") or Path.home() / ".cache" / "mtlbench")
+
+
+def roots(matrix: Matrix, data: Sequence[str]) -> dict[str, Path]:
+    """benchmark -> the folder of its data, from NAME=PATH arguments. Raises NotReady."""
+    given, problems = {}, []
+    for argument in data:
+        name, equals, path = argument.partition("=")
+        if not equals or not path:
+            problems.append(f"--data {argument}: write NAME=PATH, for example nyud=/data/NYUD_MT")
+        given[name] = Path(path).expanduser().resolve()
+    named = {entry.name for entry in matrix.benchmarks}
+    problems += [f"--data {name}: the matrix has {', '.join(sorted(named))}" for name in given if name not in named]
+    found = {}
+    for entry in matrix.benchmarks:
+        if entry.name in given:
+            found[entry.name] = given[entry.name]
+            if entry.make().needs_root and not given[entry.name].is_dir():
+                problems.append(f"--data {entry.name}={given[entry.name]}: no such folder")
+        elif entry.make().needs_root:
+            problems.append(f"benchmark {entry.name} reads data from disk: give --data {entry.name}=PATH")
+        else:
+            found[entry.name] = default_roots() / entry.name
+    if problems:
+        raise NotReady(problems)
+    return found
+
+
+def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
+    """What is wrong with the data of the cells: layout, missing files, too few images for a batch."""
+    from harness.train import length
+
+    problems: list[str] = []
+    configs = {cell.benchmark.model_dump_json(): cell.benchmark for cell in cells}
+    for key, config in configs.items():
+        benchmark = make_benchmark(config)
+        its_cells = [cell for cell in cells if cell.benchmark.model_dump_json() == key]
+        tasks = [task for task in benchmark.tasks if any(task in cell.tasks for cell in its_cells)]
+        try:
+            images = len(benchmark.open(folders[config.name], "train", tasks))
+            benchmark.open(folders[config.name], "test", tasks)
+            for cell in its_cells:
+                length(cell, images - round(cell.train.holdout * images))
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    return problems
+
+
+def weights(backbone: BackboneConfig) -> list[str]:
+    """Why a backbone's initial weights cannot be had."""
+    if backbone.weights == "none":
+        return []
+    try:
+        imagenet = backbone.weights == "imagenet"
+        Backbone(backbone.name, pretrained=imagenet, weights=None if imagenet else backbone.weights)
+    except (ValueError, FileNotFoundError) as error:
+        return [str(error)]
+    return []
+
+
+def feasible(resources: Resources, available: Mapping[str, float]) -> list[str]:
+    """What a cell asks for that the cluster does not have at all: such a trial would wait for ever."""
+    problems = []
+    for kind, one in (("CPU", resources.cpus), ("GPU", resources.gpus)):
+        asked = one * resources.workers
+        if asked > available.get(kind, 0):
+            problems.append(
+                f"a cell asks for {asked:g} {kind}s ({resources.workers} workers x {one:g}), "
+                f"and there are {available.get(kind, 0):g}; change resources in the matrix"
+            )
+    return problems
+
+
+def slots(resources: Resources, available: Mapping[str, float]) -> int:
+    """How many cells run at once."""
+    fits = [available.get("CPU", 1) // (resources.cpus * resources.workers)]
+    if resources.gpus:
+        fits.append(available.get("GPU", 0) // (resources.gpus * resources.workers))
+    return max(1, int(min([*fits, resources.max_concurrent or fits[0]])))
+
+
+def batches(cells: Sequence[Cell], resources: Resources) -> list[str]:
+    """Batches that cannot be divided among the processes of a cell."""
+    problems = []
+    for cell in cells:
+        parts = resources.workers * cell.train.accumulate
+        if cell.train.batch % parts:
+            problems.append(
+                f"train.batch {cell.train.batch} is not a multiple of workers x accumulate "
+                f"({resources.workers} x {cell.train.accumulate})"
+            )
+    return list(dict.fromkeys(problems))

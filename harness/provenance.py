@@ -1,0 +1,80 @@
+"""Where a number comes from: code, versions, machine."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy")
+# The files that can move a number: how a cell is trained and scored, and not how it is scheduled, tracked or shown.
+DECISIVE = (
+    "benchmarks/*.py", "methods/*.py", "harness/cell.py", "harness/evaluate.py", "harness/loading.py",
+    "harness/objective.py", "harness/optimizers.py", "harness/seeds.py", "harness/train.py",
+)  # fmt: skip
+
+
+@functools.cache
+def source_hash() -> str:
+    """Of the files that can move a number; a record made by others is shown as stale."""
+    digest = hashlib.sha256()
+    for pattern in DECISIVE:
+        for file in sorted(ROOT.glob(pattern)):
+            digest.update(f"{file.relative_to(ROOT)}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def plugin_hash(method: type) -> str | None:
+    """Of the file that a method from outside comes from; None for our own."""
+    if not method.__module__.startswith("methods."):
+        return hashlib.sha256(Path(inspect.getfile(method)).read_bytes()).hexdigest()[:12]
+    return None
+
+
+@functools.cache
+def commit() -> str | None:
+    """The checkout's commit, with "+" where decisive files differ from it; None outside a git checkout."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", "benchmarks", "methods", "harness"],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    models = (
+        [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    )
+    return models[0].partition(":")[2].strip() if models else platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}
+
+
+def describe(device: torch.device, **more: Any) -> dict[str, Any]:
+    """What goes into a record."""
+    return {
+        "commit": commit(),
+        "source": source_hash(),
+        "versions": versions(),
+        "device": device_name(device),
+        **{key: value for key, value in more.items() if value is not None},
+    }

@@ -1,0 +1,204 @@
+"""Ray Tune: cells -> trials, one each. What is done is decided by the store, never by Tune's own status.
+
+`Tuner.fit()` returns normally when trials fail, and a trial that can never be placed ends without an error; so nothing
+here is believed but record.json.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import ray
+from ray import train, tune
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.tune import Callback
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.search import ConcurrencyLimiter, Searcher
+
+from harness.attempt import Settings, attempt
+from harness.cell import Cell
+from harness.store import Store
+
+# No usage reports, no result files or tables of Tune's own, and Ctrl-C is ours.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+class Board(Protocol):
+    """Whoever wants to know how the cells do."""
+
+    def started(self, cell_id: str) -> None: ...
+    def progressed(self, cell_id: str, progress: dict[str, float]) -> None: ...
+    def retried(self, cell_id: str, error: str) -> None: ...
+    def ended(self, cell_id: str) -> None: ...
+
+
+def cluster(address: str | None) -> dict[str, float]:
+    """Join or start Ray and return its resources. `address` None starts one on this machine; "auto" finds one."""
+    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+    if not ray.is_initialized():
+        # The launcher of a cell with several workers takes no CPU of its own, or N workers would never fit N CPUs.
+        local: dict[str, Any] = {} if address else {"include_dashboard": False, "resources": {"launcher": 1000}}
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    resources: dict[str, float] = ray.cluster_resources()
+    return resources
+
+
+def leave() -> None:
+    ray.shutdown()
+
+
+class Cells(Searcher):  # type: ignore[misc]
+    """Hands out each cell once. Its state is the store's, so there is nothing to save or to pickle."""
+
+    def __init__(self, ready: Callable[[], Sequence[Cell]], store: Store) -> None:
+        super().__init__()
+        self.ready, self.store = ready, store
+        self.issued: set[str] = set()
+        self.live: set[str] = set()
+
+    def suggest(self, trial_id: str) -> Any:
+        waiting = [cell for cell in self.ready() if cell.id not in self.issued]
+        if waiting:
+            self.issued.add(waiting[0].id)
+            self.live.add(trial_id)
+            self.store.put_cell(waiting[0])
+            return {"cell": waiting[0].id}
+        return None if self.live else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        self.live.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None: ...
+
+    def restore(self, checkpoint_path: str) -> None: ...
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Tell(Callback):  # type: ignore[misc]
+    """Passes on to the board what Tune says of its trials."""
+
+    def __init__(self, board: Board, store: Store) -> None:
+        self.board, self.store = board, store
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.board.started(trial.config["cell"])
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        if "step" in result:
+            self.board.progressed(trial.config["cell"], result)
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        failure = self.store.failure(trial.config["cell"])
+        self.board.retried(trial.config["cell"], failure["error"] if failure else "its process died")
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        cell_id = trial.config["cell"]
+        if self.store.state(cell_id) in ("new", "started"):  # killed before it could say why
+            self.store.put_failure(cell_id, _last_line(trial), _text(trial))
+        self.board.ended(cell_id)
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.board.ended(trial.config["cell"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def run(
+    ready: Callable[[], Sequence[Cell]],
+    settings: Settings,
+    board: Board,
+    *,
+    max_concurrent: int | None = None,
+    retries: int = 1,
+) -> None:
+    """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends."""
+    store = Store(settings.store)
+    searcher: Any = Cells(ready, store)
+    if max_concurrent:
+        searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
+    if settings.workers == 1:
+        needs = {"cpu": settings.cpus} | ({"gpu": settings.gpus} if settings.gpus else {})
+        trainable = tune.with_resources(tune.with_parameters(_trial, settings=asdict(settings)), needs)
+    else:
+        trainable = tune.with_resources(tune.with_parameters(_group, settings=asdict(settings)), {"launcher": 1})
+    with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, num_samples=-1, trial_dirname_creator=_name, trial_name_creator=_name
+            ),
+            run_config=tune.RunConfig(
+                name="cells",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[Tell(board, store)],
+                failure_config=tune.FailureConfig(max_failures=retries),
+            ),
+        )
+        tuner.fit()
+
+
+def _name(trial: Any) -> str:
+    return str(trial.config["cell"])
+
+
+def _text(trial: Any) -> str:
+    file = getattr(trial, "error_file", None)
+    return open(file).read() if file and os.path.exists(file) else "the process of the trial ended without a traceback"
+
+
+def _last_line(trial: Any) -> str:
+    lines = [line for line in _text(trial).splitlines() if line.strip()]
+    return lines[-1].strip()
+
+
+def _trial(config: dict[str, Any], settings: dict[str, Any]) -> None:
+    """A Tune trial that trains in its own process; Accelerate sees a plain one."""
+    where = Settings(**settings)
+    cell = Store(where.store).cell(config["cell"])
+    attempt(cell, where, lambda progress: tune.report(progress._asdict()))
+
+
+def _group(config: dict[str, Any], settings: dict[str, Any]) -> None:
+    """A Tune trial that starts a Ray Train group, whose process group Accelerate joins."""
+    where = Settings(**settings)
+    with tempfile.TemporaryDirectory(prefix="mtlbench-train-") as scratch:
+        TorchTrainer(
+            _worker,
+            train_loop_config={"cell": config["cell"], "settings": settings},
+            torch_config=TorchConfig(backend="nccl" if where.gpus else "gloo"),
+            scaling_config=train.ScalingConfig(
+                num_workers=where.workers,
+                use_gpu=bool(where.gpus),
+                resources_per_worker={"CPU": where.cpus} | ({"GPU": where.gpus} if where.gpus else {}),
+            ),
+            run_config=train.RunConfig(
+                name=config["cell"],
+                storage_path=scratch,
+                callbacks=[TuneReportCallback()],
+                failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=0),
+            ),
+        ).fit()
+
+
+def _worker(config: dict[str, Any]) -> None:
+    where = Settings(**config["settings"])
+    if not where.gpus:
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    cell = Store(where.store).cell(config["cell"])
+    attempt(cell, where, lambda progress: train.report(progress._asdict()))

@@ -1,0 +1,370 @@
+"""train(cell) -> Record, top to bottom."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+import methods
+from benchmarks.benchmark import Benchmark, Sample
+from benchmarks.tasks import Task
+from benchmarks.transforms import Fit, restore
+from harness import checkpoint, evaluate, loading, optimizers, provenance, seeds
+from harness.cell import Cell
+from harness.matrix import make_benchmark
+from harness.objective import objective, weighted_sum
+from harness.store import Store
+from methods.method import Method, Target
+from results.record import Record, Score
+
+SAMPLES = 8  # test images whose predictions are kept
+INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisation
+
+
+class Diverged(FloatingPointError):
+    """The loss is no longer a finite number. Trying again from the checkpoint would only repeat it."""
+
+
+class Progress(NamedTuple):
+    """What a running cell says of itself."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    seconds: float  # spent training so far, over all attempts
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell runs. Nothing here changes a number."""
+
+    store: str
+    root: Path  # of the data
+    device: str = "cpu"
+    loaders: int = 0
+    checkpoint_every: int = 1
+    validate_every: int | None = None
+    report: Callable[[Progress], None] = lambda progress: None
+
+
+class Length(NamedTuple):
+    """How long training is, in epochs of whole batches."""
+
+    steps_per_epoch: int
+    epochs: int
+    steps: int
+
+
+def length(cell: Cell, images: int) -> Length:
+    """Raises ValueError where an epoch has no whole batch."""
+    per_epoch = images // cell.train.batch
+    if per_epoch == 0:
+        raise ValueError(
+            f"{cell.benchmark.name} has {images} training images and train.batch is {cell.train.batch}: "
+            f"an epoch has no whole batch; set train.batch to at most {images}"
+        )
+    if cell.train.epochs is not None:
+        return Length(per_epoch, cell.train.epochs, cell.train.epochs * per_epoch)
+    assert cell.train.steps is not None
+    return Length(per_epoch, math.ceil(cell.train.steps / per_epoch), cell.train.steps)
+
+
+def chosen_tasks(benchmark: Benchmark, cell: Cell) -> dict[str, Task]:
+    """The cell's tasks with its weights in the objective."""
+    weights = cell.train.weights
+    return {
+        name: replace(benchmark.tasks[name], weight=weights.get(name, benchmark.tasks[name].weight))
+        for name in cell.tasks
+    }
+
+
+def build(cell: Cell, tasks: dict[str, Task]) -> Method:
+    """The cell's network, initialised from its seed: the backbone first, bit-equal across methods."""
+    targets = {name: Target(task.channels, task.classes) for name, task in tasks.items()}
+    weights = cell.backbone.weights
+    return methods.build(
+        cell.method,
+        targets,
+        backbone=cell.backbone.name,
+        pretrained=weights == "imagenet",
+        weights=weights if weights not in ("none", "imagenet") else None,
+        seed=cell.seed,
+        **cell.options,
+    )
+
+
+def open_splits(
+    benchmark: Benchmark, cell: Cell, root: Path
+) -> tuple[Sequence[Sample], Sequence[Sample] | None, Sequence[Sample]]:
+    """train, val (the benchmark's own, or the part held out of train, or None) and test."""
+    train = benchmark.open(root, "train", cell.tasks)
+    val = benchmark.open(root, "val", cell.tasks) if "val" in benchmark.splits else None
+    if cell.train.holdout:
+        train, val = loading.hold_out(train, cell.train.holdout)
+    return train, val, benchmark.open(root, "test", cell.tasks)
+
+
+def train(cell: Cell, place: Place) -> Record:
+    """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
+
+    Raises Diverged for a loss that is not finite, and ValueError or OSError naming the file for data that cannot be
+    read. Runs in one process, or as one of a group that has been joined already.
+    """
+    AcceleratorState._reset_state()  # it is the process's, and would hold the next cell to this one's precision
+    accelerator = Accelerator(
+        mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=place.device == "cpu"
+    )
+    device, main = accelerator.device, accelerator.is_main_process
+    store = Store(place.store)
+    benchmark = make_benchmark(cell.benchmark)
+    tasks = chosen_tasks(benchmark, cell)
+    train_split, val_split, test_split = open_splits(benchmark, cell, place.root)
+    extent = length(cell, len(train_split))
+    processes, rank = accelerator.num_processes, accelerator.process_index
+    if cell.train.batch % (processes * cell.train.accumulate):
+        raise ValueError(
+            f"train.batch {cell.train.batch} is not a multiple of workers x accumulate "
+            f"({processes} x {cell.train.accumulate})"
+        )
+
+    network = build(cell, tasks).to(device).to(memory_format=torch.channels_last)
+    own = optimizers.make(network, cell.train)
+    model, *wrapped = accelerator.prepare(network, *own)
+    done, warnings = checkpoint.restore(store, cell.id, network, own, device)
+    for warning in warnings if main else []:
+        print(warning, flush=True)
+    history = History(store, cell.id, done.step, writes=main)
+
+    def total(counts: Tensor) -> Tensor:
+        return accelerator.reduce(counts, "sum") if processes > 1 else counts
+
+    batches = iter(
+        loading.training_batches(
+            train_split, tasks, benchmark.size, benchmark.augmentations[cell.benchmark.protocol], cell.seed,
+            loading.micro_batches(
+                cell.seed, len(train_split), cell.train.batch, range(done.epoch, extent.epochs),
+                rank=rank, processes=processes, accumulate=cell.train.accumulate,
+            ),
+            loaders=place.loaders, pin=device.type == "cuda",
+        )
+    )  # fmt: skip
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    step, spent = done.step, done.seconds
+    for epoch in range(done.epoch, extent.epochs):
+        model.train()
+        seeds.seed_torch(cell.seed, "layers", epoch, rank)
+        started, first = time.perf_counter(), step
+        running, counted = torch.zeros(1 + len(tasks), device=device), 0
+        for _ in range(min(extent.steps_per_epoch, extent.steps - step)):
+            progress = step / extent.steps
+            network.at(progress)
+            by_epoch = epoch / extent.epochs
+            rate = optimizers.set_learning_rates(own, cell.train, by_epoch if cell.train.per == "epoch" else progress)
+            for micro in range(cell.train.accumulate):
+                batch = next(batches)
+                image = loading.normalise(batch.image.to(device, non_blocking=True))
+                labels = {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()}
+                last = micro == cell.train.accumulate - 1
+                with nullcontext() if last else accelerator.no_sync(model):
+                    outputs = model(image.contiguous(memory_format=torch.channels_last))
+                    losses = objective(outputs, labels, tasks, total)
+                    scalar = weighted_sum(losses, tasks)
+                    # Gradients are averaged over processes, and `scalar` is this process's share of a sum.
+                    minimised = scalar * processes + (0 if outputs.penalty is None else outputs.penalty)
+                    accelerator.backward(minimised / cell.train.accumulate)
+                running += torch.stack([scalar, *losses.values()]).detach() / cell.train.accumulate
+            optimizers.clip(parameters, cell.train.clip)
+            for optimizer in wrapped:
+                optimizer.step()
+                optimizer.zero_grad()
+            step, counted = step + 1, counted + 1
+            if counted == INTERVAL or step - first == extent.steps_per_epoch or step == extent.steps:
+                scalar_mean, *means = (accelerator.reduce(running, "sum") / counted).tolist()
+                if not math.isfinite(scalar_mean):
+                    raise Diverged(f"the loss is {scalar_mean} at step {step} of {extent.steps} (epoch {epoch + 1})")
+                now = spent + time.perf_counter() - started
+                values = {"train/loss": scalar_mean, "train/lr": rate}
+                values |= {f"train/loss/{name}": mean for name, mean in zip(tasks, means, strict=True)}
+                history.add(step, epoch + 1, values)
+                place.report(Progress(epoch + 1, extent.epochs, step, extent.steps, scalar_mean, now))
+                running.zero_()
+                counted = 0
+        spent += time.perf_counter() - started
+        if val_split is not None and place.validate_every and (epoch + 1) % place.validate_every == 0:
+            found, _ = score(network, val_split, tasks, benchmark, cell, place, accelerator)
+            primary = [score for score in found if score.primary and score.value is not None]
+            history.add(step, epoch + 1, {f"val/{score.task}/{score.metric}": score.value for score in primary})
+        if main and ((epoch + 1) % place.checkpoint_every == 0 or epoch + 1 == extent.epochs):
+            checkpoint.save(store, cell.id, network, own, checkpoint.Place(epoch + 1, step, spent))
+
+    scores, rows = score(network, test_split, tasks, benchmark, cell, place, accelerator)
+    finite = all(torch.isfinite(parameter).all() for parameter in network.parameters())
+    if not finite:
+        raise Diverged("a weight is not finite at the end of training")
+    record = Record(
+        id=cell.id,
+        cell=cell.model_dump(mode="json"),
+        scores=scores,
+        cost={
+            **network_cost(network, benchmark.size, device),
+            "steps": float(step),
+            "seconds_per_step": spent / step,
+            "train_seconds": spent,
+            "peak_memory_bytes": peak_memory(device),
+        },
+        provenance=provenance.describe(
+            device,
+            plugin=provenance.plugin_hash(type(network)),
+            processes=processes,
+            threads=torch.get_num_threads(),
+            data={"fingerprint": benchmark.fingerprint(place.root), "images": [len(train_split), len(test_split)]},
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+        findings=network.findings(),
+        derived_from=cell.derived_from,
+    )
+    if main:
+        publish(
+            store,
+            record,
+            network,
+            evaluate.per_image(rows, tasks),
+            samples(network, test_split, tasks, benchmark.size, fit_of(cell, benchmark)),
+        )
+    accelerator.wait_for_everyone()
+    return record
+
+
+def score(
+    network: Method,
+    split: Sequence[Sample],
+    tasks: Mapping[str, Task],
+    benchmark: Benchmark,
+    cell: Cell,
+    place: Place,
+    accelerator: Accelerator,
+) -> tuple[tuple[Score, ...], list[evaluate.Row]]:
+    """The scores of a split on every process, each image counted once whatever their number."""
+    network.eval()
+    native = cell.benchmark.evaluate == "native"
+    rows = evaluate.collect(
+        lambda image: network(image.contiguous(memory_format=torch.channels_last)).final,
+        split, tasks, benchmark.size, fit_of(cell, benchmark), native=native, device=accelerator.device,
+        batch=max(1, cell.train.batch // accelerator.num_processes),
+        indices=range(accelerator.process_index, len(split), accelerator.num_processes), loaders=place.loaders,
+    )  # fmt: skip
+    if accelerator.num_processes > 1:
+        rows = gather_object(rows)
+    return evaluate.scores(rows, tasks, resolution(cell, benchmark)), rows
+
+
+def fit_of(cell: Cell, benchmark: Benchmark) -> Fit:
+    """How images come to the network's size: as they did in training."""
+    return benchmark.augmentations[cell.benchmark.protocol].fit
+
+
+def resolution(cell: Cell, benchmark: Benchmark) -> str:
+    """Of the maps that are compared, in words for a score's definition."""
+    rows, columns = benchmark.size
+    return "the stored size" if cell.benchmark.evaluate == "native" else f"{rows}x{columns}"
+
+
+@torch.no_grad()
+def network_cost(network: Method, size: tuple[int, int], device: torch.device) -> dict[str, float]:
+    """Parameters, and the multiply-accumulates of convolutions and matrix products for one image of a size."""
+    network.eval()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, *size, device=device))
+    return {
+        "parameters": float(sum(parameter.numel() for parameter in network.parameters())),
+        "backbone_parameters": float(sum(parameter.numel() for parameter in network.backbone.parameters())),
+        "macs": counter.get_total_flops() / 2,
+    }
+
+
+def peak_memory(device: torch.device) -> float:
+    """Bytes: allocated on the GPU; on a CPU the process's resident set, libraries included."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    kilobyte = 1 if os.uname().sysname == "Darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte)
+
+
+@torch.no_grad()
+def samples(
+    network: Method, split: Sequence[Sample], tasks: Mapping[str, Task], size: tuple[int, int], fit: Fit
+) -> bytes:
+    """samples.npz: predictions for a few test images, the same for every cell, at their stored sizes.
+
+    Class indices for tasks with several classes, probabilities for those with one, values for fields.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    chosen = sorted(set(np.linspace(0, len(split) - 1, min(SAMPLES, len(split))).round().astype(int).tolist()))
+    arrays: dict[str, np.ndarray] = {}
+    for images, stored in loading.evaluation_batches(split, size, fit, chosen, batch=1):
+        final = network(loading.normalise(images.to(device))).final
+        for name, task in tasks.items():
+            rows, columns = stored[0].image.shape[-2:]
+            prediction = restore(final[name].float(), (rows, columns), fit)[0].cpu()
+            if task.kind == "label":
+                shown = prediction.argmax(0).byte() if task.channels > 1 else prediction[0].sigmoid().half()
+            else:
+                shown = prediction.half()
+            arrays[f"{stored[0].id}/{name}"] = shown.numpy()
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def publish(store: Store, record: Record, network: Method, per_image: bytes, predictions: bytes) -> None:
+    """Everything a finished cell leaves, the record last; its checkpoints have served."""
+    folder = store.folder(record.id)
+    with tempfile.TemporaryDirectory() as temporary:
+        weights = Path(temporary) / "model.safetensors"
+        checkpoint.save_model(network, weights)
+        store.put(f"{folder}/model.safetensors", weights.read_bytes())
+    store.put(f"{folder}/per_image.parquet", per_image)
+    store.put(f"{folder}/samples.npz", predictions)
+    store.put_record(record)
+    store.remove(f"{folder}/checkpoints")
+
+
+class History:
+    """history.jsonl: {"step", "epoch", "name", "value"} a line. Rows after the step resumed from are dropped."""
+
+    def __init__(self, store: Store, cell_id: str, step: int, *, writes: bool) -> None:
+        self.store, self.name, self.writes = store, f"{store.folder(cell_id)}/history.jsonl", writes
+        text = store.get(self.name).decode() if writes and step and store.exists(self.name) else ""
+        self.lines = [line for line in text.splitlines() if json.loads(line)["step"] <= step]
+
+    def add(self, step: int, epoch: int, values: Mapping[str, float | None]) -> None:
+        """Values by name; the file is put whole, since an object store cannot append."""
+        self.lines += [
+            json.dumps({"step": step, "epoch": epoch, "name": name, "value": value}) for name, value in values.items()
+        ]
+        if self.writes:
+            self.store.put(self.name, "".join(line + "\n" for line in self.lines))

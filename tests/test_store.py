@@ -1,0 +1,108 @@
+"""A store shows either the old content or the new, names what is corrupt, and has one driver."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from harness.store import LEASE_SECONDS, Store, StoreBusy, StoreError
+from results.record import Record, Score
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path):
+    if request.param == "local":
+        return Store(tmp_path / "store")
+    return Store(f"memory://{tmp_path.name}-{os.urandom(4).hex()}")
+
+
+def record(cell_id="a"):
+    scores = (Score("depth", "rmse", 0.5, higher_is_better=False, primary=True),)
+    return Record(cell_id, {"method": "m"}, scores, {"parameters": 1.0}, {"commit": "c"})
+
+
+def test_a_file_is_read_back_as_written(store):
+    store.put("cells/a/file", "one")
+    store.put("cells/a/file", b"two")
+    assert store.get("cells/a/file") == b"two"
+    assert store.names("cells/a") == ["file"]
+    assert store.names("nowhere") == []
+
+
+def test_a_cell_is_finished_when_its_record_is_there_and_not_before(store):
+    assert store.state("a") == "new"
+    store.put("cells/a/history.jsonl", "")
+    assert store.state("a") == "started"
+    store.put_failure("a", "boom", "trace")
+    store.put_failure("a", "boom", "trace")
+    assert store.state("a") == "failed"
+    assert store.failure("a")["attempts"] == 2
+    store.put_record(record())
+    assert store.state("a") == "finished"
+    assert store.failure("a") is None
+    assert store.record("a") == record()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "null", '{"schema": 1}', '{"schema": 99}'])
+def test_a_corrupt_record_is_named_kept_aside_and_its_cell_runs_again(store, content):
+    store.put("cells/a/record.json", content)
+    records, warnings = store.records(["a"])
+    assert records == {}
+    assert "cells/a/record.json" in warnings[0]
+    assert store.state("a") == "new"
+    assert any(name.startswith("record.json.corrupt") for name in store.names("cells/a"))
+
+
+def test_a_record_of_another_cell_is_corrupt(store):
+    store.put("cells/a/record.json", record("b").to_json())
+    assert "holds the record of b" in store.records(["a"])[1][0]
+
+
+def test_data_of_another_copy_are_refused(store):
+    store.bind("nyud", "one")
+    store.bind("nyud", "one")
+    with pytest.raises(StoreError, match="another copy of nyud"):
+        store.bind("nyud", "two")
+
+
+def test_a_second_driver_is_refused_while_the_first_is_alive(store):
+    with store.lease(), pytest.raises(StoreBusy, match=str(os.getpid())), Store(store_url(store)).lease():
+        pass
+    with store.lease():
+        pass
+
+
+def test_the_lease_of_a_killed_driver_on_this_machine_ends_with_it(tmp_path):
+    store = Store(tmp_path)
+    code = (
+        "import os, signal, sys; from harness.store import Store\n"
+        "lease = Store(sys.argv[1]).lease(); lease.__enter__(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert store.exists("driver.json")
+    with store.lease():
+        pass
+
+
+def test_the_lease_of_a_driver_elsewhere_ends_when_its_heart_stops(store):
+    holder = {"host": "elsewhere", "pid": 1, "token": "x"}
+    now = __import__("time").time()
+    store.put("driver.json", json.dumps({**holder, "heartbeat": now}))
+    with pytest.raises(StoreBusy, match="elsewhere"), store.lease():
+        pass
+    store.put("driver.json", json.dumps({**holder, "heartbeat": now - LEASE_SECONDS - 1}))
+    with store.lease():
+        pass
+
+
+def test_a_store_that_cannot_be_written_is_named(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    with pytest.raises(StoreError, match=str(file)):
+        Store(file / "store").probe()
+
+
+def store_url(store):
+    return store.url
