@@ -184,42 +184,41 @@ class Folder(Sequence[Sample]):
 
 def _open(root: Path, layout: Layout, split: str, tasks: tuple[str, ...]) -> Folder:
     ids = _ids(root / layout.lists[split], layout)
-    needed = [(layout.image, "every task", "the data set's own archive")]
-    needed += [(path, task, field.origin) for task in tasks for field in layout.fields[task] for path in field.files]
-    files = {path: _sizes(root, path).keys() for path, _, _ in needed}
+    patterns = {layout.image, *(path for task in tasks for field in layout.fields[task] for path in field.files)}
+    there = {pattern: _sizes(root, pattern).keys() for pattern in patterns}
 
-    def has(path: str, name: str) -> bool:
-        return os.path.basename(path.format(id=name)) in files[path]
+    def has(pattern: str, name: str) -> bool:
+        return os.path.basename(pattern.format(id=name)) in there[pattern]
 
-    missing = [path.format(id=name) for name in ids for path in (layout.image,) if not has(path, name)]
+    missing = [(layout.image, name) for name in ids if not has(layout.image, name)]
     if missing:
-        raise _missing(root, missing, len(ids), needed[0])
+        raise _missing(root, missing, len(ids), "every task", "the data set's own archive")
     choices: list[list[int]] = [[] for _ in ids]
     for task in tasks:
+        fields = layout.fields[task]
         missing = []
         for name, chosen in zip(ids, choices, strict=True):
-            whole = (i for i, f in enumerate(layout.fields[task]) if all(has(path, name) for path in f.files))
-            choice = next(whole, None)
+            choice = next((i for i, field in enumerate(fields) if all(has(path, name) for path in field.files)), None)
             if choice is None:
-                gaps = (path for f in layout.fields[task] for path in f.files if not has(path, name))
-                missing.append(next(gaps).format(id=name))
+                missing.append((next(path for path in fields[0].files if not has(path, name)), name))
             else:
                 chosen.append(choice)
         if missing:
-            gap = next(entry for entry in needed if entry[1] == task and missing[0].startswith(_folder(entry[0])))
-            raise _missing(root, missing, len(ids), gap)
-    fields = tuple((task, layout.fields[task]) for task in tasks)
-    return Folder(root, layout.image, fields, tuple(ids), tuple(map(tuple, choices)))
+            sources = [fields[0].origin, *(" with ".join(field.files) for field in fields[1:])]
+            raise _missing(root, missing, len(ids), task, "; or ".join(sources))
+    fields_in_use = tuple((task, layout.fields[task]) for task in tasks)
+    return Folder(root, layout.image, fields_in_use, tuple(ids), tuple(map(tuple, choices)))
 
 
-def _missing(root: Path, missing: Sequence[str], count: int, needed: tuple[str, str, str]) -> FileNotFoundError:
-    path, task, origin = needed
-    folder = root / _folder(path)
+def _missing(root: Path, missing: Sequence[tuple[str, str]], count: int, task: str, source: str) -> FileNotFoundError:
+    """missing: (pattern, id), one for each image that lacks a file."""
+    pattern, name = missing[0]
+    folder = root / _folder(pattern)
     if not folder.is_dir():
-        return FileNotFoundError(f"{folder}: no such folder, but {task} needs {path}; usual source: {origin}")
+        return FileNotFoundError(f"{folder}: no such folder, but {task} needs {pattern}; usual source: {source}")
     return FileNotFoundError(
-        f"{root / missing[0]}: no such file, but {task} needs it; {len(missing)} of {count} images lack theirs. "
-        f"Usual source: {origin}"
+        f"{root / pattern.format(id=name)}: no such file, but {task} needs it; {len(missing)} of {count} images lack "
+        f"theirs; usual source: {source}"
     )
 
 

@@ -115,7 +115,7 @@ def part_annotation(size, objects):
 def pascal_mt(root, train=("2008_000002", "2008_000003"), test=("2008_000007",), size=SIZE):
     """PASCAL-Context as the multi-task loaders pass it on. Returns {id: {folder: stored array}}.
 
-    In the first image of either list a person has parts; the others show a chair. The first has no VOC mask.
+    In the first image of either list a person has parts; a dog has in all of them. The first has no VOC mask.
     """
     rng = np.random.default_rng(1)
     palette = [value for i in range(256) for value in (i, (i * 7) % 256, (i * 13) % 256)]
@@ -125,7 +125,7 @@ def pascal_mt(root, train=("2008_000002", "2008_000003"), test=("2008_000007",),
         chair, person, head, neck = (np.zeros(here, dtype=bool) for _ in range(4))
         chair[20:30, 3:20], person[5:30, 8:30] = True, True
         head[5:14, 12:24], neck[12:16, 14:22] = True, True
-        objects = [("chair", 9, chair, [])]
+        objects = [("chair", 9, chair, []), ("dog", 12, chair, [("head", chair)])]
         if name in (train[0], test[0]):
             objects.append(("person", 15, person, [("head", head), ("neck", neck), ("rfoot", chair)]))
             objects.append(("person", 15, ~person, []))

@@ -1,6 +1,7 @@
 """The reader delivers what the files hold, and says which file does not hold what it should."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -127,12 +128,7 @@ def remove(*names):
 
 
 def remove_folder(name):
-    def change(root):
-        for path in (root / name).iterdir():
-            path.unlink()
-        (root / name).rmdir()
-
-    return change
+    return lambda root: shutil.rmtree(root / name)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +236,20 @@ def test_a_fingerprint_tells_copies_apart(tmp_path):
         change(tmp_path / str(i))
         seen.add(benchmark.fingerprint(tmp_path / str(i)))
     assert len(seen) == 1 + len(changes)
+
+
+def test_a_fingerprint_sees_every_size_and_the_bytes_of_a_few(tmp_path):
+    names = [f"{number:04d}" for number in range(20)]
+    nyud(tmp_path, train=names, test=("0020",), size=(4, 5))
+    benchmark, seen = NYUD(), set()
+    for name in names:
+        path = tmp_path / "depth" / f"{name}.npy"
+        whole = path.read_bytes()
+        path.write_bytes(whole + b"x")
+        seen.add(benchmark.fingerprint(tmp_path))
+        path.write_bytes(whole)
+    assert len(seen) == len(names)
+    assert benchmark.fingerprint(tmp_path) not in seen
 
 
 def test_files_that_no_list_names_do_not_change_the_fingerprint(root):

@@ -1,5 +1,6 @@
 """The reader delivers what the files hold, and says which file does not hold what it should."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -105,9 +106,7 @@ def test_the_list_called_val_is_the_test_split(root):
 
 
 def test_a_missing_folder_is_named_with_the_task_that_needs_it(root):
-    for path in (root / "sal_distill").iterdir():
-        path.unlink()
-    (root / "sal_distill").rmdir()
+    shutil.rmtree(root / "sal_distill")
     assert len(PascalContext().open(root, "train", ("semseg", "human_parts"))) == 2
     with pytest.raises(FileNotFoundError, match=r"sal_distill: no such folder, but saliency needs .*PASCAL_MT.tgz"):
         PascalContext().open(root, "train", ("semseg", "saliency"))
@@ -115,9 +114,17 @@ def test_a_missing_folder_is_named_with_the_task_that_needs_it(root):
         PascalContext().open(root, "train", ("depth",))
 
 
+def test_the_folder_that_is_missing_is_named_where_a_task_needs_two(root):
+    shutil.rmtree(root / "pascal-context")
+    with pytest.raises(FileNotFoundError, match=r"pascal-context/trainval: no such folder, but normals needs pascal-"):
+        PascalContext().open(root, "train", ("normals",))
+
+
 def test_an_image_without_either_mask_is_counted_as_missing(root):
     (root / "semseg/pascal-context/2008_000002.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"2008_000002.png: no such file, but semseg needs it; 1 of 2"):
+    with pytest.raises(
+        FileNotFoundError, match=r"2008_000002.png: no such file, but semseg needs it; 1 of 2.*pascal-context/"
+    ):
         PascalContext().open(root, "train", ("semseg",))
 
 

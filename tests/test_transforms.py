@@ -289,6 +289,16 @@ def test_a_crop_avoids_windows_of_one_class():
     assert first < 0.4 and balanced > 0.85
 
 
+def test_unlabelled_pixels_do_not_count_as_a_class():
+    label = torch.full((40, 40), IGNORE, dtype=torch.uint8)
+    label[::4, ::2], label[::4, 1::2] = 0, 1  # half and half of the quarter that is labelled
+    generators = np.random.default_rng(3), np.random.default_rng(3)
+    for _ in range(20):
+        balanced = draw(Augmentation(crop=Crop()), generators[0], (32, 32), label)
+        first = draw(Augmentation(crop=Crop()), generators[1], (32, 32))
+        assert balanced == first
+
+
 def test_windows_reach_every_corner_of_the_image():
     index = torch.arange(36, dtype=torch.uint8).view(6, 6)
     rng = np.random.default_rng(0)
