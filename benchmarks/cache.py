@@ -88,6 +88,7 @@ def _fill(
             if sample.id in ids:
                 raise ValueError(f"{folder}: two samples have the id {sample.id!r}")
             ids.add(sample.id)
+            assert not sample.labels.keys() & {"id", _IMAGE}, "a task has the name of another entry of the index"
             with _explained(folder):
                 entry: dict[str, Any] = {"id": sample.id}
                 for name, tensor in {_IMAGE: sample.image, **sample.labels}.items():

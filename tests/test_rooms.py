@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -361,3 +362,33 @@ def test_a_rendering_process_that_dies_is_an_error_and_leaves_no_cache(tmp_path,
         benchmark.open(tmp_path, "train", ("depth",))
     (folder,) = tmp_path.iterdir()
     assert [path.name for path in folder.iterdir()] == [".train.lock"]
+
+
+ORPHANS = """
+import multiprocessing
+from benchmarks.rooms import frames
+
+for frame in frames([(0, 0, index) for index in range(10000)], (32, 32), 0.5, processes=3):
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+"""
+
+
+def test_rendering_processes_do_not_outlive_a_killed_parent():
+    with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as parent:
+        children = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(children) == 3
+    deadline = time.monotonic() + 30
+    while any(running(pid) for pid in children):
+        assert time.monotonic() < deadline, f"of {children} some still run"
+        time.sleep(0.05)
+
+
+def running(pid):
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        os.kill(pid, 0)
+        # A zombie is dead; nobody has asked for its exit code yet.
+        return not (status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] == "Z")
+    except (ProcessLookupError, FileNotFoundError):
+        return False
