@@ -8,7 +8,7 @@ has its centre at i + 0.5, for images and labels alike.
 
 Departures from the published loaders, which resample twice with cubic weights: cubic weights overshoot (their uint8
 cast wraps round) and make unit normals of invalid ones. Images are antialiased where they shrink, except when
-rotated: the one protocol that rotates shrinks by a third at most.
+rotated: the one protocol that rotates shrinks by a quarter at most.
 """
 
 # H, W rows and columns of the stored sample; h, w of the output
