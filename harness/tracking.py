@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -84,26 +85,28 @@ def check(uri: str) -> None:
 
     A server and a shared database are asked; an sqlite file need not exist yet, but its folder must, or be makeable.
     """
-    scheme = urlsplit(uri).scheme.split("+")[0]
+    scheme, shown = urlsplit(uri).scheme.split("+")[0], repr(_public(uri, uri))
     if scheme == "sqlite":
         _check_sqlite(uri)
         return
     if scheme not in ("http", "https", *DATABASES):
         raise ValueError(
-            f"tracking URI {uri!r}: unknown kind; give sqlite:////absolute/path/mlflow.db, the http:// or https:// "
+            f"tracking URI {shown}: unknown kind; give sqlite:////absolute/path/mlflow.db, the http:// or https:// "
             "address of an MLflow server, or a postgresql:// or mysql:// database"
         )
     unusable: tuple[type[Exception], ...] = (*_tracking_errors(), ImportError)  # a database driver may be missing
     try:
         _client(uri).search_experiments(max_results=1)
     except unusable as error:
-        raise ValueError(f"tracking URI {uri!r} does not answer: {_first_line(error)}") from error
+        raise ValueError(f"tracking URI {shown} does not answer: {_reason(error, uri)}") from error
 
 
 def _check_sqlite(uri: str) -> None:
     path = Path(uri.partition("://")[2].removeprefix("/"))
     if not path.is_absolute():
         raise ValueError(f"tracking URI {uri!r}: the path must be absolute: sqlite:///{path.absolute()}")
+    if path.is_dir():
+        raise ValueError(f"tracking URI {uri!r}: {path} is a folder")
     if path.exists():
         with path.open("rb") as file:
             if file.read(16) not in (b"", b"SQLite format 3\0"):
@@ -113,21 +116,27 @@ def _check_sqlite(uri: str) -> None:
         raise ValueError(f"tracking URI {uri!r}: {folder} is not a folder that can be written to")
 
 
-def _client(uri: str) -> MlflowClient:
-    """Imports MLflow, which takes a second: only what speaks to it calls this."""
+def _mlflow() -> ModuleType:
+    """Imports MLflow, quietly; it takes a second, so only what speaks to it calls this."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # MLflow 3.17 maps a relation in a way that SQLAlchemy 2.1 advises against.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy", category=DeprecationWarning)
-    from mlflow import MlflowClient
+    import mlflow
 
     for name in ("mlflow.store.db.utils", "alembic"):  # every migration of a new database is an INFO line
         logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient(uri)
+    return mlflow
+
+
+def _client(uri: str) -> MlflowClient:
+    client: MlflowClient = _mlflow().MlflowClient(uri)
+    return client
 
 
 def _tracking_errors() -> tuple[type[Exception], ...]:
     """What MLflow raises when it cannot do its work: its own errors, and those it lets through from below."""
+    _mlflow()
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
@@ -135,8 +144,16 @@ def _tracking_errors() -> tuple[type[Exception], ...]:
     return MlflowException, RequestException, SQLAlchemyError
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def _public(text: str, uri: str) -> str:
+    """A text as it may be shown: without the password of the tracking URI."""
+    password = urlsplit(uri).password
+    return text.replace(f":{password}@", ":***@") if password else text
+
+
+def _reason(error: Exception, uri: str) -> str:
+    """An error's first line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _public(lines[0], uri)[:300]
 
 
 # what is shown --------------------------------------------------------------------------------------------------------
@@ -245,9 +262,7 @@ def rounded(value: float) -> float:
 
 def finals(record: Record) -> list[Point]:
     """Test scores and costs, all at step 0: MLflow draws such a metric as a bar and every other one as a curve."""
-    scores = [
-        Point(f"test/{score.task}_{score.metric}", score.value, 0) for score in record.scores if score.value is not None
-    ]
+    scores = [Point(metric(score), rounded(score.value), 0) for score in record.scores if score.value is not None]
     return scores + [Point(f"cost/{name}", float(value), 0) for name, value in record.cost.items()]
 
 
@@ -284,10 +299,11 @@ def _digest(content: Any) -> str:
 def note(manifest: Manifest, scores: Mapping[str, Score], links: Mapping[str, str]) -> str:
     """Markdown above the runs: what the matrix is, how its numbers read, and where to look. scores: by metric, any
     run's; links: text -> address."""
-    lines = [f"### {manifest.title}", manifest.caption]
+    # The first line is what a folded description shows.
+    first = " · ".join([manifest.title, *(f"[{text}]({address})" for text, address in links.items())])
+    lines = [f"### {first}", manifest.caption]
     if manifest.demonstration:
         lines.append("**A demonstration**: it shows that the path works and compares nothing.")
-    lines.append(" · ".join(f"[{text}]({address})" for text, address in links.items()))
     lines.append(
         f"`delta/m` is Eq. (6): the mean over tasks of the relative gain on **{manifest.baseline}**, in percent; "
         "`delta/TASK` is one task's part. Positive is better, whatever the direction of the metric."
@@ -505,12 +521,12 @@ class Projection:
 
     def _describe(self) -> None:
         links = {
-            "Methods, means over seeds": page(self.experiment_id, "methods"),
-            "All cells": page(self.experiment_id, "cells"),
+            "means over seeds": page(self.experiment_id, "methods"),
+            "all cells": page(self.experiment_id, "cells"),
         }
         for run in self._runs():
             if run.data.tags.get("kind") == "report":
-                links["Tables and figures"] = (
+                links["tables and figures"] = (
                     f"#/experiments/{self.experiment_id}/runs/{run.info.run_id}/{run.data.tags['page']}"
                 )
         text = "\n\n".join(filter(None, [note(self.manifest, self.scores, links), self.description]))
@@ -558,7 +574,8 @@ class Tracker:
     def __init__(self, uri: str, store: str, manifest: Manifest, description: str = "") -> None:
         self._make: Callable[[], Projection] = lambda: Projection(uri, store, manifest, description)
         self._projection: Projection | None = None
-        self._again = f"mtlbench track {manifest.name} --store {store} --tracking-uri {uri}"
+        self._uri = uri
+        self._again = f"mtlbench track {manifest.name} --store {store} --tracking-uri {_public(uri, uri)}"
         self._jobs: dict[tuple[str, str], Job] = {}  # what to bring up to date -> how
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tracking")
@@ -576,7 +593,8 @@ class Tracker:
         self._submit(("deltas", ""), lambda projection: projection.deltas(deltas))
 
     def log_report(self, folder: Path) -> None:
-        """Show a folder of tables and figures as the artifacts of one more run, linked from the description."""
+        """Show a folder of tables and figures as the artifacts of one more run, linked from the description. The
+        folder is read until `flush` or `close` returns."""
         self._submit(("report", ""), lambda projection: projection.report(folder))
 
     def flush(self) -> None:
@@ -637,7 +655,7 @@ class Tracker:
         if not self._warned:
             log.warning(
                 "MLflow failed (%s); training goes on, and tracking is tried again every %d s. To show everything "
-                "later: %s", _first_line(error), RETRY_SECONDS, self._again,
+                "later: %s", _reason(error, self._uri), RETRY_SECONDS, self._again,
             )  # fmt: skip
         self._warned = True
 
@@ -653,13 +671,19 @@ def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
     _, found = _find(_client(uri), Store(store).url, matrix)
     if found is None:
         raise ValueError(
-            f"tracking URI {uri!r} holds nothing of matrix {matrix!r} of {store}; show it with: mtlbench track {matrix}"
+            f"tracking URI {_public(uri, uri)!r} holds nothing of matrix {matrix!r} of {store}; "
+            f"show it with: mtlbench track {matrix}"
         )
     return {view: f"{address.rstrip('/')}/{page(found.experiment_id, view)}" for view in ("methods", "cells")}
 
 
 def server(uri: str, port: int) -> list[str]:
-    """The command line that serves MLflow's pages on this machine's loopback address."""
+    """The command line that serves a database's pages on this machine's loopback address.
+
+    Raises ValueError for the address of a server, which shows its pages itself.
+    """
+    if urlsplit(uri).scheme in ("http", "https"):
+        raise ValueError(f"tracking URI {_public(uri, uri)!r} is a server already: open it in a browser")
     return [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",

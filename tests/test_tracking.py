@@ -158,6 +158,19 @@ def test_an_undefined_score_is_named_and_never_a_number(store, projection):
     assert "test/edge_odsf" not in run.data.metrics
 
 
+def test_an_undefined_value_of_a_history_is_no_point(store, projection):
+    write_history(store, MULTI, [row(10, "val/edge_odsf", None), row(20, "val/edge_odsf", 60.0)])
+    projection.cell(MULTI.id, "running")
+    assert points(projection, runs(projection)[MULTI.id], "val/edge_odsf") == [(20, 60.0)]
+
+
+def test_scores_fit_a_column_and_counts_stay_whole(store, projection):
+    finish(store, projection, MULTI, miou=40.123456789)
+    metrics = runs(projection)[MULTI.id].data.metrics
+    assert metrics["test/semseg_miou"] == 40.1235
+    assert metrics["cost/parameters"] == 3_857_021
+
+
 def test_a_cell_of_two_task_sets_is_one_run_that_lists_both(store, projection):
     finish(store, projection, SINGLE)
     assert len(runs(projection)) == 1
@@ -465,6 +478,7 @@ def test_a_place_that_can_be_tracked_to_passes_and_is_not_made_by_asking(tmp_pat
     ("uri", "reason"),
     [
         ("sqlite:///mlflow.db", "must be absolute"),
+        ("sqlite:////dev", "is a folder"),
         ("sqlite:////proc/version", "not an sqlite database"),
         ("sqlite:////dev/null/mlflow.db", "not a folder"),
         ("./mlruns", "unknown kind"),
@@ -479,6 +493,20 @@ def test_a_place_that_cannot_be_tracked_to_is_refused_in_one_line(uri, reason, m
         tracking.check(uri)
     assert "\n" not in str(raised.value)
     assert uri in str(raised.value)
+
+
+def test_a_password_is_not_shown(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ValueError, match="does not answer") as raised:
+        tracking.check("http://ada:lovelace@127.0.0.1:1")
+    assert "lovelace" not in str(raised.value)
+    assert "http://ada:***@127.0.0.1:1" in str(raised.value)
+
+
+def test_a_server_is_not_served_again():
+    assert "sqlite:////runs/mlflow.db" in tracking.server("sqlite:////runs/mlflow.db", 5000)
+    with pytest.raises(ValueError, match="open it in a browser"):
+        tracking.server("http://mlflow.example:5000", 5000)
 
 
 def test_importing_the_module_does_not_import_mlflow():
