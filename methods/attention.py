@@ -1,8 +1,10 @@
-"""Attention between maps (SCA-MTL, Eq. (1) and (2); ATRC's global context) and within one (Swin's shifted windows)."""
+"""Attention between two maps (SCA-MTL's cross-attention, ATRC's global context) and within one (Swin's windows)."""
 
 # B batch, C D channels, H W rows and columns, L = H * W pixels, M a window's side, T = M * M its pixels
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ def cross_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     query [B, D, L], key [B, D, L'], both non-negative; value [B, C, L'] -> [B, C, L]. Summing over the source first
     costs O((L + L') C D) and never forms the L x L' weights.
     """
-    with torch.autocast(query.device.type, enabled=False):
+    with _no_autocast(query.device.type):
         # In float32 at least: bfloat16 would lose a quarter of what varies between pixels.
         precision = torch.promote_types(query.dtype, torch.float32)
         q, k, v = query.to(precision), key.to(precision), value.to(precision)
@@ -27,11 +29,16 @@ def cross_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return (context @ q / normaliser.clamp_min(1e-12)).to(value.dtype)
 
 
-class CrossAttention(nn.Module):
-    """Eq. (1): query from the target's features, key and value from the source's, by 1x1 convolutions; then Eq. (2).
+def _no_autocast(device: str) -> AbstractContextManager[object]:
+    # The meta device, on which costs can be counted, has no autocast to turn off.
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
-    target [B, C, H, W], source [B, C', H', W'] -> [B, width, H, W]; the sizes may differ. Softplus keeps query and key
-    positive. qk_layers: 2 as in the authors' code (and ATRC's global context), 1 as in the paper's text.
+
+class CrossAttention(nn.Module):
+    """Eq. (1): query from the target's features, key and value from the source's, by 1x1 convolutions.
+
+    target [B, C, H, W], source [B, C', H', W'] -> [B, width, H, W] by `cross_attention`; the sizes may differ. Softplus
+    keeps query and key positive. qk_layers: 2 as in the authors' code (and ATRC's global context), 1 as in the paper.
     """
 
     def __init__(self, target_channels: int, source_channels: int, width: int, *, qk_layers: int = 2) -> None:
