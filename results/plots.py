@@ -147,6 +147,7 @@ def delta_against_cost(summary: Summary, colors: Colors) -> Figure | None:
             axis.axhline(0, color="black", lw=0.8, zorder=0)
             _log_ticks(axis)
             axis.set(xlabel=title)
+            axis.margins(y=0.1)
         axes[0][0].set_ylabel("Δm [%] (up is better)")
         figure.suptitle("Gain against cost", fontsize=11)
         _legend(figure, {label: colors[label] for label in defined}, markers)

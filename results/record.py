@@ -96,7 +96,7 @@ class Manifest:
     name: str
     title: str
     caption: str
-    baseline: str  # the label whose scores Eq. (6) divides by
+    baseline: str  # the label whose scores Eq. (6) divides by; "" where no row can be one
     demonstration: bool  # True: the table proves that the path works and compares nothing
     entries: tuple[Entry, ...]
     constants: dict[str, str]  # benchmark -> id of its constant predictor's record
@@ -195,12 +195,12 @@ def history(store: str, cell_id: str) -> list[dict[str, Any]]:
     return rows
 
 
-def influence(store: str, cell_id: str) -> pd.DataFrame | None:
-    """What each test image contributes to a cell's primary scores: a row an image id, a column a task.
+def influence(store: str, cell_id: str) -> dict[str, pd.Series[float]] | None:
+    """What each test image contributes to a cell's primary scores: task -> value by image id, sorted.
 
-    N times the derivative of the score by the image's weight, in the score's unit; a column's mean is 0. None where the
-    cell has no per_image.parquet. Raises CorruptRecord naming the file, as
-    where an image occurs twice for a task.
+    N times the derivative of the score by the image's weight, N the images that have the task's label; in the score's
+    unit, with a mean of 0. NaN where the score is undefined or has no derivative. None where the cell has no
+    per_image.parquet. Raises CorruptRecord naming the file, as where an image occurs twice for a task.
     """
     fs, root = fsspec.core.url_to_fs(store)
     path = f"{root}/cells/{cell_id}/per_image.parquet"
@@ -208,6 +208,11 @@ def influence(store: str, cell_id: str) -> pd.DataFrame | None:
         return None
     try:
         rows = pd.read_parquet(io.BytesIO(fs.cat_file(path)), columns=["image", "task", "influence"])
-        return rows.pivot(index="image", columns="task", values="influence").sort_index()
     except (ValueError, KeyError, OSError) as error:  # pyarrow's errors are among these
         raise CorruptRecord(f"{path}: not a table of image, task, influence ({error})") from error
+    if rows.duplicated(["image", "task"]).any():
+        raise CorruptRecord(f"{path}: an image occurs twice for a task")
+    return {
+        str(task): group.set_index("image")["influence"].astype(float).sort_index()
+        for task, group in rows.groupby("task")
+    }

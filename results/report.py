@@ -115,6 +115,7 @@ def _section(summary: Summary, table: tables.Table, figures: list[dict[str, Any]
         "secondary": _secondary(summary),
         "definitions": _definitions(summary),
         "published": _published(summary),
+        "provenance": tables.provenance(summary),
     }
 
 
@@ -165,7 +166,7 @@ def _secondary(summary: Summary) -> Grid:
     rows = []
     for label in labels:
         found = [values[key].get(label, []) for key in order]
-        rows.append([label, *(f"{math.fsum(v) / len(v):.4g}" if v else UNDEFINED for v in found)])
+        rows.append([label, *(f"{math.fsum(v) / len(v):#.4g}" if v else UNDEFINED for v in found)])
     caption = "Means over the finished seeds. Scores of single classes are in scores.csv."
     return Grid(["Method", *(f"{task} {metric}" for task, metric in order)], rows, caption)
 

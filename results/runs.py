@@ -69,7 +69,7 @@ class Comparison:
 
     benchmark: str
     tasks: tuple[str, ...]
-    baseline: str  # the label that Eq. (6) divides by
+    baseline: str  # the label that Eq. (6) divides by; "" where the matrix names none
     rows: Mapping[str, Row]  # by label, in the manifest's order
     constant: Record | None  # the best constant predictor
     parents: Mapping[str, Record]  # every record of the store's matrix by id: what a cell was derived from
@@ -97,7 +97,7 @@ def comparisons(results: Results) -> list[Comparison]:
     for benchmark, tasks in keys:
         entries = [entry for entry in manifest.entries if (entry.benchmark, entry.task_set) == (benchmark, tasks)]
         labels = list(dict.fromkeys(entry.label for entry in entries))
-        if manifest.baseline not in labels:
+        if manifest.baseline and manifest.baseline not in labels:
             raise CorruptRecord(
                 f"{manifest.name}: {benchmark} {'+'.join(tasks)} has no row {manifest.baseline!r}, the baseline; "
                 f"its rows: {', '.join(labels)}"

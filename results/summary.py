@@ -17,7 +17,7 @@ from results.runs import Comparison, Row, Run
 from results.statistics import Contrast, Interval
 
 COSTS = ("parameters", "macs", "seconds_per_step", "train_seconds")
-Influences = Callable[[str], pd.DataFrame | None]  # of a cell id; see results.record.influence
+Influences = Callable[[str], dict[str, "pd.Series[float]"] | None]  # of a cell id; see results.record.influence
 
 MARGIN = 0.5  # points of Delta_m inside which two methods count as equivalent
 
@@ -81,7 +81,7 @@ class Summary:
 def summarise(comparison: Comparison, store: str) -> Summary:
     """Everything a table says of a comparison. `store` is where the per-image files of its cells lie."""
     tasks = comparison.tasks
-    baseline = comparison.rows[comparison.baseline]
+    baseline = comparison.rows.get(comparison.baseline)
     scores = {label: {task: _scores(row, task) for task in tasks} for label, row in comparison.rows.items()}
     influences = cache(lambda cell_id: influence(store, cell_id))
     deltas = {label: _delta(row, baseline, tasks, influences) for label, row in comparison.rows.items()}
@@ -126,8 +126,10 @@ def _undefined(score: Score) -> str:
     return f"{score.task}: {score.metric} is undefined, since no pixel of the test split has a label"
 
 
-def _delta(row: Row, baseline: Row, tasks: tuple[str, ...], influences: Influences) -> DeltaSummary:
+def _delta(row: Row, baseline: Row | None, tasks: tuple[str, ...], influences: Influences) -> DeltaSummary:
     mine = row.finished()
+    if baseline is None:
+        return DeltaSummary(math.nan, {}, math.nan, {}, problem="the matrix names no baseline")
     theirs = {
         task: {seed: run.scores()[task] for seed, run in baseline.runs.items() if task in run.scores()}
         for task in tasks
@@ -205,36 +207,36 @@ def _over_images(
     """
     if len(values) < 2:
         return None
-    pseudo_values = []
+    pseudo_values = {}
     for seed, value in values.items():
-        total = None
+        terms = []
         for task in tasks:
             of_row = _influence(row.runs[seed], task, influences)
             of_baseline = _influence(baseline.runs[seed], task, influences)
             if of_row is None or of_baseline is None:
                 return None
             if not of_row.index.equals(of_baseline.index):
-                raise CorruptRecord(f"{row.label}, seed {seed}: scored on other test images than {baseline.label}")
+                raise CorruptRecord(
+                    f"{row.label}, seed {seed}: {task} was scored on other images than {baseline.label}"
+                )
             score, base = row.runs[seed].scores()[task], baseline.runs[seed].scores()[task]
-            ratio = _value(score) / _value(base)
             sign = 1.0 if score.higher_is_better else -1.0
-            term = 100 / len(tasks) * sign * (of_row - ratio * of_baseline) / _value(base)
-            total = term if total is None else total + term
-        assert total is not None
-        pseudo_values.append(value + total.to_numpy())
-    if len({len(pseudo) for pseudo in pseudo_values}) > 1:
-        raise CorruptRecord(f"{row.label}: its seeds were scored on different numbers of test images")
-    return statistics.crossed_interval(pseudo_values)
+            terms.append(100 / len(tasks) * sign * (of_row - _value(score) / _value(base) * of_baseline) / _value(base))
+        # An image without a task's label does not move that task's score; the others move it as 1 of N_t, not of N.
+        num_images = len(set().union(*(term.index for term in terms)))
+        total = pd.concat([term * (num_images / len(term)) for term in terms], axis=1).fillna(0.0).sum(axis=1)
+        pseudo_values[seed] = value + total.sort_index()
+    together = pd.DataFrame(pseudo_values)
+    if together.isna().any(axis=None):
+        raise CorruptRecord(f"{row.label}: its seeds were scored on different test images")
+    return statistics.crossed_interval(together.to_numpy().T)
 
 
 def _influence(run: Run, task: str, influences: Influences) -> pd.Series[float] | None:
-    for entry in run.entries:
-        if task in entry.tasks:
-            table = influences(entry.id)
-            if table is None or task not in table or table[task].isna().any():
-                return None
-            return table[task]
-    return None
+    """By image; None where the cell kept none or the score has no derivative."""
+    (cell_id,) = (entry.id for entry in run.entries if task in entry.tasks)
+    found = (influences(cell_id) or {}).get(task)
+    return None if found is None or found.isna().any() else found
 
 
 def _complete_deltas(comparison: Comparison) -> dict[str, list[float]]:
@@ -244,6 +246,8 @@ def _complete_deltas(comparison: Comparison) -> dict[str, list[float]]:
     instead of zeros. {} where the baseline itself is incomplete.
     """
     seeds, tasks = comparison.seeds, comparison.tasks
+    if comparison.baseline not in comparison.rows:
+        return {}
     whole = comparison.rows[comparison.baseline].finished()
     if set(whole) != set(seeds) or any(whole[seed].get(task) is None for seed in seeds for task in tasks):
         return {}

@@ -52,8 +52,12 @@ class Column(NamedTuple):
     arrow: str = ""  # ↑ higher is better, ↓ lower is better
 
     @property
+    def suffix(self) -> str:
+        return " ".join(part for part in (f"[{self.unit}]" if self.unit else "", self.arrow) if part)
+
+    @property
     def text(self) -> str:
-        return " ".join(part for part in (self.title, f"[{self.unit}]" if self.unit else "", self.arrow) if part)
+        return f"{self.title} {self.suffix}".strip()
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,10 @@ def caption(summary: Summary, manifest: Manifest) -> tuple[str, ...]:
         sentences.append("A demonstration that the path from data to table works; it compares nothing.")
     if manifest.caption:
         sentences.append(manifest.caption)
-    sentences.append(
-        f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
-    )
+    if comparison.baseline:
+        sentences.append(
+            f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
+        )
     if num_seeds > 1:
         sentences.append(
             f"Mean ± standard deviation over {num_seeds} seeds; the interval is Student's t over seeds, paired with "
@@ -151,23 +156,26 @@ def caption(summary: Summary, manifest: Manifest) -> tuple[str, ...]:
     log = [f"{first} and {second}" for first, second, delta, other in _orders(summary) if delta * other < 0]
     if log:
         sentences.append(f"The log delta, which no choice of baseline can reorder, disagrees on {'; '.join(log)}.")
-    return (*sentences, *provenance(summary))
+    found = dict(provenance(summary))
+    told = [f"{name} {found[name]}" for name in ("commit", "torch", "data", "device") if name in found]
+    return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
 
 
-def provenance(summary: Summary) -> tuple[str, ...]:
-    """What the records say of code, versions, data and device; several values where records differ."""
-    records = _records(summary)
-    if not records:
-        return ()
-    found = [record.provenance for record in records]
+def provenance(summary: Summary) -> list[tuple[str, str]]:
+    """What the records say of code, data, device and versions; all values where records differ, absent where none do.
+
+    A commit ends in + where the files that can move a number differed from it.
+    """
+    found = [record.provenance for record in _records(summary)]
     versions = sorted({name for p in found for name in p.get("versions", {})})
-    parts = [
-        ("commit", _distinct(str(p["commit"])[:12] for p in found if p.get("commit"))),
-        *((name, _distinct(str(p.get("versions", {}).get(name, "unknown")) for p in found)) for name in versions),
-        ("data", _distinct(str(p["data"]["fingerprint"]) for p in found if p.get("data", {}).get("fingerprint"))),
-        ("device", _distinct(str(p["device"]) for p in found if p.get("device"))),
+    values = [
+        ("commit", [_short(p["commit"]) for p in found if p.get("commit")]),
+        ("source", [str(p["source"]) for p in found if p.get("source")]),
+        ("data", [str(p["data"]["fingerprint"]) for p in found if p.get("data", {}).get("fingerprint")]),
+        ("device", [str(p["device"]) for p in found if p.get("device")]),
+        *((name, [str(p.get("versions", {}).get(name, "unknown")) for p in found]) for name in versions),
     ]
-    return ("Records: " + "; ".join(f"{name} {value}" for name, value in parts if value) + ".",)
+    return [(name, _distinct(of_name)) for name, of_name in values if of_name]
 
 
 def scores_frame(summaries: Sequence[Summary], manifest: Manifest) -> pd.DataFrame:
@@ -419,7 +427,8 @@ def _seeds(row: Row, comparison: Comparison) -> str:
 
 def _reference(summary: Summary, task: str) -> Score | None:
     """The score that gives a column its metric and definition: the baseline's, or else the first there is."""
-    first = summary.rows[summary.comparison.baseline].scores[task].score
+    baseline = summary.rows.get(summary.comparison.baseline)
+    first = None if baseline is None else baseline.scores[task].score
     others = (row.scores[task].score for row in summary.rows.values())
     constant = summary.constant[task].score if task in summary.constant else None
     return next((score for score in (first, *others, constant) if score is not None), None)
@@ -454,6 +463,10 @@ def _fields(score: Score) -> dict[str, Any]:
 
 def _first_line(failure: dict[str, Any]) -> str:
     return str(failure.get("error", "no error was recorded")).strip().split("\n")[0]
+
+
+def _short(commit: str) -> str:
+    return commit[:12] + ("+" if commit.endswith("+") else "")
 
 
 def _distinct(values: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from make_records import Store, record, score, three_seeds
 
@@ -67,14 +68,23 @@ def test_a_history_cut_short_by_a_kill_keeps_its_whole_lines(tmp_path):
         history(str(tmp_path), "a")
 
 
-def test_influences_come_as_images_by_tasks(tmp_path):
+def test_influences_come_by_task_and_image(tmp_path):
     store = Store(tmp_path)
     cell = store.run("PAD-Net", TASKS, 0)
     found = influence(str(tmp_path), cell)
-    assert sorted(found.columns) == sorted(TASKS)
-    assert found.shape == (12, 2)
-    assert found.mean().abs().max() < 1e-12
+    assert sorted(found) == sorted(TASKS)
+    assert all(len(of_task) == 12 and abs(of_task.mean()) < 1e-12 for of_task in found.values())
     assert influence(str(tmp_path), "nothing") is None
     (tmp_path / "cells" / cell / "per_image.parquet").write_bytes(b"not parquet")
     with pytest.raises(CorruptRecord, match="per_image"):
+        influence(str(tmp_path), cell)
+
+
+def test_an_image_that_is_there_twice_is_refused(tmp_path):
+    store = Store(tmp_path)
+    cell = store.run("PAD-Net", TASKS, 0)
+    path = tmp_path / "cells" / cell / "per_image.parquet"
+    rows = pd.read_parquet(path)
+    pd.concat([rows, rows.head(1)]).to_parquet(path)
+    with pytest.raises(CorruptRecord, match="an image occurs twice"):
         influence(str(tmp_path), cell)

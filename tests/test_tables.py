@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from make_records import Store, pascal, score, three_seeds, value, without_metric
 
@@ -137,6 +138,52 @@ def test_seeds_and_images_together_are_less_sure_than_seeds_alone_here(tmp_path)
     assert delta.images.half > delta.seeds.half
 
 
+def drop_images(path, task, images):
+    rows = pd.read_parquet(path)
+    rows[(rows["task"] != task) | ~rows["image"].isin(images)].to_parquet(path)
+
+
+def test_images_without_a_label_of_one_task_still_leave_an_interval(tmp_path):
+    store = three_seeds(tmp_path, gaps=False)
+    whole = summaries(store)[0][0].rows["SCA-MTL"].delta
+    for path in (tmp_path / "cells").glob("*/per_image.parquet"):
+        drop_images(path, "depth", ["0000", "0001"])
+    part = summaries(store)[0][0].rows["SCA-MTL"].delta
+    assert part.seeds == whole.seeds
+    assert part.images.half > part.seeds.half
+
+
+def test_a_row_scored_on_other_images_than_the_baseline_is_refused(tmp_path):
+    store = three_seeds(tmp_path, gaps=False)
+    drop_images(next((tmp_path / "cells").glob("pad_net*-0/per_image.parquet")), "depth", ["0000"])
+    with pytest.raises(CorruptRecord, match="PAD-Net, seed 0: depth was scored on other images than Single task"):
+        summaries(store)
+
+
+def test_without_influences_there_is_no_interval_over_images(tmp_path):
+    store = three_seeds(tmp_path, gaps=False)
+    next((tmp_path / "cells").glob("pad_net*-0/per_image.parquet")).unlink()
+    rows = summaries(store)[0][0].rows
+    assert rows["PAD-Net"].delta.images is None
+    assert rows["SCA-MTL"].delta.images is not None
+
+
+def test_a_matrix_without_a_baseline_has_scores_but_no_delta(tmp_path):
+    store = Store(tmp_path / "store", baseline="")
+    for seed in range(2):
+        store.run("SCA-MTL", TASKS, seed)
+    (one,) = shown(store.close())
+    assert cells(one, "SCA-MTL")["Δm"] == "— | Δm is undefined: the matrix names no baseline"
+    assert cells(one, "SCA-MTL")["semseg mIoU"].startswith("39.")
+    assert report(str(tmp_path / "store"), [], tmp_path / "out").markdown == markdown([one])
+
+
+def test_an_unclean_commit_keeps_its_mark(tmp_path):
+    store = Store(tmp_path)
+    store.run("Single task", TASKS, 0, provenance={"commit": "0123456789abcdef0123+", "data": {}})
+    assert shown(store.close())[0].caption[-1] == "Records: commit 0123456789ab+."
+
+
 def test_verdicts_need_every_seed(tmp_path):
     (summary,), _ = summaries(three_seeds(tmp_path))
     compared = {label for first, second, _ in summary.contrasts for label in (first, second)}
@@ -252,7 +299,7 @@ def test_the_caption_says_what_a_demonstration_is_and_where_numbers_come_from(tm
         "Two epochs.",
     )
     assert one.caption[-1] == (
-        "Records: commit 0123456789ab; python 3.11.2; torch 2.11.0; data d0d0; device cpu."
+        "Records: commit 0123456789ab; torch 2.11.0; data d0d0; device cpu."
     )  # fmt: skip
 
 
