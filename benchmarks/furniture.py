@@ -369,7 +369,7 @@ def _person(stage: Stage, pose: Pose, width: float, depth: float, height: float)
 
     tall = height / 1.75
     hip = 0.53 if sitting else 0.92 * tall
-    back = -0.05 if sitting else 0.0
+    back = 0.05 if sitting else 0.0  # clear of the back of the chair
     shoulder, neck = hip + 0.5 * tall, hip + 0.56 * tall
     head = (0.0, back + 0.02, neck + 0.13 * tall)
     thing.limb((0, back, hip - 0.02), (0, back, neck - 0.04), 0.17 * tall, shirt, TORSO)

@@ -28,7 +28,7 @@ from benchmarks.scenes import render
 from benchmarks.transforms import Augmentation, Crop
 
 # Goes up with every change that moves a pixel, so that no cache and no record of other rooms passes for these.
-RENDERER = 1
+RENDERER = 2
 # Part of what a scene is drawn from: splits share no scene.
 _SPLITS = {"train": 0, "val": 1, "test": 2}
 _IMAGES_PER_PROCESS = 8  # fewer are not worth a process

@@ -185,7 +185,7 @@ def render(key: Sequence[int], size: tuple[int, int], tie: float) -> dict[str, N
     parts = [piece.part for piece in pieces]
     view = raycast.view(parts, camera)
     hit = raycast.surface(view, raycast.cast(view, size))
-    coarse = raycast.cast(view, (round(COARSE * size[0] / size[1]), COARSE))
+    coarse = raycast.cast(view, (max(1, round(COARSE * size[0] / size[1])), COARSE))
     lit = raycast.lit(view, np.flatnonzero([piece.solid for piece in pieces]), coarse.depth, lights)
     image = _develop(raycast.shade(parts, view, hit, lights, lit, ambient), draws)
 

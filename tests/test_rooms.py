@@ -42,10 +42,10 @@ def digest(frame, names):
 
 # Changing a pixel without a new rooms.RENDERER would let caches and records of other rooms pass for these.
 GOLDEN = {
-    1: {
-        (0, 0, 0): ("548cc30b80b152a5", 72.98),
+    2: {
+        (0, 0, 0): ("76ffee55347de76f", 73.09),
         (0, 1, 7): ("b3f00643df75cce8", 107.21),
-        (3, 2, 41): ("f2f4b6dd492ee1a0", 115.08),
+        (3, 2, 41): ("368688f1f9819fb0", 115.02),
     }
 }
 
