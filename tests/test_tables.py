@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from make_records import Store, pascal, score, three_seeds, value, without_metric
@@ -15,6 +16,7 @@ from results.delta import delta_m
 from results.record import CorruptRecord, read
 from results.report import report
 from results.runs import comparisons
+from results.statistics import crossed_interval
 from results.summary import summarise
 from results.tables import CONSTANT, contrasts_frame, frame, latex, markdown, scores_frame, table
 
@@ -136,6 +138,52 @@ def test_seeds_and_images_together_are_less_sure_than_seeds_alone_here(tmp_path)
     delta = summary.rows["SCA-MTL"].delta
     assert delta.images.estimate == pytest.approx(delta.mean)
     assert delta.images.half > delta.seeds.half
+
+
+def test_the_interval_over_images_is_that_of_the_numerical_derivative_of_delta(tmp_path):
+    # One class and one depth map: per image an intersection, a union, a sum of squared errors and its pixels.
+    rng = np.random.default_rng(0)
+    parts = {
+        (label, seed): rng.uniform([30, 90, 4, 10], [60, 110, 8, 12], (8, 4))  # [N, statistics]
+        for label in ("Single task", "SCA-MTL")
+        for seed in range(2)
+    }
+
+    def values(statistics, weight):
+        intersection, union, squares, pixels = weight @ statistics
+        return {"semseg": 100 * intersection / union, "depth": (squares / pixels) ** 0.5}
+
+    def delta(seed, weight):
+        ours, base = values(parts["SCA-MTL", seed], weight), values(parts["Single task", seed], weight)
+        return delta_m(
+            {task: score(task, value) for task, value in ours.items()},
+            {task: score(task, value) for task, value in base.items()},
+        )
+
+    ones, step = np.ones(8), 1e-4
+    bumps = step * np.eye(8)
+    pseudo_values = [
+        [delta(seed, ones) + 8 * (delta(seed, ones + bump) - delta(seed, ones - bump)) / (2 * step) for bump in bumps]
+        for seed in range(2)
+    ]
+    store = Store(tmp_path)
+    for (label, seed), statistics in parts.items():
+        found = values(statistics, ones)
+        cell = store.run(label, TASKS, seed, scores=tuple(score(task, value) for task, value in found.items()))
+        intersection, union, squares, pixels = statistics.T
+        iou, rmse = found["semseg"] / 100, found["depth"]
+        influences = {
+            "semseg": 100 * 8 * (intersection - iou * union) / union.sum(),
+            "depth": 8 * (squares - rmse**2 * pixels) / (2 * rmse * pixels.sum()),
+        }
+        rows = [
+            {"image": str(i), "task": task, "influence": value}
+            for task, of_task in influences.items()
+            for i, value in enumerate(of_task)
+        ]
+        pd.DataFrame(rows).to_parquet(tmp_path / "cells" / cell / "per_image.parquet")
+    (summary,), _ = summaries(store.close())
+    assert summary.rows["SCA-MTL"].delta.images == pytest.approx(crossed_interval(pseudo_values), rel=1e-5)
 
 
 def drop_images(path, task, images):
