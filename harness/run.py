@@ -110,18 +110,26 @@ def run(
         for cell_id in again:
             store.forget(cell_id)
         todo = [cell_id for cell_id in ids if cell_id not in records or cell_id in again]
-        for cell_id in todo:  # a cell that failed goes on from its last checkpoint
+        for cell_id in todo:
+            store.put_cell(cells[cell_id])
+            # A cell that failed goes on from its last checkpoint.
             store.remove(f"{store.folder(cell_id)}/failure.json")
         with tracking.Tracker(uri, store.url, contents, matrix.caption) as tracker:
+            for cell_id in ids:
+                tracker.project(cell_id, _state(store, cell_id))
             if todo:
                 _schedule(matrix, store, folders, cells, chosen, todo, address, tracker, contents, console)
             for cell_id in ids:
-                state = store.state(cell_id)
-                tracker.project(cell_id, state if state in ("finished", "failed") else "waiting")
+                tracker.project(cell_id, _state(store, cell_id))
             tracker.project_deltas(deltas(store, matrix.name))
             written = report(store.url, [matrix.name], out)
             tracker.log_report(out / matrix.name)
     return _outcome(matrix, store, ids, written)
+
+
+def _state(store: Store, cell_id: str) -> tracking.State:
+    state = store.state(cell_id)
+    return state if state in ("finished", "failed") else "waiting"
 
 
 def _again(rerun: Rerun, cell_id: str, records: Mapping[str, Record], store: Store) -> bool:

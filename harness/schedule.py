@@ -73,7 +73,6 @@ class Cells(Searcher):  # type: ignore[misc]
         if waiting:
             self.issued.add(waiting[0].id)
             self.live.add(trial_id)
-            self.store.put_cell(waiting[0])
             return {"cell": waiting[0].id}
         return None if self.live else Searcher.FINISHED
 

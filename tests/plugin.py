@@ -1,0 +1,60 @@
+"""Methods from outside for the tests: one that works and several that do not."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from methods.baseline import MultiTask
+from methods.method import Method
+
+
+class Fine(MultiTask):
+    """A baseline under another name."""
+
+
+class FailsOnce(MultiTask):
+    """Raises at its second step, the first time in a folder."""
+
+    def __init__(self, backbone, targets, *, marker: str = "") -> None:
+        super().__init__(backbone, targets)
+        self.marker = marker
+
+    def at(self, progress):
+        if progress > 0.5 and not Path(self.marker).exists():
+            Path(self.marker).touch()
+            self.fail()
+
+    def fail(self):
+        raise RuntimeError("once is enough")
+
+
+class Dies(FailsOnce):
+    """Is killed, as by a machine without memory."""
+
+    def fail(self):
+        os.kill(os.getpid(), 9)
+
+
+class AlwaysFails(MultiTask):
+    def at(self, progress):
+        raise RuntimeError("never again")
+
+
+class Explodes(MultiTask):
+    def forward(self, image):
+        outputs = super().forward(image)
+        return outputs._replace(final={k: v * float("inf") for k, v in outputs.final.items()})
+
+
+class Forgets(Method):
+    """Breaks the contract: a parameter without gradient, and a task missing."""
+
+    def __init__(self, backbone, targets) -> None:
+        super().__init__()
+        self.inner = MultiTask(backbone, targets)
+        self.backbone = backbone
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, image):
+        return self.inner(image)
