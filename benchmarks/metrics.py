@@ -75,8 +75,8 @@ class MeanIoU:
     @property
     def definition(self) -> str:
         return (
-            f"intersection over union of {self.num_classes} classes, counted over all pixels of the split that are not "
-            f"{IGNORE}; miou is its mean without the classes found in neither labels nor predictions; percent"
+            f"Intersection over union of {self.num_classes} classes, counted over all pixels of the split that are not "
+            f"{IGNORE}; miou is its mean without the classes found in neither labels nor predictions; percent."
         )
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
@@ -128,9 +128,9 @@ class DepthErrors:
         "delta3": True,
     }
     definition: ClassVar[str] = (
-        "errors over all pixels of the split with label > 0, without crop or cap, in metres: rmse and rmse_log "
+        "Errors over all pixels of the split with label > 0, without crop or cap, in metres: rmse and rmse_log "
         "(natural logarithm) are roots of pooled means, rmse_image_mean is the mean of the images' rmse; delta1, 2, 3 "
-        "are percentages with ratio < 1.25, 1.25^2, 1.25^3; ratio and logarithm of predictions of at least 1e-9"
+        "are percentages with ratio < 1.25, 1.25^2, 1.25^3; ratio and logarithm of predictions of at least 1e-9."
     )
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
@@ -188,8 +188,8 @@ class NormalErrors:
         "within_30": True,
     }
     definition: ClassVar[str] = (
-        "angle in degrees between predicted and labelled normals over all pixels of the split with a non-zero label, "
-        "a zero prediction counting 90; median from bins of 0.1 degrees; within_* are percentages strictly below"
+        "Angle in degrees between predicted and labelled normals over all pixels of the split with a non-zero label, "
+        "a zero prediction counting 90; median from bins of 0.1 degrees; within_* are percentages strictly below."
     )
 
     _BINS: ClassVar[int] = 1801  # 0, 0.1, ..., 180 degrees
@@ -235,9 +235,9 @@ class Saliency:
     expensive: ClassVar[bool] = False
     higher_is_better: ClassVar[Mapping[str, bool]] = {"maxf": True, "max_miou": True}
     definition: ClassVar[str] = (
-        f"over the pixels that are not {IGNORE}, thresholds on the sigmoid, percent; maxf: best F with beta^2 = 0.3 of "
+        f"Over the pixels that are not {IGNORE}, thresholds on the sigmoid, percent; maxf: best F with beta^2 = 0.3 of "
         "thresholds 0.05, 0.10, ..., 0.95 (>=), precision and recall over all pixels of the split; max_miou: best mean "
-        "over images of the Jaccard index (1 if both are empty) of thresholds 0.20, 0.25, ..., 0.90 (>)"
+        "over images of the Jaccard index (1 if both are empty) of thresholds 0.20, 0.25, ..., 0.90 (>)."
     )
 
     _BETA2: ClassVar[float] = 0.3

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from benchmarks.edges import EdgeODS
 from benchmarks.losses import (
     DepthBins,
     Loss,
@@ -97,12 +98,16 @@ def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float
     return task if centroids is None else task.fitted({"centroids": centroids})
 
 
-def edge(positive_weight: float, *, weight: float = 50.0) -> Task:
-    """Boundaries: one logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 void."""
+def edge(positive_weight: float, *, weight: float = 50.0, max_distance: float | None = None) -> Task:
+    """Boundaries: one logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 void.
+
+    max_distance is the tolerance of the odsF, as a fraction of the image's diagonal; None: trained but not scored.
+    """
     if not 0 < positive_weight < 1:
         raise ValueError(f"edge: positive_weight is {positive_weight}; it must lie between 0 and 1")
     loss = WeightedBinaryCrossEntropy(positive_weight)
-    return Task("edge", "label", 1, 2, loss, TwoClasses(loss), None, weight)
+    metric = None if max_distance is None else EdgeODS(max_distance)
+    return Task("edge", "label", 1, 2, loss, TwoClasses(loss), metric, weight)
 
 
 def saliency(*, weight: float = 5.0) -> Task:

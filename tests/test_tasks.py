@@ -13,7 +13,7 @@ EVERY_TASK = {
     "human_parts": tasks.human_parts,
     "depth": lambda: tasks.depth(0.7, 10),
     "normals": lambda: tasks.normals(CENTROIDS),
-    "edge": lambda: tasks.edge(0.95),
+    "edge": lambda: tasks.edge(0.95, max_distance=0.0075),
     "saliency": tasks.saliency,
 }
 
@@ -60,6 +60,12 @@ def test_weights_are_those_of_the_multi_task_codes():
         "saliency": 5,
     }
     assert tasks.normals(weight=40).weight == 40
+
+
+def test_a_definition_is_a_sentence_without_line_breaks(task):
+    if task.metric is not None:
+        assert task.metric.definition[0].isupper() and task.metric.definition.endswith(".")
+        assert "\n" not in task.metric.definition
 
 
 def test_class_names_reach_the_scores():
