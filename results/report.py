@@ -112,6 +112,7 @@ def _section(summary: Summary, table: tables.Table, figures: list[dict[str, Any]
         "figures": figures,
         "sure": _sure(summary),
         "contrasts": _contrasts(summary),
+        "rebased": _rebased(summary),
         "secondary": _secondary(summary),
         "definitions": _definitions(summary),
         "published": _published(summary),
@@ -145,6 +146,18 @@ def _contrasts(summary: Summary) -> Grid:
         f"intervals in points of Δm. Equivalent: the interval lies inside ±{MARGIN} points."
     )
     return Grid(["Row", "against", "difference", "95 % interval", "verdict"], rows, caption)
+
+
+def _rebased(summary: Summary) -> Grid:
+    """Empty with fewer than two runs of the baseline, where there is no choice."""
+    seeds = sorted({seed for by_seed in summary.rebased.values() for seed in by_seed})
+    rows = [[label, *(tables.signed(by_seed[seed]) for seed in seeds)] for label, by_seed in summary.rebased.items()]
+    caption = (
+        f"Mean Δm of a row's runs, had a single run of {summary.comparison.baseline} been the baseline of all: what "
+        "a table with one baseline run leaves to chance."
+    )
+    columns = ["Method", *(f"against seed {seed} [%]" for seed in seeds)]
+    return Grid(columns, rows if len(seeds) > 1 else [], caption)
 
 
 def _secondary(summary: Summary) -> Grid:

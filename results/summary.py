@@ -76,6 +76,7 @@ class Summary:
     rows: Mapping[str, RowSummary]  # by label
     constant: Mapping[str, ScoreSummary]  # by task; {} where there is none
     contrasts: tuple[tuple[str, str, Contrast], ...]  # pairs of labels, on Delta_m
+    rebased: Mapping[str, Mapping[int, float]]  # label -> seed of the baseline -> mean Delta_m against that one run
 
 
 def summarise(comparison: Comparison, store: str) -> Summary:
@@ -103,7 +104,7 @@ def summarise(comparison: Comparison, store: str) -> Summary:
     }
     constant = {} if comparison.constant is None else _constant(comparison.constant, tasks)
     pairs = tuple((names[pair.first], names[pair.second], pair) for pair in contrasts)
-    return Summary(comparison, rows, constant, pairs)
+    return Summary(comparison, rows, constant, pairs, _rebased(comparison, baseline, deltas))
 
 
 def _scores(row: Row, task: str) -> ScoreSummary:
@@ -266,6 +267,23 @@ def _complete_deltas(comparison: Comparison) -> dict[str, list[float]]:
         if all(math.isfinite(value) for value in values):
             block[label] = values
     return block
+
+
+def _rebased(
+    comparison: Comparison, baseline: Row | None, deltas: Mapping[str, DeltaSummary]
+) -> dict[str, dict[int, float]]:
+    """What the choice of one run of the baseline would make of every row with a defined Delta_m, the baseline's too."""
+    if baseline is None:
+        return {}
+    whole = baseline.finished()
+    return {
+        label: {
+            seed: float(np.mean([delta_m(scores, run) for scores in row.finished().values()]))
+            for seed, run in whole.items()
+        }
+        for label, row in comparison.rows.items()
+        if not deltas[label].problem
+    }
 
 
 def _best(column: Mapping[str, ScoreSummary], comparison: Comparison) -> list[str]:

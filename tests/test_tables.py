@@ -232,6 +232,15 @@ def test_an_unclean_commit_keeps_its_mark(tmp_path):
     assert shown(store.close())[0].caption[-1] == "Records: commit 0123456789ab+."
 
 
+def test_rebasing_on_one_run_of_the_baseline_is_the_delta_against_it(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    base = {task: score(task, value("Single task", task, 2)) for task in TASKS}
+    ours = [{task: score(task, value("PAD-Net", task, seed)) for task in TASKS} for seed in (0, 2)]
+    assert summary.rebased["PAD-Net"][2] == pytest.approx(sum(delta_m(scores, base) for scores in ours) / 2)
+    assert set(summary.rebased["Single task"]) == {0, 1, 2}
+    assert abs(summary.rebased["Single task"][2]) > 0
+
+
 def test_verdicts_need_every_seed(tmp_path):
     (summary,), _ = summaries(three_seeds(tmp_path))
     compared = {label for first, second, _ in summary.contrasts for label in (first, second)}
@@ -447,6 +456,7 @@ def test_the_page_stands_alone(written):
     assert "http" not in page
     assert page.count("data:image/png;base64,") == 3
     assert "loss is nan at step 7" in page
+    assert "What the choice of the baseline run changes" in page
 
 
 def test_the_page_escapes_what_the_matrix_says(tmp_path):
