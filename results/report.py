@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jinja2
 import pandas as pd
 
-from results import plots, tables
+from results import formats, frames, plots, tables
 from results.audit import published
 from results.record import Manifest, Results, matrices, read
 from results.runs import comparisons
@@ -61,13 +61,13 @@ def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
     summaries = [summarise(comparison, store) for comparison in comparisons(results)]
     shown = [tables.table(summary, manifest) for summary in summaries]
     folder.mkdir(parents=True, exist_ok=True)
-    markdown = tables.markdown(shown)
+    markdown = formats.markdown(shown)
     paths = [
         _write(folder / "table.md", markdown),
-        _write(folder / "table.tex", tables.latex(shown)),
-        _write(folder / "table.csv", _csv(pd.concat([tables.frame(summary) for summary in summaries]))),
-        _write(folder / "scores.csv", _csv(tables.scores_frame(summaries, manifest))),
-        _write(folder / "contrasts.csv", _csv(pd.concat([tables.contrasts_frame(summary) for summary in summaries]))),
+        _write(folder / "table.tex", formats.latex(shown)),
+        _write(folder / "table.csv", _csv(pd.concat([frames.rows(summary) for summary in summaries]))),
+        _write(folder / "scores.csv", _csv(frames.scores(summaries, manifest))),
+        _write(folder / "contrasts.csv", _csv(pd.concat([frames.contrasts(summary) for summary in summaries]))),
     ]
     colors = plots.palette(list(dict.fromkeys(entry.label for entry in manifest.entries)))
     sections: list[dict[str, Any]] = []

@@ -1,17 +1,14 @@
-"""Tables of a summary: the same cells as Markdown, LaTeX and (by the report's template) HTML, and data frames for CSV.
+"""The cells of a table as text, with what is bold and what has a footnote; `formats` and the page write them down.
 
-Equal records give equal bytes: nothing here looks at a clock, and the order is the manifest's.
+Equal records give equal text: nothing here looks at a clock, and the order is the manifest's.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-
-import pandas as pd
 
 from results.record import Manifest, Record, Score
 from results.runs import Comparison, Row
@@ -124,7 +121,7 @@ def table(summary: Summary, manifest: Manifest) -> Table:
             )
         )
     if summary.constant:
-        sentence = "the best prediction that does not look at the image; a method below it has learnt nothing"
+        sentence = "the best prediction that does not look at the image; a method no better than it has learnt nothing"
         head = (Cell(CONSTANT, marks=(notes.mark(sentence),)), Cell(""))
         scores = [_score_cell(summary.constant[task], reference[task], notes) for task in comparison.tasks]
         rows.append((*head, *scores, *[Cell("")] * (len(columns) - len(head) - len(scores))))
@@ -176,176 +173,6 @@ def provenance(summary: Summary) -> list[tuple[str, str]]:
         *((name, [str(p.get("versions", {}).get(name, "unknown")) for p in found]) for name in versions),
     ]
     return [(name, _distinct(of_name)) for name, of_name in values if of_name]
-
-
-def scores_frame(summaries: Sequence[Summary], manifest: Manifest) -> pd.DataFrame:
-    """Every score as it was recorded: one row a (benchmark, task set, label, seed, task, metric).
-
-    A run without a record has a row per task with its status and no metric. The constant predictor has no seed.
-    """
-    rows: list[dict[str, Any]] = []
-    for summary in summaries:
-        comparison = summary.comparison
-        head = {"matrix": manifest.name, "benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks)}
-        for label, row in comparison.rows.items():
-            for seed, run in row.runs.items():
-                of_run = {**head, "label": label, "method": row.method, "seed": seed}
-                for entry in run.entries:
-                    of_cell = {**of_run, "cell": entry.id}
-                    record = run.records.get(entry.id)
-                    if record is None:
-                        status = "failed" if entry.id in run.failures else "missing"
-                        rows += [{**of_cell, "status": status, "task": task} for task in entry.tasks]
-                        continue
-                    scores = [score for score in record.scores if score.task in comparison.tasks]
-                    rows += [{**of_cell, "status": "finished", **_fields(score)} for score in scores]
-        if comparison.constant is not None:
-            scores = [score for score in comparison.constant.scores if score.task in comparison.tasks]
-            of_constant = {**head, "label": CONSTANT, "cell": comparison.constant.id, "status": "finished"}
-            rows += [{**of_constant, **_fields(score)} for score in scores]
-    columns = ["matrix", "benchmark", "task_set", "label", "method", "seed", "cell", "status"]
-    columns += ["task", "metric", "value", "higher_is_better", "primary", "definition"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({"seed": "Int64", "higher_is_better": "boolean", "primary": "boolean"})
-
-
-def frame(summary: Summary) -> pd.DataFrame:
-    """The table as numbers, unrounded: one row a label, a mean and an sd a task, Delta_m with its intervals, cost."""
-    comparison = summary.comparison
-    rows: list[dict[str, Any]] = []
-    for label, row in summary.rows.items():
-        statuses = [run.status for run in row.row.runs.values()]
-        fields: dict[str, Any] = {
-            "benchmark": comparison.benchmark,
-            "task_set": "+".join(comparison.tasks),
-            "label": label,
-            **{status: statuses.count(status) for status in ("finished", "failed", "missing")},
-        }
-        for task, score in row.scores.items():
-            fields |= {f"{task}_mean": score.mean, f"{task}_sd": score.sd, f"{task}_best": score.best}
-        fields |= {"delta_m": row.delta.mean, "delta_m_sd": row.delta.sd, "delta_m_best": row.delta.best}
-        for name, interval in (("seeds", row.delta.seeds), ("seeds_images", row.delta.images)):
-            fields |= {
-                f"low_{name}": math.nan if interval is None else interval.low,
-                f"high_{name}": math.nan if interval is None else interval.high,
-            }
-        rows.append({**fields, "paired": row.delta.paired, "log_delta": row.delta.log, **row.cost})
-    if summary.constant:
-        head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks), "label": CONSTANT}
-        rows.append({**head, **{f"{task}_mean": score.mean for task, score in summary.constant.items()}})
-    return pd.DataFrame(rows)
-
-
-def contrasts_frame(summary: Summary) -> pd.DataFrame:
-    """Every pair of rows on Delta_m: difference in points, simultaneous 95 % interval, verdict on the first."""
-    comparison = summary.comparison
-    return pd.DataFrame(
-        [
-            {
-                "benchmark": comparison.benchmark,
-                "task_set": "+".join(comparison.tasks),
-                "first": first,
-                "second": second,
-                "difference": pair.difference,
-                "low": pair.low,
-                "high": pair.high,
-                "verdict": pair.verdict,
-            }
-            for first, second, pair in summary.contrasts
-        ],
-        columns=["benchmark", "task_set", "first", "second", "difference", "low", "high", "verdict"],
-    )
-
-
-def markdown(tables: Sequence[Table]) -> str:
-    """GitHub-flavoured Markdown, columns aligned in the source too."""
-    return "\n".join(_markdown(one) for one in tables)
-
-
-def latex(tables: Sequence[Table]) -> str:
-    r"""Tables to be read by \input; the document needs \usepackage{booktabs}."""
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(_latex(one) for one in tables)
-
-
-def _markdown(one: Table) -> str:
-    header = [_escape_markdown(column.text) for column in one.columns]
-    body = [[_markdown_cell(cell) for cell in row] for row in one.rows]
-    widths = [max(3, *(len(row[index]) for row in [header, *body])) for index in range(len(header))]
-    lines = [
-        "| " + " | ".join(f"{text:{'<' if i == 0 else '>'}{widths[i]}}" for i, text in enumerate(row)) + " |"
-        for row in [header, *body]
-    ]
-    rule = "| " + " | ".join("-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
-    notes = [f"<sup>{letter}</sup> {_escape_markdown(sentence)}  " for letter, sentence in one.notes]
-    text = [f"### {_escape_markdown(one.title)}", "", lines[0], rule, *lines[1:], ""]
-    text += [" ".join(_escape_markdown(sentence) for sentence in one.caption), ""]
-    return "\n".join([*text, *notes, ""] if notes else text)
-
-
-def _markdown_cell(cell: Cell) -> str:
-    text = _escape_markdown(cell.text)
-    text = f"**{text}**" if cell.bold and text else text
-    return text + (f"<sup>{' '.join(cell.marks)}</sup>" if cell.marks else "")
-
-
-def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_<>|])", r"\\\1", text)
-
-
-def _latex(one: Table) -> str:
-    header = " & ".join(_escape_latex(column.text) for column in one.columns)
-    body = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in one.rows]
-    if one.rows and one.rows[-1][0].text == CONSTANT:
-        body.insert(-1, r"\midrule")
-    notes = [
-        rf"\par\footnotesize\textsuperscript{{{letter}}} {_escape_latex(sentence)}" for letter, sentence in one.notes
-    ]
-    lines = [
-        r"\begin{table}[t]",
-        r"\centering",
-        rf"\caption{{{' '.join(_escape_latex(sentence) for sentence in (one.title + '.', *one.caption))}}}",
-        rf"\label{{tab:{one.slug}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(one.columns) - 1)}}}",
-        r"\toprule",
-        header + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        *notes,
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = _escape_latex(cell.text)
-    text = rf"\textbf{{{text}}}" if cell.bold and text else text
-    return text + (rf"\textsuperscript{{{' '.join(cell.marks)}}}" if cell.marks else "")
-
-
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "±": r"$\pm$",
-    "Δm": r"$\Delta_m$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "°": r"$^\circ$",
-    MINUS: "$-$",
-    UNDEFINED: "---",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "[": "{[}",  # after a line break, LaTeX reads a bare one as its optional argument
-    "]": "{]}",
-    **{character: "\\" + character for character in "&%$#_{}"},
-}
-LATEX_PATTERN = re.compile("|".join(re.escape(key) for key in LATEX))
-
-
-def _escape_latex(text: str) -> str:
-    return LATEX_PATTERN.sub(lambda match: LATEX[match.group()], text)
 
 
 def _score_column(task: str, score: Score | None) -> Column:
@@ -448,17 +275,6 @@ def _records(summary: Summary) -> list[Record]:
         for run in row.runs.values():
             found |= run.records
     return [found[cell_id] for cell_id in sorted(found)]
-
-
-def _fields(score: Score) -> dict[str, Any]:
-    return {
-        "task": score.task,
-        "metric": score.metric,
-        "value": score.value,
-        "higher_is_better": score.higher_is_better,
-        "primary": score.primary,
-        "definition": score.definition,
-    }
 
 
 def _first_line(failure: dict[str, Any]) -> str:

@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 from make_records import Store, pascal, score, three_seeds, value, without_metric
 
+from results import frames
 from results.__main__ import main
 from results.delta import delta_m
+from results.formats import latex, markdown
 from results.record import CorruptRecord, read
 from results.report import report
 from results.runs import comparisons
 from results.statistics import crossed_interval
 from results.summary import summarise
-from results.tables import CONSTANT, contrasts_frame, frame, latex, markdown, scores_frame, table
+from results.tables import CONSTANT, table
 
 TASKS = ("semseg", "depth")
 
@@ -245,7 +247,7 @@ def test_verdicts_need_every_seed(tmp_path):
     (summary,), _ = summaries(three_seeds(tmp_path))
     compared = {label for first, second, _ in summary.contrasts for label in (first, second)}
     assert compared == {"Single task", "Multi task", "SCA-MTL"}
-    verdicts = contrasts_frame(summary).set_index(["first", "second"])["verdict"].to_dict()
+    verdicts = frames.contrasts(summary).set_index(["first", "second"])["verdict"].to_dict()
     assert verdicts["Multi task", "SCA-MTL"] == "worse"
 
 
@@ -407,7 +409,7 @@ def test_labels_with_special_characters_break_neither_format(tmp_path):
 
 def test_scores_csv_has_every_score_and_every_absence(tmp_path):
     found, manifest = summaries(three_seeds(tmp_path))
-    long = scores_frame(found, manifest)
+    long = frames.scores(found, manifest)
     assert long["status"].value_counts().to_dict() == {"finished": 6 + 6 + 4 + 2 + 6 + 2, "failed": 2, "missing": 4}
     row = long[(long["label"] == "SCA-MTL") & (long["seed"] == 1) & (long["task"] == "depth")]
     assert row["value"].item() == value("SCA-MTL", "depth", 1)
@@ -432,7 +434,7 @@ def test_secondary_scores_are_in_the_csv_and_on_the_page_but_classes_only_in_the
 
 def test_table_csv_keeps_full_precision(tmp_path):
     (summary,), _ = summaries(three_seeds(tmp_path))
-    found = frame(summary).set_index("label")
+    found = frames.rows(summary).set_index("label")
     assert found.loc["SCA-MTL", "delta_m"] == summary.rows["SCA-MTL"].delta.mean
     assert found.loc["PAD-Net", ["finished", "failed", "missing"]].tolist() == [2, 1, 0]
     assert found.loc[CONSTANT, "semseg_mean"] == 1.16
