@@ -33,13 +33,12 @@ class EdgeODS:
     max_distance is the tolerance as a fraction of the image's diagonal: 0.0075 on PASCAL, 0.011 on NYUD-v2.
     With M pairs between P predicted and L labelled pixels, precision is M / P, recall M / L and F = 2 M / (P + L).
 
-    As in the BSDS evaluation the cut map is thinned (to MATLAB's ``bwmorph(..., 'thin', Inf)``) and thresholds are
-    inclusive.
-    Departures from it: the label is thinned too, which leaves the lines of BSDS as they are, while a label two pixels
-    wide could never be recalled by a thin line; probabilities are not rounded to 8 bits; no non-maximum suppression
+    As in the BSDS evaluation, thresholds are inclusive and the map above one is thinned as MATLAB's ``bwmorph`` does.
+    Departures from it: the label is thinned too, because a thin line can recall only half of a label two pixels wide,
+    and a label that is a line already stays; probabilities are not rounded to 8 bits; no non-maximum suppression
     comes first; F is not interpolated between thresholds. BSDS pairs pixels at least cost, where leaving one out
     costs a hundred times the tolerance: the number of pairs, which is all that enters the scores, is then the largest
-    possible up to exchanges over hundreds of pixels, and here it is the largest possible.
+    possible up to exchanges along hundreds of pixels, and here it is the largest possible.
     """
 
     max_distance: float
@@ -83,20 +82,22 @@ class EdgeODS:
         thresholds = np.arange(1, NUM_THRESHOLDS + 1) / (NUM_THRESHOLDS + 1)
         reached = np.searchsorted(thresholds, np.where(valid, probability, 0), side="right")  # [H, W], how many
         lines = thin((label == 1).astype(np.uint64)) > 0
-        line_pixel, pixel = _within(lines, self.max_distance * math.hypot(*lines.shape))
+        near, reach = _near(lines, self.max_distance * math.hypot(*lines.shape))
         pairs, predicted = [], []
         for first in range(0, NUM_THRESHOLDS, PLANES):
             count = min(PLANES, NUM_THRESHOLDS - first)
-            lowest = np.uint64(1) << np.clip(reached - first, 0, count).astype(np.uint64)
-            planes = thin(lowest - np.uint64(1)).ravel()  # bit t: the probability reaches threshold first + t
-            hit = np.flatnonzero(planes[pixel])
-            left, right, bits = line_pixel[hit], pixel[hit], planes[pixel[hit]]
+            reached_here = np.clip(reached - first, 0, count).astype(np.uint64)
+            planes = thin((np.uint64(1) << reached_here) - np.uint64(1))  # bit t: threshold first + t is reached
+            planes = np.pad(planes, reach).ravel()
+            line, column = np.nonzero(planes[near])
+            pixel = near[line, column]
+            at_pixel = planes[pixel]
             for bit in np.uint64(1) << np.arange(count, dtype=np.uint64):
-                edge = np.flatnonzero(bits & bit)
-                pairs.append(largest_matching(left[edge], right[edge]))
+                edge = np.flatnonzero(at_pixel & bit)
+                pairs.append(largest_matching(line[edge], pixel[edge]))
                 predicted.append(np.count_nonzero(planes & bit))
-        labelled = np.count_nonzero(lines)
-        best = _best(np.array(pairs), np.array(predicted), int(labelled))
+        labelled = int(np.count_nonzero(lines))
+        best = _best(np.array(pairs), np.array(predicted), labelled)
         return np.array([labelled, *pairs, *predicted, pairs[best], predicted[best]], dtype=np.float64)
 
 
@@ -106,17 +107,16 @@ def _best(pairs: NDArray[np.integer], predicted: NDArray[np.integer], labelled: 
     return int(np.lexsort((-predicted, f))[-1])
 
 
-def _within(lines: NDArray[np.bool_], tolerance: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """All pairs of a pixel of the lines and a pixel of the image no further apart than the tolerance, flat indices."""
+def _near(lines: NDArray[np.bool_], tolerance: float) -> tuple[NDArray[np.intp], int]:
+    """All positions within the tolerance of each of L pixels on lines [H, W], and the reach of the tolerance.
+
+    [L, K] flat indices into the image padded by the reach on every side, so that none lies outside.
+    """
     reach = int(tolerance)
+    stride = lines.shape[1] + 2 * reach
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = dy**2 + dx**2 <= tolerance**2
-    y, x = np.nonzero(lines)
-    near_y, near_x = y[:, None] + dy[disc], x[:, None] + dx[disc]  # [L, K]
-    height, width = lines.shape
-    inside = (near_y >= 0) & (near_y < height) & (near_x >= 0) & (near_x < width)
-    line_pixel = np.broadcast_to((y * width + x)[:, None], inside.shape)
-    return line_pixel[inside], (near_y * width + near_x)[inside]
+    return np.flatnonzero(np.pad(lines, reach))[:, None] + (dy * stride + dx)[disc], reach
 
 
 def largest_matching(left: NDArray[np.integer], right: NDArray[np.integer]) -> int:
@@ -148,9 +148,9 @@ def _renumbered(index: NDArray[np.integer]) -> tuple[NDArray[np.intp], int]:
 def thin(planes: Planes) -> Planes:
     """Thins every bit of a map to lines one pixel wide, as ``bwmorph(map, 'thin', Inf)``: [H, W] -> [H, W].
 
-    The parallel algorithm of Lam, Lee and Suen (PAMI 1992, "A1"): two alternating passes delete the pixels with one
-    8-connected crossing, two or three neighbours (counted in pairs) and nothing to the north-east or south-west.
-    Pixels are looked at again only after a neighbour changed, and 64 maps share one look.
+    The parallel algorithm A1 of Guo and Hall (CACM 1989) as told by Lam, Lee and Suen (PAMI 1992), which MATLAB cites:
+    two passes by turns, until neither deletes a pixel. A pixel is looked at again only after a neighbour changed, and
+    the 64 maps of a word share one look.
     """
     height, width = planes.shape
     stride = width + 2
@@ -158,9 +158,8 @@ def thin(planes: Planes) -> Planes:
     # east, north-east, north, north-west, west, south-west, south, south-east
     around = np.array([1, 1 - stride, -stride, -stride - 1, -1, stride - 1, stride, stride + 1])
     passes = [around, np.roll(around, -4)]
-    stale = np.ones((2, pixels.size), dtype=bool)  # not looked at by this pass since a neighbour changed
-    quiet = 0
-    while quiet < 2:
+    stale = np.ones((2, pixels.size), dtype=bool)  # by pass: not looked at since a neighbour changed
+    while stale.any():
         for offsets, mine in zip(passes, stale, strict=True):
             looked_at = np.flatnonzero(mine & (pixels != 0))
             mine[:] = False
@@ -170,15 +169,18 @@ def thin(planes: Planes) -> Planes:
             pixels[where] ^= deleted[changed]
             for offset in around:
                 stale[:, where + offset] = True
-            quiet = 0 if where.size else quiet + 1
     return pixels.reshape(height + 2, stride)[1:-1, 1:-1].copy()
 
 
 def _deletable(pixels: Planes, index: NDArray[np.intp], offsets: NDArray[np.intp]) -> Planes:
-    """The bits of pixels[index] that a pass deletes; offsets to the neighbours x1..x8, counter-clockwise."""
+    """The bits of pixels[index] that a pass deletes; offsets to the neighbours x1..x8, counter-clockwise.
+
+    Deleted is what crosses from empty to set once around (G1), has two or three neighbours, counted in pairs (G2),
+    and where (x2 or x3 or not x8) and x1 is false (G3); the second pass is the first one turned by 180 degrees.
+    """
     centre: Planes = pixels[index]
     x1, x2, x3, x4, x5, x6, x7, x8 = (pixels[index + offset] for offset in offsets)
-    # b_i: an empty neighbour on an axis followed by a set one; exactly one of the four
+    # an empty neighbour on an axis, followed by a set one
     b1, b2, b3, b4 = ~x1 & (x2 | x3), ~x3 & (x4 | x5), ~x5 & (x6 | x7), ~x7 & (x8 | x1)
     one_crossing = ((b1 ^ b2) & ~(b3 | b4)) | ((b3 ^ b4) & ~(b1 | b2))
     two_n, four_n = _two_and_four(x1 | x2, x3 | x4, x5 | x6, x7 | x8)

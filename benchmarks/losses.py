@@ -136,8 +136,8 @@ class NormalClusters:
         """Normals [B, 3, H, W] -> indices of centroids int64 [B, H, W], 255 for the zero vector."""
         if self.centroids is None:
             raise ValueError(
-                "normals: the centroids of the label loss are None; learn them from the training labels and complete "
-                "the task with Task.fitted({'centroids': [[x, y, z], ...]})"
+                "normals: the centroids of the label loss are None; learn them from training labels and complete the "
+                "task: task.fitted(task.learn(labels))"
             )
         x, y, z = _centroids(self.centroids, label.device)[:, :, None, None]  # [K, 1, 1] each
         # |n - c|^2 = |n|^2 - 2 (n . c - |c|^2 / 2). Written out, because autocast and TF32 would round a matmul.

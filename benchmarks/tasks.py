@@ -6,11 +6,14 @@ the former and 0.8 for NYUD-v2 in the latter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from torch import Tensor
+
 from benchmarks.edges import EdgeODS
+from benchmarks.fit import NUM_NORMAL_CLUSTERS, normal_centroids
 from benchmarks.losses import (
     DepthBins,
     Loss,
@@ -27,7 +30,6 @@ from benchmarks.metrics import DepthErrors, MeanIoU, Metric, NormalErrors, Salie
 Kind = Literal["label", "scalar", "vector"]
 
 NUM_DEPTH_BINS = 40  # ATRC
-NUM_NORMAL_CLUSTERS = 40  # ATRC
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,19 @@ class Task:
     label_loss: Loss  # logits [B, classes, H, W] over the discretised label, label -> (sum, count)
     metric: Metric | None  # None: trained but not scored; shown as undefined
     weight: float  # in the objective
-    complete: Callable[[Task, Mapping[str, Any]], Task] | None = None  # None: nothing is learnt from training labels
+    learn: Callable[[Iterable[Tensor]], dict[str, Any]] | None = None  # training labels -> findings; None: nothing
+    complete: Callable[[Task, Mapping[str, Any]], Task] | None = None  # with findings
 
-    def fitted(self, found: Mapping[str, Any]) -> Task:
-        """This task, completed with what was learnt from the training labels.
+    def fitted(self, findings: Mapping[str, Any]) -> Task:
+        """This task, completed with what `learn` found in training labels; itself if that is nothing.
 
-        Raises ValueError if the task has nothing to complete and `found` is not empty.
+        Raises ValueError if this task learns nothing and `findings` is not empty.
         """
-        if self.complete is not None:
-            return self.complete(self, found)
-        if found:
-            raise ValueError(f"{self.name}: nothing is learnt from its labels, but {', '.join(found)} was given")
-        return self
+        if not findings:
+            return self
+        if self.complete is None:
+            raise ValueError(f"{self.name}: nothing is learnt from its labels, but {', '.join(findings)} was given")
+        return self.complete(self, findings)
 
 
 def semseg(num_classes: int, *, weight: float = 1.0, class_names: Sequence[str] | None = None) -> Task:
@@ -82,7 +85,7 @@ def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float
     """Surface normals [B, 3, H, W]: x left, y up, z to the viewer; the zero vector invalid.
 
     centroids [40, 3] are the clusters of ATRC's label loss. They are learnt from training labels:
-    ``normals().fitted({"centroids": ...})``; until then only the label loss is unusable.
+    ``task.fitted(task.learn(labels))``; until then only the label loss is unusable.
     """
     task = Task(
         "normals",
@@ -93,6 +96,7 @@ def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float
         NormalClusters(None),
         NormalErrors(),
         weight,
+        learn=normal_centroids,
         complete=_with_centroids,
     )
     return task if centroids is None else task.fitted({"centroids": centroids})
@@ -123,8 +127,8 @@ def _classes(name: str, num_classes: int, weight: float, class_names: Sequence[s
     return Task(name, "label", num_classes, num_classes, cross_entropy, cross_entropy, metric, weight)
 
 
-def _with_centroids(task: Task, found: Mapping[str, Any]) -> Task:
-    centroids = tuple((float(x), float(y), float(z)) for x, y, z in found["centroids"])
+def _with_centroids(task: Task, findings: Mapping[str, Any]) -> Task:
+    centroids = tuple((float(x), float(y), float(z)) for x, y, z in findings["centroids"])
     if len(centroids) != task.classes:
-        raise ValueError(f"{task.name}: {len(centroids)} centroids were found; {task.classes} are needed")
+        raise ValueError(f"{task.name}: {len(centroids)} centroids were given; {task.classes} are needed")
     return replace(task, label_loss=NormalClusters(centroids))
