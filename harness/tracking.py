@@ -247,8 +247,12 @@ def tags(view: View, matrix: str) -> dict[str, str]:
 
 
 def curve(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """The points of a history; an undefined value has none."""
-    return [Point(row["name"], float(row["value"]), int(row["step"])) for row in rows if row["value"] is not None]
+    """The points of a history; an undefined value has none. val/TASK/METRIC is named as the final scores are."""
+    names = {row["name"]: row["name"] for row in rows}
+    names |= {name: "val/" + "_".join(name.split("/")[1:]) for name in names if name.startswith("val/")}
+    return [
+        Point(names[row["name"]], float(row["value"]), int(row["step"])) for row in rows if row["value"] is not None
+    ]
 
 
 def metric(score: Score) -> str:

@@ -216,7 +216,7 @@ def train(cell: Cell, place: Place) -> Record:
         if val_split is not None and place.validate_every and (epoch + 1) % place.validate_every == 0:
             found, _ = score(network, val_split, tasks, benchmark, cell, place, accelerator)
             primary = [score for score in found if score.primary and score.value is not None]
-            history.add(step, epoch + 1, {f"val/{score.task}_{score.metric}": score.value for score in primary})
+            history.add(step, epoch + 1, {f"val/{score.task}/{score.metric}": score.value for score in primary})
         if main and ((epoch + 1) % place.checkpoint_every == 0 or epoch + 1 == extent.epochs):
             checkpoint.save(store, cell.id, network, own, checkpoint.Place(epoch + 1, step, spent))
 

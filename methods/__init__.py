@@ -95,7 +95,8 @@ def options_of(method: type[Method]) -> dict[str, Any]:
     annotations = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
     # Resolved for the options alone: a method may import the types of its other arguments for type checkers only.
     namespace = SimpleNamespace(__annotations__=annotations)
-    return typing.get_type_hints(namespace, globalns=vars(importlib.import_module(method.__module__)))
+    constructor: Any = method.__init__  # which a subclass in another module may inherit
+    return typing.get_type_hints(namespace, globalns=constructor.__globals__)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -168,7 +168,7 @@ def test_validation_curves_come_from_the_val_split(tmp_path, rooms):
     lines = (tmp_path / "cells" / a_cell.id / "history.jsonl").read_text().splitlines()
     values = [json.loads(line) for line in lines if '"val/' in line]
     assert {(row["name"], row["epoch"]) for row in values} == {
-        (name, epoch) for name in ("val/semseg_miou", "val/depth_rmse") for epoch in (1, 2)
+        (name, epoch) for name in ("val/semseg/miou", "val/depth/rmse") for epoch in (1, 2)
     }
 
 

@@ -1,0 +1,185 @@
+"""The command line and the scheduler on whole matrices: what fails is said, what is left goes on, nothing is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.store import Store
+from results.record import read
+
+HERE = Path(__file__).parent
+
+SMALL = {
+    "benchmark": {"name": "rooms", "tasks": ["depth"], "options": {"train": 6, "val": 2, "test": 4}},
+    "size": [32, 64],
+    "methods": [{"name": "single_task", "label": "Single task"}, {"name": "multi_task", "label": "Multi-task"}],
+    "train": {"epochs": 2, "batch": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def mtlbench(cache, tmp_path):
+    """Run the command in tmp_path; returns the finished process."""
+
+    def call(*arguments, timeout=240, **options):
+        environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": str(HERE)}
+        command = [sys.executable, "-m", "harness", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, **options
+        )
+
+    return call
+
+
+def matrix(folder, name="m", **changes):
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump({**SMALL, **changes}))
+    return file
+
+
+@pytest.mark.slow
+def test_failures_of_every_kind_are_retried_reported_and_do_not_stop_the_rest(mtlbench, tmp_path):
+    once, dies = tmp_path / "once", tmp_path / "dies"
+    methods = [
+        {"name": "single_task", "label": "Single task"},
+        {"name": "plugin:AlwaysFails", "label": "always"},
+        {"name": "plugin:Explodes", "label": "explodes"},
+        {"name": "plugin:FailsOnce", "label": "once", "options": {"marker": str(once)}},
+        {"name": "plugin:Dies", "label": "dies", "options": {"marker": str(dies)}},
+        {"name": "plugin:Fine", "label": "fine"},
+    ]
+    done = mtlbench("run", matrix(tmp_path, methods=methods), "--store", "s")
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = read(str(tmp_path / "s"), "m")
+    by_label = {entry.label: entry.id for entry in found.manifest.entries}
+    finished = {label for label, cell_id in by_label.items() if cell_id in found.records}
+    assert finished == {"Single task", "once", "dies", "fine"}
+    assert found.failures[by_label["always"]]["attempts"] == 2
+    assert "never again" in found.failures[by_label["always"]]["traceback"]
+    assert found.failures[by_label["explodes"]]["attempts"] == 1  # a retry would repeat it bit for bit
+    assert "Diverged" in found.failures[by_label["explodes"]]["error"]
+    assert "2 of 6 cells are missing" in done.stderr
+    assert "never again" in done.stderr
+    assert "failed" in done.stdout  # in the table
+    assert "Traceback" in Path(found.failures[by_label["always"]]["log"]).read_text()
+    fine, again = found.records[by_label["fine"]], found.records[by_label["once"]]
+    assert [s.value for s in again.scores] == [s.value for s in fine.scores]  # resumed to the same bits
+    shown = mtlbench("show", "AlwaysFails", "--store", "s")
+    assert shown.returncode == 0 and "never again" in shown.stdout
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_a_store_that_the_same_command_finishes(mtlbench, cache, tmp_path):
+    file = matrix(tmp_path, train={"epochs": 60, "batch": 2}, methods=["single_task", "multi_task"])
+    environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": str(HERE)}
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", str(file), "--store", "s"],
+        cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    store = Store(tmp_path / "s")
+    deadline = time.monotonic() + 200
+    while not any("checkpoints" in store.names(store.folder(cell_id)) for cell_id in store.cells()):
+        assert time.monotonic() < deadline and driver.poll() is None
+        time.sleep(0.2)
+    second = mtlbench("run", file, "--store", "s")
+    assert second.returncode == 2 and f"driven by process {driver.pid}" in second.stderr
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    done = mtlbench("run", file, "--store", "s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    started = time.monotonic()
+    again = mtlbench("run", file, "--store", "s")
+    assert again.returncode == 0
+    assert "starting Ray" not in again.stdout
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.slow
+def test_two_processes_a_cell_train_through_ray_train_and_score_each_image_once(mtlbench, tmp_path):
+    file = matrix(tmp_path, methods=["single_task"], resources={"workers": 2})
+    done = mtlbench("run", file, "--store", "s", timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = read(str(tmp_path / "s"), "m")
+    (record,) = found.records.values()
+    assert record.provenance["processes"] == 2
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(tmp_path / "s" / "cells" / record.id / "per_image.parquet").to_pandas()
+    assert sorted(rows.image) == [f"test-{index:05d}" for index in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "nowhere"], "no matrix file 'nowhere'"),
+        (["run", "smoke", "--set", "train.epochss=3"], "train.epochss: unknown key"),
+        (["run", "smoke", "--set", "benchmark.tasks=[flow]"], "rooms has no task 'flow'"),
+        (["run", "smoke", "--set", "size=[100,128]"], "multiples of 32"),
+        (["run", "smoke", "--set", "backbone=resnet_9000"], "unknown backbone 'resnet_9000'"),
+        (["run", "smoke", "--set", "benchmark=nyud"], "give --data nyud=PATH"),
+        (["run", "smoke", "--set", "benchmark=nyud", "--data", "nyud=/no/such"], "/no/such: no such folder"),
+        (["run", "smoke", "--data", "kitti=/tmp"], "the matrix has rooms"),
+        (["run", "smoke", "--only", "xyz"], "fits no cell's id and no label"),
+        (["run", "smoke", "--store", "/proc/nothing"], "cannot write"),
+        (["run", "smoke", "--tracking-uri", "htp://x"], "htp"),
+        (["status", "nowhere"], "no matrix file"),
+        (["show", "nothing"], "fits no cell"),
+        (["report"], "no matrix was run into this store"),
+        (["predict", "nothing", "x.jpg"], "fits no cell"),
+        (["check", "no.such:Thing"], "cannot be imported"),
+    ],
+)
+def test_what_makes_no_sense_ends_in_one_clear_line_and_leaves_nothing(mtlbench, tmp_path, arguments, expected):
+    done = mtlbench(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_of_every_command_shows_an_example():
+    commands = ["run", "status", "report", "track", "ui", "show", "predict", "check"]
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", command, "--help"], capture_output=True, text=True, check=True
+        )
+        assert "Example:" in done.stdout, command
+
+
+def test_help_and_tables_wait_for_neither_torch_nor_ray():
+    heavy = ("torch", "ray", "mlflow", "pandas")
+    code = f"import sys; from harness import cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_list_names_methods_with_options_benchmarks_with_tasks_and_matrices(mtlbench):
+    done = mtlbench("list")
+    assert done.returncode == 0, done.stderr
+    for word in ("pad_net", "head: ", "rooms", "edge (not scored)", "--data needed", "smoke"):
+        assert word in done.stdout
+
+
+def test_status_knows_every_cell_before_anything_ran(mtlbench, tmp_path):
+    done = mtlbench("status", matrix(tmp_path), "--json")
+    assert {row["state"] for row in json.loads(done.stdout)} == {"new"}
+
+
+def test_check_passes_a_method_that_keeps_the_contract_and_names_what_another_breaks(mtlbench):
+    fine = mtlbench("check", "plugin:Fine")
+    assert fine.returncode == 0, fine.stdout + fine.stderr
+    broken = mtlbench("check", "plugin:Forgets")
+    assert broken.returncode == 1
+    assert "no gradient for unused" in broken.stdout
