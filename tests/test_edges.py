@@ -226,6 +226,14 @@ def test_a_second_line_within_the_tolerance_is_false():
     assert score(EdgeODS(0.05), (np.where(double, 0.9, 0.001), label))["odsf"] == pytest.approx(100 * 2 / 3)
 
 
+def test_a_probability_on_a_threshold_reaches_it():
+    label = torch.zeros(1, 9, 9, dtype=torch.uint8)
+    label[0, 4] = 1
+    logit = torch.where(label == 1, 0.0, -9.0)[None]  # probability 0.5
+    predicted = EdgeODS(0.02).statistics(logit, label)[0, 1 + NUM_THRESHOLDS : -2]
+    assert predicted.tolist() == [9] * 50 + [0] * 49  # 0.01 .. 0.5
+
+
 def test_predictions_at_void_pixels_change_nothing():
     probability, label = draw()
     label = np.where(np.arange(W) < 20, 255, label)
