@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from harness.provenance import source_hash
 from harness.store import Store
 
 KEPT = 2
@@ -31,8 +32,8 @@ class Place(NamedTuple):
     seconds: float  # spent training, over all attempts
 
 
-class CorruptCheckpoint(ValueError):
-    """A checkpoint whose files do not match its state.json; the message names it."""
+class UnusableCheckpoint(ValueError):
+    """A checkpoint whose files do not match its state.json, or that other code made; the message names it."""
 
 
 def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], place: Place) -> None:
@@ -43,7 +44,8 @@ def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any]
         save_model(model, local / "model.safetensors")
         torch.save([optimizer.state_dict() for optimizer in optimizers], local / "optimizers.pt")
         hashes = {file.name: _sha256(file) for file in sorted(local.iterdir())}
-        (local / "state.json").write_text(json.dumps({**place._asdict(), "sha256": hashes}, indent=1))
+        state = {**place._asdict(), "source": source_hash(), "sha256": hashes}
+        (local / "state.json").write_text(json.dumps(state, indent=1))
         store.publish(local, f"{folder}/{place.epoch:06d}", last="state.json")
     for name in [name for name in store.names(folder) if name.isdigit()][:-KEPT]:
         store.remove(f"{folder}/{name}")
@@ -52,9 +54,10 @@ def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any]
 def restore(
     store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], device: torch.device
 ) -> tuple[Place, list[str]]:
-    """Load the newest whole checkpoint into model and optimisers. A corrupt one is set aside and named in the list.
+    """Load the newest whole checkpoint into model and optimisers. Returns Place(0, 0, 0.0) where there is none.
 
-    Returns Place(0, 0, 0.0) where there is none.
+    A corrupt one is set aside, and so is one made by code that has changed since in a way that may move numbers: half a
+    training by each would be nobody's result. The list says which, and why.
     """
     folder = f"{store.folder(cell_id)}/checkpoints"
     warnings = []
@@ -65,9 +68,9 @@ def restore(
                 place = _fetch(store, f"{folder}/{name}", local)
                 weights = load_file(local / "model.safetensors")
                 states = torch.load(local / "optimizers.pt", weights_only=True, map_location=device)
-            except (CorruptCheckpoint, SafetensorError) as error:
+            except (UnusableCheckpoint, SafetensorError) as error:
                 aside = store.set_aside(f"{folder}/{name}")
-                warnings.append(f"corrupt checkpoint, kept as {aside}: {error}")
+                warnings.append(f"checkpoint not used, kept as {aside}: {error}")
                 continue
             model.load_state_dict(weights)
             for optimizer, state in zip(optimizers, states, strict=True):
@@ -80,13 +83,15 @@ def _fetch(store: Store, name: str, local: Path) -> Place:
     store.fetch(name, local)
     try:
         state = json.loads((local / "state.json").read_text())
-        hashes = state.pop("sha256")
+        hashes, source = state.pop("sha256"), state.pop("source")
         place = Place(**state)
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise CorruptCheckpoint(f"{store.path(name)}/state.json: {type(error).__name__}: {error}") from error
+        raise UnusableCheckpoint(f"{store.path(name)}/state.json: {type(error).__name__}: {error}") from error
+    if source != source_hash():
+        raise UnusableCheckpoint(f"{store.path(name)} was made by other code: source {source}, now {source_hash()}")
     for file, expected in hashes.items():
         if not (local / file).exists() or _sha256(local / file) != expected:
-            raise CorruptCheckpoint(f"{store.path(name)}/{file} is missing or has changed since it was written")
+            raise UnusableCheckpoint(f"{store.path(name)}/{file} is missing or has changed since it was written")
     return place
 
 

@@ -102,7 +102,18 @@ def test_a_corrupt_checkpoint_is_kept_aside_and_the_one_before_it_goes_on(tmp_pa
     steps = []
     run(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
     assert steps == [9, 12]
-    assert "corrupt checkpoint" in capsys.readouterr().out
+    assert "model.safetensors is missing or has changed" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_other_code_is_not_continued(tmp_path, rooms, monkeypatch, capsys):
+    a_cell = cell()
+    with pytest.raises(Killed):
+        run(a_cell, tmp_path, rooms, report=killing(12))
+    monkeypatch.setattr(checkpoint, "source_hash", lambda: "changed")
+    steps = []
+    run(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
+    assert steps == [3, 6, 9, 12]
+    assert "made by other code" in capsys.readouterr().out
 
 
 def test_a_finished_cell_leaves_what_reports_and_predictions_need_and_no_checkpoints(tmp_path, rooms):
