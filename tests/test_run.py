@@ -34,7 +34,7 @@ def mtlbench(cache, tmp_path):
     """Run the command in tmp_path; returns the finished process."""
 
     def call(*arguments, timeout=240, **options):
-        environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": str(HERE)}
+        environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
         command = [sys.executable, "-m", "harness", *map(str, arguments)]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, **options
@@ -83,7 +83,7 @@ def test_failures_of_every_kind_are_retried_reported_and_do_not_stop_the_rest(mt
 @pytest.mark.slow
 def test_a_killed_driver_leaves_a_store_that_the_same_command_finishes(mtlbench, cache, tmp_path):
     file = matrix(tmp_path, train={"epochs": 60, "batch": 2}, methods=["single_task", "multi_task"])
-    environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
     driver = subprocess.Popen(
         [sys.executable, "-m", "harness", "run", str(file), "--store", "s"],
         cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
