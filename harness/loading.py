@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -36,9 +37,17 @@ class Scored(NamedTuple):
 
 def normalise(image: Tensor) -> Tensor:
     """uint8 [B, 3, H, W] -> float, ImageNet-normalised, on the image's device."""
-    mean = torch.tensor(IMAGENET_MEAN, device=image.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=image.device).view(3, 1, 1)
+    mean, std = _imagenet(image.device)
     return (image.float() / 255 - mean) / std
+
+
+@functools.cache  # a copy to the device makes the host wait: one for a run, not one for a step
+def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, each [3, 1, 1]."""
+    return (
+        torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1),
+        torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1),
+    )
 
 
 class Holdout(Sequence[Sample]):

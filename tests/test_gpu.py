@@ -1,0 +1,160 @@
+"""What needs a GPU: precision, host synchronisation, resume, memory and pace. Run by `make gpu`."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from benchmarks import tasks as t
+from harness import optimizers, train
+from harness.cell import BenchmarkConfig, Cell, TrainConfig
+from harness.loading import normalise
+from harness.matrix import make_benchmark
+from harness.objective import objective, weighted_sum
+from methods import METHODS, Target, build
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+ROOMS = BenchmarkConfig(name="rooms", size=(64, 96), options={"train": 16, "val": 2, "test": 8})
+TARGETS = {"semseg": Target(40, 40), "depth": Target(1, 40)}
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    return tmp_path_factory.mktemp("rooms")
+
+
+def cell(**recipe):
+    train_config = TrainConfig(**{"epochs": 4, "batch": 4, "lr": 1e-3, **recipe})
+    return Cell(method="multi_task", tasks=("semseg", "depth", "normals"), benchmark=ROOMS, train=train_config)
+
+
+def run(a_cell, store, rooms, **place):
+    return train.train(a_cell, train.Place(str(store), rooms, device="cuda", **place))
+
+
+def network(name, targets=TARGETS):
+    chosen = dict(list(targets.items())[:1]) if METHODS[name].one_task else targets
+    return build(name, chosen).cuda().to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bf16_and_fp32_agree_to_the_precision_of_bf16(name):
+    method = network(name).eval()
+    image = torch.randn(2, 3, 128, 160, device="cuda")
+    with torch.no_grad():
+        exact = method(image).final
+        with torch.autocast("cuda", torch.bfloat16):
+            rounded = method(image).final
+    for task, prediction in exact.items():
+        error = (rounded[task].float() - prediction).std() / prediction.std()
+        print(f"{name} {task}: bf16 differs by {error:.2%} of the standard deviation")
+        assert error < 0.1  # bf16 has 8 bits; some hundred layers add up
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_training_step_never_waits_for_the_gpu(name, rooms):
+
+    tasks = {task: make_benchmark(ROOMS).tasks[task] for task in ("semseg", "depth")}
+    method = network(name, {task: Target(it.channels, it.classes) for task, it in tasks.items()}).train()
+    tasks = {task: it for task, it in tasks.items() if task in ("semseg",) or not METHODS[name].one_task}
+    recipe = TrainConfig(steps=1)
+    (optimizer, *_) = optimizers.make(method, recipe)
+    image = torch.randint(0, 256, (4, 3, 64, 96), dtype=torch.uint8, device="cuda")
+    labels = {
+        "semseg": torch.randint(0, 14, (4, 64, 96), dtype=torch.uint8, device="cuda"),
+        "depth": torch.rand(4, 1, 64, 96, device="cuda") + 0.5,
+    }
+
+    def step():
+        with torch.autocast("cuda", torch.bfloat16):
+            outputs = method(normalise(image))
+        outputs = outputs._replace(final={k: v.float() for k, v in outputs.final.items()})
+        weighted_sum(objective(outputs, labels, tasks), tasks).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    for _ in range(3):
+        step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(20):
+            step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_run_on_the_gpu_resumes_where_it_stopped(tmp_path, rooms):
+    def kill(progress):
+        if progress.step >= 12:
+            raise Killed
+
+    a_cell = cell()
+    whole = run(a_cell, tmp_path / "whole", rooms)
+    with pytest.raises(Killed):
+        run(a_cell, tmp_path / "parts", rooms, report=kill)
+    steps = []
+    run(a_cell, tmp_path / "parts", rooms, report=lambda progress: steps.append(progress.step))
+    assert steps == [12, 16]
+    one, other = (
+        load_file(Path(tmp_path) / part / "cells" / a_cell.id / "model.safetensors") for part in ("whole", "parts")
+    )
+    worst = max(
+        ((one[k] - other[k]).abs().max() / one[k].abs().max().clamp(min=1e-6)).item()
+        for k in one
+        if one[k].is_floating_point()
+    )
+    print(f"weights of the resumed run differ by {worst:.1e} of the largest, since sums on a GPU have no fixed order")
+    assert worst < 0.2
+    assert whole.cost["peak_memory_bytes"] > 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_pace_and_memory_at_full_size(name, precision):
+    """Not a bar but a measurement, for notes: batch 8 at 480x640, NYUD's semseg and depth."""
+
+    tasks = {"semseg": t.semseg(40), "depth": t.depth(0.7, 10.0)}
+    method = network(name).train()
+    if METHODS[name].one_task:
+        tasks = {"semseg": tasks["semseg"]}
+    optimizer = torch.optim.Adam(method.parameters(), lr=1e-4, fused=True)
+    image = torch.randn(8, 3, 480, 640, device="cuda").contiguous(memory_format=torch.channels_last)
+    labels = {
+        "semseg": torch.randint(0, 40, (8, 480, 640), dtype=torch.uint8, device="cuda"),
+        "depth": torch.rand(8, 1, 480, 640, device="cuda") + 0.5,
+    }
+
+    def step():
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+            outputs = method(image)
+        outputs = outputs._replace(final={k: v.float() for k, v in outputs.final.items()})
+        weighted_sum(objective(outputs, labels, tasks), tasks).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(3):
+        step()
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(10):
+        step()
+    torch.cuda.synchronize()
+    pace = 10 / (time.perf_counter() - started)
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    print(f"{name} {precision}: {pace:.2f} steps/s, {8 * pace:.0f} images/s, peak {peak:.1f} GiB")
+    assert pace > 0
+
+
+def test_synchronised_batch_norm_is_accepted_by_every_method():
+    for name in METHODS:
+        converted = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network(name)).train()
+        outputs = converted(torch.randn(2, 3, 64, 96, device="cuda"))
+        assert all(prediction.isfinite().all() for prediction in outputs.final.values())
