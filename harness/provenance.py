@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy")
 # The files that can move a number: how a cell is trained and scored, and not how it is scheduled, tracked or shown.
 DECISIVE = (
-    "benchmarks/*.py", "methods/*.py", "harness/cell.py", "harness/evaluate.py", "harness/loading.py",
-    "harness/objective.py", "harness/optimizers.py", "harness/seeds.py", "harness/train.py",
+    "benchmarks/*.py", "methods/*.py", "harness/cell.py", "harness/evaluate.py", "harness/learning.py",
+    "harness/loading.py", "harness/objective.py", "harness/optimizers.py", "harness/seeds.py", "harness/train.py",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -28,7 +28,7 @@ import methods
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
-from harness import checkpoint, evaluate, loading, optimizers, provenance, seeds
+from harness import checkpoint, evaluate, learning, loading, optimizers, provenance, seeds
 from harness.cell import Cell
 from harness.matrix import make_benchmark
 from harness.objective import objective, weighted_sum
@@ -90,13 +90,11 @@ def length(cell: Cell, images: int) -> Length:
     return Length(per_epoch, math.ceil(cell.train.steps / per_epoch), cell.train.steps)
 
 
-def chosen_tasks(benchmark: Benchmark, cell: Cell) -> dict[str, Task]:
-    """The cell's tasks with its weights in the objective."""
+def chosen_tasks(benchmark: Benchmark, cell: Cell, learnt: learning.Findings | None = None) -> dict[str, Task]:
+    """The cell's tasks with its weights in the objective, completed with what they have learnt."""
     weights = cell.train.weights
-    return {
-        name: replace(benchmark.tasks[name], weight=weights.get(name, benchmark.tasks[name].weight))
-        for name in cell.tasks
-    }
+    tasks = {name: benchmark.tasks[name].fitted((learnt or {}).get(name, {})) for name in cell.tasks}
+    return {name: replace(task, weight=weights.get(name, task.weight)) for name, task in tasks.items()}
 
 
 def build(cell: Cell, tasks: dict[str, Task]) -> Method:
@@ -138,7 +136,10 @@ def train(cell: Cell, place: Place) -> Record:
     device, main = accelerator.device, accelerator.is_main_process
     store = Store(place.store)
     benchmark = make_benchmark(cell.benchmark)
-    tasks = chosen_tasks(benchmark, cell)
+    fingerprint = benchmark.fingerprint(place.root)
+    with accelerator.main_process_first():  # which puts into the store what the others read there
+        learnt = learning.learn(store, benchmark, fingerprint, place.root, cell.tasks, cell.train.holdout)
+    tasks = chosen_tasks(benchmark, cell, learnt)
     train_split, val_split, test_split = open_splits(benchmark, cell, place.root)
     extent = length(cell, len(train_split))
     processes, rank = accelerator.num_processes, accelerator.process_index
@@ -155,9 +156,6 @@ def train(cell: Cell, place: Place) -> Record:
     for warning in warnings if main else []:
         print(warning, flush=True)
     history = History(store, cell.id, done.step, writes=main)
-
-    def total(counts: Tensor) -> Tensor:
-        return accelerator.reduce(counts, "sum") if processes > 1 else counts
 
     batches = iter(
         loading.training_batches(
@@ -189,13 +187,7 @@ def train(cell: Cell, place: Place) -> Record:
                 labels = {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()}
                 last = micro == cell.train.accumulate - 1
                 with nullcontext() if last else accelerator.no_sync(model):
-                    outputs = model(image.contiguous(memory_format=torch.channels_last))
-                    losses = objective(outputs, labels, tasks, total)
-                    scalar = weighted_sum(losses, tasks)
-                    # Gradients are averaged over processes, and `scalar` is this process's share of a sum.
-                    minimised = scalar * processes + (0 if outputs.penalty is None else outputs.penalty)
-                    accelerator.backward(minimised / cell.train.accumulate)
-                running += torch.stack([scalar, *losses.values()]).detach() / cell.train.accumulate
+                    running += backpropagate(accelerator, model, image, labels, tasks, cell.train.accumulate)
             optimizers.clip(parameters, cell.train.clip)
             for optimizer in wrapped:
                 optimizer.step()
@@ -240,7 +232,11 @@ def train(cell: Cell, place: Place) -> Record:
             plugin=provenance.plugin_hash(type(network)),
             processes=processes,
             threads=torch.get_num_threads(),
-            data={"fingerprint": benchmark.fingerprint(place.root), "images": [len(train_split), len(test_split)]},
+            data={
+                "fingerprint": fingerprint,
+                "images": [len(train_split), len(test_split)],
+                **({"learnt": learning.digest(learnt)} if learnt else {}),
+            },
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
         findings=network.findings(),
@@ -258,6 +254,33 @@ def train(cell: Cell, place: Place) -> Record:
     return record
 
 
+def backpropagate(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    image: Tensor,
+    labels: Mapping[str, Tensor],
+    tasks: Mapping[str, Task],
+    accumulate: int = 1,
+) -> Tensor:
+    """Add the gradients of a micro-batch, one of `accumulate`, which other processes may hold other images of.
+
+    image: normalised [B, 3, H, W]. Returns this process's share of the loss and of each task's, [1 + tasks]: shares
+    add up over processes and micro-batches. What the method adds by its penalty is minimised and not in it.
+    """
+    processes = accelerator.num_processes
+
+    def total(counts: Tensor) -> Tensor:
+        return accelerator.reduce(counts, "sum") if processes > 1 else counts
+
+    outputs = model(image.contiguous(memory_format=torch.channels_last))
+    losses = objective(outputs, labels, tasks, total)
+    scalar = weighted_sum(losses, tasks)
+    # Gradients are averaged over processes, and `scalar` is this process's share of a sum.
+    minimised = scalar * processes + (0 if outputs.penalty is None else outputs.penalty)
+    accelerator.backward(minimised / accumulate)
+    return torch.stack([scalar, *losses.values()]).detach() / accumulate
+
+
 def score(
     network: Method,
     split: Sequence[Sample],
@@ -269,6 +292,10 @@ def score(
 ) -> tuple[tuple[Score, ...], list[evaluate.Row]]:
     """The scores of a split on every process, each image counted once whatever their number."""
     network.eval()
+    if accelerator.num_processes > 1:
+        # Each process's batch statistics have moved since they were last made equal, and the first's are saved.
+        for buffer in network.buffers():
+            buffer.copy_(broadcast(buffer))
     native = cell.benchmark.evaluate == "native"
     rows = evaluate.collect(
         lambda image: network(image.contiguous(memory_format=torch.channels_last)).final,
