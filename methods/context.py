@@ -25,21 +25,23 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int = 9, 
     unfolding it would do 81 times over; keys and values are copied ((tile + window - 1) / tile)^2 = 4 times.
     """
     b, d, height, width = query.shape
+    zeros = -d % 8  # channels that change no product, without which a GPU's fused kernel would not take the map
     reach, side = window // 2, tile + window - 1
     bottom, right = -height % tile, -width % tile
     rows, columns = (height + bottom) // tile, (width + right) // tile
 
-    def bordered_tiles(x: Tensor) -> Tensor:  # [B, tiles, side * side, D]
-        x = F.pad(x, (reach, right + reach, reach, bottom + reach))
+    def bordered_tiles(x: Tensor) -> Tensor:  # [B, tiles, side * side, D + zeros]
+        x = F.pad(x, (reach, right + reach, reach, bottom + reach, 0, zeros))
         x = x.unfold(2, side, tile).unfold(3, side, tile)  # [B, D, rows, columns, side, side], a view
-        return x.permute(0, 2, 3, 4, 5, 1).reshape(b, rows * columns, side * side, d)
+        return x.permute(0, 2, 3, 4, 5, 1).reshape(b, rows * columns, side * side, d + zeros)
 
-    q = F.pad(query, (0, right, 0, bottom)).reshape(b, d, rows, tile, columns, tile)
-    q = q.permute(0, 2, 4, 3, 5, 1).reshape(b, rows * columns, tile * tile, d)
+    q = F.pad(query, (0, right, 0, bottom, 0, zeros)).reshape(b, d + zeros, rows, tile, columns, tile)
+    q = q.permute(0, 2, 4, 3, 5, 1).reshape(b, rows * columns, tile * tile, d + zeros)
     at, around = torch.arange(tile, device=q.device), torch.arange(side, device=q.device)
     near = (around >= at[:, None]) & (around < at[:, None] + window)  # [tile, side], along one axis
     near = (near[:, None, :, None] & near[None, :, None, :]).reshape(tile * tile, side * side)
-    out = F.scaled_dot_product_attention(q, bordered_tiles(key), bordered_tiles(value), attn_mask=near)
+    k, v = bordered_tiles(key), bordered_tiles(value)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=near, scale=d**-0.5)[..., :d]
     out = out.reshape(b, rows, columns, tile, tile, d).permute(0, 5, 1, 3, 2, 4)
     return out.reshape(b, d, height + bottom, width + right)[:, :, :height, :width]
 

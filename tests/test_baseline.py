@@ -6,7 +6,7 @@ from torch import nn
 
 import methods
 from methods import Target
-from methods.heads import FCNHead, HRHead, concatenate
+from methods.heads import FCNHead, HRFuse, HRHead, concatenate
 
 TARGETS = {"semseg": Target(13, 13), "depth": Target(1, 40), "normals": Target(3, 40)}
 
@@ -48,6 +48,13 @@ def test_concatenation_runs_from_fine_to_coarse():
     joint = concatenate(pyramid)
     assert joint.shape == (1, 8, 16, 24)
     assert joint[0, :, 5, 7].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_mixing_before_the_upsampling_equals_mixing_the_concatenation():
+    channels = (4, 6, 8, 10)
+    pyramid = [torch.randn(2, c, 16 >> k, 24 >> k, dtype=torch.float64) for k, c in enumerate(channels)]
+    fuse = HRFuse(channels).double()
+    torch.testing.assert_close(fuse.mix_before_upsampling(pyramid), fuse.mix(concatenate(pyramid)))
 
 
 @pytest.mark.parametrize(

@@ -238,3 +238,41 @@ def test_a_method_from_outside_plugs_in_by_its_path(tmp_path, monkeypatch):
 def test_listing_methods_does_not_wait_for_timm():
     code = "import methods, sys; methods.options_of(methods.resolve('atrc')); sys.exit('timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def cuda():
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    tf32 = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield "cuda"
+    torch.backends.cudnn.allow_tf32 = tf32
+
+
+@pytest.mark.gpu
+@every_variant
+def test_a_step_on_a_gpu_never_waits_for_it(variant, cuda):
+    network = deepcopy(made(variant)).to(cuda, memory_format=torch.channels_last).train()
+    image = pictures().to(cuda, memory_format=torch.channels_last)
+    try:
+        for mode in ("default", "error"):  # the first step sets libraries up, which may wait
+            torch.cuda.set_sync_debug_mode(mode)
+            network.at(0.5)
+            with torch.autocast(cuda, torch.bfloat16):
+                loss = stand_in_loss(network(image))
+            loss.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@pytest.mark.gpu
+@every_variant
+def test_a_gpu_predicts_what_the_cpu_does(variant, cuda):
+    network, image = made(variant).eval(), pictures()
+    with torch.no_grad():
+        wanted = network(image).final
+        got = deepcopy(network).to(cuda)(image.to(cuda)).final
+    for task, x in wanted.items():
+        assert (got[task].cpu() - x).abs().max() < 1e-3 * x.std()
