@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmarks import BENCHMARKS
 from benchmarks.benchmark import Benchmark
+from harness import presets
 from harness.cell import BackboneConfig, BenchmarkConfig, Cell, Config, TrainConfig
 from methods import check_options, resolve
 from methods.backbone import Backbone
@@ -109,6 +110,26 @@ class Resources(Config):
     retries: Annotated[int, Field(ge=0)] = 1  # of a cell that failed, from its last checkpoint
 
 
+class Recipe(TrainConfig):
+    """Training as a matrix says it, for all its benchmarks: `weights` is a mapping, or the name of a preset."""
+
+    preset: str = presets.COMMON  # the form that `weights: NAME` takes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_weights(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and isinstance(raw.get("weights"), str):
+            presets.require(raw["weights"])
+            return {**raw, "preset": raw["weights"], "weights": {}}
+        return raw
+
+    def on(self, benchmark: str, tasks: Sequence[str]) -> TrainConfig:
+        """What a cell holds: weights as numbers, of `tasks` alone. Raises ValueError where the preset lacks one."""
+        weights = {**presets.weights(self.preset, benchmark, tasks), **self.weights}
+        chosen = {task: weights[task] for task in sorted(weights) if task in tasks}
+        return TrainConfig(**self.model_dump(exclude={"preset", "weights"}), weights=chosen)
+
+
 class Matrix(Config):
     """The file, checked."""
 
@@ -120,7 +141,7 @@ class Matrix(Config):
     baseline: str | None = None  # the row that Eq. (6) divides by; None: the single-task one
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, default_factory=lambda: [0])]
     backbone: BackboneConfig = BackboneConfig()
-    train: TrainConfig
+    train: Recipe
     resources: Resources = Resources()
     demonstration: bool = False  # the table shows that the path works and compares nothing
     must_beat_constant: bool = False  # a cell that does not beat the best constant prediction fails the run
@@ -214,11 +235,14 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     if baseline is not None and rows and baseline not in rows:
         problems.append(f"baseline: no row is called {baseline!r}; rows: {', '.join(row for row in rows if row)}")
     defaults = raw.get("train") if isinstance(raw.get("train"), dict) else {}
+    recipes = {} if matrix is None else {"train.weights": matrix.train}
     for index, entry in enumerate(methods or []):
         own = entry.get("train") if isinstance(entry, dict) else None
         if isinstance(own, dict) and own:
             try:
-                _merge_train(defaults or {}, own)
+                recipe = _merge_train(defaults or {}, own)
+                if "weights" in own:
+                    recipes[f"methods.{index}.train.weights"] = recipe
             except ValidationError as error:
                 problems += [
                     f"methods.{index}.train.{_describe(mistake)}"
@@ -233,11 +257,22 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
         except ValueError as error:
             problems.append(f"backbone: {error}")
     if matrix is not None:
-        for entry in matrix.benchmarks:
-            for task in matrix.train.weights:
-                if task not in entry.make().tasks:
-                    known = ", ".join(entry.make().tasks)
-                    problems.append(f"train.weights.{task}: {entry.name} has no such task; it has: {known}")
+        problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, matrix)]
+    return problems
+
+
+def _weight_problems(path: str, recipe: Recipe, matrix: Matrix) -> list[str]:
+    problems = []
+    for entry in matrix.benchmarks:
+        for task in recipe.weights:
+            if task not in entry.make().tasks:
+                known = ", ".join(entry.make().tasks)
+                problems.append(f"{path}.{task}: {entry.name} has no such task; it has: {known}")
+        for task_set in entry.task_sets:
+            try:
+                recipe.on(entry.name, task_set)
+            except ValueError as error:
+                problems.append(f"{path}: {error}")
     return problems
 
 
@@ -319,12 +354,14 @@ def _override(raw: dict[str, Any], override: str) -> None:
         node[leaf] = value
 
 
-def _merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> TrainConfig:
-    """A method's own recipe over the matrix's; its length replaces the other's, whichever way it is given."""
+def _merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Recipe:
+    """A method's own recipe over the matrix's; its length and weights replace the others', whichever way given."""
     merged = dict(defaults)
     if "epochs" in own or "steps" in own:
         merged.pop("epochs", None), merged.pop("steps", None)
-    return TrainConfig.model_validate({**merged, **own})
+    if "weights" in own:
+        merged.pop("preset", None)
+    return Recipe.model_validate({**merged, **own})
 
 
 def make_benchmark(config: BenchmarkConfig) -> Benchmark:
@@ -333,8 +370,15 @@ def make_benchmark(config: BenchmarkConfig) -> Benchmark:
     return BENCHMARKS[config.name](**size, **config.options)
 
 
-def expand(matrix: Matrix) -> list[Planned]:
-    """Every cell of the matrix, in the order of the table, with the row and task set that asks for it."""
+NO_RECORDS: Mapping[str, Record] = {}
+
+
+def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[Planned]:
+    """Every cell of the matrix, in the order of the table, with the row and task set that asks for it.
+
+    A preliminary cell, as a search, is followed by the cell that its record leads to, once it is among `records`: that
+    is the row's, and until then the preliminary one holds its place.
+    """
     planned = []
     for benchmark in matrix.benchmarks:
         config = BenchmarkConfig.model_validate(benchmark.model_dump(exclude={"tasks"}))
@@ -346,33 +390,56 @@ def expand(matrix: Matrix) -> list[Planned]:
                     for tasks in trained:
                         cell = Cell(
                             method=method.name,
-                            options=_without_defaults(method),
+                            options=_without_defaults(method.name, method.options),
                             tasks=tasks,
                             benchmark=config,
                             backbone=matrix.backbone,
-                            train=train.model_copy(
-                                update={"weights": {t: w for t, w in sorted(train.weights.items()) if t in tasks}}
-                            ),
+                            train=train.on(benchmark.name, tasks),
                             seed=seed,
                         )
-                        entry = Entry(cell.id, method.row, method.name, tasks, task_set, benchmark.name, seed)
-                        planned.append(Planned(cell, entry))
+                        for each, preliminary in _with_followers(cell, records):
+                            entry = Entry(
+                                each.id, method.row, method.name, tasks, task_set, benchmark.name, seed, preliminary
+                            )
+                            planned.append(Planned(each, entry))
     return planned
 
 
-def _without_defaults(method: MethodEntry) -> dict[str, Any]:
+def _without_defaults(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """An option that says its default is the same cell as one that says nothing."""
-    parameters = inspect.signature(resolve(method.name).__init__).parameters
-    return {name: value for name, value in sorted(method.options.items()) if parameters[name].default != value}
+    parameters = inspect.signature(resolve(method).__init__).parameters
+    return {name: value for name, value in sorted(options.items()) if parameters[name].default != value}
+
+
+def _with_followers(cell: Cell, records: Mapping[str, Record]) -> Iterator[tuple[Cell, bool]]:
+    """A cell and, while it is preliminary and has a record, the one that follows; each with whether it is preliminary.
+
+    What follows has the recipe and the seed of what it is derived from, and other options.
+    """
+    method = resolve(cell.method)
+    while method.preliminary(cell.options):
+        yield cell, True
+        if cell.id not in records:
+            return
+        options = method.follow_up(cell.options, records[cell.id].findings)
+        options = _without_defaults(cell.method, options)
+        cell = cell.model_copy(update={"options": options, "derived_from": (cell.id,)})
+    yield cell, False
 
 
 def plan(matrix: Matrix, records: Mapping[str, Record]) -> tuple[list[Cell], list[str]]:
     """The cells to run now, each once, and what waits for records. Pure: called again after each record."""
-    cells = {planned.cell.id: planned.cell for planned in expand(matrix)}
-    return [cell for cell_id, cell in cells.items() if cell_id not in records], []
+    planned = {item.cell.id: item for item in expand(matrix, records)}
+    unfinished = [item for cell_id, item in planned.items() if cell_id not in records]
+    waiting = [
+        f"{item.entry.label}, {'+'.join(item.cell.tasks)}, seed {item.cell.seed}: waits for what {item.cell.id} finds"
+        for item in unfinished
+        if item.entry.preliminary
+    ]
+    return [item.cell for item in unfinished], waiting
 
 
-def manifest(matrix: Matrix, constants: Mapping[str, str]) -> Manifest:
+def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str, Record] = NO_RECORDS) -> Manifest:
     """What `results` needs to know of the matrix."""
     rows = [method.row for method in matrix.methods]
     single = next((method.row for method in matrix.methods if resolve(method.name).one_task), "")
@@ -382,6 +449,6 @@ def manifest(matrix: Matrix, constants: Mapping[str, str]) -> Manifest:
         caption=matrix.caption,
         baseline=matrix.baseline if matrix.baseline in rows else single,
         demonstration=matrix.demonstration,
-        entries=tuple(planned.entry for planned in expand(matrix)),
+        entries=tuple(planned.entry for planned in expand(matrix, records)),
         constants=dict(constants),
     )

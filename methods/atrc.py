@@ -192,6 +192,15 @@ class ATRC(Method):
             genotype[target] = {source: pair.found() for source, pair in pairs if isinstance(pair, SearchedContext)}
         return {"genotype": genotype, "genotype_from": self.genotype_name}
 
+    @classmethod
+    def preliminary(cls, options: Mapping[str, Any]) -> bool:
+        return options.get("genotype") == "search"
+
+    @classmethod
+    def follow_up(cls, options: Mapping[str, Any], findings: Mapping[str, Any]) -> dict[str, Any]:
+        """A training with the genotype that the search found."""
+        return {**options, "genotype": findings["genotype"]}
+
 
 def _pairs(tasks: Sequence[str], make: Callable[[str, str], nn.Module | None]) -> nn.ModuleDict:
     """target -> source -> make(target, source), without the pairs for which that is None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -56,3 +57,13 @@ class Method(nn.Module):
     def findings(self) -> dict[str, Any]:
         """What training found out besides weights, as JSON for the record: a genotype."""
         return {}
+
+    @classmethod
+    def preliminary(cls, options: Mapping[str, Any]) -> bool:
+        """True: with `options` a network is trained for its findings alone, and scored is what `follow_up` trains."""
+        return False
+
+    @classmethod
+    def follow_up(cls, options: Mapping[str, Any], findings: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of the training from scratch that a preliminary one with `findings` leads to."""
+        raise TypeError(f"{cls.__name__} is trained preliminarily with {dict(options)} and must define follow_up")

@@ -87,6 +87,7 @@ class Entry:
     task_set: tuple[str, ...]  # the table it belongs to; a single-task cell belongs to several
     benchmark: str
     seed: int
+    preliminary: bool = False  # a search: the row shows the cell that its findings lead to, another entry by then
 
 
 @dataclass(frozen=True)
