@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from results.record import Manifest, Score
+from results.runs import UNFINISHED
 from results.summary import Summary
 from results.tables import CONSTANT
 
@@ -29,8 +30,7 @@ def scores(summaries: Sequence[Summary], manifest: Manifest) -> pd.DataFrame:
                     of_cell = {**of_run, "cell": entry.id}
                     record = run.records.get(entry.id)
                     if record is None:
-                        status = "failed" if entry.id in run.failures else "missing"
-                        found += [{**of_cell, "status": status, "task": task} for task in entry.tasks]
+                        found += [{**of_cell, "status": run.status_of(task), "task": task} for task in entry.tasks]
                         continue
                     of_record = [score for score in record.scores if score.task in comparison.tasks]
                     found += [{**of_cell, "status": "finished", **_fields(score)} for score in of_record]
@@ -54,7 +54,7 @@ def rows(summary: Summary) -> pd.DataFrame:
             "benchmark": comparison.benchmark,
             "task_set": "+".join(comparison.tasks),
             "label": label,
-            **{status: statuses.count(status) for status in ("finished", "failed", "missing")},
+            **{status: statuses.count(status) for status in ("finished", *UNFINISHED)},
         }
         for task, score in row.scores.items():
             fields |= {f"{task}_mean": score.mean, f"{task}_sd": score.sd, f"{task}_best": score.best}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from results.record import CorruptRecord, Entry, Record, Results, Score
 
-Status = Literal["finished", "failed", "missing"]
+Status = Literal["finished", "failed", "searching", "missing"]
+UNFINISHED: tuple[Status, ...] = ("failed", "searching", "missing")
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """Finished when every cell is; failed when any has failed."""
+        """Finished when every cell is; failed when any has failed; searching while a search stands for one of them."""
         if len(self.records) == len(self.entries):
             return "finished"
-        return "failed" if self.failures else "missing"
+        return _unfinished(self.entries, self.failures)
 
     def scores(self) -> dict[str, Score]:
         """task -> primary score, from all finished cells."""
@@ -44,10 +45,16 @@ class Run:
 
     def status_of(self, task: str) -> Status:
         """What became of the cell that trains `task`."""
-        ids = [entry.id for entry in self.entries if task in entry.tasks]
-        if ids and all(cell_id in self.records for cell_id in ids):
+        entries = [entry for entry in self.entries if task in entry.tasks]
+        if entries and all(entry.id in self.records for entry in entries):
             return "finished"
-        return "failed" if any(cell_id in self.failures for cell_id in ids) else "missing"
+        return _unfinished(entries, self.failures)
+
+
+def _unfinished(entries: Sequence[Entry], failures: Mapping[str, dict[str, Any]]) -> Status:
+    if any(entry.id in failures for entry in entries):
+        return "failed"
+    return "searching" if any(entry.preliminary for entry in entries) else "missing"
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def comparisons(results: Results) -> list[Comparison]:
 def _row(results: Results, entries: list[Entry]) -> Row:
     runs = {}
     for seed in sorted({entry.seed for entry in entries}):
-        cells = tuple(entry for entry in entries if entry.seed == seed)
+        cells = _shown([entry for entry in entries if entry.seed == seed])
         owner: dict[str, str] = {}
         for entry in cells:
             for task in entry.tasks:
@@ -125,7 +132,13 @@ def _row(results: Results, entries: list[Entry]) -> Row:
             entries[0].label,
             seed,
             cells,
-            {cell_id: results.records[cell_id] for cell_id in ids if cell_id in results.records},
+            {e.id: results.records[e.id] for e in cells if e.id in results.records and not e.preliminary},
             {cell_id: results.failures[cell_id] for cell_id in ids if cell_id in results.failures},
         )
     return Row(entries[0].label, entries[0].method, runs)
+
+
+def _shown(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Without the searches whose findings another cell is trained with."""
+    last = {entry.tasks: entry for entry in entries}  # a search comes before what follows it
+    return tuple(entry for entry in entries if not entry.preliminary or entry is last[entry.tasks])

@@ -13,7 +13,7 @@ import pandas as pd
 from results import statistics
 from results.delta import IncomparableScores, delta_m, log_delta, relative_gain, require_comparable
 from results.record import CorruptRecord, Record, Score, influence
-from results.runs import Comparison, Row, Run
+from results.runs import UNFINISHED, Comparison, Row, Run
 from results.statistics import Contrast, Interval
 
 COSTS = ("parameters", "macs", "seconds_per_step", "train_seconds")
@@ -28,7 +28,7 @@ class ScoreSummary:
 
     values: Mapping[int, float]  # by seed; those that are defined
     score: Score | None  # any of them: its metric, direction and definition
-    problem: str  # why there is no value: "failed", "missing", or why it is undefined; "" otherwise
+    problem: str  # why there is no value: one of UNFINISHED, or why it is undefined; "" otherwise
     best: bool = False  # no row of the column is better; False with one seed
 
     @property
@@ -118,7 +118,7 @@ def _scores(row: Row, task: str) -> ScoreSummary:
     statuses = {run.status_of(task) for run in row.runs.values()}
     if "finished" in statuses:
         return ScoreSummary({}, None, f"the record has no primary score of {task}")
-    return ScoreSummary({}, None, "failed" if "failed" in statuses else "missing")
+    return ScoreSummary({}, None, next(status for status in UNFINISHED if status in statuses))
 
 
 def _undefined(score: Score) -> str:
@@ -179,7 +179,8 @@ def _delta_problem(
 ) -> str:
     """Why Delta_m is undefined for this row; "" where it is not."""
     if not mine:
-        return "failed" if any(run.status == "failed" for run in row.runs.values()) else "missing"
+        statuses = {run.status for run in row.runs.values()}
+        return next(status for status in UNFINISHED if status in statuses)
     for task in tasks:
         if not theirs[task]:
             return f"the baseline {baseline.label} has no finished run of {task}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from results.record import Manifest, Record, Score
-from results.runs import Comparison, Row
+from results.runs import UNFINISHED, Comparison, Row
 from results.statistics import Interval
 from results.summary import DeltaSummary, RowSummary, ScoreSummary, Summary
 
@@ -187,7 +187,7 @@ def _display(metric: str) -> Display:
 
 
 def _score_cell(entry: ScoreSummary, reference: Score | None, notes: Notes) -> Cell:
-    if entry.problem in ("failed", "missing"):
+    if entry.problem in UNFINISHED:
         return Cell(entry.problem)
     if entry.problem:
         return Cell(UNDEFINED, marks=(notes.mark(entry.problem),))
@@ -205,7 +205,7 @@ def _score_cell(entry: ScoreSummary, reference: Score | None, notes: Notes) -> C
 
 
 def _delta_cell(delta: DeltaSummary, notes: Notes) -> Cell:
-    if delta.problem in ("failed", "missing"):
+    if delta.problem in UNFINISHED:
         return Cell(delta.problem)
     if delta.problem:
         return Cell(UNDEFINED, marks=(notes.mark(f"Δm is undefined: {delta.problem}"),))
@@ -237,7 +237,7 @@ def interval_text(interval: Interval) -> str:
 
 def _status_marks(row: Row, notes: Notes) -> tuple[str, ...]:
     marks = []
-    for status in ("failed", "missing"):
+    for status in UNFINISHED:
         runs = [run for run in row.runs.values() if run.status == status]
         if runs:
             sentence = f"{row.label}: {status} {len(runs)} of {len(row.runs)} seeds"
