@@ -37,6 +37,7 @@ class BackboneConfig(Config):
     """A timm model with features at strides 4 to 32."""
 
     name: str = "hrnet_w18_small_v2"
+    bn_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01  # small for fine-tuning; from scratch for minutes, 0.1
     weights: str = "none"  # none, imagenet (the pinned tag), or the path of a safetensors file
 
 

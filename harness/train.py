@@ -107,6 +107,7 @@ def build(cell: Cell, tasks: dict[str, Task]) -> Method:
         backbone=cell.backbone.name,
         pretrained=weights == "imagenet",
         weights=weights if weights not in ("none", "imagenet") else None,
+        bn_momentum=cell.backbone.bn_momentum,
         seed=cell.seed,
         **cell.options,
     )

@@ -41,12 +41,13 @@ def build(
     backbone: str = "hrnet_w18_small_v2",
     pretrained: bool = False,
     weights: str | None = None,
+    bn_momentum: float = 0.01,
     seed: int = 0,
     **options: Any,
 ) -> Method:
     """The one way to make a network: method `name` for `targets` (task -> Target, in any order), on the CPU.
 
-    backbone, pretrained, weights: see Backbone. options: keyword arguments of the method. Random initial values
+    backbone, pretrained, weights, bn_momentum: see Backbone. options: keyword arguments of the method. Random initial values
     depend on `seed` alone, and those of the backbone on nothing else: they are bit-equal across methods and task sets.
     The global random state is left as it was.
 
@@ -58,7 +59,7 @@ def build(
         raise ValueError(f"{name}: no tasks; a network needs at least one")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(2 * seed)
-        encoder = Backbone(backbone, pretrained=pretrained, weights=weights)
+        encoder = Backbone(backbone, pretrained=pretrained, weights=weights, bn_momentum=bn_momentum)
         torch.default_generator.manual_seed(2 * seed + 1)
         return method(encoder, in_order(targets), **options)
 

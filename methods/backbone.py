@@ -19,7 +19,9 @@ class Backbone(nn.Module):
     """Feature maps at strides 4, 8, 16 and 32 of the timm network `name`.
 
     image [B, 3, H, W] -> 4 maps, finest first, [B, channels[k], H / strides[k], W / strides[k]]; H and W must be
-    multiples of 32 (ValueError). Batch norms have momentum 0.01, as in MTL-PyTorch.
+    multiples of 32 (ValueError).
+
+    bn_momentum: of the batch norms: 0.01 in MTL-PyTorch, which fine-tunes; 0.1 in ATRC.
 
     pretrained: ImageNet weights from the Hugging Face Hub (or its local cache), under a pinned tag; for a network
     without one write it into the name, as in "resnet18.a1_in1k". weights: a local file of the same network
@@ -33,13 +35,18 @@ class Backbone(nn.Module):
     strides = STRIDES
 
     def __init__(
-        self, name: str = "hrnet_w18_small_v2", *, pretrained: bool = False, weights: str | None = None
+        self,
+        name: str = "hrnet_w18_small_v2",
+        *,
+        pretrained: bool = False,
+        weights: str | None = None,
+        bn_momentum: float = 0.01,
     ) -> None:
         super().__init__()
         self.network, self.channels, self.levels, self.channels_last = _features(name, pretrained, weights)
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 0.01
+                module.momentum = bn_momentum
 
     def forward(self, image: Tensor) -> list[Tensor]:
         height, width = image.shape[-2:]
