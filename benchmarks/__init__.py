@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.nyud import NYUD
+from benchmarks.nyuv2_13 import NYUv2With13Classes
 from benchmarks.pascal_context import PascalContext
 from benchmarks.rooms import Rooms
 
@@ -12,5 +13,6 @@ __all__ = ["BENCHMARKS", "Benchmark", "Sample"]
 BENCHMARKS: dict[str, type[Benchmark]] = {
     "rooms": Rooms,
     "nyud": NYUD,
+    "nyuv2_13": NYUv2With13Classes,
     "pascal_context": PascalContext,
 }

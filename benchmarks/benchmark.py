@@ -49,9 +49,13 @@ class Benchmark(ABC):
         read where the layout itself is incomplete.
         """
 
-    def make(self, root: Path, progress: Callable[[int, int], None]) -> None:
+    def make(self, root: Path, progress: Callable[[int, int], None]) -> None:  # noqa: B027
         """Make all splits, where a benchmark makes its data; `progress` is told (images done, images in all)."""
 
     @abstractmethod
     def fingerprint(self, root: Path) -> str:
         """A short hash of this copy of the data: two copies with equal fingerprints hold the same samples."""
+
+    def reading(self, root: Path) -> dict[str, str]:
+        """How this copy is read, where that is a matter of choice: its layout, and the options that change samples."""
+        return {}

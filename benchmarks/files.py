@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 IGNORE = 255
+_STRAY = 254  # marks an id that is neither a class nor void
 
 
 def read_image(path: Path) -> Tensor:
@@ -31,6 +32,11 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
     return np.array(picture)
 
 
+def load_picture(path: Path) -> NDArray[Any]:
+    """The stored numbers of a picture of any mode. Raises ValueError naming a file that is cut short or no picture."""
+    return np.array(_picture(path, None))
+
+
 def read_bytes(path: Path) -> NDArray[np.uint8]:
     """The stored numbers of a picture of three channels, uint8 [H, W, 3]. Raises ValueError for any other picture."""
     picture = _picture(path, None)
@@ -39,12 +45,18 @@ def read_bytes(path: Path) -> NDArray[np.uint8]:
     return np.array(picture)
 
 
-def read_npy(path: Path, dims: tuple[int, ...]) -> NDArray[Any]:
-    """A floating-point .npy of as many dimensions as one of `dims`. Raises ValueError naming the file."""
+def load_npy(path: Path) -> NDArray[Any]:
+    """Whatever a .npy holds. Raises ValueError naming the file."""
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path}: not a whole .npy file ({error})") from error
+    return array
+
+
+def read_npy(path: Path, dims: tuple[int, ...]) -> NDArray[Any]:
+    """A floating-point .npy of as many dimensions as one of `dims`. Raises ValueError naming the file."""
+    array = load_npy(path)
     if array.ndim not in dims or not np.issubdtype(array.dtype, np.floating):
         wanted = " or ".join(str(n) for n in dims)
         raise ValueError(f"{path}: {array.dtype} {array.shape}; floating point of {wanted} dimensions is needed")
@@ -64,63 +76,67 @@ def read_mat(path: Path, variable: str) -> NDArray[Any]:
     return array
 
 
-def to_classes(stored: NDArray[Any], path: Path, num_classes: int, *, first: int, void: int) -> Tensor:
-    """Stored ids first, first + 1, ... -> 0 .. num_classes - 1, and void -> 255: uint8 [H, W].
+def to_classes(stored: NDArray[Any], place: Path | str, num_classes: int, *, first: int, void: int) -> Tensor:
+    """Stored ids first, first + 1, ... -> 0 .. num_classes - 1, and void (-1 or more) -> 255: uint8 [H, W].
 
-    Raises ValueError naming `path` and the value for any other id.
+    Raises ValueError naming `place` and the value for any other id.
     """
-    table = np.full(256, IGNORE - 1, dtype=np.uint8)  # marks what is neither a class nor void
-    table[first : first + num_classes] = np.arange(num_classes)
-    table[void] = IGNORE
+    least = min(void, 0)
+    shifted = stored + -least if least else stored
+    table = np.full(256, _STRAY, dtype=np.uint8)
+    table[first - least : first - least + num_classes] = np.arange(num_classes)
+    table[void - least] = IGNORE
     with np.errstate(invalid="ignore"):
-        ids = stored.astype(np.uint8)
+        ids = shifted.astype(np.uint8, copy=False)
     label = table[ids]
-    wrong = (label == IGNORE - 1) | (ids != stored)
+    wrong = label == _STRAY
+    if ids is not shifted:
+        wrong |= ids != shifted
     if wrong.any():
         raise ValueError(
-            f"{path}: class id {stored[wrong][0]:g} in {int(wrong.sum())} pixels; "
+            f"{place}: class id {stored[wrong][0]:g} in {int(wrong.sum())} pixels; "
             f"ids are {first} to {first + num_classes - 1}, and {void} where there is no label"
         )
     return torch.from_numpy(label)
 
 
-def one_channel(stored: NDArray[Any], path: Path) -> NDArray[Any]:
-    """[H, W] or [H, W, 1] -> [H, W]. Raises ValueError naming `path` for any other shape."""
+def one_channel(stored: NDArray[Any], place: Path | str) -> NDArray[Any]:
+    """[H, W] or [H, W, 1] -> [H, W]. Raises ValueError naming `place` for any other shape."""
     if stored.ndim == 2:
         return stored
     if stored.ndim == 3 and stored.shape[2] == 1:
         return stored[..., 0]
-    raise ValueError(f"{path}: shape {stored.shape}; one value a pixel is needed")
+    raise ValueError(f"{place}: shape {stored.shape}; one value a pixel is needed")
 
 
-def to_depth(stored: NDArray[Any], path: Path, greatest: float = 100.0) -> Tensor:
+def to_depth(stored: NDArray[Any], place: Path | str, greatest: float = 100.0) -> Tensor:
     """Metres [H, W] or [H, W, 1] -> float32 [1, H, W], 0 where invalid.
 
-    Raises ValueError naming `path` for what is not finite, negative, or above `greatest` metres (another unit).
+    Raises ValueError naming `place` for what is not finite, negative, or above `greatest` metres (another unit).
     """
-    depth = one_channel(stored, path)
-    wrong = ~((depth >= 0) & (depth <= greatest))  # NaN compares false
-    if wrong.any():
+    depth = one_channel(stored, place)
+    if not (depth.min() >= 0 and depth.max() <= greatest):  # NaN compares false
+        wrong = ~((depth >= 0) & (depth <= greatest))
         raise ValueError(
-            f"{path}: depth {depth[wrong][0]} in {int(wrong.sum())} pixels; "
+            f"{place}: depth {depth[wrong][0]} in {int(wrong.sum())} pixels; "
             f"metres from 0 (invalid) to {greatest:g} are needed"
         )
     return torch.from_numpy(np.ascontiguousarray(depth, dtype=np.float32))[None]
 
 
-def to_normals(stored: NDArray[Any], path: Path, tolerance: float = 0.1) -> Tensor:
+def to_normals(stored: NDArray[Any], place: Path | str, tolerance: float = 0.1) -> Tensor:
     """Unit vectors [H, W, 3] -> float32 [3, H, W] of length 1, or 0 where invalid; the frame is left as it is.
 
-    Raises ValueError naming `path` for a length further than `tolerance` from 1 that is not 0, and for NaN.
+    Raises ValueError naming `place` for a length further than `tolerance` from 1 that is not 0, and for NaN.
     """
     if stored.shape[-1] != 3:
-        raise ValueError(f"{path}: normals of shape {stored.shape}; [H, W, 3] is needed")
+        raise ValueError(f"{place}: normals of shape {stored.shape}; [H, W, 3] is needed")
     vectors = np.ascontiguousarray(np.moveaxis(stored, -1, 0), dtype=np.float32)
     length = np.sqrt(np.square(vectors).sum(0))
     wrong = ~((np.abs(length - 1) <= tolerance) | (length == 0))
     if wrong.any():
         raise ValueError(
-            f"{path}: a normal of length {length[wrong][0]:g} in {int(wrong.sum())} pixels; "
+            f"{place}: a normal of length {length[wrong][0]:g} in {int(wrong.sum())} pixels; "
             "unit vectors are needed, and zero vectors where there is none"
         )
     return torch.from_numpy(vectors / np.where(length == 0, 1, length))

@@ -1,77 +1,128 @@
-"""Data sets as folders of files: what a layout is, which one a folder has, and its samples."""
+"""Data sets on disk: what a layout is, which one a folder has, and the samples of a split in it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, overload
+from typing import Any, ClassVar, overload
 
+from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks import frames
 from benchmarks.benchmark import Benchmark, Sample
-from benchmarks.files import read_image
-
-PROBED = 8  # files of each kind whose bytes enter a fingerprint
 
 
-@dataclass(frozen=True)
-class Field:
-    """The labels of one task: where they lie and how they are read.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split(Sequence[Sample], ABC):
+    """The samples of one split of a copy, read when asked for; picklable, so that workers can read.
 
-    Each of `files` is a path below the root with "{id}" in it; all are needed. read(*paths) returns the label as a
-    `Sample` holds it; it is a module-level function or a partial of one, so that samples can be read by workers.
+    What cannot be read is a ValueError or an OSError that names the file.
     """
 
-    files: tuple[str, ...]
-    read: Callable[..., Tensor]
-    origin: str  # where these files usually come from, for the one who lacks them
+    root: Path
+    ids: Sequence[str]
+    tasks: Sequence[str]
+    frames: Mapping[str, str] = field(default_factory=dict)  # task -> the frame its vectors are stored in
+
+    @abstractmethod
+    def image(self, index: int) -> Tensor:
+        """uint8 [3, H, W]."""
+
+    @abstractmethod
+    def stored(self, index: int, task: str) -> NDArray[Any]:
+        """The label of a task as it lies on disk, before any check or conversion: rows and columns come first."""
+
+    @abstractmethod
+    def read(self, index: int, task: str) -> Tensor:
+        """The label of a task as a `Sample` holds it, but for the frame of its vectors."""
+
+    @abstractmethod
+    def place(self, index: int, task: str) -> str:
+        """Where the label of a task lies, for people."""
+
+    def label(self, index: int, task: str) -> Tensor:
+        """The label of a task as a `Sample` holds it."""
+        label = self.read(index, task)
+        return frames.to_ours(label, self.frames[task]) if task in self.frames else label
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        name = self.ids[index]  # raises IndexError before a file is opened
+        image = self.image(index)
+        labels = {}
+        for task in self.tasks:
+            labels[task] = label = self.label(index, task)
+            if label.shape[-2:] != image.shape[-2:]:
+                raise ValueError(
+                    f"{self.place(index, task)}: {task} of {tuple(label.shape[-2:])} for an image of "
+                    f"{tuple(image.shape[-2:])} (rows, columns)"
+                )
+        return Sample(name, image, labels)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A way in which a data set is spread over files. Paths are relative to the root, with "/"."""
+@dataclass(frozen=True, kw_only=True)
+class Layout(ABC):
+    """A way in which a data set is spread over files."""
 
     name: str
-    image: str  # "images/{id}.jpg"
-    lists: Mapping[str, str]  # our split -> its file of ids, one a line
-    fields: Mapping[str, tuple[Field, ...]]  # task -> alternatives; for each image the first that exists is read
+    size: tuple[int, int] | None = None  # rows, columns that its images have, where they are all alike
+    absent: Mapping[str, str] = field(default_factory=dict)  # task that it has no labels for -> where there are some
 
+    @abstractmethod
     def describe(self) -> str:
         """The files that are expected, as one line a kind."""
-        lines = [f"  {path}  (ids of {split}, one a line)" for split, path in self.lists.items()]
-        lines.append(f"  {self.image}")
-        for task, fields in self.fields.items():
-            lines.append(f"  {' or '.join(' with '.join(field.files) for field in fields)}  ({task})")
-        return f"layout {self.name}:\n" + "\n".join(lines)
 
+    @abstractmethod
     def score(self, root: Path) -> int:
         """How many kinds of its files are there."""
-        kinds = {*self.lists.values(), self.image}
-        kinds |= {path for fields in self.fields.values() for field in fields for path in field.files}
-        return sum(next(root.glob(path.replace("{id}", "*")), None) is not None for path in kinds)
+
+    @abstractmethod
+    def open(self, root: Path, split: str, tasks: Sequence[str]) -> Split:
+        """Raises FileNotFoundError or ValueError, naming the file or folder, where the copy is incomplete."""
+
+    @abstractmethod
+    def contents(self, root: Path) -> Iterator[bytes]:
+        """What tells copies apart, for a fingerprint."""
 
 
 class FolderBenchmark(Benchmark):
-    """A benchmark whose data lie in folders, in one of several layouts.
+    """A benchmark whose data lie in a folder, in one of several layouts.
 
-    layout: the name of one of `layouts`, or None to recognise it. A subclass is data: its layouts, tasks and splits.
+    layout: the name of one of `layouts`, or None to recognise it. frame: where the three channels of the stored
+    normals point (see frames.py). A subclass is data: its layouts, tasks and splits.
     """
 
     needs_root = True
     layouts: ClassVar[tuple[Layout, ...]]
+    first_class: ClassVar[int] = 0  # what class 0 of semseg is stored as
 
-    def __init__(self, size: tuple[int, int], layout: str | None = None) -> None:
+    def __init__(self, size: tuple[int, int], layout: str | None = None, frame: str = frames.OURS) -> None:
         names = [known.name for known in self.layouts]
         if layout is not None and layout not in names:
             raise ValueError(f"{self.name}: no layout {layout!r}; it has {', '.join(names)}")
+        if frame not in frames.FRAMES:
+            raise ValueError(f"{self.name}: frame is {frame!r}; {frames.EXPECTED}")
         if len(size) != 2 or any(side <= 0 or side % 32 for side in size):
             raise ValueError(f"{self.name}: size is {size}; (rows, columns), both multiples of 32, are needed")
         self.size = size
         self.forced = layout
+        self.frame = frame
 
     def layout(self, root: Path) -> Layout:
         """The layout of a copy of the data: that which has most kinds of its files there, or the one forced.
@@ -89,11 +140,12 @@ class FolderBenchmark(Benchmark):
             raise FileNotFoundError(f"{root}: {self.name} expects\n{self._expected()}\nfound: {found}")
         return best
 
-    def open(self, root: Path, split: str, tasks: Sequence[str]) -> Folder:
+    def open(self, root: Path, split: str, tasks: Sequence[str]) -> Split:
         """The samples of a split with the labels of `tasks`, read when asked for. Nothing is written below `root`.
 
-        Raises ValueError for an unknown split or task and for a list that is empty or names an image twice;
-        FileNotFoundError for the first missing folder or file, with the number of files that are missing.
+        Raises ValueError for an unknown split or task, for a task that the layout has no labels for, and for a list
+        that is empty or names an image twice; FileNotFoundError for the first missing folder or file, with the number
+        of files that are missing.
         """
         if split not in self.splits:
             raise ValueError(f"{self.name}: no split {split!r}; it has {', '.join(self.splits)}")
@@ -102,10 +154,13 @@ class FolderBenchmark(Benchmark):
             raise ValueError(f"{self.name}: no task {unknown[0]!r}; it has {', '.join(self.tasks)}")
         root = Path(root)
         layout = self.layout(root)
-        absent = [task for task in tasks if task not in layout.fields]
-        if absent:
-            raise ValueError(f"{root}: layout {layout.name} has no labels for {absent[0]}; {layout.describe()}")
-        return _open(root, layout, split, tuple(tasks))
+        for task in tasks:
+            if task in layout.absent:
+                raise ValueError(
+                    f"{root}: layout {layout.name} has no labels for {task}; usual source: {layout.absent[task]}"
+                )
+        stored = {name: self.frame for name in tasks if self.tasks[name].kind == "vector" and self.frame != frames.OURS}
+        return replace(layout.open(root, split, tasks), frames=stored)
 
     def fingerprint(self, root: Path) -> str:
         """Sixteen hexadecimal digits over this copy of the data.
@@ -113,136 +168,26 @@ class FolderBenchmark(Benchmark):
         They cover the layout, the lists, the path and size of every file that a listed image has (so a missing,
         added, cut or re-encoded file shows), and the bytes of eight images and their labels, evenly spaced over the
         lists (so a set derived anew shows even where files of fixed size stay as large). Not seen: a change that
-        leaves a file's size and spares those eight.
+        leaves a file's size and spares those eight. A frame other than ours enters too: it makes other samples.
         """
-        root = Path(root)
         layout = self.layout(root)
         digest = hashlib.sha256(layout.name.encode())
-        patterns = [layout.image]
-        patterns += [path for fields in layout.fields.values() for field in fields for path in field.files]
-        patterns = list(dict.fromkeys(patterns))
-        sizes = {pattern: _sizes(root, pattern) for pattern in patterns}
-        listed = []
-        for split, path in layout.lists.items():
-            if (root / path).exists():
-                ids = _ids(root / path, layout)
-                digest.update(f"\n{split} {len(ids)}".encode())
-                listed += ids
-        for name in listed:
-            for pattern in patterns:
-                path = pattern.format(id=name)
-                digest.update(f"\n{path} {sizes[pattern].get(os.path.basename(path))}".encode())
-        for name in listed[:: max(1, -(-len(listed) // PROBED))]:
-            for pattern in patterns:
-                if os.path.basename(pattern.format(id=name)) in sizes[pattern]:
-                    digest.update((root / pattern.format(id=name)).read_bytes())
+        if self.frame != frames.OURS:
+            digest.update(self.frame.encode())
+        for content in layout.contents(Path(root)):
+            digest.update(content)
         return digest.hexdigest()[:16]
+
+    def reading(self, root: Path) -> dict[str, str]:
+        return {"layout": self.layout(root).name, "frame": self.frame}
 
     def _expected(self) -> str:
         return "\nor ".join(layout.describe() for layout in self.layouts)
 
 
-@dataclass(frozen=True)
-class Folder(Sequence[Sample]):
-    """The samples of one split, read when asked for; picklable."""
-
-    root: Path
-    image: str
-    fields: tuple[tuple[str, tuple[Field, ...]], ...]  # task -> the alternatives in use
-    ids: tuple[str, ...]
-    choices: tuple[tuple[int, ...], ...]  # for each image, which alternative of each task
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Folder: ...
-    def __getitem__(self, index: int | slice) -> Sample | Folder:
-        """A sample, or the folder of some. Raises ValueError naming a file that does not hold what it should."""
-        if isinstance(index, slice):
-            return replace(self, ids=self.ids[index], choices=self.choices[index])
-        name = self.ids[index]
-        image = read_image(self.root / self.image.format(id=name))
-        labels = {}
-        for (task, fields), choice in zip(self.fields, self.choices[index], strict=True):
-            field = fields[choice]
-            paths = [self.root / path.format(id=name) for path in field.files]
-            label = field.read(*paths)
-            if label.shape[-2:] != image.shape[-2:]:
-                raise ValueError(
-                    f"{paths[0]}: {task} of {tuple(label.shape[-2:])} for an image of {tuple(image.shape[-2:])} "
-                    "(rows, columns)"
-                )
-            labels[task] = label
-        return Sample(name, image, labels)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[i] for i in range(len(self)))
+PROBED = 8  # images whose bytes enter a fingerprint
 
 
-def _open(root: Path, layout: Layout, split: str, tasks: tuple[str, ...]) -> Folder:
-    ids = _ids(root / layout.lists[split], layout)
-    patterns = {layout.image, *(path for task in tasks for field in layout.fields[task] for path in field.files)}
-    there = {pattern: _sizes(root, pattern).keys() for pattern in patterns}
-
-    def has(pattern: str, name: str) -> bool:
-        return os.path.basename(pattern.format(id=name)) in there[pattern]
-
-    missing = [(layout.image, name) for name in ids if not has(layout.image, name)]
-    if missing:
-        raise _missing(root, missing, len(ids), "every task", "the data set's own archive")
-    choices: list[list[int]] = [[] for _ in ids]
-    for task in tasks:
-        fields = layout.fields[task]
-        missing = []
-        for name, chosen in zip(ids, choices, strict=True):
-            choice = next((i for i, field in enumerate(fields) if all(has(path, name) for path in field.files)), None)
-            if choice is None:
-                missing.append((next(path for path in fields[0].files if not has(path, name)), name))
-            else:
-                chosen.append(choice)
-        if missing:
-            sources = [fields[0].origin, *(" with ".join(field.files) for field in fields[1:])]
-            raise _missing(root, missing, len(ids), task, "; or ".join(sources))
-    fields_in_use = tuple((task, layout.fields[task]) for task in tasks)
-    return Folder(root, layout.image, fields_in_use, tuple(ids), tuple(map(tuple, choices)))
-
-
-def _missing(root: Path, missing: Sequence[tuple[str, str]], count: int, task: str, source: str) -> FileNotFoundError:
-    """missing: (pattern, id), one for each image that lacks a file."""
-    pattern, name = missing[0]
-    folder = root / _folder(pattern)
-    if not folder.is_dir():
-        return FileNotFoundError(f"{folder}: no such folder, but {task} needs {pattern}; usual source: {source}")
-    return FileNotFoundError(
-        f"{root / pattern.format(id=name)}: no such file, but {task} needs it; {len(missing)} of {count} images lack "
-        f"theirs; usual source: {source}"
-    )
-
-
-def _ids(path: Path, layout: Layout) -> list[str]:
-    """The ids of a list, whatever its line ends, without blank lines."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list of image ids; {layout.describe()}")
-    ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    if not ids:
-        raise ValueError(f"{path}: no image ids in it; one a line is needed")
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise ValueError(f"{path}: {len(twice)} ids occur more than once, {twice[0]!r} first; each image counts once")
-    return ids
-
-
-def _folder(pattern: str) -> str:
-    return pattern.rpartition("/")[0]
-
-
-def _sizes(root: Path, pattern: str) -> dict[str, int]:
-    """File name -> bytes, of the folder of a pattern; one listing, since a network file system is slow to ask often."""
-    folder = root / _folder(pattern)
-    if not folder.is_dir():
-        return {}
-    with os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+def probes(count: int) -> range:
+    """The positions of a list that enter a fingerprint with their bytes."""
+    return range(0, count, max(1, -(-count // PROBED)))

@@ -18,8 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks import tasks
+from benchmarks import frames, tasks
 from benchmarks.files import (
+    load_npy,
+    load_picture,
     one_channel,
     read_bytes,
     read_indices,
@@ -30,7 +32,9 @@ from benchmarks.files import (
     to_normals,
     to_normals_8bit,
 )
-from benchmarks.layout import Field, FolderBenchmark, Layout
+from benchmarks.folders import Field, FolderLayout
+from benchmarks.labelled_mat import LabelledMat
+from benchmarks.layout import FolderBenchmark
 from benchmarks.tasks import Task
 from benchmarks.transforms import Augmentation, Crop
 
@@ -67,14 +71,22 @@ def read_edge(path: Path) -> Tensor:
     return _binary(read_npy(path, (2, 3)), path, 1)
 
 
+def load_segmentation_mat(path: Path) -> NDArray[Any]:
+    return read_mat(path, "segmentation")
+
+
+def load_depth_mat(path: Path) -> NDArray[Any]:
+    return read_mat(path, "depth")
+
+
 def read_segmentation_mat(path: Path) -> Tensor:
     """As read_segmentation, from the variable ``segmentation`` of a .mat."""
-    return to_classes(read_mat(path, "segmentation"), path, len(CLASSES), first=1, void=0)
+    return to_classes(load_segmentation_mat(path), path, len(CLASSES), first=1, void=0)
 
 
 def read_depth_mat(path: Path) -> Tensor:
     """As read_depth, from the variable ``depth`` of a .mat."""
-    return to_depth(read_mat(path, "depth"), path)
+    return to_depth(load_depth_mat(path), path)
 
 
 def read_normals_picture(path: Path) -> Tensor:
@@ -95,40 +107,50 @@ def _binary(stored: NDArray[Any], path: Path, high: int) -> Tensor:
     return torch.from_numpy((edge != 0).astype(np.uint8))
 
 
+SIZE = (425, 560)
 LISTS = {"train": "gt_sets/train.txt", "test": "gt_sets/val.txt"}
-NYUD_MT = Layout(
+NYUD_MT = FolderLayout(
     name="NYUD_MT",
     image="images/{id}.jpg",
+    size=SIZE,
     lists=LISTS,
     fields={
-        "semseg": (Field(("segmentation/{id}.png",), read_segmentation, ARCHIVE),),
-        "depth": (Field(("depth/{id}.npy",), read_depth, ARCHIVE),),
-        "normals": (Field(("normals/{id}.npy",), read_normals, ARCHIVE),),
-        "edge": (Field(("edge/{id}.npy",), read_edge, ARCHIVE),),
+        "semseg": (Field(("segmentation/{id}.png",), read_segmentation, load_picture, ARCHIVE),),
+        "depth": (Field(("depth/{id}.npy",), read_depth, load_npy, ARCHIVE),),
+        "normals": (Field(("normals/{id}.npy",), read_normals, load_npy, ARCHIVE),),
+        "edge": (Field(("edge/{id}.npy",), read_edge, load_npy, ARCHIVE),),
     },
 )
-REPACKED = Layout(
+REPACKED = FolderLayout(
     name="NYUDv2",
     image="images/{id}.png",
+    size=SIZE,
     lists=LISTS,
     fields={
-        "semseg": (Field(("segmentation/{id}.png",), read_segmentation, PNG_ARCHIVE),),
-        "depth": (Field(("depth/{id}.npy",), read_depth, PNG_ARCHIVE),),
-        "normals": (Field(("normals/{id}.png",), read_normals_picture, PNG_ARCHIVE),),
-        "edge": (Field(("edge/{id}.png",), read_edge_picture, PNG_ARCHIVE),),
+        "semseg": (Field(("segmentation/{id}.png",), read_segmentation, load_picture, PNG_ARCHIVE),),
+        "depth": (Field(("depth/{id}.npy",), read_depth, load_npy, PNG_ARCHIVE),),
+        "normals": (Field(("normals/{id}.png",), read_normals_picture, load_picture, PNG_ARCHIVE),),
+        "edge": (Field(("edge/{id}.png",), read_edge_picture, load_picture, PNG_ARCHIVE),),
     },
 )
 # Of the same file name as NYUD_MT, but another archive
-ASTMT = Layout(
+ASTMT = FolderLayout(
     name="NYUD_MT_mat",
     image="images/{id}.jpg",
+    size=SIZE,
     lists=LISTS,
     fields={
-        "semseg": (Field(("segmentation/{id}.mat",), read_segmentation_mat, MAT_ARCHIVE),),
-        "depth": (Field(("depth/{id}.mat",), read_depth_mat, MAT_ARCHIVE),),
-        "normals": (Field(("normals/{id}.jpg",), read_normals_picture, MAT_ARCHIVE),),
-        "edge": (Field(("edge/{id}.png",), read_edge_picture, MAT_ARCHIVE),),
+        "semseg": (Field(("segmentation/{id}.mat",), read_segmentation_mat, load_segmentation_mat, MAT_ARCHIVE),),
+        "depth": (Field(("depth/{id}.mat",), read_depth_mat, load_depth_mat, MAT_ARCHIVE),),
+        "normals": (Field(("normals/{id}.jpg",), read_normals_picture, load_picture, MAT_ARCHIVE),),
+        "edge": (Field(("edge/{id}.png",), read_edge_picture, load_picture, MAT_ARCHIVE),),
     },
+)
+LABELLED = LabelledMat(
+    name="labelled_mat",
+    size=SIZE,
+    num_classes=len(CLASSES),
+    absent={"edge": ARCHIVE},
 )
 
 
@@ -136,7 +158,8 @@ class NYUD(FolderBenchmark):
     """Semantic segmentation, depth, normals and edges of 1449 rooms; see the module."""
 
     name = "nyud"
-    layouts = (NYUD_MT, REPACKED, ASTMT)
+    layouts = (NYUD_MT, REPACKED, ASTMT, LABELLED)
+    first_class = 1
     default_tasks = ("semseg", "depth", "normals")
     splits: Mapping[str, int | None] = {"train": 795, "test": 654}
     augmentations: Mapping[str, Augmentation] = {
@@ -144,8 +167,8 @@ class NYUD(FolderBenchmark):
         "atrc": Augmentation(flip=0.5, zoom_range=(0.5, 2.0), crop=Crop(), photometric=True),
     }
 
-    def __init__(self, size: tuple[int, int] = (480, 640), layout: str | None = None) -> None:
-        super().__init__(size, layout)
+    def __init__(self, size: tuple[int, int] = (480, 640), layout: str | None = None, frame: str = frames.OURS) -> None:
+        super().__init__(size, layout, frame)
         made = (
             tasks.semseg(len(CLASSES), class_names=CLASSES),
             tasks.depth(*DEPTH_RANGE),

@@ -10,15 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from benchmarks import tasks
-from benchmarks.files import IGNORE, read_bytes, read_indices, read_mat, to_classes, to_normals_8bit
-from benchmarks.layout import Field, FolderBenchmark, Layout
+from benchmarks import frames, tasks
+from benchmarks.files import (
+    IGNORE,
+    load_picture,
+    read_bytes,
+    read_indices,
+    read_mat,
+    to_classes,
+    to_normals_8bit,
+)
+from benchmarks.folders import Field, FolderLayout
+from benchmarks.layout import FolderBenchmark
 from benchmarks.tasks import Task
 from benchmarks.thinning import thin
 from benchmarks.transforms import Augmentation, Crop
@@ -103,20 +114,47 @@ def read_edges(path: Path) -> Tensor:
     return torch.from_numpy(thin(ndimage.laplace(regions, mode="mirror") != 0).astype(np.uint8))
 
 
-PASCAL_MT = Layout(
+def load_human_parts(path: Path) -> NDArray[Any]:
+    return read_human_parts(path).numpy()
+
+
+def load_normals(path: Path, regions: Path) -> NDArray[Any]:
+    return load_picture(path)
+
+
+def load_regions(path: Path) -> NDArray[Any]:
+    return read_mat(path, "LabelMap")
+
+
+PASCAL_MT = FolderLayout(
     name="PASCAL_MT",
     image="JPEGImages/{id}.jpg",
     lists={"train": "ImageSets/Context/train.txt", "test": "ImageSets/Context/val.txt"},
     fields={
         "semseg": (
             # VOC's own masks where there are some; the others were made from PASCAL-Context's and have no void
-            Field(("semseg/VOC12/{id}.png",), read_segmentation, ARCHIVE),
-            Field(("semseg/pascal-context/{id}.png",), read_segmentation, ARCHIVE),
+            Field(("semseg/VOC12/{id}.png",), read_segmentation, load_picture, ARCHIVE),
+            Field(("semseg/pascal-context/{id}.png",), read_segmentation, load_picture, ARCHIVE),
         ),
-        "human_parts": (Field(("human_parts/{id}.mat",), read_human_parts, f"{ARCHIVE}, or PASCAL-Part's trainval"),),
-        "normals": (Field(("normals_distill/{id}.png", "pascal-context/trainval/{id}.mat"), read_normals, ARCHIVE),),
-        "saliency": (Field(("sal_distill/{id}.png",), read_saliency, ARCHIVE),),
-        "edge": (Field(("pascal-context/trainval/{id}.mat",), read_edges, f"{ARCHIVE}, or PASCAL-Context's trainval"),),
+        "human_parts": (
+            Field(
+                ("human_parts/{id}.mat",), read_human_parts, load_human_parts, f"{ARCHIVE}, or PASCAL-Part's trainval"
+            ),
+        ),
+        "normals": (
+            Field(
+                ("normals_distill/{id}.png", "pascal-context/trainval/{id}.mat"), read_normals, load_normals, ARCHIVE
+            ),
+        ),
+        "saliency": (Field(("sal_distill/{id}.png",), read_saliency, load_picture, ARCHIVE),),
+        "edge": (
+            Field(
+                ("pascal-context/trainval/{id}.mat",),
+                read_edges,
+                load_regions,
+                f"{ARCHIVE}, or PASCAL-Context's trainval",
+            ),
+        ),
     },
 )
 
@@ -133,8 +171,8 @@ class PascalContext(FolderBenchmark):
         "atrc": Augmentation(flip=0.5, zoom_range=(0.5, 2.0), crop=Crop(), photometric=True),
     }
 
-    def __init__(self, size: tuple[int, int] = (512, 512), layout: str | None = None) -> None:
-        super().__init__(size, layout)
+    def __init__(self, size: tuple[int, int] = (512, 512), layout: str | None = None, frame: str = frames.OURS) -> None:
+        super().__init__(size, layout, frame)
         made = (
             tasks.semseg(len(CLASSES), class_names=CLASSES),
             tasks.human_parts(len(PARTS), class_names=PARTS),

@@ -235,6 +235,7 @@ def train(cell: Cell, place: Place) -> Record:
             threads=torch.get_num_threads(),
             data={
                 "fingerprint": fingerprint,
+                **benchmark.reading(place.root),
                 "images": [len(train_split), len(test_split)],
                 **({"learnt": learning.digest(learnt)} if learnt else {}),
             },

@@ -1,6 +1,9 @@
 """Small copies of each data set's layout, drawn from a generator: no real picture is needed or shipped."""
 
+import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.io
 from PIL import Image
 
@@ -96,6 +99,77 @@ def nyud(root, layout="NYUD_MT", train=("0001", "0003"), test=("0002",), size=SI
             save(root / folder / f"{name}.{ending}", encode(truth[name][folder]))
     save(root / "gt_sets" / "train.txt", "".join(f"{name}\n" for name in train))
     save(root / "gt_sets" / "val.txt", "".join(f"{name}\n" for name in test))
+    return truth
+
+
+CROP = (slice(45, 470), slice(40, 600))  # of 480 x 640
+
+
+def labelled_mat(root, images=4, train=(1, 4), test=(2,), normals_of=()):
+    """The labelled .mat of NYUD-v2's authors with splits and classes. Returns what its images hold, from 0.
+
+    normals_of: numbers of images that have a file of a second source.
+    """
+    rng = np.random.default_rng(2)
+    root.mkdir(parents=True, exist_ok=True)
+    truth = []
+    mapping = rng.permutation(np.arange(894) % 40 + 1).astype(np.uint8)
+    for _ in range(images):
+        names = rng.integers(0, 895, (48, 64)).repeat(10, 0).repeat(10, 1).astype(np.uint16)
+        depth = rng.uniform(0.8, 9.0, (480, 640)).astype(np.float32)
+        truth.append({"image": ramp(rng, (480, 640)), "depth": depth, "names": names})
+        truth[-1]["segmentation"] = np.concatenate([[0], mapping])[names]
+    with h5py.File(root / "nyu_depth_v2_labeled.mat", "w") as file:
+        # MATLAB stores columns first, and HDF5 calls the last axis the fastest
+        file["images"] = np.stack([entry["image"].transpose(2, 1, 0) for entry in truth])
+        file["depths"] = np.stack([entry["depth"].T for entry in truth])
+        file["labels"] = np.stack([entry["names"].T for entry in truth])
+    numbers = {"trainNdxs": np.uint16(train)[:, None], "testNdxs": np.uint16(test)[:, None]}
+    scipy.io.savemat(root / "splits.mat", numbers)
+    scipy.io.savemat(root / "classMapping40.mat", {"mapClass": mapping[None].astype(float)})
+    for number in normals_of:
+        truth[number - 1]["normals"] = normals(rng, (480, 640))
+        save(root / "normals" / f"{number:04d}.npy", truth[number - 1]["normals"])
+    return truth
+
+
+def nyuv2_13(root, layout="MTAN_npy", train=3, test=2, size=SIZE):
+    """NYUv2 with 13 classes as arrays or parquet files. Returns {(folder, number): {field: the truth}}."""
+    rng = np.random.default_rng(3)
+    truth = {}
+    for split, count in (("train", train), ("val", test)):
+        for number in range(count):
+            depth = rng.uniform(0.8, 9.0, (*size, 1)).astype(np.float32)
+            depth[:3, :5] = 0
+            truth[split, number] = {
+                "image": (ramp(rng, size) / 255).astype(np.float32),
+                "label": blocks(rng, size, [0, 4, 12, 255]).astype(np.int8).astype(np.float32),  # 255 becomes -1
+                "depth": depth,
+                "normal": normals(rng, size),
+            }
+    if layout == "MTAN_npy":
+        for (split, number), fields in truth.items():
+            for field, array in fields.items():
+                save(root / split / field / f"{number}.npy", array)
+        return truth
+    (root / "data").mkdir(parents=True)
+    for split, count in (("train", train), ("val", test)):
+        files = [list(range(count))[part::2] for part in range(2)]  # two files, and of the first row groups of one
+        numbers = iter(range(count))
+        for part, rows in enumerate(files):
+            held = [truth[split, next(numbers)] for _ in rows]
+            table = pa.table(
+                {
+                    "segmentation": [fields["label"].astype(np.int64).tolist() for fields in held],
+                    **{
+                        column: [np.moveaxis(fields[field], -1, 0).tolist() for fields in held]
+                        for column, field in (("image", "image"), ("depth", "depth"), ("normal", "normal"))
+                    },
+                }
+            )
+            types = {name: pa.list_(pa.list_(pa.list_(pa.float32()))) for name in ("image", "depth", "normal")}
+            schema = pa.schema({"segmentation": pa.list_(pa.list_(pa.int64())), **types})
+            pq.write_table(table.cast(schema), root / "data" / f"{split}-{part:05d}-of-00002.parquet", row_group_size=1)
     return truth
 
 

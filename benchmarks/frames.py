@@ -1,0 +1,34 @@
+"""Which way the channels of stored normals point: three words, one a channel, as in "left-up-back".
+
+The image lies in the plane of left/right and up/down; ahead is away from the camera and back towards it. Copies of one
+data set differ: the NYUD-v2 normals of Ladicky et al., read as RGB, are "ahead-down-right".
+"""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+
+import torch
+from torch import Tensor
+
+OURS = "left-up-back"  # what samples hold
+_DIRECTIONS = {"left": (0, 1), "right": (0, -1), "up": (1, 1), "down": (1, -1), "back": (2, 1), "ahead": (2, -1)}
+FRAMES = tuple(
+    "-".join(words)
+    for axes in permutations((("left", "right"), ("up", "down"), ("back", "ahead")))
+    for words in product(*axes)
+)
+"""All 48 signed permutations of the axes."""
+EXPECTED = (
+    "three of left/right, up/down and ahead/back, one of each, in the order of the channels, "
+    f"as in {OURS}, which samples hold"
+)
+
+
+def to_ours(normals: Tensor, frame: str) -> Tensor:
+    """Normals [3, ...] stored in `frame` -> [3, ...] in ours. A zero vector stays one."""
+    turned = torch.empty_like(normals)
+    for channel, word in zip(normals, frame.split("-"), strict=True):
+        axis, sign = _DIRECTIONS[word]
+        turned[axis] = sign * channel
+    return turned + 0.0  # no negative zeros

@@ -1,0 +1,119 @@
+"""NYUv2 with 13 classes at 288 x 384, the copy that the literature on balancing the tasks' losses trains on.
+
+The images are NYUD-v2's (Silberman et al., ECCV 2012); classes of Couprie et al., ICLR 2013; passed on as arrays
+with MTAN (Liu et al., CVPR 2019), and in parquet files. 795 training and 654 test images: the folder or file called
+val is the test set, and no image of it may choose anything. Another benchmark than nyud: other classes, other images,
+other normals, so no score compares.
+
+The published images are floating point in [0, 1] and are brought to eight bits, which moves none by more than 1/510.
+The published training cuts its zoomed window at a random place, and the protocol "mtl" about the centre, as
+everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks import frames, tasks
+from benchmarks.files import load_npy, one_channel, to_classes, to_depth, to_normals
+from benchmarks.folders import Field, FolderLayout
+from benchmarks.layout import FolderBenchmark
+from benchmarks.parquet import Column, ParquetLayout
+from benchmarks.tasks import Task
+from benchmarks.transforms import Augmentation, Crop
+
+CLASSES = (
+    *("bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv"),
+    *("wall", "window"),
+)
+DEPTH_RANGE = (0.7, 10.0)  # metres; only the bins of a discretised depth depend on it
+SIZE = (288, 384)
+ARCHIVE = "nyuv2.zip, linked from MTAN's page"
+MIRROR = "the data set tanganke/nyuv2 of the Hugging Face hub, its folder data"
+
+
+def to_image(stored: NDArray[Any], place: Path | str) -> Tensor:
+    """Floating point [H, W, 3] in [0, 1] -> uint8 [3, H, W]. Raises ValueError naming `place`."""
+    if stored.ndim != 3 or stored.shape[2] != 3:
+        raise ValueError(f"{place}: an image of shape {stored.shape}; [H, W, 3] is needed")
+    low, high = float(stored.min()), float(stored.max())
+    if not 0 <= low <= high <= 1:  # NaN compares false
+        raise ValueError(f"{place}: values from {low:g} to {high:g}; an image from 0 to 1 is needed")
+    return torch.from_numpy(np.round(np.moveaxis(stored, -1, 0) * 255).astype(np.uint8))
+
+
+def to_segmentation(stored: NDArray[Any], place: Path | str) -> Tensor:
+    """0..12, -1 void, as any number type -> uint8 [H, W], 0..12 with 255 void."""
+    return to_classes(one_channel(stored, place), place, len(CLASSES), first=0, void=-1)
+
+
+def read_image_npy(path: Path) -> Tensor:
+    return to_image(load_npy(path), path)
+
+
+def read_segmentation_npy(path: Path) -> Tensor:
+    return to_segmentation(load_npy(path), path)
+
+
+def read_depth_npy(path: Path) -> Tensor:
+    return to_depth(load_npy(path), path)
+
+
+def read_normals_npy(path: Path) -> Tensor:
+    return to_normals(load_npy(path), path)
+
+
+NPY = FolderLayout(
+    name="MTAN_npy",
+    size=SIZE,
+    image="{split}/image/{id}.npy",
+    read_image=read_image_npy,
+    lists={"train": "train/image/", "test": "val/image/"},
+    splits={"train": "train", "test": "val"},
+    fields={
+        "semseg": (Field(("{split}/label/{id}.npy",), read_segmentation_npy, load_npy, ARCHIVE),),
+        "depth": (Field(("{split}/depth/{id}.npy",), read_depth_npy, load_npy, ARCHIVE),),
+        "normals": (Field(("{split}/normal/{id}.npy",), read_normals_npy, load_npy, ARCHIVE),),
+    },
+)
+PARQUET = ParquetLayout(
+    name="parquet",
+    size=SIZE,
+    lists={"train": "train-*.parquet", "test": "val-*.parquet"},
+    image=Column("image", to_image),
+    fields={
+        "semseg": Column("segmentation", to_segmentation),
+        "depth": Column("depth", to_depth),
+        "normals": Column("normal", to_normals),
+    },
+    origin=MIRROR,
+)
+
+
+class NYUv2With13Classes(FolderBenchmark):
+    """Semantic segmentation of 13 classes, depth and normals of 1449 rooms at 288 x 384; see the module."""
+
+    name = "nyuv2_13"
+    layouts = (NPY, PARQUET)
+    default_tasks = ("semseg", "depth", "normals")
+    splits: Mapping[str, int | None] = {"train": 795, "test": 654}
+    augmentations: Mapping[str, Augmentation] = {
+        "mtl": Augmentation(flip=0.5, zooms=(1.0, 1.2, 1.5)),
+        "atrc": Augmentation(flip=0.5, zoom_range=(0.5, 2.0), crop=Crop(), photometric=True),
+    }
+
+    def __init__(self, size: tuple[int, int] = SIZE, layout: str | None = None, frame: str = frames.OURS) -> None:
+        super().__init__(size, layout, frame)
+        made = (
+            tasks.semseg(len(CLASSES), class_names=CLASSES),
+            tasks.depth(*DEPTH_RANGE),
+            tasks.normals(),
+        )
+        self.tasks: Mapping[str, Task] = {task.name: task for task in made}
