@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from harness.cell import Cell
     from harness.matrix import Matrix
     from harness.run import Outcome
     from harness.store import Store
@@ -138,16 +139,17 @@ def status(
 
     Example:  mtlbench status rooms --store runs
     """
-    from harness.matrix import expand
-    from harness.run import stale, title
+    from harness.matrix import plan
+    from harness.run import recorded, stale, survey, title
 
     read, place = _read(matrix, overrides), _store(store)
+    planned, records = survey(read, recorded(place))
     rows = {}
-    for item in expand(read):
+    for item in planned:
         if item.cell.id in rows:
             continue
         state: str = place.state(item.cell.id)
-        record = place.record(item.cell.id) if state == "finished" else None
+        record = records.get(item.cell.id)
         failure = place.failure(item.cell.id) if state == "failed" else None
         rows[item.cell.id] = {
             "id": item.cell.id,
@@ -160,6 +162,8 @@ def status(
         return
     for row in rows.values():
         typer.echo(f"{row['state']:9} {row['cell']}  [{row['id']}]" + (f"  {row['error']}" if row["error"] else ""))
+    for line in plan(read, records)[1]:
+        typer.echo(line)
     states = [row["state"] for row in rows.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     typer.echo(f"{len(rows)} cells: {counts}")
@@ -365,13 +369,19 @@ def _find(store: Store, part: str) -> str:
 
 def _dry_run(matrix: Matrix, store: Store, folders: dict[str, Path], only: list[str]) -> None:
     from harness import preflight
-    from harness.run import select, title
+    from harness.matrix import plan
+    from harness.run import recorded, require, select, survey, title
 
-    cells = {}
-    for item in select(matrix, only):
+    planned, records = survey(matrix, recorded(store))
+    require(planned, only)
+    cells: dict[str, Cell] = {}
+    for item in select(planned, only):
         if item.cell.id not in cells:
             cells[item.cell.id] = item.cell
             typer.echo(f"{store.state(item.cell.id):9} {title(item)}  [{item.cell.id}]")
+    for line in plan(matrix, records)[1]:
+        if any(cell_id in line for cell_id in cells):
+            typer.echo(line)
     typer.echo(f"{len(cells)} cells")
     on_disk = [cell for cell in cells.values() if (folders[cell.benchmark.name]).exists()]
     problems = preflight.batches(list(cells.values()), matrix.resources) + preflight.data(on_disk, folders)

@@ -432,7 +432,8 @@ def plan(matrix: Matrix, records: Mapping[str, Record]) -> tuple[list[Cell], lis
     planned = {item.cell.id: item for item in expand(matrix, records)}
     unfinished = [item for cell_id, item in planned.items() if cell_id not in records]
     waiting = [
-        f"{item.entry.label}, {'+'.join(item.cell.tasks)}, seed {item.cell.seed}: waits for what {item.cell.id} finds"
+        f"{item.entry.label}, {'+'.join(item.cell.tasks)}, seed {item.cell.seed}: will train with what "
+        f"{item.cell.id} finds"
         for item in unfinished
         if item.entry.preliminary
     ]

@@ -51,6 +51,10 @@ class Watch:
         self.began = time.monotonic()
         self.live = Live(console=self.console, get_renderable=self.table, refresh_per_second=2)
 
+    def add(self, cell_id: str, cell: Cell, label: str) -> None:
+        """One more cell to watch."""
+        self.lines = {**self.lines, cell_id: Line(cell, label)}  # another thread may be walking through the old ones
+
     def __enter__(self) -> Watch:
         if self.console.is_terminal:
             self.live.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from harness import constant, preflight, provenance, tracking
+from harness import constant, learning, preflight, provenance, tracking
 from harness.attempt import Settings
 from harness.cell import Cell
-from harness.matrix import Matrix, Planned, expand, make_benchmark, manifest, plan
+from harness.matrix import NO_RECORDS, Matrix, Planned, expand, make_benchmark, manifest
 from harness.progress import Watch
 from harness.store import Store
 from results.delta import delta_m, relative_gain
@@ -37,24 +37,51 @@ class Outcome:
     report: Report
 
 
-def select(matrix: Matrix, only: Sequence[str]) -> list[Planned]:
-    """The planned cells whose id or label contains one of `only`; all where it is empty.
+Look = Callable[[Sequence[str]], Mapping[str, Record]]  # cell ids -> the records among them
 
-    Raises ValueError where a word of `only` fits none.
+
+def survey(
+    matrix: Matrix, look: Look, known: Mapping[str, Record] = NO_RECORDS
+) -> tuple[list[Planned], dict[str, Record]]:
+    """Every cell of the matrix, and the records among them; looks again while a record leads to another cell.
+
+    Records that are `known` are not looked for.
     """
-    planned = expand(matrix)
+    records, seen = dict(known), set(known)
+    planned = expand(matrix, records)
+    while fresh := [cell_id for cell_id in dict.fromkeys(item.cell.id for item in planned) if cell_id not in seen]:
+        seen.update(fresh)
+        records |= look(fresh)
+        planned = expand(matrix, records)
+    return planned, records
+
+
+def recorded(store: Store) -> Look:
+    """Looks into a store and changes nothing in it. Raises CorruptRecord naming the file."""
+    return lambda ids: {cell_id: record for cell_id in ids if (record := store.record(cell_id)) is not None}
+
+
+def select(planned: Iterable[Planned], only: Sequence[str]) -> list[Planned]:
+    """The planned cells whose id or label contains one of `only`; all where it is empty."""
+    return [item for item in planned if not only or any(_fits(item, word) for word in only)]
+
+
+def require(planned: Sequence[Planned], only: Sequence[str]) -> None:
+    """Raise ValueError where a word of `only` fits no cell."""
     for word in only:
-        if not any(word in item.cell.id or word in item.entry.label for item in planned):
+        if not any(_fits(item, word) for item in planned):
             labels = ", ".join(dict.fromkeys(item.entry.label for item in planned))
             raise ValueError(f"--only {word}: fits no cell's id and no label; labels: {labels}")
-    return [
-        item for item in planned if not only or any(word in item.cell.id or word in item.entry.label for word in only)
-    ]
+
+
+def _fits(item: Planned, word: str) -> bool:
+    return word in item.cell.id or word in item.entry.label
 
 
 def title(item: Planned) -> str:
-    """As in "PAD-Net · semseg+depth · seed 0"."""
-    return f"{item.entry.label} · {'+'.join(item.cell.tasks)} · seed {item.cell.seed}"
+    """As in "PAD-Net · semseg+depth · seed 0"; "ATRC, search · ..." for a cell that is trained for its findings."""
+    label = f"{item.entry.label}, search" if item.entry.preliminary else item.entry.label
+    return f"{label} · {'+'.join(item.cell.tasks)} · seed {item.cell.seed}"
 
 
 def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], console: Console) -> None:
@@ -67,6 +94,24 @@ def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], 
     problems += preflight.data(cells, folders)
     if problems:
         raise preflight.NotReady(problems)
+
+
+def learn(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], console: Console) -> None:
+    """Learn what tasks learn from training labels before the cells need it, so that they do not all do it at once.
+
+    Raises ValueError naming the task whose labels do not suffice.
+    """
+    wanted: dict[tuple[str, float], dict[str, Cell]] = {}  # benchmark's configuration, holdout -> task -> a cell
+    for item in chosen:
+        key = item.cell.benchmark.model_dump_json(), item.cell.train.holdout
+        wanted.setdefault(key, {}).update(dict.fromkeys(item.cell.tasks, item.cell))
+    for (_, holdout), tasks in wanted.items():
+        config = next(iter(tasks.values())).benchmark
+        benchmark, root = make_benchmark(config), folders[config.name]
+        fingerprint = benchmark.fingerprint(root)
+        for name in learning.missing(store, benchmark, fingerprint, tasks, holdout):
+            console.print(f"learning what {name} needs from the training labels of {config.name}", markup=False)
+        learning.learn(store, benchmark, fingerprint, root, tasks, holdout)
 
 
 def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:
@@ -89,42 +134,82 @@ def run(
 
     Raises NotReady, StoreError or ValueError before anything runs.
     """
-    chosen = select(matrix, only)
-    ids = list(dict.fromkeys(item.cell.id for item in chosen))
-    cells = {item.cell.id: item.cell for item in chosen}
     uri = tracking_uri or tracking.default_uri(store.url)
     tracking.check(uri)
     store.probe()
-    prepare(matrix, folders, list(cells.values()), console)
     with store.lease():
+        look = partial(_look, store, console)
+        planned, records = survey(matrix, look)
+        require(planned, only)
+        chosen = select(planned, only)
+        prepare(matrix, folders, [item.cell for item in chosen], console)
         for entry in matrix.benchmarks:
             benchmark = entry.make()
             name = entry.name if benchmark.needs_root else f"{entry.name} {entry.size} {entry.options}"
             store.bind(name, benchmark.fingerprint(folders[entry.name]))
-        contents = manifest(matrix, _constants(matrix, store, folders, console))
-        store.put(f"matrices/{matrix.name}.json", contents.to_json())
-        records, warnings = store.records(ids)
-        for warning in warnings:
-            console.print(f"warning: {warning}", markup=False, soft_wrap=True)
-        again = {cell_id for cell_id in ids if _again(rerun, cell_id, records, store)}
-        for cell_id in again:
-            store.forget(cell_id)
-        todo = [cell_id for cell_id in ids if cell_id not in records or cell_id in again]
-        for cell_id in todo:
-            store.put_cell(cells[cell_id])
-            # A cell that failed goes on from its last checkpoint.
-            store.remove(f"{store.folder(cell_id)}/failure.json")
-        with tracking.Tracker(uri, store.url, contents, matrix.caption) as tracker:
-            for cell_id in ids:
+        learn(chosen, store, folders, console)
+        constants = _constants(matrix, store, folders, console)
+        for cell_id in {item.cell.id for item in chosen}:
+            if _again(rerun, cell_id, records, store):
+                store.forget(cell_id)
+        work = Work(matrix, store, only, look, constants)  # a search that was forgotten leads to nothing yet
+        with tracking.Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
+            for cell_id in work.cells:
                 tracker.project(cell_id, _state(store, cell_id))
-            if todo:
-                _schedule(matrix, store, folders, cells, chosen, todo, address, tracker, contents, console)
-            for cell_id in ids:
+            if work.todo:
+                _schedule(matrix, store, folders, work, address, tracker, console)
+            work.refresh()
+            tracker.expect(work.publish())
+            for cell_id in work.cells:
                 tracker.project(cell_id, _state(store, cell_id))
             tracker.project_deltas(deltas(store, matrix.name))
             written = report(store.url, [matrix.name], out)
             tracker.log_report(out / matrix.name)
-    return _outcome(matrix, store, ids, written)
+    return _outcome(matrix, store, work, written)
+
+
+def _look(store: Store, console: Console, cell_ids: Sequence[str]) -> dict[str, Record]:
+    records, warnings = store.records(cell_ids)
+    for warning in warnings:
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    return records
+
+
+class Work:
+    """The chosen cells of a matrix, and what is left to do. It grows: the record of a search leads to another cell."""
+
+    def __init__(
+        self, matrix: Matrix, store: Store, only: Sequence[str], look: Look, constants: Mapping[str, str]
+    ) -> None:
+        self.matrix, self.store, self.only, self.look, self.constants = matrix, store, only, look, constants
+        self.records: dict[str, Record] = {}
+        self.cells: dict[str, Planned] = {}  # by id
+        self.todo: list[str] = []  # ids of the cells that had no record when they were planned
+        self.refresh()
+
+    def refresh(self) -> list[Planned]:
+        """Look for records, plan what they lead to, and return the cells that are new and to be trained."""
+        planned, self.records = survey(self.matrix, self.look, self.records)
+        fresh = {item.cell.id: item for item in select(planned, self.only) if item.cell.id not in self.cells}
+        self.cells |= fresh
+        waiting = [item for cell_id, item in fresh.items() if cell_id not in self.records]
+        for item in waiting:
+            self.store.put_cell(item.cell)
+            # A cell that failed goes on from its last checkpoint.
+            self.store.remove(f"{self.store.folder(item.cell.id)}/failure.json")
+        self.todo += [item.cell.id for item in waiting]
+        return waiting
+
+    def found(self) -> bool:
+        """Whether a search has finished since the last look: only then is there more to plan."""
+        searches = [i for i in self.todo if self.cells[i].entry.preliminary and i not in self.records]
+        return any(self.store.exists(f"{self.store.folder(cell_id)}/record.json") for cell_id in searches)
+
+    def publish(self) -> Manifest:
+        """Put into the store what the matrix expects of it by now."""
+        contents = manifest(self.matrix, self.constants, self.records)
+        self.store.put(f"matrices/{self.matrix.name}.json", contents.to_json())
+        return contents
 
 
 def _state(store: Store, cell_id: str) -> tracking.State:
@@ -150,24 +235,20 @@ def _schedule(
     matrix: Matrix,
     store: Store,
     folders: Mapping[str, Path],
-    cells: Mapping[str, Cell],
-    chosen: Sequence[Planned],
-    todo: Collection[str],
+    work: Work,
     address: str | None,
     tracker: tracking.Tracker,
-    contents: Manifest,
     console: Console,
 ) -> None:
     from harness import schedule  # here, so that a matrix that is done never waits for Ray
 
     resources = matrix.resources
-    console.print(f"{len(todo)} of {len(cells)} cells to run; starting Ray", markup=False)
+    console.print(f"{len(work.todo)} of {len(work.cells)} cells to run; starting Ray", markup=False)
     available = schedule.cluster(address)
     try:
         problems = preflight.feasible(resources, available)
         if problems:
             raise preflight.NotReady(problems)
-        labels = {item.cell.id: title(item) for item in chosen}
 
         def tell(cell_id: str, state: str) -> None:
             tracker.project(cell_id, state)  # type: ignore[arg-type]
@@ -175,8 +256,11 @@ def _schedule(
                 tracker.project_deltas(deltas(store, matrix.name))
 
         def ready() -> list[Cell]:
-            found, _ = plan(matrix, {})
-            return [cell for cell in found if cell.id in todo]
+            if work.found():
+                for item in work.refresh():
+                    watch.add(item.cell.id, item.cell, title(item))
+                tracker.expect(work.publish())
+            return [work.cells[cell_id].cell for cell_id in work.todo]
 
         settings = Settings(
             store=store.url,
@@ -189,7 +273,8 @@ def _schedule(
             validate_every=resources.validate_every,
         )
         slots = preflight.slots(resources, available)
-        with Watch({i: (cells[i], labels[i]) for i in todo}, store, slots, tell, console) as watch:
+        watched = {cell_id: (work.cells[cell_id].cell, title(work.cells[cell_id])) for cell_id in work.todo}
+        with Watch(watched, store, slots, tell, console) as watch:
             schedule.run(ready, settings, watch, max_concurrent=resources.max_concurrent, retries=resources.retries)
     finally:
         schedule.leave()
@@ -228,20 +313,21 @@ def deltas(store: Store, matrix: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def _outcome(matrix: Matrix, store: Store, ids: Sequence[str], written: Report) -> Outcome:
+def _outcome(matrix: Matrix, store: Store, work: Work, written: Report) -> Outcome:
     results = read(store.url, matrix.name)
     below = {}
     if matrix.must_beat_constant:
-        benchmark_of = {item.cell.id: item.cell.benchmark.name for item in expand(matrix)}
-        for cell_id in ids:
-            record, floor = results.records.get(cell_id), results.constants.get(benchmark_of[cell_id])
-            problems = constant.not_beaten(record.scores, floor) if record and floor else []
+        for cell_id, item in work.cells.items():
+            record, floor = results.records.get(cell_id), results.constants.get(item.cell.benchmark.name)
+            if record is None or floor is None or item.entry.preliminary:
+                continue
+            problems = constant.not_beaten(record.scores, floor)
             if problems:
                 below[cell_id] = problems
     return Outcome(
-        finished=sum(cell_id in results.records for cell_id in ids),
-        missing=[cell_id for cell_id in ids if cell_id not in results.records],
-        failures={cell_id: failure["error"] for cell_id, failure in results.failures.items() if cell_id in ids},
+        finished=sum(cell_id in results.records for cell_id in work.cells),
+        missing=[cell_id for cell_id in work.cells if cell_id not in results.records],
+        failures={i: failure["error"] for i, failure in results.failures.items() if i in work.cells},
         below_constant=below,
         report=written,
     )

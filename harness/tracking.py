@@ -214,7 +214,8 @@ def run_name(entries: Sequence[Entry], several_benchmarks: bool) -> str:
     last, for MLflow's lists cut names at their end."""
     entry = entries[0]
     benchmark = [entry.benchmark] if several_benchmarks else []
-    return " · ".join([entry.label, f"seed {entry.seed}", *benchmark, "+".join(entry.tasks)])
+    search = ["search"] if entry.preliminary else []
+    return " · ".join([entry.label, *search, f"seed {entry.seed}", *benchmark, "+".join(entry.tasks)])
 
 
 def tags(view: View, matrix: str) -> dict[str, str]:
@@ -409,6 +410,10 @@ class Projection:
                 self.client.restore_experiment(found.experiment_id)
         self.run_ids = {run.data.tags["cell_id"]: run.info.run_id for run in self._runs() if "cell_id" in run.data.tags}
 
+    def expect(self, manifest: Manifest) -> None:
+        """Take a newer manifest of the matrix, with cells that its records have led to."""
+        self.manifest = manifest
+
     def cell(self, cell_id: str, state: State) -> None:
         """Bring a cell's run up to date with the store, or make it."""
         now = view(self.store, self.manifest, cell_id, state)
@@ -578,7 +583,7 @@ class Tracker:
     def __init__(self, uri: str, store: str, manifest: Manifest, description: str = "") -> None:
         self._make: Callable[[], Projection] = lambda: Projection(uri, store, manifest, description)
         self._projection: Projection | None = None
-        self._uri = uri
+        self._uri, self._store, self._description = uri, store, description
         self._again = f"mtlbench track {manifest.name} --store {store} --tracking-uri {_public(uri, uri)}"
         self._jobs: dict[tuple[str, str], Job] = {}  # what to bring up to date -> how
         self._lock = threading.Lock()
@@ -587,6 +592,11 @@ class Tracker:
         self._warned = False
         self._rest_until = 0.0
         self._submit(("experiment", ""), lambda projection: None)  # a new database takes seconds: begin now
+
+    def expect(self, manifest: Manifest) -> None:
+        """Take a newer manifest of the matrix, before a cell is projected that only this one has."""
+        self._make = lambda: Projection(self._uri, self._store, manifest, self._description)
+        self._submit(("manifest", ""), lambda projection: projection.expect(manifest))
 
     def project(self, cell_id: str, state: State) -> None:
         """Show what the store holds of a cell: params, tags, new points of its history; when finished, its scores."""
