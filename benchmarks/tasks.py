@@ -50,6 +50,7 @@ class Task:
     weight: float  # in the objective
     learn: Callable[[Iterable[Tensor]], dict[str, Any]] | None = None  # training labels -> findings; None: nothing
     complete: Callable[[Task, Mapping[str, Any]], Task] | None = None  # with findings
+    background_alone_is_void: bool = False  # a training label without a pixel of another class counts as no label
 
     def fitted(self, findings: Mapping[str, Any]) -> Task:
         """This task, completed with what `learn` found in training labels; itself if that is nothing.
@@ -69,8 +70,9 @@ def semseg(num_classes: int, *, weight: float = 1.0, class_names: Sequence[str] 
 
 
 def human_parts(num_classes: int = 7, *, weight: float = 2.0, class_names: Sequence[str] | None = None) -> Task:
-    """Human part segmentation, background included; an image without a person is all 255."""
-    return _classes("human_parts", num_classes, weight, class_names)
+    """Human part segmentation, background included; an image or a crop of one without a person is all 255."""
+    task = _classes("human_parts", num_classes, weight, class_names)
+    return replace(task, background_alone_is_void=True)
 
 
 def depth(minimum: float, maximum: float, *, weight: float = 1.0) -> Task:

@@ -83,6 +83,7 @@ class _Training(Dataset[Batch]):
         self.samples, self.size, self.augmentation, self.seed = samples, size, augmentation, seed
         self.kinds = {name: task.kind for name, task in tasks.items()}
         self.channels = {name: task.channels for name, task in tasks.items()}
+        self.needs_foreground = {name for name, task in tasks.items() if task.background_alone_is_void}
         classes = (name for name, task in tasks.items() if task.kind == "label" and task.channels > 1)
         self.balance = next(classes, "")  # the label map that a crop must show several classes of
 
@@ -95,6 +96,8 @@ class _Training(Dataset[Batch]):
         for name, kind in self.kinds.items():
             if name not in labels:  # a missing label is one without a valid pixel
                 labels[name] = _without_labels(kind, self.channels[name], self.size)
+            elif name in self.needs_foreground and not torch.where(labels[name] == 255, 0, labels[name]).any():
+                labels[name].fill_(255)
         return Batch(image, labels)
 
 
