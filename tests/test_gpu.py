@@ -1,7 +1,6 @@
 """What needs a GPU: precision, host synchronisation, resume, memory and pace. Run by `make gpu`."""
 
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -90,29 +89,34 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.filterwarnings("ignore:.*deterministic")
 def test_a_run_on_the_gpu_resumes_where_it_stopped(tmp_path, rooms):
     def kill(progress):
         if progress.step >= 12:
             raise Killed
 
+    def distance(one, other):
+        """Root mean square difference of all weights, relative to their size."""
+        files = (load_file(tmp_path / part / "cells" / a_cell.id / "model.safetensors") for part in (one, other))
+        left, right = (torch.cat([v.flatten().double() for v in state.values()]) for state in files)
+        return ((left - right).norm() / left.norm()).item()
+
     a_cell = cell()
-    whole = run(a_cell, tmp_path / "whole", rooms)
-    with pytest.raises(Killed):
-        run(a_cell, tmp_path / "parts", rooms, report=kill)
-    steps = []
-    run(a_cell, tmp_path / "parts", rooms, report=lambda progress: steps.append(progress.step))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        record = run(a_cell, tmp_path / "whole", rooms)
+        run(a_cell, tmp_path / "again", rooms)
+        with pytest.raises(Killed):
+            run(a_cell, tmp_path / "parts", rooms, report=kill)
+        steps = []
+        run(a_cell, tmp_path / "parts", rooms, report=lambda progress: steps.append(progress.step))
+    finally:
+        torch.use_deterministic_algorithms(False)
     assert steps == [12, 16]
-    one, other = (
-        load_file(Path(tmp_path) / part / "cells" / a_cell.id / "model.safetensors") for part in ("whole", "parts")
-    )
-    worst = max(
-        ((one[k] - other[k]).abs().max() / one[k].abs().max().clamp(min=1e-6)).item()
-        for k in one
-        if one[k].is_floating_point()
-    )
-    print(f"weights of the resumed run differ by {worst:.1e} of the largest, since sums on a GPU have no fixed order")
-    assert worst < 0.2
-    assert whole.cost["peak_memory_bytes"] > 0
+    repeated, resumed = distance("whole", "again"), distance("whole", "parts")
+    print(f"weights differ by {repeated:.1e} between two runs and by {resumed:.1e} after a resume")
+    assert resumed <= 10 * repeated  # where two runs are equal to the bit, so is a resumed one
+    assert record.cost["peak_memory_bytes"] > 0
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
