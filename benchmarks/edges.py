@@ -59,11 +59,51 @@ class EdgeODS:
             "sigmoid, counts summed over images; odsf: one threshold for the split, oisf: one for each image; percent."
         )
 
-    def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """Labelled pixels; pairs and predicted pixels at 99 thresholds; both at the image's best one: [B, 201]."""
+    def condense(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """What the statistics depend on: the thresholds that a pixel reaches, 0..99, and the label: uint8 [B, 2, H, W].
+
+        Nothing else of a probability enters a score, so that the bytes lose nothing. 255 marks void in the label, and
+        a prediction that is not a number.
+        """
         probability = prediction.double().sigmoid().squeeze(1)  # [B, H, W]
         assert probability.shape == label.shape, f"prediction {list(prediction.shape)}, label {list(label.shape)}"
-        rows = [self._image(p, t) for p, t in zip(probability.cpu().numpy(), label.cpu().numpy(), strict=True)]
+        thresholds = torch.arange(1, NUM_THRESHOLDS + 1, device=prediction.device, dtype=torch.float64)
+        reached = torch.bucketize(probability, thresholds / (NUM_THRESHOLDS + 1), right=True)
+        reached = torch.where(probability.isnan(), IGNORE, reached)
+        return torch.stack([torch.where(label != IGNORE, reached, 0), label], dim=1).to(torch.uint8)
+
+    def statistics_of(self, condensed: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """[2, H, W] -> [201]: labelled pixels; pairs and predicted pixels at 99 thresholds; both at the best one."""
+        reached, label = condensed[0].astype(np.intp), condensed[1]
+        if (reached == IGNORE).any():
+            return np.full(2 * NUM_THRESHOLDS + 3, math.nan)
+        lines = thin((label == 1).astype(np.uint64)) > 0
+        near, reach = _near(lines, self.max_distance * math.hypot(*lines.shape))
+        pairs, predicted = [0] * NUM_THRESHOLDS, [0] * NUM_THRESHOLDS
+        occurs = np.bincount(reached.ravel(), minlength=NUM_THRESHOLDS + 1) > 0
+        for first in range(0, NUM_THRESHOLDS, PLANES):
+            count = min(PLANES, NUM_THRESHOLDS - first)
+            reached_here = np.clip(reached - first, 0, count).astype(np.uint64)
+            planes = thin((np.uint64(1) << reached_here) - np.uint64(1))  # bit t: threshold first + t is reached
+            planes = np.pad(planes, reach).ravel()
+            line, column = np.nonzero(planes[near])
+            pixel = near[line, column]
+            at_pixel = planes[pixel]
+            for t in range(first, first + count):
+                if t and not occurs[t]:  # no pixel stops between this threshold and the one before
+                    pairs[t], predicted[t] = pairs[t - 1], predicted[t - 1]
+                    continue
+                bit = np.uint64(1) << np.uint64(t - first)
+                edge = np.flatnonzero(at_pixel & bit)
+                pairs[t] = largest_matching(line[edge], pixel[edge])
+                predicted[t] = int(np.count_nonzero(planes & bit))
+        labelled = int(np.count_nonzero(lines))
+        best = _best(np.array(pairs), np.array(predicted), labelled)
+        return np.array([labelled, *pairs, *predicted, pairs[best], predicted[best]], dtype=np.float64)
+
+    def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """As `statistics_of` for each image: [B, 201]."""
+        rows = [self.statistics_of(image) for image in self.condense(prediction, label).cpu().numpy()]
         return torch.from_numpy(np.stack(rows)).to(prediction.device)
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
@@ -73,32 +113,6 @@ class EdgeODS:
             "odsf": 100 * (2 * pairs / (predicted + some)).amax(),
             "oisf": 100 * (2 * best[0] / (best[1] + some)).squeeze(),
         }
-
-    def _image(self, probability: NDArray[np.float64], label: NDArray[np.integer]) -> NDArray[np.float64]:
-        """[H, W] each -> [201]."""
-        valid = label != IGNORE
-        if np.isnan(probability[valid]).any():
-            return np.full(2 * NUM_THRESHOLDS + 3, math.nan)
-        thresholds = np.arange(1, NUM_THRESHOLDS + 1) / (NUM_THRESHOLDS + 1)
-        reached = np.searchsorted(thresholds, np.where(valid, probability, 0), side="right")  # [H, W], how many
-        lines = thin((label == 1).astype(np.uint64)) > 0
-        near, reach = _near(lines, self.max_distance * math.hypot(*lines.shape))
-        pairs, predicted = [], []
-        for first in range(0, NUM_THRESHOLDS, PLANES):
-            count = min(PLANES, NUM_THRESHOLDS - first)
-            reached_here = np.clip(reached - first, 0, count).astype(np.uint64)
-            planes = thin((np.uint64(1) << reached_here) - np.uint64(1))  # bit t: threshold first + t is reached
-            planes = np.pad(planes, reach).ravel()
-            line, column = np.nonzero(planes[near])
-            pixel = near[line, column]
-            at_pixel = planes[pixel]
-            for bit in np.uint64(1) << np.arange(count, dtype=np.uint64):
-                edge = np.flatnonzero(at_pixel & bit)
-                pairs.append(largest_matching(line[edge], pixel[edge]))
-                predicted.append(np.count_nonzero(planes & bit))
-        labelled = int(np.count_nonzero(lines))
-        best = _best(np.array(pairs), np.array(predicted), labelled)
-        return np.array([labelled, *pairs, *predicted, pairs[best], predicted[best]], dtype=np.float64)
 
 
 def _best(pairs: NDArray[np.integer], predicted: NDArray[np.integer], labelled: int) -> int:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 IGNORE = 255
@@ -32,7 +34,7 @@ class Metric(Protocol):
 
     @property
     def expensive(self) -> bool:
-        """True: computed at the last evaluation only, in a process pool."""
+        """True: an ExpensiveMetric, computed at the last evaluation only, by processes that hold no GPU."""
 
     @property
     def definition(self) -> str:
@@ -43,6 +45,17 @@ class Metric(Protocol):
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
         """Statistics summed over images, [S] -> scalars; NaN where undefined. Differentiable in `total`."""
+
+
+@runtime_checkable
+class ExpensiveMetric(Metric, Protocol):
+    """A metric in two steps: a cheap one where the prediction is, and a slow one later that needs nothing else."""
+
+    def condense(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """All that the statistics depend on, as few bytes: uint8 [B, ...], on the inputs' device."""
+
+    def statistics_of(self, condensed: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """One image of `condense`, [...] -> [S], on a CPU. Equal to the image's row of `statistics`."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +95,13 @@ class MeanIoU:
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Pixels of each class in (label and prediction, prediction, label): [B, 3 C].
 
-        Raises ValueError for a label that is neither a class nor 255.
+        Raises ValueError for a label that is neither a class nor 255, unless it is on a GPU already, where a look would
+        make the host wait: see `require_classes`.
         """
+        if not label.is_cuda:
+            require_classes(label, self.num_classes)
         void = self.num_classes
         valid = label != IGNORE
-        lowest, highest = torch.where(valid, label, 0).aminmax()
-        if lowest < 0 or highest >= void:
-            stray = int(lowest if lowest < 0 else highest)
-            raise ValueError(f"label {stray} is neither a class in 0..{void - 1} nor {IGNORE}")
         best, predicted = prediction.max(dim=1)  # three times as fast as argmax, and NaN shows in `best`
         row = torch.where(valid, label, void).long()  # void pixels are counted in a row that is dropped
         cells = _count(row * self.num_classes + predicted, (void + 1) * self.num_classes)
@@ -266,6 +278,14 @@ class Saliency:
         return {"maxf": 100 * f.amax(), "max_miou": 100 * _ratio(jaccard, num_images).amax()}
 
 
+def require_classes(label: Tensor, num_classes: int) -> None:
+    """Raise ValueError for a value of a label, integer of any shape, that is neither a class nor 255."""
+    lowest, highest = torch.where(label != IGNORE, label, 0).aminmax()
+    if lowest < 0 or highest >= num_classes:
+        stray = int(lowest if lowest < 0 else highest)
+        raise ValueError(f"label {stray} is neither a class in 0..{num_classes - 1} nor {IGNORE}")
+
+
 def _above(
     probability: Tensor, valid: Tensor, positive: Tensor, first: int, last: int, *, reached: bool
 ) -> tuple[Tensor, Tensor]:
@@ -284,10 +304,14 @@ def _above(
 
 
 def _count(index: Tensor, bins: int) -> Tensor:
-    """How often each bin occurs in each image: int64 [B, ...] in [0, bins) -> float64 [B, bins], by one bincount."""
+    """How often each bin occurs in each image: int64 [B, ...] in [0, bins) -> float64 [B, bins]."""
+    index = index.flatten(1)
     batch = len(index)
-    offset = torch.arange(batch, device=index.device)[:, None] * bins
-    return torch.bincount((index.flatten(1) + offset).flatten(), minlength=batch * bins).view(batch, bins).double()
+    if index.is_cuda:  # bincount would make the host wait for the largest index
+        counts = torch.zeros(batch, bins, device=index.device, dtype=torch.int64)
+        return counts.scatter_add_(1, index, torch.ones_like(index)).double()
+    offset = torch.arange(batch)[:, None] * bins
+    return torch.bincount((index + offset).flatten(), minlength=batch * bins).view(batch, bins).double()
 
 
 def _sum(image: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from scipy.ndimage import label as components
 
 from benchmarks import tasks
 from benchmarks.edges import NUM_THRESHOLDS, EdgeODS, largest_matching, thin
+from benchmarks.metrics import ExpensiveMetric
 
 H, W = 40, 56
 
@@ -304,3 +305,29 @@ def test_an_image_of_nyud_size_takes_seconds_whatever_is_predicted():
     rows = statistics(EdgeODS(0.011), rng.random((425, 560)), rng.random((425, 560)) < 0.092)
     assert time.process_time() - start < 60
     assert rows[0] > 20_000
+
+
+@pytest.mark.parametrize("label_dtype", [torch.uint8, torch.int64])
+def test_what_is_kept_of_a_prediction_gives_the_same_bits_as_the_prediction(label_dtype):
+    probability, label = draw(seed=4)
+    label = torch.from_numpy(np.where(np.arange(W) < 5, 255, label)).to(label_dtype)[None]
+    prediction = torch.from_numpy(probability).logit()[None, None].float()
+    metric = EdgeODS(0.02)
+    kept = metric.condense(prediction, label)
+    assert kept.dtype == torch.uint8 and list(kept.shape) == [1, 2, H, W]
+    assert isinstance(metric, ExpensiveMetric)
+    assert metric.statistics_of(kept[0].numpy()).tolist() == metric.statistics(prediction, label)[0].tolist()
+    cut = prediction.sigmoid().double() * 100  # any probability that reaches the same thresholds
+    moved = (cut.floor() + 0.5).clamp(max=99.5) / 100
+    assert torch.equal(metric.condense(moved.logit(), label), kept)
+
+
+def test_a_threshold_that_no_pixel_stops_at_has_the_counts_of_the_one_before():
+    probability, label = draw(seed=5)
+    few = np.where(probability > 0.5, 0.805, 0.205)
+    row = statistics(EdgeODS(0.02), few, label).numpy()
+    pairs, predicted = row[1 : 1 + NUM_THRESHOLDS], row[1 + NUM_THRESHOLDS : 1 + 2 * NUM_THRESHOLDS]
+    whole, part, none = slice(0, 20), slice(20, 80), slice(80, NUM_THRESHOLDS)
+    for counts in (pairs, predicted):
+        assert all(len(set(counts[of])) == 1 for of in (whole, part, none))
+    assert predicted[79] == thin_map(few > 0.5).sum() and predicted[80] == 0 == pairs[80]
