@@ -230,11 +230,36 @@ def ui(
     Example:  mtlbench ui --store runs
     """
     from harness import tracking
+    from results.record import matrices
 
     uri = tracking_uri or tracking.default_uri(_store(store).url)
     tracking.check(uri)
-    typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it; the first page takes half a minute)")
+    address = f"http://127.0.0.1:{port}"
+    typer.echo(f"MLflow on {address} (Ctrl-C ends it; the first page takes a few seconds). Comparisons to open:")
+    for matrix in matrices(_store(store).url):
+        for page, url in tracking.pages(uri, store, matrix, address).items():
+            typer.echo(f"  {matrix}, {page}: {url}")
     raise typer.Exit(tracking.serve(uri, port))
+
+
+@app.command()
+@one_line
+def audit(
+    table: Annotated[
+        Path | None, typer.Argument(help="A CSV like results/published.csv; default: the SCA-MTL paper's tables.")
+    ] = None,
+) -> None:
+    """Say which printed values of Delta_m cannot follow from the metrics printed beside them.
+
+    Example:  mtlbench audit my_table.csv
+    """
+    from results import audit as audits
+
+    try:
+        numbers = audits.published() if table is None else audits.load(table)
+        typer.echo(audits.markdown(audits.audit(numbers)))
+    except audits.BadTable as error:
+        raise fail(str(error)) from None
 
 
 @app.command("list")
@@ -263,6 +288,37 @@ def list_() -> None:
     for name in embedded():
         first = find(name).read_text().splitlines()[0].lstrip("# ")
         typer.echo(f"  {name:16} {first}")
+
+
+@app.command()
+@one_line
+def describe(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Default: all methods.")] = None,
+    benchmark: Annotated[str, typer.Option(help="A name from `list`.")] = "rooms",
+    tasks: Annotated[
+        list[str], typer.Option(help="A task set, as semseg,depth; repeatable; default: the benchmark's.")
+    ] = [],
+    size: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS, multiples of 32; default: the benchmark's.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images of the training step.")] = 8,
+    backbone: Annotated[str, typer.Option(help="A timm network.")] = "hrnet_w18_small_v2",
+    measured: Annotated[bool, typer.Option("--measure", help="Time training steps on this machine's GPU too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+) -> None:
+    """Count what methods cost: parameters, multiply-accumulates, and memory and operators of a training step.
+
+    No GPU is needed. Multiply-accumulates are those of convolutions, matrix and attention products for one image. The
+    step is in float32 with Adam; its memory leaves out the work space that convolutions take on a GPU.
+
+    Example:  mtlbench describe mti_net sca_mtl --benchmark nyud --tasks semseg,depth --tasks semseg,depth,normals
+    """
+    from harness import describe as describing
+
+    sys.path.insert(0, os.getcwd())  # methods from outside: package.module:Name
+    try:
+        rows = describing.run(names, benchmark, tasks, size, batch=batch, backbone=backbone, measured=measured)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    typer.echo(json.dumps([row.as_json() for row in rows], indent=1) if as_json else describing.table(rows))
 
 
 @app.command()
