@@ -32,6 +32,7 @@ from benchmarks.benchmark import Sample
 
 FORMAT = 1
 _IMAGE = "image"
+_CHUNK = 1 << 24  # bytes
 
 
 def exists(folder: Path) -> bool:
@@ -55,10 +56,48 @@ def write(
     """
     if total < 1:
         raise ValueError(f"{folder}: a cache of {total} samples was asked for; it holds at least one")
+    with _complete(folder) as partial:
+        if partial is not None:
+            _fill(partial, folder, samples, total, progress)
+
+
+def copy(source: Path, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Copy a cache to `folder`, as to a disk of this node, unless one is there already.
+
+    progress: told (bytes copied, bytes in all). As safe as `write` against other processes, deaths and full disks.
+
+    Raises FileNotFoundError when there is no cache at `source`, else what `write` raises.
+    """
+    if not exists(source):
+        raise FileNotFoundError(f"{source}: there is no cache here (no index.json)")
+    with _complete(folder) as partial:
+        if partial is None:
+            return
+        files = sorted(source.iterdir())
+        total, done = sum(file.stat().st_size for file in files), 0
+        for file in files:
+            with file.open("rb") as original, _explained(folder), (partial / file.name).open("wb") as written:
+                while chunk := original.read(_CHUNK):
+                    written.write(chunk)
+                    done += len(chunk)
+                    if progress is not None:
+                        progress(done, total)
+                _flush(written)
+        with _explained(folder):
+            _sync(partial)
+
+
+@contextmanager
+def _complete(folder: Path) -> Iterator[Path | None]:
+    """A folder to fill, which is `folder` once it is full; None where a cache is there already."""
+    if exists(folder):  # also where nothing may be written, not even a lock
+        yield None
+        return
     with _explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         if exists(folder):
+            yield None
             return
         if folder.exists():
             raise FileExistsError(f"{folder}: is there and is no cache (it has no index.json); move it away")
@@ -68,7 +107,7 @@ def write(
                 shutil.rmtree(partial)
             partial.mkdir()
         try:
-            _fill(partial, folder, samples, total, progress)
+            yield partial
             with _explained(folder):
                 partial.rename(folder)
                 _sync(folder.parent)
@@ -148,7 +187,7 @@ class Cache(Sequence[Sample]):
     """The samples of a cache, with the labels of `tasks` (None: all there are). Pickles as its path.
 
     Files are mapped at the first sample that is read in a process, and only those of the image and of `tasks`.
-    Tensors are copies and may be written to.
+    Tensors are copies and may be written to. `known` names the tasks that there are labels of.
 
     Raises FileNotFoundError when there is no cache at `folder`, and ValueError naming the file when the index is
     damaged, a task is missing from it, or (at the first sample) a file is not as long as the index says.
@@ -177,11 +216,13 @@ class Cache(Sequence[Sample]):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: not the index of a cache ({reason}); {self._remedy()}") from error
-        known = [name for name in self._fields if name != _IMAGE]
-        self._chosen = known if tasks is None else list(tasks)
-        unknown = [task for task in self._chosen if task not in known]
+        self.known = [name for name in self._fields if name != _IMAGE]
+        self._chosen = self.known if tasks is None else list(tasks)
+        unknown = [task for task in self._chosen if task not in self.known]
         if unknown:
-            raise ValueError(f"{folder}: holds no labels for {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+            raise ValueError(
+                f"{folder}: holds no labels for {', '.join(unknown)}; it has {', '.join(self.known) or 'none'}"
+            )
         self._arrays: dict[str, NDArray[Any]] | None = None
 
     def __reduce__(self) -> tuple[type[Cache], tuple[Path, Sequence[str] | None]]:

@@ -21,7 +21,7 @@ class NotReady(RuntimeError):
 
 def default_roots() -> Path:
     """Where made data are kept: $MTLBENCH_CACHE, else ~/.cache/mtlbench."""
-    return Path(os.environ.get("MTLBENCH_CACHE") or Path.home() / ".cache" / "mtlbench")
+    return Path(os.environ.get("MTLBENCH_CACHE") or Path.home() / ".cache" / "mtlbench").absolute()
 
 
 def roots(matrix: Matrix, data: Sequence[str]) -> dict[str, Path]:
