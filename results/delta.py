@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from results.record import Score
+from results.record import Score, differences
 
 Term = Callable[[Score, Score], float]  # score, baseline -> percent
 
@@ -17,8 +17,8 @@ class IncomparableScores(ValueError):
 def relative_gain(score: Score, baseline: Score) -> float:
     """One task's term of Eq. (6), in percent: positive is better, whatever the metric's direction.
 
-    NaN where either score is undefined or the baseline is 0. Raises IncomparableScores when metric, direction or
-    definition differ.
+    NaN where either score is undefined or the baseline is 0. Raises IncomparableScores when metric, direction,
+    definition or protocol differ.
     """
     require_comparable(score, baseline)
     if not (_defined(score) and _defined(baseline)) or baseline.value == 0:
@@ -64,14 +64,12 @@ def log_delta(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> flo
 
 
 def require_comparable(score: Score, baseline: Score) -> None:
-    """Raises IncomparableScores naming what differs: task, metric, direction or definition."""
-    for name in ("task", "metric", "higher_is_better", "definition"):
-        ours, theirs = getattr(score, name), getattr(baseline, name)
-        if ours != theirs:
-            raise IncomparableScores(
-                f"{score.task}: {name} is {ours!r} here and {theirs!r} in the baseline; "
-                "compare records of one benchmark, evaluated the same way"
-            )
+    """Raises IncomparableScores naming what differs: task, metric, direction, definition or protocol."""
+    for name, ours, theirs in differences(score, baseline):
+        raise IncomparableScores(
+            f"{score.task}: {name} is {ours!r} here and {theirs!r} in the baseline; "
+            "compare records of one benchmark, evaluated the same way"
+        )
 
 
 def _mean_over_tasks(term: Term, scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> float:

@@ -39,7 +39,7 @@ def scores(summaries: Sequence[Summary], manifest: Manifest) -> pd.DataFrame:
             of_constant = {**head, "label": CONSTANT, "cell": comparison.constant.id, "status": "finished"}
             found += [{**of_constant, **_fields(score)} for score in of_record]
     columns = ["matrix", "benchmark", "task_set", "label", "method", "seed", "cell", "status"]
-    columns += ["task", "metric", "value", "higher_is_better", "primary", "definition"]
+    columns += ["task", "metric", "value", "higher_is_better", "primary", "definition", "protocol"]
     frame = pd.DataFrame(found, columns=columns)
     return frame.astype({"seed": "Int64", "higher_is_better": "boolean", "primary": "boolean"})
 
@@ -100,4 +100,5 @@ def _fields(score: Score) -> dict[str, Any]:
         "higher_is_better": score.higher_is_better,
         "primary": score.primary,
         "definition": score.definition,
+        "protocol": score.protocol,
     }

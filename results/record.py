@@ -37,7 +37,20 @@ class Score:
     value: float | None
     higher_is_better: bool
     primary: bool
-    definition: str = ""  # the metric's definition and resolution; scores compare only where it is equal
+    definition: str = ""  # of the metric and of how it was taken, in a sentence
+    protocol: str = ""  # a hash of all that fixes the number besides the network; "" in records older than this field
+
+
+def differences(score: Score, other: Score) -> list[tuple[str, object, object]]:
+    """What keeps two scores from being compared: (name, the score's, the other's); [] where nothing does.
+
+    Where the sentences differ, the hashes do too, and are not named.
+    """
+    names = ["task", "metric", "higher_is_better", "definition"]
+    if score.definition == other.definition and score.protocol and other.protocol:
+        names.append("protocol")
+    pairs = [(name, getattr(score, name), getattr(other, name)) for name in names]
+    return [(name, ours, theirs) for name, ours, theirs in pairs if ours != theirs]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from results import statistics
 from results.delta import IncomparableScores, delta_m, log_delta, relative_gain, require_comparable
-from results.record import CorruptRecord, Record, Score, influence
+from results.record import CorruptRecord, Record, Score, differences, influence
 from results.runs import UNFINISHED, Comparison, Row, Run
 from results.statistics import Contrast, Interval
 
@@ -27,9 +27,10 @@ class ScoreSummary:
     """A task's primary score over the seeds of a row."""
 
     values: Mapping[int, float]  # by seed; those that are defined
-    score: Score | None  # any of them: its metric, direction and definition
+    score: Score | None  # any of them: its metric, direction, definition and protocol
     problem: str  # why there is no value: one of UNFINISHED, or why it is undefined; "" otherwise
     best: bool = False  # no row of the column is better; False with one seed
+    others: tuple[Score, ...] = ()  # scores of seeds that do not compare with `score`: the mean is of unlike things
 
     @property
     def mean(self) -> float:
@@ -112,7 +113,9 @@ def _scores(row: Row, task: str) -> ScoreSummary:
     values = {seed: score.value for seed, score in scores.items() if score.value is not None}
     any_score = next(iter(scores.values()), None)
     if values:
-        return ScoreSummary(values, any_score, "")
+        assert any_score is not None
+        others = tuple(score for score in scores.values() if differences(score, any_score))
+        return ScoreSummary(values, any_score, "", others=others)
     if any_score is not None:
         return ScoreSummary({}, any_score, _undefined(any_score))
     statuses = {run.status_of(task) for run in row.runs.values()}
@@ -288,10 +291,10 @@ def _rebased(
 
 
 def _best(column: Mapping[str, ScoreSummary], comparison: Comparison) -> list[str]:
-    """Labels that no other row is better than, among those with every seed. [] where definitions differ."""
+    """Labels that no other row is better than, among those with every seed. [] where scores do not compare."""
     whole = {label: entry for label, entry in column.items() if set(entry.values) == set(comparison.seeds)}
-    scores = [entry.score for entry in whole.values() if entry.score is not None]
-    if len({(score.metric, score.definition, score.higher_is_better) for score in scores}) != 1:
+    scores = [score for entry in whole.values() for score in (entry.score, *entry.others) if score is not None]
+    if not scores or any(differences(score, scores[0]) for score in scores):
         return []
     sign = 1.0 if scores[0].higher_is_better else -1.0
     values = [[sign * entry.values[seed] for seed in comparison.seeds] for entry in whole.values()]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from results.record import Manifest, Record, Score
+from results.record import Manifest, Record, Score, differences
 from results.runs import UNFINISHED, Comparison, Row
 from results.statistics import Interval
 from results.summary import DeltaSummary, RowSummary, ScoreSummary, Summary
@@ -85,7 +85,7 @@ def table(summary: Summary, manifest: Manifest) -> Table:
     """A row per label in the manifest's order, the constant predictor last; primary scores, Delta_m, cost.
 
     A cell that failed or is missing says so; an undefined score is a dash with a footnote that says why; a score whose
-    definition differs from the rest of its column has a mark. Bold: no other row of the column is better.
+    definition or protocol differs from the rest of its column has a mark. Bold: no other row of the column is better.
     """
     comparison, notes = summary.comparison, Notes()
     reference = {task: _reference(summary, task) for task in comparison.tasks}
@@ -196,12 +196,12 @@ def _score_cell(entry: ScoreSummary, reference: Score | None, notes: Notes) -> C
     text = _fixed(entry.mean, shown.decimals)
     if len(entry.values) > 1:
         text += f" ± {_fixed(entry.sd, shown.decimals)}"
-    marks = []
-    for name in ("metric", "definition", "higher_is_better"):
-        if getattr(entry.score, name) != getattr(reference, name):
-            ours, theirs = getattr(entry.score, name), getattr(reference, name)
-            marks.append(notes.mark(f"not comparable with its column: {name} is “{ours}” instead of “{theirs}”"))
-    return Cell(text, entry.best, tuple(marks))
+    marks = [
+        notes.mark(f"not comparable with its column: {name} is “{ours}” instead of “{theirs}”")
+        for score in (entry.score, *entry.others)
+        for name, ours, theirs in differences(score, reference)
+    ]
+    return Cell(text, entry.best, tuple(dict.fromkeys(marks)))
 
 
 def _delta_cell(delta: DeltaSummary, notes: Notes) -> Cell:

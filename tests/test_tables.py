@@ -4,6 +4,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -321,6 +322,41 @@ def test_scores_of_another_definition_are_marked_and_enter_no_delta(tmp_path):
     assert "not comparable with its column: definition is “network resolution” instead of “native" in row["depth RMSE"]
     assert row["Δm"].startswith("— | Δm is undefined: depth: definition is 'network resolution'")
     assert not any("**" in cells(one, label)["depth RMSE"] for label in ("Single task", "SCA-MTL"))
+
+
+def test_scores_of_equal_words_and_another_protocol_are_marked_too(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(2):
+        semseg = replace(score("semseg", 40.0 + seed), protocol="aaaa")
+        for label, depth_protocol in (("Single task", "bbbb"), ("SCA-MTL", "cccc")):
+            run = (semseg, replace(score("depth", 0.5 + seed / 100), protocol=depth_protocol))
+            store.run(label, TASKS, seed, scores=run)
+    (one,) = shown(store.close())
+    row = cells(one, "SCA-MTL")
+    assert "not comparable with its column: protocol is “cccc” instead of “bbbb”" in row["depth RMSE"]
+    assert "not comparable" not in row["semseg mIoU"] + cells(one, "Single task")["depth RMSE"]
+    assert row["Δm"].startswith("— | Δm is undefined: depth: protocol is 'cccc'")
+
+
+def test_a_mean_over_seeds_that_were_scored_differently_is_marked_and_never_bold(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.single(TASKS, seed)
+        words = "network resolution" if seed == 1 else "native resolution"
+        store.run("SCA-MTL", TASKS, seed, scores=(score("semseg", 90.0 + seed), score("depth", 0.1, words)))
+    (one,) = shown(store.close())
+    row = cells(one, "SCA-MTL")
+    assert "not comparable with its column: definition is “network resolution”" in row["depth RMSE"]
+    assert not any("**" in cells(one, label)["depth RMSE"] for label in ("Single task", "SCA-MTL"))
+    assert row["Δm"].startswith("— | Δm is undefined: depth: definition")
+
+
+def test_scores_recorded_before_protocols_compare_by_their_words(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0)
+    store.run("SCA-MTL", TASKS, 0, scores=(score("semseg", 45.0), replace(score("depth", 0.5), protocol="cccc")))
+    row = cells(shown(store.close())[0], "SCA-MTL")
+    assert "not comparable" not in row["depth RMSE"] and "undefined" not in row["Δm"]
 
 
 def test_a_baseline_of_zero_is_said(tmp_path):
