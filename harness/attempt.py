@@ -23,6 +23,7 @@ class Settings:
 
     store: str
     roots: dict[str, str]  # benchmark -> folder of its data
+    cache: str | None = None  # folder below which prepared data may be
     cpus: int = 1
     gpus: float = 0
     workers: int = 1
@@ -48,6 +49,7 @@ def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
     place = train.Place(
         store=settings.store,
         root=Path(settings.roots[cell.benchmark.name]),
+        cache=Path(settings.cache) if settings.cache else None,
         device="cuda" if settings.gpus else "cpu",
         loaders=settings.loaders,
         checkpoint_every=settings.checkpoint_every,

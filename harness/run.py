@@ -265,6 +265,7 @@ def _schedule(
         settings = Settings(
             store=store.url,
             roots={name: str(folder) for name, folder in folders.items()},
+            cache=str(preflight.default_roots()),
             cpus=resources.cpus,
             gpus=resources.gpus,
             workers=resources.workers,

@@ -22,14 +22,14 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 import methods
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
-from harness import checkpoint, evaluate, learning, loading, optimizers, provenance, seeds
+from harness import checkpoint, data, evaluate, learning, loading, optimizers, provenance, seeds
 from harness.cell import Cell
+from harness.cost import network_cost
 from harness.matrix import make_benchmark
 from harness.objective import objective, weighted_sum
 from harness.store import Store
@@ -61,6 +61,7 @@ class Place:
 
     store: str
     root: Path  # of the data
+    cache: Path | None = None  # where prepared data may be, besides this node's scratch
     device: str = "cpu"
     loaders: int = 0
     checkpoint_every: int = 1
@@ -114,14 +115,18 @@ def build(cell: Cell, tasks: dict[str, Task]) -> Method:
 
 
 def open_splits(
-    benchmark: Benchmark, cell: Cell, root: Path
+    benchmark: Benchmark, cell: Cell, place: Place, fingerprint: str
 ) -> tuple[Sequence[Sample], Sequence[Sample] | None, Sequence[Sample]]:
     """train, val (the benchmark's own, or the part held out of train, or None) and test."""
-    train = benchmark.open(root, "train", cell.tasks)
-    val = benchmark.open(root, "val", cell.tasks) if "val" in benchmark.splits else None
+
+    def opened(split: str) -> Sequence[Sample]:
+        return data.open_split(benchmark, place.root, split, cell.tasks, fingerprint, data.caches(place.cache))
+
+    train = opened("train")
+    val = opened("val") if "val" in benchmark.splits else None
     if cell.train.holdout:
         train, val = loading.hold_out(train, cell.train.holdout)
-    return train, val, benchmark.open(root, "test", cell.tasks)
+    return train, val, opened("test")
 
 
 def train(cell: Cell, place: Place) -> Record:
@@ -141,7 +146,7 @@ def train(cell: Cell, place: Place) -> Record:
     with accelerator.main_process_first():  # which puts into the store what the others read there
         learnt = learning.learn(store, benchmark, fingerprint, place.root, cell.tasks, cell.train.holdout)
     tasks = chosen_tasks(benchmark, cell, learnt)
-    train_split, val_split, test_split = open_splits(benchmark, cell, place.root)
+    train_split, val_split, test_split = open_splits(benchmark, cell, place, fingerprint)
     extent = length(cell, len(train_split))
     processes, rank = accelerator.num_processes, accelerator.process_index
     if cell.train.batch % (processes * cell.train.accumulate):
@@ -319,19 +324,6 @@ def resolution(cell: Cell, benchmark: Benchmark) -> str:
     """Of the maps that are compared, in words for a score's definition."""
     rows, columns = benchmark.size
     return "the stored size" if cell.benchmark.evaluate == "native" else f"{rows}x{columns}"
-
-
-@torch.no_grad()
-def network_cost(network: Method, size: tuple[int, int], device: torch.device) -> dict[str, float]:
-    """Parameters, and the multiply-accumulates of convolutions and matrix products for one image of a size."""
-    network.eval()
-    with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, *size, device=device))
-    return {
-        "parameters": float(sum(parameter.numel() for parameter in network.parameters())),
-        "backbone_parameters": float(sum(parameter.numel() for parameter in network.backbone.parameters())),
-        "macs": counter.get_total_flops() / 2,
-    }
 
 
 def peak_memory(device: torch.device) -> float:
