@@ -245,7 +245,7 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
                     recipes[f"methods.{index}.train.weights"] = recipe
             except ValidationError as error:
                 problems += [
-                    f"methods.{index}.train.{_describe(mistake)}"
+                    f"methods.{index}.train{'.' if mistake['loc'] else ': '}{_describe(mistake)}"
                     for mistake in error.errors()
                     if not _of(mistake, defaults)
                 ]
