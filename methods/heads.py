@@ -28,8 +28,8 @@ class HRFuse(nn.Module):
         self.norm = nn.BatchNorm2d(width)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        # Equal to rounding; of the decoder, the second is 2.5 times faster on a CPU, the first 1.5 times on an H100.
-        mixed = self.mix(concatenate(pyramid)) if pyramid[0].is_cuda else self.mix_before_upsampling(pyramid)
+        # Equal to rounding; of the decoder, the first is 2.5 times faster on a CPU, the second 1.5 times on an H100.
+        mixed = self.mix_before_upsampling(pyramid) if pyramid[0].is_cpu else self.mix(concatenate(pyramid))
         return F.relu(self.norm(mixed))
 
     def mix_before_upsampling(self, pyramid: Sequence[Tensor]) -> Tensor:
