@@ -230,11 +230,36 @@ def ui(
     Example:  mtlbench ui --store runs
     """
     from harness import tracking
+    from results.record import matrices
 
     uri = tracking_uri or tracking.default_uri(_store(store).url)
     tracking.check(uri)
-    typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it; the first page takes half a minute)")
+    address = f"http://127.0.0.1:{port}"
+    typer.echo(f"MLflow on {address} (Ctrl-C ends it; the first page takes a few seconds). Comparisons to open:")
+    for matrix in matrices(_store(store).url):
+        for page, url in tracking.pages(uri, store, matrix, address).items():
+            typer.echo(f"  {matrix}, {page}: {url}")
     raise typer.Exit(tracking.serve(uri, port))
+
+
+@app.command()
+@one_line
+def audit(
+    table: Annotated[
+        Path | None, typer.Argument(help="A CSV like results/published.csv; default: the SCA-MTL paper's tables.")
+    ] = None,
+) -> None:
+    """Say which printed values of Delta_m cannot follow from the metrics printed beside them.
+
+    Example:  mtlbench audit my_table.csv
+    """
+    from results import audit as audits
+
+    try:
+        numbers = audits.published() if table is None else audits.load(table)
+        typer.echo(audits.markdown(audits.audit(numbers)))
+    except audits.BadTable as error:
+        raise fail(str(error)) from None
 
 
 @app.command("list")

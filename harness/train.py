@@ -27,7 +27,7 @@ import methods
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
-from harness import checkpoint, evaluate, learning, loading, optimizers, provenance, seeds
+from harness import checkpoint, data, evaluate, learning, loading, optimizers, provenance, seeds
 from harness.cell import Cell
 from harness.cost import network_cost
 from harness.matrix import make_benchmark
@@ -61,6 +61,7 @@ class Place:
 
     store: str
     root: Path  # of the data
+    cache: Path | None = None  # where prepared data may be, besides this node's scratch
     device: str = "cpu"
     loaders: int = 0
     checkpoint_every: int = 1
@@ -114,14 +115,18 @@ def build(cell: Cell, tasks: dict[str, Task]) -> Method:
 
 
 def open_splits(
-    benchmark: Benchmark, cell: Cell, root: Path
+    benchmark: Benchmark, cell: Cell, place: Place, fingerprint: str
 ) -> tuple[Sequence[Sample], Sequence[Sample] | None, Sequence[Sample]]:
     """train, val (the benchmark's own, or the part held out of train, or None) and test."""
-    train = benchmark.open(root, "train", cell.tasks)
-    val = benchmark.open(root, "val", cell.tasks) if "val" in benchmark.splits else None
+
+    def opened(split: str) -> Sequence[Sample]:
+        return data.open_split(benchmark, place.root, split, cell.tasks, fingerprint, data.caches(place.cache))
+
+    train = opened("train")
+    val = opened("val") if "val" in benchmark.splits else None
     if cell.train.holdout:
         train, val = loading.hold_out(train, cell.train.holdout)
-    return train, val, benchmark.open(root, "test", cell.tasks)
+    return train, val, opened("test")
 
 
 def train(cell: Cell, place: Place) -> Record:
@@ -141,7 +146,7 @@ def train(cell: Cell, place: Place) -> Record:
     with accelerator.main_process_first():  # which puts into the store what the others read there
         learnt = learning.learn(store, benchmark, fingerprint, place.root, cell.tasks, cell.train.holdout)
     tasks = chosen_tasks(benchmark, cell, learnt)
-    train_split, val_split, test_split = open_splits(benchmark, cell, place.root)
+    train_split, val_split, test_split = open_splits(benchmark, cell, place, fingerprint)
     extent = length(cell, len(train_split))
     processes, rank = accelerator.num_processes, accelerator.process_index
     if cell.train.batch % (processes * cell.train.accumulate):
