@@ -40,7 +40,8 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_<>|])", r"\\\1", text)
+    # An underscore inside a word, as in human_parts, is plain text.
+    return re.sub(r"([\\`*<>|]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
 def _latex(one: Table) -> str:
