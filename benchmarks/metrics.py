@@ -100,14 +100,16 @@ class MeanIoU:
         """
         if not label.is_cuda:
             require_classes(label, self.num_classes)
-        void = self.num_classes
-        valid = label != IGNORE
         best, predicted = prediction.max(dim=1)  # three times as fast as argmax, and NaN shows in `best`
-        row = torch.where(valid, label, void).long()  # void pixels are counted in a row that is dropped
+        return _undefined_where_nan(self.counts(predicted, label), best, label != IGNORE)
+
+    def counts(self, predicted: Tensor, label: Tensor) -> Tensor:
+        """The statistics of classes that are decided already: predicted and label integer [B, H, W]."""
+        void = self.num_classes
+        row = torch.where(label != IGNORE, label, void).long()  # void pixels are counted in a row that is dropped
         cells = _count(row * self.num_classes + predicted, (void + 1) * self.num_classes)
         confusion = cells.view(-1, void + 1, self.num_classes)[:, :void]  # label x prediction
-        counts = torch.cat([confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2)], dim=1)
-        return _undefined_where_nan(counts, best, valid)
+        return torch.cat([confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2)], dim=1)
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
         intersection, predicted, labelled = total.view(3, self.num_classes)
