@@ -32,3 +32,10 @@ def to_ours(normals: Tensor, frame: str) -> Tensor:
         axis, sign = _DIRECTIONS[word]
         turned[axis] = sign * channel
     return turned + 0.0  # no negative zeros
+
+
+def compose(first: str, then: str) -> str:
+    """The frame that turns vectors as `first` and `then` do one after the other."""
+    axes = torch.eye(3)
+    both = to_ours(to_ours(axes, first), then)
+    return next(frame for frame in FRAMES if torch.equal(to_ours(axes, frame), both))

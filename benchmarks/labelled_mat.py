@@ -41,6 +41,7 @@ class LabelledMat(Layout):
     """nyu_depth_v2_labeled.mat and splits.mat; classMapping40.mat for semseg, and normals from a second source."""
 
     num_classes: int
+    optional: tuple[str, ...] = ("normals",)
 
     def describe(self) -> str:
         return (

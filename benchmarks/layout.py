@@ -83,6 +83,7 @@ class Layout(ABC):
     name: str
     size: tuple[int, int] | None = None  # rows, columns that its images have, where they are all alike
     absent: Mapping[str, str] = field(default_factory=dict)  # task that it has no labels for -> where there are some
+    optional: tuple[str, ...] = ()  # tasks whose labels a whole copy may lack
 
     @abstractmethod
     def describe(self) -> str:

@@ -15,10 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import PIL
+import yaml
+from pydantic import ValidationError
 
 import benchmarks
 from benchmarks import cache
 from benchmarks.benchmark import Benchmark, Sample
+from benchmarks.doctor import Finding
+from benchmarks.verify import Report
+from harness.matrix import BenchmarkEntry
+from harness.preflight import default_roots
 
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
@@ -35,6 +41,32 @@ class Prepared:
     bytes: int
     tasks: tuple[str, ...]
     lacking: dict[str, str]  # task -> what is missing
+
+
+def find(name: str, path: Path | None, options: Sequence[str]) -> tuple[Benchmark, Path]:
+    """A benchmark with options (KEY=VALUE, as layout=NYUDv2) and the folder of its data.
+
+    Raises ValueError for an unknown name or option and for a missing path, FileNotFoundError for one that is not there.
+    """
+    given = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"--set {option}: write KEY=VALUE, for example layout=NYUD_MT")
+        given[key] = yaml.safe_load(value)
+    size = {"size": given.pop("size")} if "size" in given else {}
+    try:
+        benchmark = BenchmarkEntry.model_validate({"name": name, **size, "options": given}).make()
+    except ValidationError as error:
+        messages = (mistake["msg"].removeprefix("Value error, ") for mistake in error.errors())
+        raise ValueError("; ".join(messages)) from None
+    if not benchmark.needs_root:
+        return benchmark, path or default_roots() / name
+    if path is None:
+        raise ValueError(f"benchmark {name} reads data from disk: give --data PATH")
+    if not path.is_dir():
+        raise FileNotFoundError(f"--data {path}: no such folder")
+    return benchmark, path.resolve()
 
 
 def caches(cache_root: Path | None) -> tuple[Path, ...]:
@@ -66,7 +98,7 @@ def prepared_folder(benchmark: Benchmark, root: Path, fingerprint: str, place: P
     digest = hashlib.sha256(f"{cache.FORMAT} {fingerprint} Pillow {PIL.__version__}".encode())
     for source in sources:
         digest.update(source.read_bytes())
-    names = [benchmark.name, *benchmark.reading(root).values(), digest.hexdigest()[:16]]
+    names = [benchmark.name, benchmark.reading(root)["layout"], digest.hexdigest()[:16]]
     return place / "prepared" / "-".join(names)
 
 
@@ -110,6 +142,44 @@ def prepare(
             cache.copy(source / split, folder / split, _named(progress, f"{split}, bytes to {scratch}"))
     size = sum(file.stat().st_size for split in images for file in (folder / split).iterdir())
     return Prepared(folder, images, size, tasks, lacking)
+
+
+def verification(report: Report) -> str:
+    """A report as text: a table a split, and what is wrong."""
+    reading = ", ".join(f"{name} {value}" for name, value in report.reading.items())
+    lines = [f"{report.benchmark} in {report.root}" + (f": {reading}" if reading else "")]
+    lines.append(f"fingerprint {report.fingerprint}")
+    for split in report.splits:
+        expected = "" if split.expected in (None, split.images) else f" of {split.expected}"
+        sizes = ", ".join(f"{count} of {size}" for size, count in list(split.sizes.items())[:3])
+        more = len(split.sizes) - 3
+        lines.append(
+            f"\n{split.name}: {split.images} images{expected} ({sizes}{f', {more} more sizes' if more > 0 else ''})"
+        )
+        lines.append(f"  {'field':12} {'read':>6}  {'type':10} {'range of values':22} {'invalid':>8}  {'blank':>6}")
+        for field in split.fields:
+            span = f"{field.least:.4g} to {field.greatest:.4g}" if field.least <= field.greatest else "none valid"
+            span += f", {field.classes} classes" if field.classes is not None else ""
+            kinds = ", ".join(field.dtypes)
+            lines.append(
+                f"  {field.name:12} {field.read:>6}  {kinds:10} {span:22} {field.invalid:>7.1%}  {field.blank:>6}"
+            )
+    for task, reason in report.lacking.items():
+        lines.append(f"\nwithout {task}: {reason}")
+    lines.append("")
+    lines += [f"wrong: {problem}" for problem in report.problems]
+    lines.append(f"{len(report.problems)} problems" if report.problems else "nothing is wrong")
+    return "\n".join(lines)
+
+
+def diagnosis(findings: Sequence[Finding]) -> str:
+    """Findings as text, one a line."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.verdict:9}  {finding.convention}: {finding.detail}")
+        if finding.remedy and finding.verdict == "wrong":
+            lines.append(f"{'':9}  -> {finding.remedy}")
+    return "\n".join(lines)
 
 
 def _named(progress: Progress, what: str) -> Callable[[int, int], None]:

@@ -1,19 +1,29 @@
 """Preparing, verifying and examining copies of data sets."""
 
+import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
 import pytest
 import torch
-from fixtures import labelled_mat, nyud, nyuv2_13, pascal_mt, tree
+from fixtures import SIZE, blocks, labelled_mat, nyud, nyuv2_13, pascal_mt, rooms_as_nyud, save, tree
+from PIL import Image
+from typer.testing import CliRunner
 
-from benchmarks import BENCHMARKS, cache
+from benchmarks import BENCHMARKS, cache, doctor, frames
+from benchmarks.nyud import NYUD
+from benchmarks.verify import verify
 from harness import data, train
 from harness.cell import BenchmarkConfig, Cell, TrainConfig
+from harness.cli import app
 from harness.loading import training_batches
 
 COPIES = {  # name -> (benchmark, maker)
@@ -219,3 +229,357 @@ def test_a_killed_prepare_keeps_the_splits_that_were_whole_and_starts_the_other_
     assert told == [("test, images", 1, 2), ("test, images", 2, 2)]
     assert len(opened(benchmark, root, ("depth",), kept, split="test")) == 2
     assert not [path for path in kept.rglob("*.partial")]
+
+
+# verify
+
+
+class Small(NYUD):
+    """NYUD-v2 as if the whole data set had the sizes of the copies made here."""
+
+    splits = MappingProxyType({"train": 2, "test": 1})
+
+
+def problems(root, benchmark=None, tasks=None):
+    return verify(benchmark or Small(), root, quiet, tasks).problems
+
+
+@pytest.mark.parametrize("layout", ["NYUD_MT", "NYUDv2"])
+def test_nothing_is_wrong_with_a_whole_copy(tmp_path, layout):
+    truth = nyud(tmp_path, layout)
+    before = tree(tmp_path)
+    report = verify(Small(), tmp_path, quiet)
+    assert report.problems == [] and report.lacking == {} and tree(tmp_path) == before
+    assert report.reading == {"layout": layout, "frame": "left-up-back"}
+    assert report.fingerprint == Small().fingerprint(tmp_path)
+    train_report, test_report = report.splits
+    assert (train_report.images, train_report.expected, train_report.sizes) == (2, 2, {"34 x 46": 2})
+    fields = {field.name: field for field in train_report.fields}
+    assert {name: field.read for name, field in fields.items()} == dict.fromkeys(
+        ("image", "semseg", "depth", "normals", "edge"), 2
+    )
+    stored = [truth[name] for name in ("0001", "0003")]
+    depths = np.stack([entry["depth"] for entry in stored])
+    assert fields["depth"].invalid == pytest.approx((depths == 0).mean())
+    assert fields["depth"].least == pytest.approx(depths[depths > 0].min())
+    assert fields["depth"].greatest == pytest.approx(depths.max())
+    assert fields["semseg"].classes == len(np.unique([entry["segmentation"] for entry in stored])) - 1
+    assert fields["semseg"].dtypes == ["uint8"] and fields["normals"].dtypes == ["float32"]
+    assert fields["normals"].classes is None and fields["edge"].classes is None
+    assert test_report.images == 1
+
+
+def cut(path, keep):
+    def change(root):
+        content = (root / path).read_bytes()
+        (root / path).write_bytes(content[: int(len(content) * keep)])
+
+    return change
+
+
+def copy(one, other):
+    return lambda root: shutil.copy(root / one, root / other)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (cut("images/0003.jpg", 0.5), ["images/0003.jpg: not a whole picture"]),
+        (cut("segmentation/0003.png", 0.5), ["segmentation/0003.png: not a whole picture"]),
+        (
+            lambda root: [cut(name, 0.5)(root) for name in ("depth/0001.npy", "normals/0001.npy", "edge/0002.npy")],
+            ["depth/0001.npy: not a whole .npy", "normals/0001.npy: not a whole .npy", "edge/0002.npy: not a whole"],
+        ),
+        (copy("images/0001.jpg", "images/0003.jpg"), ["train 0001 and train 0003 are the same picture"]),
+        (copy("images/0001.jpg", "images/0002.jpg"), ["train 0001 and test 0002 are the same picture"]),
+        (lambda r: save(r / "depth/0001.npy", np.ones(SIZE[::-1], np.float32)), ["depth of .46, 34. for an image of"]),
+        (lambda r: save(r / "depth/0001.npy", np.full(SIZE, -1.0)), ["depth/0001.npy: depth -1.0"]),
+        (lambda r: save(r / "depth/0002.npy", np.zeros(SIZE)), ["test: no image has a valid pixel for depth"]),
+        (lambda r: save(r / "gt_sets/train.txt", "0001"), ["train: 1 images; the whole data set has 2"]),
+        (lambda r: shutil.rmtree(r / "edge"), ["edge: no such folder, but edge needs"]),
+        (lambda r: (r / "edge/0003.npy").unlink(), ["edge/0003.npy: no such file, but edge needs it; 1 of 2"]),
+    ],
+)
+def test_whatever_is_wrong_is_named_and_nothing_else(tmp_path, change, expected):
+    nyud(tmp_path)
+    change(tmp_path)
+    found = problems(tmp_path)
+    assert len(found) == len(expected)
+    assert all(re.search(message, problem) for message, problem in zip(expected, found, strict=True)), found
+
+
+def test_many_problems_of_a_kind_are_counted(tmp_path):
+    names = [f"{number:04d}" for number in range(30)]
+    nyud(tmp_path, train=names, test=("t",), size=(8, 8))
+    for name in names:
+        save(tmp_path / f"depth/{name}.npy", np.full((8, 8), 2500.0))
+    found = problems(tmp_path, NYUD())
+    assert sum("depth 2500.0 in 64 pixels; metres" in problem for problem in found) == 19
+    assert "11 more problems with train" in found  # the number of images is one
+
+
+def test_labels_that_a_layout_may_lack_are_not_wrong_unless_they_are_asked_for(tmp_path):
+    labelled_mat(tmp_path)
+    report = verify(Small(), tmp_path, quiet)
+    assert report.problems == [] and set(report.lacking) == {"normals", "edge"}
+    assert "no such folder; usual source" in problems(tmp_path, Small(), ("normals",))[0]
+    with pytest.raises(ValueError, match="no task 'parts'; it has semseg"):
+        problems(tmp_path, Small(), ("parts",))
+
+
+def test_rooms_are_as_they_should_be(tmp_path):
+    rooms = BENCHMARKS["rooms"](size=(32, 64), train=3, val=2, test=2)
+    report = verify(rooms, tmp_path, quiet, ("semseg", "depth", "normals"))
+    assert report.problems == [] and [split.images for split in report.splits] == [3, 2, 2]
+
+
+# doctor
+
+
+def turned(frame):
+    """Normals in our frame -> stored so that `frame` reads them."""
+    axes = torch.eye(3)
+    matrix = frames.to_ours(axes, frame).numpy()  # ours = matrix @ stored
+
+    def change(fields):
+        return fields | {"normals": (fields["normals"] @ matrix).astype(np.float32)}
+
+    return change
+
+
+def without(fields, *names):
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def shifted(by):
+    def change(fields):
+        ids = fields["segmentation"].astype(int)
+        return fields | {"segmentation": np.where(ids > 0, ids + by, 255 if by < 0 else 0).astype(np.uint8)}
+
+    return change
+
+
+def findings(root, benchmark=None, images=10):
+    benchmark = benchmark or NYUD()
+    found = doctor.examine(benchmark, root, data.available(benchmark, root)[0], images)
+    return {finding.convention: finding for finding in found}
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory):
+    root = tmp_path_factory.mktemp("healthy")
+    rooms_as_nyud(root)
+    return root
+
+
+def test_a_healthy_copy_has_only_right_conventions(healthy):
+    found = findings(healthy)
+    assert {name: finding.verdict for name, finding in found.items()} == {
+        "width and height": "right",
+        "class ids": "right",
+        "unit of depth": "right",
+        "sense of depth": "right",
+        "frame of normals": "right",
+    }
+    assert all(not finding.remedy for finding in found.values())
+    assert "focal length 0.81 of the uncropped width assumed" in found["frame of normals"].detail
+
+
+@pytest.mark.parametrize("frame", ["ahead-down-right", "right-up-back", "left-down-back", "up-left-ahead"])
+def test_the_frame_of_normals_is_found_and_its_option_cures_it(tmp_path, frame):
+    rooms_as_nyud(tmp_path, images=4, change=turned(frame))
+    found = findings(tmp_path)["frame of normals"]
+    assert found.verdict == "wrong" and found.remedy == f"set the option frame={frame}"
+    assert findings(tmp_path, NYUD(frame=frame))["frame of normals"].verdict == "right"
+    other = findings(tmp_path, NYUD(frame="down-left-back"))["frame of normals"]
+    assert other.verdict == "wrong" and other.remedy == f"set the option frame={frame}"
+
+
+def test_a_focal_length_that_is_wrong_by_a_fifth_finds_the_same_frame(healthy):
+    for factor in (0.8, 1.25):
+        found = doctor.examine(NYUD(), healthy, ("depth", "normals"), focal=factor * doctor.assumed_focal((96, 128)))
+        assert found[-1].convention == "frame of normals" and found[-1].verdict == "right"
+
+
+@pytest.mark.parametrize(
+    ("change", "convention", "message"),
+    [
+        (lambda f: f | {"depth": f["depth"] * 1000}, "unit of depth", "millimetres"),
+        (lambda f: f | {"depth": (f["depth"] * 1000).astype(np.uint16)}, "unit of depth", "millimetres"),
+        (lambda f: f | {"depth": f["depth"] * 100}, "unit of depth", "centimetres"),
+        (lambda f: f | {"depth": f["depth"] / 10}, "unit of depth", "not metres in a room"),
+        (
+            lambda f: f | {"depth": np.where(f["depth"] > 0, 3 / np.maximum(f["depth"], 0.1), 0).astype(np.float32)},
+            "sense of depth",
+            "if read as inverse depth",
+        ),
+        (
+            lambda f: f | {"depth": np.where(f["depth"] > 0, 10 - f["depth"], 0).astype(np.float32)},
+            "sense of depth",
+            "if read as depth subtracted from its greatest value",
+        ),
+        (
+            lambda f: (
+                without(f, "normals")
+                | {"depth": np.where(f["depth"] > 0, 3 / np.maximum(f["depth"], 0.1), 0).astype(np.float32)}
+            ),
+            "sense of depth",
+            "nearer at the bottom than in the middle in",
+        ),
+        (shifted(-1), "class ids", "one higher"),
+        (shifted(1), "class ids", "one lower"),
+        (lambda f: shifted(-1)(without(f, "normals")), "class ids", "one higher"),
+        (lambda f: f | {"segmentation": f["segmentation"].T.copy()}, "width and height", "semseg is .128, 96.*swapped"),
+        (lambda f: f | {"depth": f["depth"].T.copy()}, "width and height", "depth is .128, 96.*swapped"),
+        (lambda f: f | {"normals": f["normals"][:50]}, "width and height", "normals is .50, 128. for an image"),
+        (lambda f: f | {"normals": f["normals"] * 2}, "length of normals", "a normal of length 2"),
+        (lambda f: without(turned("left-up-ahead")(f), "depth"), "frame of normals", "faces the viewer"),
+        (lambda f: without(turned("left-down-back")(f), "depth"), "frame of normals", "channel 1 points down"),
+    ],
+)
+def test_a_broken_convention_is_found(tmp_path, change, convention, message):
+    rooms_as_nyud(tmp_path, images=6, change=change)
+    found = findings(tmp_path)
+    assert found[convention].verdict == "wrong", found
+    assert re.search(message, found[convention].detail) and found[convention].remedy
+    others = {name for name, finding in found.items() if finding.verdict == "wrong"} - {convention}
+    assert not others, found
+
+
+def test_a_copy_that_is_turned_as_a_whole_is_found(tmp_path):
+    names = ("images", "segmentation", "depth", "normals", "edge")
+    rooms_as_nyud(tmp_path, 2, (425, 560), lambda f: {name: f[name].swapaxes(0, 1).copy() for name in names})
+    found = findings(tmp_path, images=2)["width and height"]
+    assert found.verdict == "wrong" and "images are (560, 425), and this layout has (425, 560)" in found.detail
+
+
+def test_what_pictures_do_not_tell_is_undecided(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def noise(fields):
+        return fields | {
+            "segmentation": blocks(rng, (96, 128), [3, 9]),
+            "depth": rng.uniform(1, 5, (96, 128)).astype(np.float32),
+        }
+
+    rooms_as_nyud(tmp_path, images=3, change=noise)
+    found = findings(tmp_path)
+    assert {found[name].verdict for name in ("class ids", "sense of depth", "frame of normals")} == {"undecided"}
+
+
+def test_backgrounds_tell_ids_off_by_one(tmp_path):
+    pascal_mt(tmp_path)
+    benchmark = BENCHMARKS["pascal_context"]()
+    for number, name in enumerate(("2008_000002", "2008_000003", "2008_000007")):
+        size = SIZE if number != 1 else SIZE[::-1]
+        label = np.zeros(size, np.uint8)
+        label[5:20, 5:20] = 3 + number
+        save(tmp_path / f"semseg/VOC12/{name}.png", label)
+    assert findings(tmp_path, benchmark)["class ids"].verdict == "right"
+    for file in (tmp_path / "semseg/VOC12").iterdir():
+        save(file, np.array(Image.open(file)) + np.uint8(1))
+    found = findings(tmp_path, benchmark)["class ids"]
+    assert found.verdict == "wrong" and "one lower" in found.detail
+
+
+def test_inverse_depth_of_a_plane_gives_its_normal():
+    rows, columns, focal = 60, 80, 70.0
+    x = np.arange(columns) - (columns - 1) / 2
+    y = np.arange(rows)[:, None] - (rows - 1) / 2
+    for toward in ([0.0, 0.0, 1.0], [0.5, 0.2, 0.8], [-0.3, 0.6, 0.7]):
+        normal = np.array(toward) / np.linalg.norm(toward)  # left, up, back
+        inverse = (normal[0] * x / focal + normal[1] * y / focal + normal[2]) / 3  # of a plane three metres away
+        derived, known = doctor.derived_normals(inverse, focal)
+        assert known.any()
+        assert np.abs(derived[:, known] - normal[:, None]).max() < 0.01
+
+
+# command line
+
+
+def cli(*arguments):
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
+
+
+def test_verify_exits_with_1_when_something_is_wrong_and_says_so_in_json_too(tmp_path):
+    nyud(tmp_path)
+    result = cli("verify", "nyud", "--data", tmp_path)
+    assert result.exit_code == 1
+    assert "wrong: train: 2 images; the whole data set has 795" in result.stdout and "2 problems" in result.stdout
+    assert "layout NYUD_MT" in result.stdout
+    result = cli("verify", "nyud", "--data", tmp_path, "--json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1 and len(report["problems"]) == 2
+    assert report["splits"][0]["fields"][2]["name"] == "depth"
+
+
+def test_doctor_exits_with_1_when_a_convention_is_wrong(tmp_path, healthy):
+    result = cli("doctor", "nyud", "--data", healthy)
+    assert result.exit_code == 0 and "right      frame of normals: left-up-back" in result.stdout
+    rooms_as_nyud(tmp_path, images=4, change=turned("ahead-down-right"))
+    result = cli("doctor", "nyud", "--data", tmp_path)
+    assert result.exit_code == 1 and "-> set the option frame=ahead-down-right" in result.stdout
+    result = cli("doctor", "nyud", "--data", tmp_path, "--set", "frame=ahead-down-right", "--json")
+    assert result.exit_code == 0 and json.loads(result.stdout)[-1]["verdict"] == "right"
+
+
+def test_prepare_says_where_training_finds_what_it_kept(tmp_path, monkeypatch):
+    monkeypatch.delenv("MTLBENCH_CACHE", raising=False)
+    root, kept = tmp_path / "data", tmp_path / "cache"
+    nyud(root)
+    result = cli("prepare", "nyud", "--data", root, "--cache", kept, "--scratch", tmp_path / "scratch")
+    assert result.exit_code == 0
+    assert "2 train, 1 test: semseg, depth, normals, edge" in result.stdout
+    assert f"export MTLBENCH_CACHE={kept}" in result.stdout
+    assert f"export MTLBENCH_SCRATCH={tmp_path / 'scratch'}" in result.stdout
+    assert isinstance(opened(NYUD(), root, ("depth",), kept), cache.Cache)
+
+
+def test_prepare_ends_with_2_and_a_sentence_when_it_cannot(tmp_path):
+    root = tmp_path / "data"
+    nyud(root)
+    (tmp_path / "file").write_text("")
+    result = cli("prepare", "nyud", "--data", root, "--cache", tmp_path / "file")
+    assert result.exit_code == 2 and "the cache could not be written" in result.stderr
+    (root / "depth/0001.npy").write_bytes(b"")
+    result = cli("prepare", "nyud", "--data", root, "--cache", tmp_path / "cache")
+    assert result.exit_code == 2 and "depth/0001.npy: not a whole .npy" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("verify", "nyud"), "benchmark nyud reads data from disk: give --data PATH"),
+        (("doctor", "nyud", "--data", "/nowhere"), "--data /nowhere: no such folder"),
+        (("prepare", "nyu"), "unknown benchmark 'nyu'; known: rooms, nyud"),
+        (("verify", "nyud", "--data", "/", "--set", "layout"), "--set layout: write KEY=VALUE"),
+        (("verify", "nyud", "--data", "/", "--set", "layout=mine"), "no layout 'mine'; it has NYUD_MT"),
+        (
+            ("verify", "nyud", "--data", "/", "--set", "colour=red"),
+            "nyud has no option 'colour'; it has: layout, frame",
+        ),
+    ],
+)
+def test_wrong_use_ends_with_2_and_a_sentence(arguments, message):
+    result = cli(*arguments)
+    assert result.exit_code == 2 and message in result.stderr
+
+
+def test_rooms_are_made_by_prepare(tmp_path):
+    options = [word for key in ("train=2", "val=1", "test=1", "size=[32, 64]") for word in ("--set", key)]
+    result = cli("prepare", "rooms", "--cache", tmp_path, *options)
+    assert result.exit_code == 0
+    assert len(list(tmp_path.glob("rooms/rooms-32x64-*/*/index.json"))) == 3
+
+
+REAL = Path(__file__).parents[1] / ".." / "shared" / "real"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real images here")
+def test_real_copies_keep_their_conventions():
+    assert {finding.verdict for finding in findings(REAL / "NYUD_MT").values()} == {"right", "undecided"}
+    assert findings(REAL / "NYUD_MT")["frame of normals"].verdict == "right"
+    pascal = findings(REAL / "PASCAL_MT", BENCHMARKS["pascal_context"]())
+    assert {finding.verdict for finding in pascal.values()} == {"right"}
+    report = verify(NYUD(), REAL / "NYUD_MT", quiet, ("semseg", "depth", "normals"))
+    assert len(report.problems) == 3 and "no image has a valid pixel for semseg" in report.problems[-1]
