@@ -173,6 +173,6 @@ class NYUD(FolderBenchmark):
             tasks.semseg(len(CLASSES), class_names=CLASSES),
             tasks.depth(*DEPTH_RANGE),
             tasks.normals(),
-            tasks.edge(0.95),
+            tasks.edge(0.95, max_distance=0.011),
         )
         self.tasks: Mapping[str, Task] = {task.name: task for task in made}

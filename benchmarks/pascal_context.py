@@ -178,6 +178,6 @@ class PascalContext(FolderBenchmark):
             tasks.human_parts(len(PARTS), class_names=PARTS),
             tasks.normals(),
             tasks.saliency(),
-            tasks.edge(0.95),
+            tasks.edge(0.95, max_distance=0.0075),
         )
         self.tasks: Mapping[str, Task] = {task.name: task for task in made}

@@ -1,4 +1,4 @@
-"""One attempt at a cell, in whatever process it is given: threads, log, failure; the record is train's."""
+"""One attempt at a cell, in whatever process it is given: threads, log, failure; the record is that of others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +33,9 @@ class Settings:
 
 
 def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
-    """Train and score a cell; True when its record is in the store, also where an earlier attempt put it there.
+    """Train a cell; True when it is done, also where an earlier attempt did it.
+
+    Its record is then in the store, or what `score` needs for it.
 
     What fails is written to the store (failure.json, log.txt). A failure that another try would repeat bit for bit ends
     here with False; any other is raised again, for the scheduler to retry.
@@ -43,7 +45,7 @@ def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
     from harness import train
 
     store = Store(settings.store)
-    if store.state(cell.id) == "finished":
+    if store.state(cell.id) in ("trained", "finished"):
         return True
     torch.set_num_threads(settings.cpus)
     place = train.Place(
@@ -68,6 +70,26 @@ def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
                 return False
             raise
     return True
+
+
+def score(cell_id: str, settings: Settings, report: Callable[[int, int], None]) -> None:
+    """Compute the expensive scores of a trained cell, which puts its record into the store.
+
+    `report` is told (images done, images in all). What fails is written to the store and raised again.
+    """
+    from harness import scoring
+
+    store = Store(settings.store)
+    if store.state(cell_id) == "finished":
+        return
+    with log(store, cell_id):
+        try:
+            scoring.finish(store, cell_id, settings.cpus * settings.workers, report)
+        except Exception as error:
+            trace = traceback.format_exc()
+            print(trace, file=sys.stderr, flush=True)
+            store.put_failure(cell_id, f"{type(error).__name__}: {error}", trace)
+            raise
 
 
 @contextlib.contextmanager

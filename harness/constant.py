@@ -38,17 +38,17 @@ def record(config: BenchmarkConfig, root: Path, tasks: Sequence[str]) -> Record:
         batch, _, rows, columns = image.shape
         return {name: value.view(1, -1, 1, 1).expand(batch, -1, rows, columns) for name, value in constants.items()}
 
+    test = benchmark.open(root, "test", tasks)
     rows = evaluate.collect(
-        predict, benchmark.open(root, "test", tasks), chosen, benchmark.size,
+        predict, test, chosen, benchmark.size,
         benchmark.augmentations[config.protocol].fit,
         native=config.evaluate == "native", device=torch.device("cpu"), batch=8,
     )  # fmt: skip
-    words = "the stored size" if config.evaluate == "native" else "{}x{}".format(*benchmark.size)
     cell: dict[str, Any] = {"method": "constant", "tasks": list(tasks), "benchmark": config.model_dump(mode="json")}
     return Record(
         id=record_id(config),
         cell=cell,
-        scores=evaluate.scores(rows, chosen, words),
+        scores=evaluate.scores(rows, chosen, evaluate.conditions(config, benchmark, len(test))),
         cost={"parameters": float(sum(value.numel() for value in constants.values()))},
         provenance=provenance.describe(torch.device("cpu"), data={"fingerprint": benchmark.fingerprint(root)}),
         findings={name: value.tolist() for name, value in constants.items()},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -14,13 +16,59 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from benchmarks.benchmark import Sample
+from benchmarks.benchmark import Benchmark, Sample
+from benchmarks.metrics import ExpensiveMetric, require_classes
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
+from harness.cell import BenchmarkConfig
 from harness.loading import evaluation_batches, normalise
 from results.record import Score
 
 Predict = Callable[[Tensor], Mapping[str, Tensor]]  # normalised images [B, 3, H, W] -> task -> [B, C, H, W]
+
+
+Keep = Callable[[str, int, str, np.ndarray], None]  # task, number and id of an image, its condensed prediction
+Save = Callable[[int, Mapping[str, Tensor]], None]  # number of an image, task -> prediction [C, H, W] at network size
+
+
+class Conditions(NamedTuple):
+    """What fixes a score besides the task's metric: which maps are compared, of which images, from which weights."""
+
+    resolution: str  # "the stored size", or rows x columns
+    fit: Fit  # how an image came to the network's size
+    images: int  # of the split
+    split: str = "test"
+    holdout: float = 0.0  # share of train that was kept from training
+    checkpoint: str = "last"
+
+    @property
+    def sentence(self) -> str:
+        part = f", without {self.holdout:.1%} of train" if self.holdout else ""
+        return (
+            f"Scored at {self.resolution}, images {'stretched' if self.fit == 'stretch' else 'padded'} for the "
+            f"network; {self.split} split of {self.images} images; {self.checkpoint} checkpoint{part}."
+        )
+
+
+def conditions(
+    config: BenchmarkConfig, benchmark: Benchmark, images: int, *, split: str = "test", holdout: float = 0.0
+) -> Conditions:
+    """Of scoring a split of `images` images."""
+    rows, columns = benchmark.size
+    resolution = "the stored size" if config.evaluate == "native" else f"{rows}x{columns}"
+    return Conditions(resolution, benchmark.augmentations[config.protocol].fit, images, split, holdout)
+
+
+def protocol(task: Task, taken: Conditions) -> str:
+    """A hash of all that fixes a task's scores besides the network: metric, parameters, classes, conditions."""
+    metric = task.metric
+    assert metric is not None
+    content = {
+        "task": [task.name, task.kind, task.channels],
+        "metric": [type(metric).__qualname__, vars(metric), metric.definition, dict(metric.higher_is_better)],
+        "conditions": taken._asdict(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=repr).encode()).hexdigest()[:12]
 
 
 class Row(NamedTuple):
@@ -45,12 +93,17 @@ def collect(
     batch: int,
     indices: Sequence[int] | None = None,
     loaders: int = 0,
+    keep: Keep | None = None,
+    save: Save | None = None,
 ) -> list[Row]:
     """The statistics of the images at `indices` (default: all), for the tasks that have a metric.
 
     native: predictions are brought to each stored image's size, as the published scores are (logits before their
     argmax, fields as they are, bilinear); else labels are brought to the network's. An image without a label for a task
     has no row. Statistics stay on the device until the end.
+
+    keep: takes what an expensive metric will be computed from, and the task has no row; without it, it is computed
+    here. save: takes every prediction. Raises ValueError naming the image of a label that is no class.
     """
     indices = range(len(samples)) if indices is None else indices
     scored = {name: task for name, task in tasks.items() if task.metric is not None}
@@ -61,20 +114,41 @@ def collect(
     for images, stored in evaluation_batches(samples, size, fit, indices, batch, kinds=kinds, loaders=loaders):
         numbers = list(itertools.islice(remaining, len(stored)))
         predictions = predict(normalise(images.to(device, non_blocking=True)))
+        if save is not None:
+            for position, number in enumerate(numbers):
+                save(number, {name: predictions[name][position] for name in tasks})
         for name, task in scored.items():
-            assert task.metric is not None
+            metric = task.metric
+            assert metric is not None
             for group in _same_size([i for i, sample in enumerate(stored) if name in sample.labels], stored, name):
-                labels = torch.stack([stored[i].labels[name] for i in group]).to(device, non_blocking=True)
-                prediction = predictions[name][group].float()
+                labels = torch.stack([stored[i].labels[name] for i in group])
+                if task.kind == "label":
+                    _check(labels, task, [stored[i].id for i in group])
+                labels = labels.to(device, non_blocking=True)
+                prediction = torch.stack([predictions[name][i] for i in group]).float()  # a list as index would wait
                 if native:
                     prediction = restore(prediction, (labels.shape[-2], labels.shape[-1]), fit)
-                parts[name].append(task.metric.statistics(prediction, labels))
+                if keep is not None and metric.expensive:
+                    assert isinstance(metric, ExpensiveMetric)
+                    condensed = metric.condense(prediction, labels).cpu().numpy()
+                    for i, image in zip(group, condensed, strict=True):
+                        keep(name, numbers[i], stored[i].id, image)
+                    continue
+                parts[name].append(metric.statistics(prediction, labels))
                 keys[name] += [(numbers[i], stored[i].id) for i in group]
     rows = []
     for name in scored:
         table = torch.cat(parts[name]).cpu().numpy() if parts[name] else np.empty((0, 0))
         rows += [Row(name, index, image, line) for (index, image), line in zip(keys[name], table, strict=True)]
     return rows
+
+
+def _check(labels: Tensor, task: Task, images: Sequence[str]) -> None:
+    """Labels [B, H, W] on the host; on a device, the metric would not look."""
+    try:
+        require_classes(labels, task.classes)
+    except ValueError as error:
+        raise ValueError(f"{task.name} of {', '.join(images)}: {error}") from None
 
 
 def _same_size(members: Iterable[int], samples: Sequence[Sample], task: str) -> list[list[int]]:
@@ -84,7 +158,7 @@ def _same_size(members: Iterable[int], samples: Sequence[Sample], task: str) -> 
     return list(groups.values())
 
 
-def scores(rows: Iterable[Row], tasks: Mapping[str, Task], resolution: str) -> tuple[Score, ...]:
+def scores(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) -> tuple[Score, ...]:
     """Rows of any number of processes -> scores. Sums run in the order of the images, so equal rows give equal bits.
 
     A task without a metric, and a score without a valid pixel, are there with the value None.
@@ -95,13 +169,12 @@ def scores(rows: Iterable[Row], tasks: Mapping[str, Task], resolution: str) -> t
             result.append(Score(name, "undefined", None, higher_is_better=True, primary=True))
             continue
         metric = task.metric
-        definition = f"{metric.definition}; scored at {resolution}"
+        definition, fingerprint = f"{metric.definition} {taken.sentence}", protocol(task, taken)
         values = metric.scores(torch.from_numpy(table.sum(axis=0))) if len(table) else {}
         for score, higher in metric.higher_is_better.items():
-            value = float(values.get(score, math.nan))
-            result.append(
-                Score(name, score, value if math.isfinite(value) else None, higher, score == metric.primary, definition)
-            )
+            found = float(values.get(score, math.nan))
+            value = found if math.isfinite(found) else None
+            result.append(Score(name, score, value, higher, score == metric.primary, definition, fingerprint))
     return tuple(result)
 
 
@@ -136,6 +209,13 @@ def per_image(rows: Iterable[Row], tasks: Mapping[str, Task]) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, schema=schema), buffer)
     return buffer.getvalue()
+
+
+def read_rows(per_image_file: bytes) -> list[Row]:
+    """The rows that `per_image` wrote, with the same bits, numbered in their order."""
+    table = pq.read_table(io.BytesIO(per_image_file), columns=["task", "image", "statistics"]).to_pydict()
+    lines = zip(table["task"], table["image"], table["statistics"], strict=True)
+    return [Row(task, number, image, np.array(line)) for number, (task, image, line) in enumerate(lines)]
 
 
 def _tables(rows: Iterable[Row], tasks: Mapping[str, Task]) -> dict[str, tuple[Task, np.ndarray]]:

@@ -66,8 +66,9 @@ class Watch:
 
     def started(self, cell_id: str) -> None:
         line = self.lines[cell_id]
-        line.state, line.began = "running", line.began or time.monotonic()
-        self._say(cell_id, "started")
+        line.state = "scoring" if line.state == "trained" else "running"
+        line.began = line.began or time.monotonic()
+        self._say(cell_id, "started" if line.state == "running" else "computing scores that need no GPU")
         self.tell(cell_id, "running")
 
     def progressed(self, cell_id: str, progress: Mapping[str, float]) -> None:
@@ -79,13 +80,24 @@ class Watch:
         self._say(cell_id, f"epoch {line.epoch}  loss {line.loss:.4g}", often=True)
         self.tell(cell_id, "running")
 
+    def scoring(self, cell_id: str, done: int, images: int) -> None:
+        line = self.lines[cell_id]
+        line.state, line.epoch = "scoring", f"{done}/{images} images"
+        self._say(cell_id, f"scored {done} of {images} images", often=True)
+        self.tell(cell_id, "running")
+
     def retried(self, cell_id: str, error: str) -> None:
         self.lines[cell_id].state = "retrying"
         self._say(cell_id, f"failed, trying again from its last checkpoint: {error}")
 
     def ended(self, cell_id: str) -> None:
         line = self.lines[cell_id]
-        line.state = "finished" if self.store.state(cell_id) == "finished" else "failed"
+        state = self.store.state(cell_id)
+        if state == "trained":
+            line.state = state
+            self._say(cell_id, state)
+            return
+        line.state = "finished" if state == "finished" else "failed"
         failure = self.store.failure(cell_id) if line.state == "failed" else None
         self._say(cell_id, f"failed: {failure['error']}" if failure else line.state)
         self.tell(cell_id, line.state)
@@ -150,7 +162,7 @@ class Watch:
 
     def _shown(self) -> Sequence[Line]:
         """What fits on the screen: what runs or failed first, then what waits, then what is done."""
-        order = {"retrying": 0, "running": 0, "failed": 1, "waiting": 2, "finished": 3}
+        order = {"retrying": 0, "running": 0, "scoring": 0, "failed": 1, "trained": 2, "waiting": 2, "finished": 3}
         room = max(5, self.console.size.height - 8)
         first = sorted(self.lines.values(), key=lambda line: order[line.state])[:room]
         return [line for line in self.lines.values() if line in first]

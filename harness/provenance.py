@@ -18,7 +18,8 @@ LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy")
 # The files that can move a number: how a cell is trained and scored, and not how it is scheduled, tracked or shown.
 DECISIVE = (
     "benchmarks/*.py", "methods/*.py", "harness/cell.py", "harness/evaluate.py", "harness/learning.py",
-    "harness/loading.py", "harness/objective.py", "harness/optimizers.py", "harness/seeds.py", "harness/train.py",
+    "harness/loading.py", "harness/objective.py", "harness/optimizers.py", "harness/scoring.py", "harness/seeds.py",
+    "harness/train.py",
 )  # fmt: skip
 
 

@@ -1,17 +1,19 @@
-"""Ray Tune: cells -> trials, one each. What is done is decided by the store, never by Tune's own status.
+"""Ray Tune: cells -> trials, one each to train, and one more to score where that takes long and no GPU.
 
-`Tuner.fit()` returns normally when trials fail, and a trial that can never be placed ends without an error; so nothing
-here is believed but record.json.
+What is done is decided by the store, never by Tune's own status: `Tuner.fit()` returns normally when trials fail, and a
+trial that can never be placed ends without an error; so nothing here is believed but record.json.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import ray
 from ray import train, tune
@@ -20,7 +22,7 @@ from ray.tune import Callback
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from harness.attempt import Settings, attempt
+from harness.attempt import Settings, attempt, score
 from harness.cell import Cell
 from harness.store import Store
 
@@ -34,12 +36,15 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
+SECONDS_BETWEEN_REPORTS = 5.0
+
 
 class Board(Protocol):
     """Whoever wants to know how the cells do."""
 
     def started(self, cell_id: str) -> None: ...
     def progressed(self, cell_id: str, progress: dict[str, float]) -> None: ...
+    def scoring(self, cell_id: str, done: int, images: int) -> None: ...
     def retried(self, cell_id: str, error: str) -> None: ...
     def ended(self, cell_id: str) -> None: ...
 
@@ -59,25 +64,43 @@ def leave() -> None:
     ray.shutdown()
 
 
+Stage = Literal["train", "score"]
+
+
 class Cells(Searcher):  # type: ignore[misc]
-    """Hands out each cell once. Its state is the store's, so there is nothing to save or to pickle."""
+    """Hands out each cell once to be trained and, where that left scores to compute, once to be scored.
+
+    Its state is the store's, so there is nothing to save or to pickle.
+    """
 
     def __init__(self, ready: Callable[[], Sequence[Cell]], store: Store) -> None:
         super().__init__()
         self.ready, self.store = ready, store
         self.issued: set[str] = set()
-        self.live: set[str] = set()
+        self.trained: list[str] = []  # ids of cells that wait for scores
+        self.live: dict[str, tuple[str, Stage]] = {}  # by trial
 
     def suggest(self, trial_id: str) -> Any:
-        waiting = [cell for cell in self.ready() if cell.id not in self.issued]
-        if waiting:
-            self.issued.add(waiting[0].id)
-            self.live.add(trial_id)
-            return {"cell": waiting[0].id}
-        return None if self.live else Searcher.FINISHED
+        cell_id, stage = self._next()
+        if cell_id is None:
+            return None if self.live else Searcher.FINISHED
+        self.live[trial_id] = cell_id, stage
+        return {"cell": cell_id, "stage": stage}
+
+    def _next(self) -> tuple[str | None, Stage]:
+        """Scores come first: they need no GPU, and a finished cell may lead to another."""
+        if self.trained:
+            return self.trained.pop(0), "score"
+        cell_id = next((cell.id for cell in self.ready() if cell.id not in self.issued), None)
+        if cell_id is None:
+            return None, "train"
+        self.issued.add(cell_id)
+        return cell_id, "score" if self.store.state(cell_id) == "trained" else "train"
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        self.live.discard(trial_id)
+        cell_id, stage = self.live.pop(trial_id)
+        if stage == "train" and self.store.state(cell_id) == "trained":
+            self.trained.append(cell_id)
 
     def save(self, checkpoint_path: str) -> None: ...
 
@@ -99,6 +122,8 @@ class Tell(Callback):  # type: ignore[misc]
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
         if "step" in result:
             self.board.progressed(trial.config["cell"], result)
+        elif "scored" in result:
+            self.board.scoring(trial.config["cell"], result["scored"], result["images"])
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         failure = self.store.failure(trial.config["cell"])
@@ -106,7 +131,8 @@ class Tell(Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         cell_id = trial.config["cell"]
-        if self.store.state(cell_id) in ("new", "started"):  # killed before it could say why
+        unfinished = ("new", "started") if trial.config["stage"] == "train" else ("trained",)
+        if self.store.state(cell_id) in unfinished:  # killed before it could say why
             self.store.put_failure(cell_id, _last_line(trial), _text(trial))
         self.board.ended(cell_id)
 
@@ -130,11 +156,15 @@ def run(
     searcher: Any = Cells(ready, store)
     if max_concurrent:
         searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
-    if settings.workers == 1:
-        needs = {"cpu": settings.cpus} | ({"gpu": settings.gpus} if settings.gpus else {})
-        trainable = tune.with_resources(tune.with_parameters(_trial, settings=asdict(settings)), needs)
-    else:
-        trainable = tune.with_resources(tune.with_parameters(_group, settings=asdict(settings)), {"launcher": 1})
+
+    def needs(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        if config["stage"] == "score":
+            return tune.PlacementGroupFactory([{"CPU": settings.cpus * settings.workers}])
+        if settings.workers > 1:
+            return tune.PlacementGroupFactory([{"launcher": 1}])
+        return tune.PlacementGroupFactory([{"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})])
+
+    trainable = tune.with_resources(tune.with_parameters(_trial, settings=asdict(settings)), needs)
     with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
         tuner = tune.Tuner(
             trainable,
@@ -153,7 +183,7 @@ def run(
 
 
 def _name(trial: Any) -> str:
-    return str(trial.config["cell"])
+    return str(trial.config["cell"]) + ("" if trial.config["stage"] == "train" else "-scores")
 
 
 def _text(trial: Any) -> str:
@@ -167,19 +197,36 @@ def _last_line(trial: Any) -> str:
 
 
 def _trial(config: dict[str, Any], settings: dict[str, Any]) -> None:
-    """A Tune trial that trains in its own process; Accelerate sees a plain one."""
+    """A stage of a cell as a Tune trial."""
     where = Settings(**settings)
-    cell = Store(where.store).cell(config["cell"])
-    attempt(cell, where, lambda progress: tune.report(progress._asdict()))
+    if config["stage"] == "score":
+        _score(config["cell"], where)
+    elif where.workers > 1:
+        _group(config["cell"], settings)
+    else:  # trained in this process; Accelerate sees a plain one
+        cell = Store(where.store).cell(config["cell"])
+        attempt(cell, where, lambda progress: tune.report(progress._asdict()))
 
 
-def _group(config: dict[str, Any], settings: dict[str, Any]) -> None:
-    """A Tune trial that starts a Ray Train group, whose process group Accelerate joins."""
+def _score(cell_id: str, where: Settings) -> None:
+    told = -math.inf
+
+    def report(done: int, images: int) -> None:
+        nonlocal told
+        if done == images or time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
+            told = time.monotonic()
+            tune.report({"scored": done, "images": images})
+
+    score(cell_id, where, report)
+
+
+def _group(cell_id: str, settings: dict[str, Any]) -> None:
+    """Start a Ray Train group, whose process group Accelerate joins."""
     where = Settings(**settings)
     with tempfile.TemporaryDirectory(prefix="mtlbench-train-") as scratch:
         TorchTrainer(
             _worker,
-            train_loop_config={"cell": config["cell"], "settings": settings},
+            train_loop_config={"cell": cell_id, "settings": settings},
             torch_config=TorchConfig(backend="nccl" if where.gpus else "gloo"),
             scaling_config=train.ScalingConfig(
                 num_workers=where.workers,
@@ -187,7 +234,7 @@ def _group(config: dict[str, Any], settings: dict[str, Any]) -> None:
                 resources_per_worker={"CPU": where.cpus} | ({"GPU": where.gpus} if where.gpus else {}),
             ),
             run_config=train.RunConfig(
-                name=config["cell"],
+                name=cell_id,
                 storage_path=scratch,
                 callbacks=[TuneReportCallback()],
                 failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=0),

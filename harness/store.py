@@ -25,7 +25,8 @@ from fsspec.implementations.local import LocalFileSystem
 from harness.cell import Cell
 from results.record import CorruptRecord, Record
 
-State = Literal["new", "started", "finished", "failed"]
+# trained: what is left to do are scores that take long and no GPU
+State = Literal["new", "started", "trained", "finished", "failed"]
 
 LEASE_SECONDS = 60.0  # a driver whose heartbeat is older is taken for dead
 
@@ -137,11 +138,20 @@ class Store:
             return "finished"
         if "failure.json" in names:
             return "failed"
+        if "trained.json" in names:
+            return "trained"
         return "started" if {"checkpoints", "history.jsonl"} & set(names) else "new"
 
     def record(self, cell_id: str) -> Record | None:
         """Raises CorruptRecord, naming the file."""
-        name = f"{self.folder(cell_id)}/record.json"
+        return self._record(cell_id, "record.json")
+
+    def trained(self, cell_id: str) -> Record | None:
+        """The record of a cell that lacks scores still. Raises CorruptRecord, naming the file."""
+        return self._record(cell_id, "trained.json")
+
+    def _record(self, cell_id: str, file: str) -> Record | None:
+        name = f"{self.folder(cell_id)}/{file}"
         if not self.exists(name):
             return None
         record = Record.from_json(self.get(name).decode(errors="replace"), self.path(name))
@@ -165,6 +175,12 @@ class Store:
 
     def put_record(self, record: Record) -> None:
         self.put(f"{self.folder(record.id)}/record.json", record.to_json())
+        self.remove(f"{self.folder(record.id)}/trained.json")
+        self.remove(f"{self.folder(record.id)}/failure.json")
+
+    def put_trained(self, record: Record) -> None:
+        """A record that lacks scores still."""
+        self.put(f"{self.folder(record.id)}/trained.json", record.to_json())
         self.remove(f"{self.folder(record.id)}/failure.json")
 
     def put_failure(self, cell_id: str, error: str, traceback: str) -> None:

@@ -27,7 +27,7 @@ import methods
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
-from harness import checkpoint, data, evaluate, learning, loading, optimizers, provenance, seeds
+from harness import checkpoint, data, evaluate, learning, loading, optimizers, provenance, scoring, seeds
 from harness.cell import Cell
 from harness.cost import network_cost
 from harness.matrix import make_benchmark
@@ -132,6 +132,9 @@ def open_splits(
 def train(cell: Cell, place: Place) -> Record:
     """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
 
+    Where a task's metric is expensive the record lacks its scores, and waits in the store for `scoring.finish`: a GPU
+    that is held here would be idle there.
+
     Raises Diverged for a loss that is not finite, and ValueError or OSError naming the file for data that cannot be
     read. Runs in one process, or as one of a group that has been joined already.
     """
@@ -155,7 +158,12 @@ def train(cell: Cell, place: Place) -> Record:
             f"({processes} x {cell.train.accumulate})"
         )
 
-    network = build(cell, tasks).to(device).to(memory_format=torch.channels_last)
+    network = build(cell, tasks)
+    if processes > 1 and device.type == "cuda":
+        # Batch statistics over all processes: a cell's numbers are not to depend on how many it has. There is no such
+        # layer for CPU tensors; there each process normalises its own part of the batch.
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    network = network.to(device).to(memory_format=torch.channels_last)
     own = optimizers.make(network, cell.train)
     model, *wrapped = accelerator.prepare(network, *own)
     done, warnings = checkpoint.restore(store, cell.id, network, own, device)
@@ -212,13 +220,14 @@ def train(cell: Cell, place: Place) -> Record:
                 counted = 0
         spent += time.perf_counter() - started
         if val_split is not None and place.validate_every and (epoch + 1) % place.validate_every == 0:
-            found, _ = score(network, val_split, tasks, benchmark, cell, place, accelerator)
+            cheap = {name: task for name, task in tasks.items() if not scoring.is_expensive(task)}
+            found, _ = score(network, val_split, "val", cheap, benchmark, cell, place, accelerator)
             primary = [score for score in found if score.primary and score.value is not None]
             history.add(step, epoch + 1, {f"val/{score.task}/{score.metric}": score.value for score in primary})
         if main and ((epoch + 1) % place.checkpoint_every == 0 or epoch + 1 == extent.epochs):
             checkpoint.save(store, cell.id, network, own, checkpoint.Place(epoch + 1, step, spent))
 
-    scores, rows = score(network, test_split, tasks, benchmark, cell, place, accelerator)
+    scores, rows = score(network, test_split, "test", tasks, benchmark, cell, place, accelerator)
     finite = all(torch.isfinite(parameter).all() for parameter in network.parameters())
     if not finite:
         raise Diverged("a weight is not finite at the end of training")
@@ -255,7 +264,8 @@ def train(cell: Cell, place: Place) -> Record:
             record,
             network,
             evaluate.per_image(rows, tasks),
-            samples(network, test_split, tasks, benchmark.size, fit_of(cell, benchmark)),
+            whole=not any(scoring.is_expensive(task) for task in tasks.values()),
+            predictions=samples(network, test_split, tasks, benchmark.size, fit_of(cell, benchmark)),
         )
     accelerator.wait_for_everyone()
     return record
@@ -291,13 +301,17 @@ def backpropagate(
 def score(
     network: Method,
     split: Sequence[Sample],
+    name: str,
     tasks: Mapping[str, Task],
     benchmark: Benchmark,
     cell: Cell,
     place: Place,
     accelerator: Accelerator,
 ) -> tuple[tuple[Score, ...], list[evaluate.Row]]:
-    """The scores of a split on every process, each image counted once whatever their number."""
+    """The scores of the split `name` on every process, each image counted once whatever their number.
+
+    What expensive scores need is put into the store instead.
+    """
     network.eval()
     if accelerator.num_processes > 1:
         # Each process's batch statistics have moved since they were last made equal, and the first's are saved.
@@ -309,21 +323,18 @@ def score(
         split, tasks, benchmark.size, fit_of(cell, benchmark), native=native, device=accelerator.device,
         batch=max(1, cell.train.batch // accelerator.num_processes),
         indices=range(accelerator.process_index, len(split), accelerator.num_processes), loaders=place.loaders,
+        keep=scoring.keeper(Store(place.store), cell.id),
     )  # fmt: skip
     if accelerator.num_processes > 1:
         rows = gather_object(rows)
-    return evaluate.scores(rows, tasks, resolution(cell, benchmark)), rows
+    cheap = {task: it for task, it in tasks.items() if not scoring.is_expensive(it)}
+    taken = evaluate.conditions(cell.benchmark, benchmark, len(split), split=name, holdout=cell.train.holdout)
+    return evaluate.scores(rows, cheap, taken), rows
 
 
 def fit_of(cell: Cell, benchmark: Benchmark) -> Fit:
     """How images come to the network's size: as they did in training."""
     return benchmark.augmentations[cell.benchmark.protocol].fit
-
-
-def resolution(cell: Cell, benchmark: Benchmark) -> str:
-    """Of the maps that are compared, in words for a score's definition."""
-    rows, columns = benchmark.size
-    return "the stored size" if cell.benchmark.evaluate == "native" else f"{rows}x{columns}"
 
 
 def peak_memory(device: torch.device) -> float:
@@ -361,8 +372,8 @@ def samples(
     return buffer.getvalue()
 
 
-def publish(store: Store, record: Record, network: Method, per_image: bytes, predictions: bytes) -> None:
-    """Everything a finished cell leaves, the record last; its checkpoints have served."""
+def publish(store: Store, record: Record, network: Method, per_image: bytes, predictions: bytes, whole: bool) -> None:
+    """Everything a trained cell leaves, the record last, be it whole or not; its checkpoints have served."""
     folder = store.folder(record.id)
     with tempfile.TemporaryDirectory() as temporary:
         weights = Path(temporary) / "model.safetensors"
@@ -370,7 +381,10 @@ def publish(store: Store, record: Record, network: Method, per_image: bytes, pre
         store.put(f"{folder}/model.safetensors", weights.read_bytes())
     store.put(f"{folder}/per_image.parquet", per_image)
     store.put(f"{folder}/samples.npz", predictions)
-    store.put_record(record)
+    if whole:
+        store.put_record(record)
+    else:
+        store.put_trained(record)
     store.remove(f"{folder}/checkpoints")
 
 

@@ -15,6 +15,7 @@ from results.record import Record, Score
 TASKS = {"semseg": t.semseg(5), "depth": t.depth(0.7, 10.0), "edge": t.edge(0.9)}
 SIZE = (32, 64)
 CPU = torch.device("cpu")
+TAKEN = evaluate.Conditions("the stored size", "stretch", 11)
 
 
 def sample(index):
@@ -45,7 +46,7 @@ def rows(native=True, batch=3, indices=None):
 
 
 def values(found):
-    return {(s.task, s.metric): s.value for s in evaluate.scores(found, TASKS, "the stored size")}
+    return {(s.task, s.metric): s.value for s in evaluate.scores(found, TASKS, TAKEN)}
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -91,10 +92,123 @@ def test_an_image_without_a_label_has_no_row():
 def test_a_task_without_a_metric_and_a_split_without_a_label_are_undefined_and_not_zero():
     blank = [s._replace(labels={"semseg": torch.full_like(s.image[0], 255)}) for s in SAMPLES[:2]]
     found = evaluate.collect(predict, blank, TASKS, SIZE, "stretch", native=True, device=CPU, batch=2)
-    scores = {(s.task, s.primary): s for s in evaluate.scores(found, TASKS, "x")}
+    scores = {(s.task, s.primary): s for s in evaluate.scores(found, TASKS, TAKEN)}
     assert scores["edge", True].value is None and scores["edge", True].metric == "undefined"
     assert scores["semseg", True].value is None
     assert scores["depth", True].value is None
+
+
+def test_a_label_that_is_no_class_is_refused_by_the_name_of_its_image():
+    stray = SAMPLES[1]._replace(labels={"semseg": torch.full_like(SAMPLES[1].image[0], 5)})
+    with pytest.raises(ValueError, match=r"semseg of i1: label 5 is neither a class in 0..4 nor 255"):
+        evaluate.collect(predict, [stray], TASKS, SIZE, "stretch", native=True, device=CPU, batch=2)
+
+
+def test_rows_read_back_from_a_file_give_the_same_scores_and_the_same_file():
+    found = rows()
+    read = evaluate.read_rows(evaluate.per_image(found, TASKS))
+    assert [(row.task, row.image) for row in read] == [
+        (name, row.image) for name in TASKS for row in sorted(found, key=lambda row: row.number) if row.task == name
+    ]
+    assert evaluate.scores(read, TASKS, TAKEN) == evaluate.scores(found, TASKS, TAKEN)
+    assert evaluate.per_image(read, TASKS) == evaluate.per_image(found, TASKS)
+
+
+def pascal(index):
+    """A thumbnail of PASCAL's shapes: most are 500 x 375 or 375 x 500, and hundreds of other sizes occur."""
+    rows, columns = [(30, 40), (40, 30), (27, 40), (40, 40), (12, 40), (40, 11)][index % 6]
+    semseg = torch.full((rows, columns), index % 4, dtype=torch.uint8)
+    semseg[0] = 255
+    return Sample(f"{index:06d}", torch.full((3, rows, columns), index % 256, dtype=torch.uint8), {"semseg": semseg})
+
+
+@pytest.mark.parametrize(("images", "batch"), [(654, 8), (5105, 8), (1, 8), (7, 3)])
+def test_three_processes_count_every_image_once_and_the_incomplete_batch_too(images, batch):
+    task = {"semseg": t.semseg(4)}
+    split = [pascal(index) for index in range(images)]
+
+    def always_two(image):
+        return {"semseg": torch.tensor([0.0, 0, 1, 0]).view(1, 4, 1, 1).expand(len(image), 4, 32, 32)}
+
+    found = []
+    for rank in range(3):
+        found += evaluate.collect(
+            always_two, split, task, (32, 32), "stretch", native=True, device=CPU, batch=batch,
+            indices=range(rank, images, 3),
+        )  # fmt: skip
+    assert sorted(row.number for row in found) == list(range(images))
+    assert {row.number: row.image for row in found} == {index: f"{index:06d}" for index in range(images)}
+    labelled = [(one.labels["semseg"] != 255).sum().item() for one in split]
+    total = sum(row.statistics for row in found)
+    assert total[4:8].tolist() == [0, 0, sum(labelled), 0]  # predicted, at the stored sizes
+    assert total[8:].tolist() == [sum(labelled[c::4]) for c in range(4)]
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_a_perfect_prediction_is_perfect_at_every_size_and_orientation(fit):
+    """Where the image itself tells the class, and edges between classes lie where no resize blurs them."""
+    split = [pascal(index) for index in range(24)]
+
+    def from_colour(image):  # uniform images: a pixel's value mod 4 is its class; padding is cut off again
+        value = image * torch.tensor(IMAGENET_STD).view(3, 1, 1) + torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+        kind = (value[:, 0] * 255).round().long() % 4
+        return {"semseg": functional.one_hot(kind, 4).permute(0, 3, 1, 2).float()}
+
+    size = (64, 64) if fit == "pad" else (32, 64)
+    found = evaluate.collect(from_colour, split, {"semseg": t.semseg(4)}, size, fit, native=True, device=CPU, batch=5)
+    scores = {s.metric: s.value for s in evaluate.scores(found, {"semseg": t.semseg(4)}, TAKEN)}
+    assert scores["miou"] == 100
+
+
+def test_what_is_kept_for_an_expensive_metric_and_saved_of_predictions_covers_each_image_once():
+    edge = t.edge(0.9, max_distance=0.02)
+    labelled = [
+        one._replace(labels={**one.labels, "edge": torch.zeros_like(one.image[0])}) if index % 3 else one
+        for index, one in enumerate(SAMPLES)
+    ]
+    kept, saved = {}, {}
+    found = evaluate.collect(
+        predict, labelled, {**TASKS, "edge": edge}, SIZE, "stretch", native=True, device=CPU, batch=4,
+        keep=lambda task, number, image, condensed: kept.setdefault((task, number, image), condensed),
+        save=lambda number, predictions: saved.setdefault(number, predictions),
+    )  # fmt: skip
+    assert set(kept) == {("edge", index, f"i{index}") for index in range(11) if index % 3}
+    assert {key: value.shape[1:] for key, value in kept.items()} == {
+        key: tuple(labelled[key[1]].image.shape[1:]) for key in kept
+    }
+    assert not [row for row in found if row.task == "edge"]
+    assert sorted(saved) == list(range(11))
+    assert {name: tuple(value.shape) for name, value in saved[3].items()} == {
+        "semseg": (5, *SIZE), "depth": (1, *SIZE), "edge": (1, *SIZE)
+    }  # fmt: skip
+
+
+def changed(**conditions):
+    return evaluate.protocol(TASKS["depth"], TAKEN._replace(**conditions))
+
+
+def test_a_protocol_changes_with_everything_that_fixes_a_score_and_with_nothing_else():
+    hashes = [
+        changed(), changed(resolution="480x640"), changed(fit="pad"), changed(images=10), changed(split="val"),
+        changed(holdout=0.1), changed(checkpoint="best"), evaluate.protocol(t.semseg(5), TAKEN),
+        evaluate.protocol(t.semseg(6), TAKEN), evaluate.protocol(t.semseg(5, class_names="abcde"), TAKEN),
+        evaluate.protocol(t.edge(0.9, max_distance=0.01), TAKEN),
+        evaluate.protocol(t.edge(0.9, max_distance=0.0100001), TAKEN),  # the sentence rounds it, the hash does not
+    ]  # fmt: skip
+    assert len(set(hashes)) == len(hashes)
+    assert changed() == "3c614f5d5d1f"
+    assert evaluate.protocol(t.depth(0.5, 20.0, weight=3.0), TAKEN) == changed()  # bins and weight are training's
+    (first, *rest) = [score.protocol for score in evaluate.scores(rows(), TASKS, TAKEN) if score.task == "depth"]
+    assert first == changed() and set(rest) == {first}
+
+
+def test_the_sentence_of_a_score_says_its_conditions():
+    conditions = TAKEN._replace(holdout=0.1, resolution="480x640", fit="pad")
+    (score, *_) = evaluate.scores(rows(), TASKS, conditions)
+    assert score.definition.endswith(
+        "Scored at 480x640, images padded for the network; test split of 11 images; last checkpoint, "
+        "without 10.0% of train."
+    )
 
 
 def test_images_are_normalised_as_imagenets():

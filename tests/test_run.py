@@ -120,6 +120,26 @@ def test_two_processes_a_cell_train_through_ray_train_and_score_each_image_once(
     assert sorted(rows.image) == [f"test-{index:05d}" for index in range(4)]
 
 
+@pytest.mark.slow
+def test_edges_are_scored_after_training_by_trials_of_their_own(mtlbench, tmp_path):
+    methods = ["single_task", "multi_task", {"name": "plugin:AlwaysFails", "label": "always"}]
+    benchmark = {**SMALL["benchmark"], "tasks": ["depth", "edge"]}
+    file = matrix(tmp_path, methods=methods, benchmark=benchmark, resources={"retries": 0})
+    done = mtlbench("run", file, "--store", "s", timeout=400)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = read(str(tmp_path / "s"), "m")
+    records = {tuple(record.cell["tasks"]): record for record in found.records.values()}
+    assert set(records) == {("depth",), ("edge",), ("depth", "edge")}
+    for tasks, record in records.items():
+        assert tuple(record.primary()) == tasks
+        assert all(score.protocol for score in record.scores)
+        folder = tmp_path / "s" / "cells" / record.id
+        assert not (folder / "to_score").exists() and not (folder / "trained.json").exists()
+        assert "edge" not in tasks or folder.joinpath("log.txt").read_text().count("--- ") == 2  # two stages
+    assert done.stdout.count("computing scores that need no GPU") == 2
+    assert "edge odsF" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -168,8 +188,9 @@ def test_help_and_tables_wait_for_neither_torch_nor_ray():
 def test_list_names_methods_with_options_benchmarks_with_tasks_and_matrices(mtlbench):
     done = mtlbench("list")
     assert done.returncode == 0, done.stderr
-    for word in ("pad_net", "head: ", "rooms", "edge (not scored)", "--data needed", "smoke"):
+    for word in ("pad_net", "head: ", "rooms", "edge", "--data needed", "smoke"):
         assert word in done.stdout
+    assert "not scored" not in done.stdout
 
 
 def test_status_knows_every_cell_before_anything_ran(mtlbench, tmp_path):

@@ -1,0 +1,169 @@
+"""Expensive scores: a cell that has been trained leaves what they need, and processes without a GPU compute them.
+
+Beside what every cell leaves, cells/ID/ has until then
+
+    trained.json                  the record without these scores; record.json takes its place
+    to_score/TASK/NNNNNN.npz      what the statistics of an image depend on
+    to_score/TASK/NNNNNN.json     its statistics, once they are computed
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import PurePosixPath
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.metrics import ExpensiveMetric
+from benchmarks.tasks import Task
+from harness import evaluate
+from harness.cell import Cell
+from harness.matrix import make_benchmark
+from harness.store import Store
+from results.record import Record
+
+Statistics = NDArray[np.float64]
+
+
+def is_expensive(task: Task) -> bool:
+    return task.metric is not None and task.metric.expensive
+
+
+def keeper(store: Store, cell_id: str) -> evaluate.Keep:
+    """Puts what an image's statistics depend on into the cell's folder."""
+
+    def keep(task: str, number: int, image: str, condensed: np.ndarray) -> None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, image=np.array(image), condensed=condensed)
+        store.put(f"{_folder(cell_id, task)}/{number:06d}.npz", buffer.getvalue())
+
+    return keep
+
+
+def finish(
+    store: Store, cell_id: str, processes: int = 1, report: Callable[[int, int], None] = lambda done, images: None
+) -> Record:
+    """Compute the scores that a trained cell lacks, and put its record into the store.
+
+    An image whose statistics are there is not computed again. `report` is told (images done, images in all). Raises
+    FileNotFoundError where the cell has not been trained, BrokenProcessPool where a process was killed.
+    """
+    trained = store.trained(cell_id)
+    if trained is None:
+        raise FileNotFoundError(f"{store.path(store.folder(cell_id))} has no trained.json: the cell is not trained yet")
+    cell = Cell.model_validate(trained.cell)
+    benchmark = make_benchmark(cell.benchmark)
+    tasks = {name: benchmark.tasks[name] for name in cell.tasks}
+    expensive = {name: task for name, task in tasks.items() if is_expensive(task)}
+    kept = {name: [file for file in store.names(_folder(cell_id, name)) if file.endswith(".npz")] for name in expensive}
+    images, done = sum(len(files) for files in kept.values()), 0
+    rows = [row for row in evaluate.read_rows(_per_image(store, cell_id)) if row.task not in expensive]
+    for name, task in expensive.items():
+        folder, metric = _folder(cell_id, name), task.metric
+        assert isinstance(metric, ExpensiveMetric)
+        computed = {file for file in store.names(folder) if file.endswith(".json")}
+
+        def scored(key: tuple[int, str], statistics: Statistics, name: str = name, folder: str = folder) -> None:
+            nonlocal done
+            number, image = key
+            content = {"image": image, "statistics": statistics.tolist()}
+            store.put(f"{folder}/{number:06d}.json", json.dumps(content))
+            rows.append(evaluate.Row(name, number, image, statistics))
+            done += 1
+            report(done, images)
+
+        with Pool(metric, processes, scored) as pool:
+            for file in kept[name]:
+                number, result = int(PurePosixPath(file).stem), str(PurePosixPath(file).with_suffix(".json"))
+                if result in computed:
+                    content = json.loads(store.get(f"{folder}/{result}"))
+                    rows.append(evaluate.Row(name, number, content["image"], np.array(content["statistics"])))
+                    done += 1
+                    continue
+                with np.load(io.BytesIO(store.get(f"{folder}/{file}"))) as arrays:
+                    pool.add((number, str(arrays["image"])), arrays["condensed"])
+    conditions = evaluate.conditions(
+        cell.benchmark, benchmark, trained.provenance["data"]["images"][1], holdout=cell.train.holdout
+    )
+    record = replace(trained, scores=evaluate.scores(rows, tasks, conditions))
+    store.put(f"{store.folder(cell_id)}/per_image.parquet", evaluate.per_image(rows, tasks))
+    store.put_record(record)
+    store.remove(f"{store.folder(cell_id)}/to_score")
+    return record
+
+
+def _folder(cell_id: str, task: str) -> str:
+    return f"{Store.folder(cell_id)}/to_score/{task}"
+
+
+def _per_image(store: Store, cell_id: str) -> bytes:
+    return store.get(f"{store.folder(cell_id)}/per_image.parquet")
+
+
+class Pool:
+    """Computes the statistics of images in several processes; a context manager, which waits for all at its end.
+
+    `scored` is called in this process with the key and the statistics of each image, in the order in which they were
+    added. Few images are held at once: `add` waits when all processes are busy.
+    """
+
+    def __init__(
+        self, metric: ExpensiveMetric, processes: int, scored: Callable[[tuple[int, str], Statistics], None]
+    ) -> None:
+        self.metric, self.processes, self.scored = metric, processes, scored
+        self.waiting: deque[tuple[tuple[int, str], Future[Statistics]]] = deque()
+        self.executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Pool:
+        if self.processes > 1:
+            # Forked, so that nothing is imported again and no script needs a guard; the children use NumPy and SciPy.
+            context = multiprocessing.get_context("fork")
+            self.executor = ProcessPoolExecutor(self.processes, context, _child, (os.getpid(),))
+        return self
+
+    def add(self, key: tuple[int, str], condensed: NDArray[np.uint8]) -> None:
+        if self.executor is None:
+            self.scored(key, self.metric.statistics_of(condensed))
+            return
+        self.waiting.append((key, self.executor.submit(self.metric.statistics_of, condensed)))
+        if len(self.waiting) > 2 * self.processes:
+            self._take()
+
+    def _take(self) -> None:
+        key, future = self.waiting.popleft()
+        self.scored(key, future.result())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            while self.waiting and kind is None:
+                self._take()
+        finally:
+            if self.executor is not None:
+                self.executor.shutdown(cancel_futures=True)
+
+
+def _child(parent: int) -> None:
+    """The parent decides when to stop; a child that it can no longer tell so ends by itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
