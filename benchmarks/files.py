@@ -88,7 +88,7 @@ def to_classes(stored: NDArray[Any], place: Path | str, num_classes: int, *, fir
     table[void - least] = IGNORE
     with np.errstate(invalid="ignore"):
         ids = shifted.astype(np.uint8, copy=False)
-    label = table[ids]
+    label = table.take(ids)
     wrong = label == _STRAY
     if ids is not shifted:
         wrong |= ids != shifted
@@ -132,14 +132,16 @@ def to_normals(stored: NDArray[Any], place: Path | str, tolerance: float = 0.1) 
     if stored.shape[-1] != 3:
         raise ValueError(f"{place}: normals of shape {stored.shape}; [H, W, 3] is needed")
     vectors = np.ascontiguousarray(np.moveaxis(stored, -1, 0), dtype=np.float32)
-    length = np.sqrt(np.square(vectors).sum(0))
-    wrong = ~((np.abs(length - 1) <= tolerance) | (length == 0))
-    if wrong.any():
+    x, y, z = vectors
+    length = np.sqrt(x * x + y * y + z * z)
+    length[length == 0] = 1
+    if not (length.min() >= 1 - tolerance and length.max() <= 1 + tolerance):  # NaN compares false
+        wrong = ~(np.abs(length - 1) <= tolerance)
         raise ValueError(
             f"{place}: a normal of length {length[wrong][0]:g} in {int(wrong.sum())} pixels; "
             "unit vectors are needed, and zero vectors where there is none"
         )
-    return torch.from_numpy(vectors / np.where(length == 0, 1, length))
+    return torch.from_numpy(vectors / length)
 
 
 def to_normals_8bit(stored: NDArray[np.uint8]) -> Tensor:
