@@ -1,0 +1,158 @@
+"""Two processes are one: the same gradients, and a record that counts each test image once."""
+
+import os
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import multiprocessing
+from torch.distributed import destroy_process_group, init_process_group
+
+import methods
+from benchmarks import tasks as t
+from harness import evaluate, predict, train
+from harness.cell import BenchmarkConfig, Cell, TrainConfig
+from harness.matrix import make_benchmark
+from harness.store import Store
+from methods.method import Target
+
+PROCESSES = 2
+AXES = torch.nn.functional.normalize(torch.randn(40, 3, generator=torch.Generator().manual_seed(1)))
+TASKS = {"semseg": t.semseg(5), "depth": t.depth(0.7, 10.0), "normals": t.normals(AXES.tolist())}
+METHODS = [name for name, method in methods.METHODS.items() if not method.one_task]
+
+
+def start(function, folder, *arguments):
+    """Run function(*arguments) in two processes that have joined a group."""
+    multiprocessing.spawn(_join, (function, str(folder / "group"), arguments), nprocs=PROCESSES)
+
+
+def _join(rank, function, file, arguments):
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(PROCESSES), "OMP_NUM_THREADS": "1"}
+    os.environ |= {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}  # as launchers say it
+    init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=PROCESSES)
+    function(rank, *arguments)
+    destroy_process_group()
+
+
+def batch(images=4, rows=32, columns=64):
+    """The second half has a tenth of the first's labels, and none of depth."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(images, 3, rows, columns, generator=generator)
+    semseg = torch.randint(0, 5, (images, rows, columns), dtype=torch.uint8, generator=generator)
+    depth = 1 + torch.rand(images, 1, rows, columns, generator=generator)
+    normals = torch.nn.functional.normalize(torch.randn(images, 3, rows, columns, generator=generator))
+    void = torch.rand(images, rows, columns, generator=generator) < torch.tensor([0.0, 0.1, 0.9, 0.95]).view(4, 1, 1)
+    semseg[void] = 255
+    normals *= ~void[:, None]
+    depth[images // 2 :] = 0
+    return image, {"semseg": semseg, "depth": depth, "normals": normals}
+
+
+@torch.no_grad()
+def settle(network, image):
+    """Give every batch norm the statistics of the images, so that signals neither vanish nor grow."""
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    network.eval()
+    for norm in norms:
+        norm.train().momentum = 1.0
+    network(image)
+    network.eval()
+
+
+def gradients(name, part, accelerator):
+    """Of a network in evaluation mode: no batch statistics and no dropout. Of two passes, since a group would refuse
+    the second if a parameter had been left out of the first. Returns (name -> gradient, the shares of the losses).
+    """
+    network = methods.build(name, {task: Target(it.channels, it.classes) for task, it in TASKS.items()}, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():  # some start at zero, and would hide the gradients behind them
+            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+    image, labels = batch()
+    image, network = image.double(), network.double()  # attention that is nearly uniform loses digits in its gradients
+    settle(network, image)
+    model = accelerator.prepare(network)
+    shares = [
+        train.backpropagate(accelerator, model, image[part], {k: label[part] for k, label in labels.items()}, TASKS)
+        for _ in range(2)
+    ]
+    assert torch.equal(*shares)
+    return {key: parameter.grad for key, parameter in network.named_parameters()}, shares[0]
+
+
+def _gradients_of_a_part(rank, folder):
+    accelerator = Accelerator(cpu=True)
+    assert accelerator.num_processes == PROCESSES
+    part = slice(2 * rank, 2 * rank + 2)
+    torch.save({name: gradients(name, part, accelerator) for name in METHODS}, f"{folder}/{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """What each process ends with, by method."""
+    folder = tmp_path_factory.mktemp("gradients")
+    start(_gradients_of_a_part, folder, folder)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(PROCESSES)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_two_processes_have_the_gradients_of_one_at_the_same_batch(parts, name):
+    whole, losses = gradients(name, slice(None), Accelerator(cpu=True))
+    (first, share), (second, other) = (part[name] for part in parts)
+    torch.testing.assert_close(share + other, losses, rtol=1e-5, atol=0)
+    assert share[0] > 2 * other[0]  # so the mean of the two means would be another number
+    for key, gradient in whole.items():
+        assert torch.equal(first[key], second[key]), key
+        difference = (first[key] - gradient).abs().max()
+        assert difference <= 1e-4 * gradient.abs().max(), f"{key}: {difference} of {gradient.abs().max()}"
+    silent = [key for key, gradient in whole.items() if not gradient.any()]
+    assert len(silent) < 0.01 * len(whole), silent  # a gate of two units may be shut
+
+
+ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 8, "val": 1, "test": 5})
+CELL = Cell(
+    method="multi_task",
+    tasks=("semseg", "normals"),
+    benchmark=ROOMS,
+    train=TrainConfig(steps=3, batch=4, lr=1e-3),
+)
+
+
+def _train(rank, store, root):
+    record = train.train(CELL, train.Place(store, root))
+    torch.save([score.value for score in record.scores], f"{store}/{rank}.pt")
+
+
+@pytest.mark.slow
+def test_a_record_of_two_processes_is_that_of_one_that_evaluates_the_same_weights(tmp_path):
+    make_benchmark(ROOMS).make(tmp_path / "rooms", lambda done, total: None)
+    store = Store(tmp_path)
+    store.put_cell(CELL)
+    start(_train, tmp_path, str(tmp_path), tmp_path / "rooms")
+    record = store.record(CELL.id)
+    for rank in range(PROCESSES):
+        assert torch.load(tmp_path / f"{rank}.pt") == [score.value for score in record.scores]
+    rows = pq.read_table(tmp_path / "cells" / CELL.id / "per_image.parquet").to_pandas()
+    images = [f"test-{index:05d}" for index in range(5)]
+    assert rows.groupby("task").image.apply(list).to_dict() == {"semseg": images, "normals": images}
+
+    benchmark, network = make_benchmark(ROOMS), predict.load(store, CELL.id)
+    chosen = {name: benchmark.tasks[name] for name in CELL.tasks}
+    found = evaluate.collect(
+        lambda image: network(image).final, benchmark.open(tmp_path / "rooms", "test", CELL.tasks), chosen,
+        benchmark.size, train.fit_of(CELL, benchmark), native=True, device=torch.device("cpu"), batch=2,
+    )  # fmt: skip
+    compared = 0
+    for name, task in chosen.items():
+        values = task.metric.scores(torch.from_numpy(sum(row.statistics for row in found if row.task == name)))
+        for score in record.scores:
+            if score.task == name and score.value is not None:
+                assert score.value == pytest.approx(float(values[score.metric]), rel=1e-5, abs=1e-5), score
+                compared += score.primary
+    assert compared == len(chosen)
+    assert len(store.names("fits")) == 1
+    assert record.provenance["data"]["learnt"]
