@@ -287,7 +287,7 @@ def _constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], consol
     configs = {item.cell.benchmark.name: item.cell.benchmark for item in expand(matrix)}
     for name, config in configs.items():
         tasks = [t for t in make_benchmark(config).tasks if any(t in i.cell.tasks for i in expand(matrix))]
-        found = constant.record_id(config) + "-" + "-".join(tasks)
+        found = constant.record_id(config, tasks)
         if not store.exists(f"constants/{found}.json"):
             console.print(f"scoring the best constant prediction on {name}", markup=False)
             store.put(f"constants/{found}.json", constant.record(config, folders[name], tasks).to_json())

@@ -17,10 +17,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
-from pathlib import PurePosixPath
 from types import TracebackType
 
 import numpy as np
@@ -70,30 +69,30 @@ def finish(
     kept = {name: [file for file in store.names(_folder(cell_id, name)) if file.endswith(".npz")] for name in expensive}
     images, done = sum(len(files) for files in kept.values()), 0
     rows = [row for row in evaluate.read_rows(_per_image(store, cell_id)) if row.task not in expensive]
-    for name, task in expensive.items():
-        folder, metric = _folder(cell_id, name), task.metric
-        assert isinstance(metric, ExpensiveMetric)
-        computed = {file for file in store.names(folder) if file.endswith(".json")}
 
-        def scored(key: tuple[int, str], statistics: Statistics, name: str = name, folder: str = folder) -> None:
-            nonlocal done
-            number, image = key
-            content = {"image": image, "statistics": statistics.tolist()}
-            store.put(f"{folder}/{number:06d}.json", json.dumps(content))
-            rows.append(evaluate.Row(name, number, image, statistics))
-            done += 1
-            report(done, images)
+    def add(row: evaluate.Row) -> None:
+        nonlocal done
+        rows.append(row)
+        done += 1
+        report(done, images)
 
-        with Pool(metric, processes, scored) as pool:
-            for file in kept[name]:
-                number, result = int(PurePosixPath(file).stem), str(PurePosixPath(file).with_suffix(".json"))
-                if result in computed:
-                    content = json.loads(store.get(f"{folder}/{result}"))
-                    rows.append(evaluate.Row(name, number, content["image"], np.array(content["statistics"])))
-                    done += 1
+    def computed(row: evaluate.Row) -> None:
+        content = {"image": row.image, "statistics": row.statistics.tolist()}
+        store.put(f"{_folder(cell_id, row.task)}/{row.number:06d}.json", json.dumps(content))
+        add(row)
+
+    with Pool(expensive, processes, computed) as pool:
+        for name, files in kept.items():
+            folder = _folder(cell_id, name)
+            results = {file for file in store.names(folder) if file.endswith(".json")}
+            for file in files:
+                stem = file.removesuffix(".npz")
+                if f"{stem}.json" in results:
+                    content = json.loads(store.get(f"{folder}/{stem}.json"))
+                    add(evaluate.Row(name, int(stem), content["image"], np.array(content["statistics"])))
                     continue
                 with np.load(io.BytesIO(store.get(f"{folder}/{file}"))) as arrays:
-                    pool.add((number, str(arrays["image"])), arrays["condensed"])
+                    pool.add(name, int(stem), str(arrays["image"]), arrays["condensed"])
     conditions = evaluate.conditions(
         cell.benchmark, benchmark, trained.provenance["data"]["images"][1], holdout=cell.train.holdout
     )
@@ -115,35 +114,36 @@ def _per_image(store: Store, cell_id: str) -> bytes:
 class Pool:
     """Computes the statistics of images in several processes; a context manager, which waits for all at its end.
 
-    `scored` is called in this process with the key and the statistics of each image, in the order in which they were
-    added. Few images are held at once: `add` waits when all processes are busy.
+    `computed` is called in this process with the row of each image, in the order in which they were added. Few images
+    are held at once: `add` waits when all processes are busy. Tasks without an expensive metric are left alone.
     """
 
-    def __init__(
-        self, metric: ExpensiveMetric, processes: int, scored: Callable[[tuple[int, str], Statistics], None]
-    ) -> None:
-        self.metric, self.processes, self.scored = metric, processes, scored
-        self.waiting: deque[tuple[tuple[int, str], Future[Statistics]]] = deque()
+    def __init__(self, tasks: Mapping[str, Task], processes: int, computed: Callable[[evaluate.Row], None]) -> None:
+        self.metrics = {name: task.metric for name, task in tasks.items() if isinstance(task.metric, ExpensiveMetric)}
+        self.processes, self.computed = processes, computed
+        self.waiting: deque[tuple[str, int, str, Future[Statistics]]] = deque()
         self.executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Pool:
-        if self.processes > 1:
+        if self.processes > 1 and self.metrics:
             # Forked, so that nothing is imported again and no script needs a guard; the children use NumPy and SciPy.
             context = multiprocessing.get_context("fork")
             self.executor = ProcessPoolExecutor(self.processes, context, _child, (os.getpid(),))
         return self
 
-    def add(self, key: tuple[int, str], condensed: NDArray[np.uint8]) -> None:
+    def add(self, task: str, number: int, image: str, condensed: NDArray[np.uint8]) -> None:
+        """An evaluate.Keep."""
+        metric = self.metrics[task]
         if self.executor is None:
-            self.scored(key, self.metric.statistics_of(condensed))
+            self.computed(evaluate.Row(task, number, image, metric.statistics_of(condensed)))
             return
-        self.waiting.append((key, self.executor.submit(self.metric.statistics_of, condensed)))
+        self.waiting.append((task, number, image, self.executor.submit(metric.statistics_of, condensed)))
         if len(self.waiting) > 2 * self.processes:
             self._take()
 
     def _take(self) -> None:
-        key, future = self.waiting.popleft()
-        self.scored(key, future.result())
+        task, number, image, future = self.waiting.popleft()
+        self.computed(evaluate.Row(task, number, image, future.result()))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

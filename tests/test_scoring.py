@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.edges import EdgeODS
-from harness import attempt, evaluate, scoring, train
+from harness import attempt, constant, evaluate, scoring, train
 from harness.cell import BenchmarkConfig, Cell, TrainConfig
 from harness.matrix import make_benchmark
 from harness.predict import load
@@ -155,16 +155,30 @@ def test_what_fails_in_scoring_is_said_and_the_next_try_needs_no_training(store)
     assert store.state(CELL.id) == "finished" and store.failure(CELL.id) is None
 
 
-class Deadly:
-    expensive = True
+class Deadly(EdgeODS):
+    def __init__(self):
+        super().__init__(0.1)
 
     def statistics_of(self, condensed):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_process_that_is_killed_ends_the_scoring_instead_of_hanging_it():
-    with pytest.raises(Exception, match="terminated abruptly"), scoring.Pool(Deadly(), 2, print) as pool:
-        pool.add((0, "a"), np.zeros(1, np.uint8))
+    tasks = {"edge": replace(make_benchmark(ROOMS).tasks["edge"], metric=Deadly())}
+    with pytest.raises(Exception, match="terminated abruptly"), scoring.Pool(tasks, 2, print) as pool:
+        pool.add("edge", 0, "a", np.zeros(1, np.uint8))
+
+
+def test_the_constant_prediction_is_scored_by_the_same_rules(rooms, store):
+    found = constant.record(ROOMS, rooms, CELL.tasks)
+    ours = scoring.finish(store, CELL.id)
+    assert [(s.task, s.metric, s.definition, s.protocol) for s in found.scores] == [
+        (s.task, s.metric, s.definition, s.protocol) for s in ours.scores
+    ]
+    assert all(score.value is not None for score in found.scores)
+    ids = {constant.record_id(ROOMS, CELL.tasks), constant.record_id(ROOMS, ["depth"])}
+    ids.add(constant.record_id(ROOMS.model_copy(update={"evaluate": "network"}), CELL.tasks))
+    assert len(ids) == 3 and found.id in ids
 
 
 def test_a_cell_that_was_not_trained_cannot_be_scored(tmp_path):
