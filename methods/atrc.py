@@ -88,7 +88,7 @@ class ATRC(Method):
     label, from auxiliary `label_logits`, one logit a class of the discretised label; "none". One of these for all
     pairs, a published table ("published_nyud", "published_pascal"; "published" takes the first where depth is among
     the tasks), a mapping target -> source -> kind, or "search", which trains all kinds of all pairs and reports the
-    table in `findings` for a training from scratch.
+    table in `findings`; a training from scratch with that table follows, and is the one to score.
 
     Saliency and edge have one final channel, as everywhere here; the authors' code gives saliency two.
     """
