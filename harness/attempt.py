@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Settings:
     store: str
     roots: dict[str, str]  # benchmark -> folder of its data
     cache: str | None = None  # folder below which prepared data may be
+    weights: dict[str, str] = field(default_factory=dict)  # what a cell calls a file of weights -> its path
     cpus: int = 1
     gpus: float = 0
     workers: int = 1
@@ -52,6 +53,7 @@ def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
         store=settings.store,
         root=Path(settings.roots[cell.benchmark.name]),
         cache=Path(settings.cache) if settings.cache else None,
+        weights=settings.weights,
         device="cuda" if settings.gpus else "cpu",
         loaders=settings.loaders,
         checkpoint_every=settings.checkpoint_every,

@@ -38,7 +38,7 @@ class BackboneConfig(Config):
 
     name: str = "hrnet_w18_small_v2"
     bn_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01  # small for fine-tuning; from scratch for minutes, 0.1
-    weights: str = "none"  # none, imagenet (the pinned tag), or the path of a safetensors file
+    weights: str = "none"  # none, imagenet (the pinned tag), or a safetensors file: its path, in a cell its sha256:...
 
 
 class TrainConfig(Config):

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmarks import BENCHMARKS
 from benchmarks.benchmark import Benchmark
-from harness import presets
+from harness import presets, pretrained
 from harness.cell import BackboneConfig, BenchmarkConfig, Cell, Config, TrainConfig
 from methods import check_options, resolve
 from methods.backbone import Backbone
@@ -256,6 +256,9 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
             Backbone(name)
         except ValueError as error:
             problems.append(f"backbone: {error}")
+    file = backbone.get("weights") if isinstance(backbone, dict) else None
+    if isinstance(file, str) and file not in pretrained.NAMES and not Path(file).is_file():
+        problems.append(f"backbone.weights: no file {file!r}; give none, imagenet, or the path of a safetensors file")
     if matrix is not None:
         problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, matrix)]
     return problems
@@ -379,7 +382,7 @@ def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
     A preliminary cell, as a search, is followed by the cell that its record leads to, once it is among `records`: that
     is the row's, and until then the preliminary one holds its place.
     """
-    planned = []
+    planned, backbone = [], pretrained.by_content(matrix.backbone)
     for benchmark in matrix.benchmarks:
         config = BenchmarkConfig.model_validate(benchmark.model_dump(exclude={"tasks"}))
         for task_set in benchmark.task_sets:
@@ -393,7 +396,7 @@ def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
                             options=_without_defaults(method.name, method.options),
                             tasks=tasks,
                             benchmark=config,
-                            backbone=matrix.backbone,
+                            backbone=backbone,
                             train=train.on(benchmark.name, tasks),
                             seed=seed,
                         )

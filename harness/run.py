@@ -12,7 +12,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from harness import constant, learning, preflight, provenance, tracking
+from harness import constant, learning, preflight, pretrained, provenance, tracking
 from harness.attempt import Settings
 from harness.cell import Cell
 from harness.matrix import NO_RECORDS, Matrix, Planned, expand, make_benchmark, manifest
@@ -266,6 +266,7 @@ def _schedule(
             store=store.url,
             roots={name: str(folder) for name, folder in folders.items()},
             cache=str(preflight.default_roots()),
+            weights=pretrained.files(matrix.backbone),
             cpus=resources.cpus,
             gpus=resources.gpus,
             workers=resources.workers,

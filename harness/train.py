@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,7 @@ import methods
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
-from harness import checkpoint, data, evaluate, learning, loading, optimizers, provenance, scoring, seeds
+from harness import checkpoint, data, evaluate, learning, loading, optimizers, pretrained, provenance, scoring, seeds
 from harness.cell import Cell
 from harness.cost import network_cost
 from harness.matrix import make_benchmark
@@ -37,6 +37,7 @@ from methods.method import Method, Target
 from results.record import Record, Score
 
 SAMPLES = 8  # test images whose predictions are kept
+NO_FILES: Mapping[str, str] = {}
 INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisation
 
 
@@ -62,6 +63,7 @@ class Place:
     store: str
     root: Path  # of the data
     cache: Path | None = None  # where prepared data may be, besides this node's scratch
+    weights: Mapping[str, str] = field(default_factory=dict)  # what a cell calls a file of weights -> its path
     device: str = "cpu"
     loaders: int = 0
     checkpoint_every: int = 1
@@ -98,16 +100,18 @@ def chosen_tasks(benchmark: Benchmark, cell: Cell, learnt: learning.Findings | N
     return {name: replace(task, weight=weights.get(name, task.weight)) for name, task in tasks.items()}
 
 
-def build(cell: Cell, tasks: dict[str, Task]) -> Method:
-    """The cell's network, initialised from its seed: the backbone first, bit-equal across methods."""
+def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILES) -> Method:
+    """The cell's network, initialised from its seed: the backbone first, bit-equal across methods.
+
+    files: what a cell calls a file of weights -> its path.
+    """
     targets = {name: Target(task.channels, task.classes) for name, task in tasks.items()}
-    weights = cell.backbone.weights
     return methods.build(
         cell.method,
         targets,
         backbone=cell.backbone.name,
-        pretrained=weights == "imagenet",
-        weights=weights if weights not in ("none", "imagenet") else None,
+        pretrained=cell.backbone.weights == "imagenet",
+        weights=pretrained.locate(cell.backbone, files),
         bn_momentum=cell.backbone.bn_momentum,
         seed=cell.seed,
         **cell.options,
@@ -158,7 +162,7 @@ def train(cell: Cell, place: Place) -> Record:
             f"({processes} x {cell.train.accumulate})"
         )
 
-    network = build(cell, tasks)
+    network = build(cell, tasks, place.weights)
     if processes > 1 and device.type == "cuda":
         # Batch statistics over all processes: a cell's numbers are not to depend on how many it has. There is no such
         # layer for CPU tensors; there each process normalises its own part of the batch.
@@ -247,6 +251,7 @@ def train(cell: Cell, place: Place) -> Record:
             plugin=provenance.plugin_hash(type(network)),
             processes=processes,
             threads=torch.get_num_threads(),
+            weights=pretrained.origin(cell.backbone, place.weights),
             data={
                 "fingerprint": fingerprint,
                 **benchmark.reading(place.root),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 STRIDES = (4, 8, 16, 32)
@@ -117,6 +118,46 @@ def _tag(name: str) -> str:
     return WEIGHTS_TAG[name]
 
 
+def pretrained_source(name: str) -> tuple[str, str | None, str]:
+    """The full name of a network's ImageNet weights, its repository on the Hub (None: elsewhere) and the file there.
+
+    Raises ValueError for a network whose weights are not pinned, or for an unknown tag.
+    """
+    import timm
+
+    tagged = name if "." in name else f"{name}.{_tag(name)}"
+    try:
+        config = timm.get_pretrained_cfg(tagged)
+    except RuntimeError as error:
+        raise ValueError(f"backbone {name!r}: {error}") from error
+    if config is None:
+        return tagged, None, ""
+    return tagged, config.hf_hub_id or None, config.hf_hub_filename or "model.safetensors"
+
+
+def require_pretrained(name: str) -> None:
+    """Raise FileNotFoundError unless the ImageNet weights of `name` are on this machine or can be downloaded now.
+
+    Downloads nothing. Without a network it says so at once, where the download itself would try for a minute. Raises
+    ValueError for a network whose weights are not pinned, or for an unknown tag.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    tagged, repository, file = pretrained_source(name)
+    if repository is None:
+        return  # not from the Hub
+    if isinstance(try_to_load_from_cache(repository, file, cache_dir=constants.HF_HUB_CACHE), str):
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, file), timeout=10)
+    except Exception as error:  # of whichever HTTP library the hub uses
+        raise FileNotFoundError(
+            f"{tagged}: its ImageNet weights are not on this machine, and the Hugging Face Hub cannot be reached "
+            f"({type(error).__name__}). Where there is a network: `hf download {repository} {file}`; then copy "
+            f"~/.cache/huggingface/hub/models--{repository.replace('/', '--')} from there into {constants.HF_HUB_CACHE}"
+        ) from error
+
+
 def _how_to_fetch(name: str) -> str:
     return (
         f"Where there is a network: `hf download timm/{name} model.safetensors --local-dir weights/{name}`; copy that "
@@ -131,6 +172,7 @@ def _check_file(name: str, base: str, weights: str) -> None:
     if not Path(weights).is_file():
         tagged = name if "." in name or base not in WEIGHTS_TAG else f"{name}.{WEIGHTS_TAG[base]}"
         raise FileNotFoundError(f"{name}: no weights at {weights!r}. {_how_to_fetch(tagged)}")
+    _require_safetensors(weights)
     if base.startswith("hrnet"):
         import timm
 
@@ -143,3 +185,19 @@ def _check_file(name: str, base: str, weights: str) -> None:
                 f"{weights}: {len(missing)} of {len(wanted)} tensors of {base} are missing or of another shape, "
                 f"such as {missing[0]!r}; this is a file of another network"
             )
+
+
+def _require_safetensors(weights: str) -> None:
+    """Refuse what is not in that format: reading a pickle can run code that lies in it."""
+    try:
+        with safe_open(weights, framework="pt") as file:
+            file.keys()
+    except SafetensorError as error:
+        converted = str(Path(weights).with_suffix(".safetensors"))
+        raise ValueError(
+            f"{weights} is no safetensors file ({error}). Convert one that you trust: python -c "
+            '"import torch; from safetensors.torch import save_file; '
+            f"save_file(torch.load('{weights}', weights_only=True), '{converted}')\""
+        ) from error
+    if Path(weights).suffix != ".safetensors":
+        raise ValueError(f"{weights} holds safetensors under another name; call it {Path(weights).stem}.safetensors")
