@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from harness.cell import Cell
     from harness.matrix import Matrix
     from harness.run import Outcome
     from harness.store import Store
@@ -85,7 +84,7 @@ def run(
         typer.Option(help="Start these cells anew; `stale` are those made by other code."),
     ] = "none",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the cells and what is missing; run nothing.")
+        bool, typer.Option("--dry-run", help="List the cells, what they cost, and what is missing; write nothing.")
     ] = False,
     workers_per_cell: Annotated[int | None, typer.Option(help="Processes a cell; as resources.workers.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, or `auto`; default: this machine.")] = None,
@@ -111,10 +110,10 @@ def run(
     read = _read(matrix, overrides)
     place = _store(store)
     try:
-        folders = preflight.roots(read, data)
         if dry_run:
-            _dry_run(read, place, folders, only)
+            _dry_run(read, place, data, only, address)
             return
+        folders = preflight.roots(read, data)
         target = out or _report_folder(place)
         outcome = runner.run(
             read, place, folders, only=only, rerun=rerun, address=address, tracking_uri=tracking_uri, out=target,
@@ -568,26 +567,14 @@ def _find(store: Store, part: str) -> str:
     return found[0]
 
 
-def _dry_run(matrix: Matrix, store: Store, folders: dict[str, Path], only: list[str]) -> None:
-    from harness import preflight
-    from harness.matrix import plan
-    from harness.run import recorded, require, select, survey, title
+def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], address: str | None) -> None:
+    from harness import forecast
 
-    planned, records = survey(matrix, recorded(store))
-    require(planned, only)
-    cells: dict[str, Cell] = {}
-    for item in select(planned, only):
-        if item.cell.id not in cells:
-            cells[item.cell.id] = item.cell
-            typer.echo(f"{store.state(item.cell.id):9} {title(item)}  [{item.cell.id}]")
-    for line in plan(matrix, records)[1]:
-        if any(cell_id in line for cell_id in cells):
-            typer.echo(line)
-    typer.echo(f"{len(cells)} cells")
-    on_disk = [cell for cell in cells.values() if (folders[cell.benchmark.name]).exists()]
-    problems = preflight.batches(list(cells.values()), matrix.resources) + preflight.data(on_disk, folders)
-    if problems:
-        raise fail("\n".join(problems))
+    found = forecast.forecast(matrix, store, data, only, address)
+    typer.echo(forecast.show(found, matrix.resources))
+    if found.missing:
+        lines = [f"  {number}. {problem}" for number, problem in enumerate(found.missing, start=1)]
+        raise fail("\n".join(["not ready; what is missing on this machine:", *lines]))
 
 
 def _show_outcome(matrix: Matrix, store: Store, outcome: Outcome, out: Path, tracking_uri: str | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.cell import BackboneConfig, Cell
 from harness.matrix import Matrix, Resources, make_benchmark
-from methods.backbone import Backbone
+from methods.backbone import Backbone, require_pretrained
 
 
 class NotReady(RuntimeError):
@@ -26,7 +26,16 @@ def default_roots() -> Path:
 
 def roots(matrix: Matrix, data: Sequence[str]) -> dict[str, Path]:
     """benchmark -> the folder of its data, from NAME=PATH arguments. Raises NotReady."""
-    given, problems = {}, []
+    found, problems = find(matrix, data)
+    if problems:
+        raise NotReady(problems)
+    return found
+
+
+def find(matrix: Matrix, data: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """The folders that there are, as `roots`, and what is wrong with the others."""
+    given: dict[str, Path] = {}
+    problems = []
     for argument in data:
         name, equals, path = argument.partition("=")
         if not equals or not path:
@@ -37,16 +46,15 @@ def roots(matrix: Matrix, data: Sequence[str]) -> dict[str, Path]:
     found = {}
     for entry in matrix.benchmarks:
         if entry.name in given:
-            found[entry.name] = given[entry.name]
             if entry.make().needs_root and not given[entry.name].is_dir():
                 problems.append(f"--data {entry.name}={given[entry.name]}: no such folder")
+            else:
+                found[entry.name] = given[entry.name]
         elif entry.make().needs_root:
             problems.append(f"benchmark {entry.name} reads data from disk: give --data {entry.name}=PATH")
         else:
             found[entry.name] = default_roots() / entry.name
-    if problems:
-        raise NotReady(problems)
-    return found
+    return found, problems
 
 
 def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
@@ -69,13 +77,15 @@ def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
     return problems
 
 
-def weights(backbone: BackboneConfig) -> list[str]:
-    """Why a backbone's initial weights cannot be had."""
-    if backbone.weights == "none":
-        return []
+def weights(backbone: BackboneConfig, *, fetch: bool = True) -> list[str]:
+    """Why a backbone's initial weights cannot be had. fetch: ImageNet's are downloaded now rather than in each cell."""
     try:
-        imagenet = backbone.weights == "imagenet"
-        Backbone(backbone.name, pretrained=imagenet, weights=None if imagenet else backbone.weights)
+        if backbone.weights == "imagenet":
+            require_pretrained(backbone.name)
+            if fetch:
+                Backbone(backbone.name, pretrained=True)
+        elif backbone.weights != "none":
+            Backbone(backbone.name, weights=backbone.weights)
     except (ValueError, FileNotFoundError) as error:
         return [str(error)]
     return []

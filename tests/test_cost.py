@@ -202,7 +202,7 @@ def test_measuring_without_a_gpu_says_so():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("method", METHODS)
 def test_counted_memory_is_what_the_gpus_allocator_gives_out(method):
-    """The allocator rounds up and convolutions take work space: 0 to 2 % more was seen on an H100."""
+    """The allocator rounds up and convolutions take work space: 0 to 3 % more was seen on an H100."""
     rows = list(
         describe([method], BENCHMARKS["nyud"](), [("semseg", "depth")], backbone=BACKBONE, batch=8, measured=True)
     )
