@@ -31,6 +31,7 @@ class Settings:
     loaders: int = 0
     checkpoint_every: int = 1
     validate_every: int | None = None
+    save_predictions: bool = False
 
 
 def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
@@ -58,6 +59,7 @@ def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
         loaders=settings.loaders,
         checkpoint_every=settings.checkpoint_every,
         validate_every=settings.validate_every,
+        save_predictions=settings.save_predictions,
         report=report,
     )
     main = os.environ.get("RANK", "0") == "0"

@@ -24,6 +24,8 @@ from harness.cell import BenchmarkConfig
 from harness.loading import evaluation_batches, normalise
 from results.record import Score
 
+ORIGINS = b"origins"  # a key of per_image.parquet's metadata
+
 Predict = Callable[[Tensor], Mapping[str, Tensor]]  # normalised images [B, 3, H, W] -> task -> [B, C, H, W]
 
 
@@ -59,15 +61,21 @@ def conditions(
     return Conditions(resolution, benchmark.augmentations[config.protocol].fit, images, split, holdout)
 
 
-def protocol(task: Task, taken: Conditions) -> str:
+def protocol(task: Task, conditions: Conditions) -> str:
     """A hash of all that fixes a task's scores besides the network: metric, parameters, classes, conditions."""
     metric = task.metric
     assert metric is not None
-    content = {
-        "task": [task.name, task.kind, task.channels],
-        "metric": [type(metric).__qualname__, vars(metric), metric.definition, dict(metric.higher_is_better)],
-        "conditions": taken._asdict(),
-    }
+    return _hash([origin(task, conditions), metric.definition, dict(metric.higher_is_better)])
+
+
+def origin(task: Task, conditions: Conditions) -> str:
+    """A hash of all that fixes a task's statistics besides the network; scores of equal ones may be computed anew."""
+    metric = task.metric
+    content = [task.name, task.kind, task.channels, type(metric).__qualname__, vars(metric), conditions._asdict()]
+    return _hash(content)
+
+
+def _hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=repr).encode()).hexdigest()[:12]
 
 
@@ -178,8 +186,10 @@ def scores(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) ->
     return tuple(result)
 
 
-def per_image(rows: Iterable[Row], tasks: Mapping[str, Task]) -> bytes:
+def per_image(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) -> bytes:
     """per_image.parquet: image, task, statistics, and the influence of the image on the task's primary score.
+
+    Its metadata hold the `origin` of each task's statistics.
 
     influence = N grad(score) . statistics: the mean of squared influences over N is the variance that the choice of
     the N images gives the score, to first order.
@@ -206,8 +216,9 @@ def per_image(rows: Iterable[Row], tasks: Mapping[str, Task]) -> bytes:
             ("influence", pa.float64()),
         ]
     )
+    origins = {name: origin(task, taken) for name, task in tasks.items() if task.metric is not None}
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=schema), buffer)
+    pq.write_table(pa.table(columns, schema=schema.with_metadata({ORIGINS: json.dumps(origins)})), buffer)
     return buffer.getvalue()
 
 
@@ -216,6 +227,13 @@ def read_rows(per_image_file: bytes) -> list[Row]:
     table = pq.read_table(io.BytesIO(per_image_file), columns=["task", "image", "statistics"]).to_pydict()
     lines = zip(table["task"], table["image"], table["statistics"], strict=True)
     return [Row(task, number, image, np.array(line)) for number, (task, image, line) in enumerate(lines)]
+
+
+def read_origins(per_image_file: bytes) -> dict[str, str]:
+    """task -> the `origin` of its statistics; {} for a file that does not say it."""
+    metadata = pq.read_schema(io.BytesIO(per_image_file)).metadata or {}
+    origins: dict[str, str] = json.loads(metadata.get(ORIGINS, b"{}"))
+    return origins
 
 
 def _tables(rows: Iterable[Row], tasks: Mapping[str, Task]) -> dict[str, tuple[Task, np.ndarray]]:

@@ -107,6 +107,7 @@ class Resources(Config):
     max_concurrent: Annotated[int, Field(gt=0)] | None = None  # cells at once; None: as many as fit
     checkpoint_every: Annotated[int, Field(gt=0)] = 1  # epochs
     validate_every: Annotated[int, Field(gt=0)] | None = None  # epochs; where there is a val split
+    save_predictions: bool = False  # of all test images, at the network's size, in float16
     retries: Annotated[int, Field(ge=0)] = 1  # of a cell that failed, from its last checkpoint
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from harness.matrix import NO_RECORDS, Matrix, Planned, expand, make_benchmark, 
 from harness.progress import Watch
 from harness.store import Store
 from results.delta import delta_m, relative_gain
-from results.record import Manifest, Record, read
+from results.record import CorruptRecord, Manifest, Record, read
 from results.report import Report, report
 from results.runs import comparisons
 
@@ -137,12 +138,13 @@ def run(
     uri = tracking_uri or tracking.default_uri(store.url)
     tracking.check(uri)
     store.probe()
+    planned, _ = survey(matrix, partial(_readable, store))  # changes nothing: what is wrong is found before the lease
+    require(planned, only)
+    prepare(matrix, folders, [item.cell for item in select(planned, only)], console)
     with store.lease():
         look = partial(_look, store, console)
         planned, records = survey(matrix, look)
-        require(planned, only)
         chosen = select(planned, only)
-        prepare(matrix, folders, [item.cell for item in chosen], console)
         for entry in matrix.benchmarks:
             benchmark = entry.make()
             name = entry.name if benchmark.needs_root else f"{entry.name} {entry.size} {entry.options}"
@@ -166,6 +168,16 @@ def run(
             written = report(store.url, [matrix.name], out)
             tracker.log_report(out / matrix.name)
     return _outcome(matrix, store, work, written)
+
+
+def _readable(store: Store, cell_ids: Sequence[str]) -> dict[str, Record]:
+    """The records among the cells that can be read; `_look` says of the others why not."""
+    records = {}
+    for cell_id in cell_ids:
+        with suppress(CorruptRecord):
+            record = store.record(cell_id)
+            records |= {} if record is None else {cell_id: record}
+    return records
 
 
 def _look(store: Store, console: Console, cell_ids: Sequence[str]) -> dict[str, Record]:
@@ -273,6 +285,7 @@ def _schedule(
             loaders=resources.loaders,
             checkpoint_every=resources.checkpoint_every,
             validate_every=resources.validate_every,
+            save_predictions=resources.save_predictions,
         )
         slots = preflight.slots(resources, available)
         watched = {cell_id: (work.cells[cell_id].cell, title(work.cells[cell_id])) for cell_id in work.todo}

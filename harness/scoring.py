@@ -5,6 +5,10 @@ Beside what every cell leaves, cells/ID/ has until then
     trained.json                  the record without these scores; record.json takes its place
     to_score/TASK/NNNNNN.npz      what the statistics of an image depend on
     to_score/TASK/NNNNNN.json     its statistics, once they are computed
+
+A cell that saves predictions keeps, from then on,
+
+    predictions/NNNNNN.npz        task -> float16 [C, H, W] at the network's size, for each test image
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.metrics import ExpensiveMetric
 from benchmarks.tasks import Task
@@ -49,6 +54,17 @@ def keeper(store: Store, cell_id: str) -> evaluate.Keep:
         store.put(f"{_folder(cell_id, task)}/{number:06d}.npz", buffer.getvalue())
 
     return keep
+
+
+def saver(store: Store, cell_id: str) -> evaluate.Save:
+    """Puts all predictions of an image into the cell's folder, rounded to float16."""
+
+    def save(number: int, predictions: Mapping[str, Tensor]) -> None:
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: value.half().cpu().numpy() for name, value in predictions.items()})  # type: ignore[arg-type]
+        store.put(f"{store.folder(cell_id)}/predictions/{number:06d}.npz", buffer.getvalue())
+
+    return save
 
 
 def finish(
@@ -97,7 +113,7 @@ def finish(
         cell.benchmark, benchmark, trained.provenance["data"]["images"][1], holdout=cell.train.holdout
     )
     record = replace(trained, scores=evaluate.scores(rows, tasks, conditions))
-    store.put(f"{store.folder(cell_id)}/per_image.parquet", evaluate.per_image(rows, tasks))
+    store.put(f"{store.folder(cell_id)}/per_image.parquet", evaluate.per_image(rows, tasks, conditions))
     store.put_record(record)
     store.remove(f"{store.folder(cell_id)}/to_score")
     return record

@@ -68,6 +68,7 @@ class Place:
     loaders: int = 0
     checkpoint_every: int = 1
     validate_every: int | None = None
+    save_predictions: bool = False  # of all test images
     report: Callable[[Progress], None] = lambda progress: None
 
 
@@ -268,7 +269,7 @@ def train(cell: Cell, place: Place) -> Record:
             store,
             record,
             network,
-            evaluate.per_image(rows, tasks),
+            evaluate.per_image(rows, tasks, conditions(cell, benchmark, len(test_split))),
             whole=not any(scoring.is_expensive(task) for task in tasks.values()),
             predictions=samples(network, test_split, tasks, benchmark.size, fit_of(cell, benchmark)),
         )
@@ -329,12 +330,17 @@ def score(
         batch=max(1, cell.train.batch // accelerator.num_processes),
         indices=range(accelerator.process_index, len(split), accelerator.num_processes), loaders=place.loaders,
         keep=scoring.keeper(Store(place.store), cell.id),
+        save=scoring.saver(Store(place.store), cell.id) if place.save_predictions and name == "test" else None,
     )  # fmt: skip
     if accelerator.num_processes > 1:
         rows = gather_object(rows)
     cheap = {task: it for task, it in tasks.items() if not scoring.is_expensive(it)}
-    taken = evaluate.conditions(cell.benchmark, benchmark, len(split), split=name, holdout=cell.train.holdout)
-    return evaluate.scores(rows, cheap, taken), rows
+    return evaluate.scores(rows, cheap, conditions(cell, benchmark, len(split), name)), rows
+
+
+def conditions(cell: Cell, benchmark: Benchmark, images: int, split: str = "test") -> evaluate.Conditions:
+    """Under which a split of a cell's benchmark is scored."""
+    return evaluate.conditions(cell.benchmark, benchmark, images, split=split, holdout=cell.train.holdout)
 
 
 def fit_of(cell: Cell, benchmark: Benchmark) -> Fit:

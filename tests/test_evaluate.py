@@ -60,7 +60,7 @@ def test_no_number_of_processes_changes_a_score_and_each_image_counts_once(proce
     gathered = [row for part in reversed(parts) for row in part]
     assert values(gathered) == values(rows())
     assert values([*gathered, *parts[0]]) == values(rows())  # counted again, as by a padded sampler
-    assert evaluate.per_image(gathered, TASKS) == evaluate.per_image(rows(), TASKS)
+    assert evaluate.per_image(gathered, TASKS, TAKEN) == evaluate.per_image(rows(), TASKS, TAKEN)
 
 
 def test_native_scores_are_those_of_predictions_resized_to_each_image():
@@ -106,12 +106,15 @@ def test_a_label_that_is_no_class_is_refused_by_the_name_of_its_image():
 
 def test_rows_read_back_from_a_file_give_the_same_scores_and_the_same_file():
     found = rows()
-    read = evaluate.read_rows(evaluate.per_image(found, TASKS))
+    read = evaluate.read_rows(evaluate.per_image(found, TASKS, TAKEN))
     assert [(row.task, row.image) for row in read] == [
         (name, row.image) for name in TASKS for row in sorted(found, key=lambda row: row.number) if row.task == name
     ]
+    assert evaluate.read_origins(evaluate.per_image(found, TASKS, TAKEN)) == {
+        name: evaluate.origin(TASKS[name], TAKEN) for name in ("semseg", "depth")
+    }
     assert evaluate.scores(read, TASKS, TAKEN) == evaluate.scores(found, TASKS, TAKEN)
-    assert evaluate.per_image(read, TASKS) == evaluate.per_image(found, TASKS)
+    assert evaluate.per_image(read, TASKS, TAKEN) == evaluate.per_image(found, TASKS, TAKEN)
 
 
 def pascal(index):
@@ -196,7 +199,7 @@ def test_a_protocol_changes_with_everything_that_fixes_a_score_and_with_nothing_
         evaluate.protocol(t.edge(0.9, max_distance=0.0100001), TAKEN),  # the sentence rounds it, the hash does not
     ]  # fmt: skip
     assert len(set(hashes)) == len(hashes)
-    assert changed() == "3c614f5d5d1f"
+    assert changed() == "c406a522cc1b"
     assert evaluate.protocol(t.depth(0.5, 20.0, weight=3.0), TAKEN) == changed()  # bins and weight are training's
     (first, *rest) = [score.protocol for score in evaluate.scores(rows(), TASKS, TAKEN) if score.task == "depth"]
     assert first == changed() and set(rest) == {first}

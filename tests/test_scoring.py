@@ -74,7 +74,9 @@ def test_the_scores_are_those_of_scoring_at_once(store, rooms):
         native=True, device=torch.device("cpu"), batch=2,
     )  # fmt: skip
     assert record.scores == evaluate.scores(rows, tasks, evaluate.conditions(ROOMS, benchmark, 5))
-    assert store.get(f"{store.folder(CELL.id)}/per_image.parquet") == evaluate.per_image(rows, tasks)
+    assert store.get(f"{store.folder(CELL.id)}/per_image.parquet") == evaluate.per_image(
+        rows, tasks, evaluate.conditions(ROOMS, benchmark, 5)
+    )
     assert [score.task for score in record.scores if score.primary] == ["depth", "edge"]
     assert store.state(CELL.id) == "finished" and store.record(CELL.id) == record
     assert not [name for name in files(store) if "to_score" in name or "trained" in name]

@@ -1,0 +1,204 @@
+"""Scores of finished cells computed anew: from the statistics of each image, or from saved predictions and the data."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.benchmark import Benchmark
+from benchmarks.tasks import Task
+from harness import evaluate, preflight, provenance, scoring
+from harness.cell import Cell
+from harness.matrix import make_benchmark
+from harness.store import Store
+from results.record import Record, Score, read
+
+Rule = Literal["native", "network"]
+
+KEPT = ("model.safetensors", "history.jsonl", "samples.npz")  # what a cell under another rule shares
+
+
+class Rescored(NamedTuple):
+    old: Record
+    new: Record  # of another cell, where the rule of evaluation is another
+    per_image: bytes
+
+    @property
+    def differences(self) -> list[str]:
+        """A line for each score that is another, new or gone, or is defined otherwise; [] where no bit differs."""
+        old = {(score.task, score.metric): score for score in self.old.scores}
+        new = {(score.task, score.metric): score for score in self.new.scores}
+        return [_line(old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
+
+
+def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]) -> list[str]:
+    """Ids of the finished cells of matrices that were run into the store, and of cells, which `find` finds by name."""
+    ids: dict[str, None] = {}
+    for name in names:
+        if store.exists(f"matrices/{name}.json"):
+            ids |= dict.fromkeys(entry.id for entry in read(store.url, name).manifest.entries)
+        else:
+            ids[find(store, name)] = None
+    return [cell_id for cell_id in ids if store.state(cell_id) == "finished"]
+
+
+def from_statistics(store: Store, cell_id: str) -> Rescored:
+    """By this version's scores, from per_image.parquet.
+
+    Raises ValueError naming a task whose statistics were not taken as this version takes them.
+    """
+    old, cell, benchmark, tasks = _finished(store, cell_id)
+    conditions = _conditions(old, cell, benchmark)
+    content = store.get(f"{store.folder(cell_id)}/per_image.parquet")
+    origins = evaluate.read_origins(content)
+    for name, task in tasks.items():
+        if task.metric is not None and origins.get(name) != evaluate.origin(task, conditions):
+            raise ValueError(
+                f"{cell_id}: the statistics of {name} were taken by another definition of its metric; score it again "
+                "from saved predictions (--predictions), or train it anew"
+            )
+    return _rescored(old, evaluate.read_rows(content), tasks, conditions, "statistics")
+
+
+def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None = None) -> Rescored:
+    """By this version's metrics and another `rule` of evaluation if one is given, on the data at `root`.
+
+    Predictions were rounded to float16 when they were saved. Raises FileNotFoundError where none were saved, ValueError
+    where the data are not those that the cell was scored on.
+    """
+    old, cell, benchmark, tasks = _finished(store, cell_id)
+    folder = f"{store.folder(cell_id)}/predictions"
+    files = store.names(folder)
+    if not files:
+        raise FileNotFoundError(
+            f"{cell_id} has saved no predictions; they are saved by `mtlbench run --save-predictions`"
+        )
+    fingerprint, scored_on = benchmark.fingerprint(root), old.provenance["data"]["fingerprint"]
+    if fingerprint != scored_on:
+        raise ValueError(f"{cell_id} was scored on data with fingerprint {scored_on}; {root} has {fingerprint}")
+    if rule is not None and rule != cell.benchmark.evaluate:
+        cell = cell.model_copy(update={"benchmark": cell.benchmark.model_copy(update={"evaluate": rule})})
+    split = benchmark.open(root, "test", cell.tasks)
+    expected = [f"{number:06d}.npz" for number in range(len(split))]
+    if files != expected:
+        raise ValueError(f"{cell_id} has predictions for {len(files)} images, and the test split {len(split)}")
+    conditions = _conditions(old, cell, benchmark)
+    slow: list[evaluate.Row] = []
+    with scoring.Pool(tasks, os.cpu_count() or 1, slow.append) as pool:
+        rows = evaluate.collect(
+            _replay(store, [f"{folder}/{file}" for file in files]), split, tasks, benchmark.size, conditions.fit,
+            native=cell.benchmark.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
+        )  # fmt: skip
+    renamed = replace(old, id=cell.id, cell=cell.model_dump(mode="json"))
+    return _rescored(old, [*rows, *slow], tasks, conditions, "predictions", renamed)
+
+
+def write(store: Store, rescored: Rescored) -> None:
+    """Put the new record into the store, and what belongs to it where it is of another cell.
+
+    Raises FileExistsError where that cell has a record of its own.
+    """
+    old, new = rescored.old, rescored.new
+    folder = store.folder(new.id)
+    if new.id != old.id:
+        if store.record(new.id) is not None:
+            raise FileExistsError(f"{new.id} has a record already; nothing is written over it")
+        store.put_cell(Cell.model_validate(new.cell))
+        for file in KEPT:
+            store.put(f"{folder}/{file}", store.get(f"{store.folder(old.id)}/{file}"))
+    store.put(f"{folder}/per_image.parquet", rescored.per_image)
+    store.put_record(new)
+
+
+def roots(store: Store, cell_ids: Iterable[str], data: Mapping[str, Path]) -> dict[str, Path]:
+    """cell id -> the folder of its data. Raises NotReady naming each benchmark whose folder is not given."""
+    found, problems = {}, []
+    for cell_id in cell_ids:
+        config = store.cell(cell_id).benchmark
+        if config.name in data:
+            found[cell_id] = data[config.name]
+        elif make_benchmark(config).needs_root:
+            problems.append(f"benchmark {config.name} reads data from disk: give --data {config.name}=PATH")
+        else:
+            found[cell_id] = preflight.default_roots() / config.name
+    if problems:
+        raise preflight.NotReady(list(dict.fromkeys(problems)))
+    return found
+
+
+def _finished(store: Store, cell_id: str) -> tuple[Record, Cell, Benchmark, dict[str, Task]]:
+    record = store.record(cell_id)
+    if record is None:
+        raise FileNotFoundError(f"{cell_id} is {store.state(cell_id)}: only a finished cell can be scored again")
+    cell = Cell.model_validate(record.cell)
+    benchmark = make_benchmark(cell.benchmark)
+    return record, cell, benchmark, {name: benchmark.tasks[name] for name in cell.tasks}
+
+
+def _conditions(record: Record, cell: Cell, benchmark: Benchmark) -> evaluate.Conditions:
+    images = record.provenance["data"]["images"][1]
+    return evaluate.conditions(cell.benchmark, benchmark, images, holdout=cell.train.holdout)
+
+
+def _rescored(
+    old: Record,
+    rows: list[evaluate.Row],
+    tasks: Mapping[str, Task],
+    conditions: evaluate.Conditions,
+    source: str,
+    renamed: Record | None = None,
+) -> Rescored:
+    how: dict[str, Any] = {
+        "from": source,
+        "of": old.id,
+        "source": provenance.source_hash(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    new = replace(
+        renamed or old,
+        scores=evaluate.scores(rows, tasks, conditions),
+        provenance={**old.provenance, "rescored": how},
+    )
+    return Rescored(old, new, evaluate.per_image(rows, tasks, conditions))
+
+
+def _replay(store: Store, files: Sequence[str]) -> evaluate.Predict:
+    """Gives the predictions of the images in their order, whatever is asked."""
+
+    def held() -> Iterator[dict[str, Tensor]]:
+        for file in files:
+            with np.load(io.BytesIO(store.get(file))) as arrays:
+                yield {name: torch.from_numpy(arrays[name]).float() for name in arrays.files}
+
+    remaining = held()
+
+    def predict(image: Tensor) -> Mapping[str, Tensor]:
+        batch = list(itertools.islice(remaining, len(image)))
+        return {name: torch.stack([one[name] for one in batch]) for name in batch[0]}
+
+    return predict
+
+
+def _line(old: Score | None, new: Score | None) -> str:
+    score = new or old
+    assert score is not None
+    text = f"{score.task} {score.metric}: {_value(old)} -> {_value(new)}"
+    if old is not None and new is not None and old.value == new.value:
+        text += f", defined otherwise: protocol {old.protocol or 'unknown'} -> {new.protocol}"
+    return text
+
+
+def _value(score: Score | None) -> str:
+    if score is None:
+        return "absent"
+    return "undefined" if score.value is None else repr(score.value)

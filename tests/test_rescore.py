@@ -1,0 +1,125 @@
+"""Scoring again what was trained: no bit moves where nothing changed, and what changed is said before it is written."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.edges import EdgeODS
+from benchmarks.metrics import DepthErrors
+from harness import rescore, scoring, train
+from harness.cell import BenchmarkConfig, Cell, TrainConfig
+from harness.matrix import make_benchmark
+from harness.store import Store
+
+ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 4, "val": 1, "test": 10})
+CELL = Cell(
+    method="multi_task",
+    tasks=("semseg", "depth", "edge"),
+    benchmark=ROOMS,
+    train=TrainConfig(epochs=1, batch=2, lr=1e-3, holdout=0.25),
+)
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    return tmp_path_factory.mktemp("rooms")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, rooms):
+    folder = tmp_path_factory.mktemp("store")
+    store = Store(folder)
+    store.put_cell(CELL)
+    train.train(CELL, train.Place(str(folder), rooms, save_predictions=True))
+    scoring.finish(store, CELL.id)
+    return files(store)
+
+
+@pytest.fixture
+def store(finished, tmp_path):
+    place = Store(tmp_path / "store")
+    for name, content in finished.items():
+        place.put(name, content)
+    return place
+
+
+def files(store):
+    return {name.removeprefix(f"{store.root}/"): store.fs.cat_file(name) for name in store.fs.find(store.root)}
+
+
+def test_scoring_an_unchanged_cell_again_changes_no_bit(store):
+    found = rescore.from_statistics(store, CELL.id)
+    assert found.new.scores == found.old.scores and found.differences == []
+    assert found.per_image == store.get(f"{store.folder(CELL.id)}/per_image.parquet")
+    assert replace(found.new, provenance=found.old.provenance) == found.old
+
+
+def test_a_changed_score_is_said_and_only_then_written(store, monkeypatch, finished):
+    scores = DepthErrors.scores
+    monkeypatch.setattr(DepthErrors, "scores", lambda self, total: {**scores(self, total), "rmse": total[0] * 0 + 2})
+    found = rescore.from_statistics(store, CELL.id)
+    (old,) = [score.value for score in found.old.scores if score.metric == "rmse"]
+    assert found.differences == [f"depth rmse: {old!r} -> 2.0"]
+    assert files(store) == finished
+    rescore.write(store, found)
+    record = store.record(CELL.id)
+    assert record == found.new
+    assert record.provenance["rescored"]["from"] == "statistics"
+    assert record.provenance["source"] == found.old.provenance["source"]  # it was trained by what it was trained by
+    assert rescore.from_statistics(store, CELL.id).differences == []
+
+
+def test_a_score_that_is_defined_otherwise_differs_even_where_its_value_does_not(store, monkeypatch):
+    monkeypatch.setattr(DepthErrors, "definition", "Errors, told in other words.")
+    found = rescore.from_statistics(store, CELL.id)
+    assert len(found.differences) == len(DepthErrors.higher_is_better)
+    assert all("defined otherwise: protocol " in line for line in found.differences)
+
+
+def test_statistics_of_another_definition_are_not_scored_as_if_they_were_of_this_one(store, monkeypatch):
+    benchmark = make_benchmark(ROOMS)
+    benchmark.tasks["edge"] = replace(benchmark.tasks["edge"], metric=EdgeODS(0.02))
+    monkeypatch.setattr(rescore, "make_benchmark", lambda config: benchmark)
+    with pytest.raises(ValueError, match=f"{CELL.id}: the statistics of edge were taken by another definition"):
+        rescore.from_statistics(store, CELL.id)
+
+
+def test_predictions_give_the_scores_but_for_the_rounding_to_float16(store, rooms):
+    found = rescore.from_predictions(store, CELL.id, rooms)
+    assert found.new.id == CELL.id
+    for old, new in zip(found.old.scores, found.new.scores, strict=True):
+        assert replace(old, value=None) == replace(new, value=None)
+        assert new.value == (old.value and pytest.approx(old.value, rel=0.02, abs=0.1))
+    assert found.new.provenance["rescored"]["from"] == "predictions"
+    assert len(store.names(f"{store.folder(CELL.id)}/predictions")) == 10
+
+
+def test_predictions_can_be_scored_by_another_rule_which_is_another_cell(store, rooms, tmp_path):
+    found = rescore.from_predictions(store, CELL.id, rooms, "network")
+    other = CELL.model_copy(update={"benchmark": ROOMS.model_copy(update={"evaluate": "network"})})
+    assert found.new.id == other.id != CELL.id
+    rescore.write(store, found)
+    assert store.cell(other.id) == other and store.record(other.id) == found.new
+    assert store.get(f"{store.folder(other.id)}/model.safetensors")
+    assert all("Scored at 32x64" in score.definition for score in found.new.scores)
+    trained = train.train(other, train.Place(str(tmp_path / "trained"), rooms))  # the same weights, scored at once
+    ours = {(s.task, s.metric): s for s in found.new.scores}
+    for score in trained.scores:
+        same = ours[score.task, score.metric]
+        assert (same.definition, same.protocol) == (score.definition, score.protocol)
+        assert same.value == (score.value and pytest.approx(score.value, rel=0.02, abs=0.1))
+    with pytest.raises(FileExistsError, match="has a record already"):
+        rescore.write(store, found)
+
+
+def test_what_is_needed_and_missing_is_named(store, rooms):
+    folder = f"{store.folder(CELL.id)}/predictions"
+    store.remove(f"{folder}/000009.npz")
+    with pytest.raises(ValueError, match="predictions for 9 images, and the test split 10"):
+        rescore.from_predictions(store, CELL.id, rooms)
+    store.remove(folder)
+    with pytest.raises(FileNotFoundError, match=r"has saved no predictions; .*--save-predictions"):
+        rescore.from_predictions(store, CELL.id, rooms)
+    store.remove(f"{store.folder(CELL.id)}/record.json")
+    with pytest.raises(FileNotFoundError, match="only a finished cell"):
+        rescore.from_statistics(store, CELL.id)
