@@ -109,12 +109,15 @@ class Store:
         return aside
 
     def probe(self) -> None:
-        """Raise StoreError unless a file can be written, read back and removed."""
+        """Raise StoreError unless a file can be written, read back and removed; leaves no new folder behind."""
         name = f".probe-{uuid.uuid4().hex[:8]}"
+        missing = [folder for folder in (Path(self.root), *Path(self.root).parents) if not folder.exists()]
         self.put(name, b"probe")
         if self.get(name) != b"probe":
             raise StoreError(f"{self.url}: a file written there reads back differently")
         self.remove(name)
+        for folder in missing if self.local else []:
+            folder.rmdir()
 
     # cells ------------------------------------------------------------------------------------------------------------
 

@@ -150,6 +150,7 @@ def test_edges_are_scored_after_training_by_trials_of_their_own(mtlbench, tmp_pa
         (["run", "smoke", "--set", "backbone=resnet_9000"], "unknown backbone 'resnet_9000'"),
         (["run", "smoke", "--set", "benchmark=nyud"], "give --data nyud=PATH"),
         (["run", "smoke", "--set", "benchmark=nyud", "--data", "nyud=/no/such"], "/no/such: no such folder"),
+        (["run", "smoke", "--set", "benchmark=nyud", "--data", "nyud=/usr"], "images"),
         (["run", "smoke", "--data", "kitti=/tmp"], "the matrix has rooms"),
         (["run", "smoke", "--only", "xyz"], "fits no cell's id and no label"),
         (["run", "smoke", "--store", "/proc/nothing"], "cannot write"),

@@ -97,6 +97,11 @@ def test_the_lease_of_a_driver_elsewhere_ends_when_its_heart_stops(store):
         pass
 
 
+def test_probing_a_store_that_is_not_there_yet_leaves_nothing(tmp_path):
+    Store(tmp_path / "a" / "b").probe()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_store_that_cannot_be_written_is_named(tmp_path):
     file = tmp_path / "file"
     file.write_text("not a folder")
