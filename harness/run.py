@@ -172,7 +172,7 @@ def run(
 
 def _readable(store: Store, cell_ids: Sequence[str]) -> dict[str, Record]:
     """The records among the cells that can be read; `_look` says of the others why not."""
-    records = {}
+    records: dict[str, Record] = {}
     for cell_id in cell_ids:
         with suppress(CorruptRecord):
             record = store.record(cell_id)
