@@ -14,6 +14,7 @@ from torch import Tensor
 
 IGNORE = 255
 _STRAY = 254  # marks an id that is neither a class nor void
+_ROWS = 32  # of normals at a time: what is computed between stays in the processor's cache
 
 
 def read_image(path: Path) -> Tensor:
@@ -129,19 +130,24 @@ def to_normals(stored: NDArray[Any], place: Path | str, tolerance: float = 0.1) 
 
     Raises ValueError naming `place` for a length further than `tolerance` from 1 that is not 0, and for NaN.
     """
-    if stored.shape[-1] != 3:
+    if stored.ndim != 3 or stored.shape[-1] != 3:
         raise ValueError(f"{place}: normals of shape {stored.shape}; [H, W, 3] is needed")
-    vectors = np.ascontiguousarray(np.moveaxis(stored, -1, 0), dtype=np.float32)
-    x, y, z = vectors
-    length = np.sqrt(x * x + y * y + z * z)
-    length[length == 0] = 1
-    if not (length.min() >= 1 - tolerance and length.max() <= 1 + tolerance):  # NaN compares false
-        wrong = ~(np.abs(length - 1) <= tolerance)
-        raise ValueError(
-            f"{place}: a normal of length {length[wrong][0]:g} in {int(wrong.sum())} pixels; "
-            "unit vectors are needed, and zero vectors where there is none"
-        )
-    return torch.from_numpy(vectors / length)
+    vectors = np.empty((3, *stored.shape[:2]), dtype=np.float32)
+    for top in range(0, stored.shape[0], _ROWS):
+        rows = vectors[:, top : top + _ROWS]
+        rows[...] = np.moveaxis(stored[top : top + _ROWS], -1, 0)
+        length = np.sqrt(rows[0] * rows[0] + rows[1] * rows[1] + rows[2] * rows[2])
+        length[length == 0] = 1
+        if not (length.min() >= 1 - tolerance and length.max() <= 1 + tolerance):  # NaN compares false
+            x, y, z = np.moveaxis(stored.astype(np.float32), -1, 0)
+            length = np.sqrt(x * x + y * y + z * z)
+            wrong = ~((length >= 1 - tolerance) & (length <= 1 + tolerance) | (length == 0))
+            raise ValueError(
+                f"{place}: a normal of length {length[wrong][0]:g} in {int(wrong.sum())} pixels; "
+                "unit vectors are needed, and zero vectors where there is none"
+            )
+        rows /= length
+    return torch.from_numpy(vectors)
 
 
 def to_normals_8bit(stored: NDArray[np.uint8]) -> Tensor:
@@ -158,7 +164,7 @@ def _picture(path: Path, mode: str | None) -> Image.Image:
     try:
         with Image.open(path) as picture:
             picture.load()
-            return picture if mode is None else picture.convert(mode)
+            return picture if mode in (None, picture.mode) else picture.convert(mode)
     except (OSError, SyntaxError) as error:  # PIL reports a damaged PNG as a SyntaxError
         if isinstance(error, FileNotFoundError | PermissionError):
             raise

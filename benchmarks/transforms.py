@@ -248,11 +248,11 @@ def _nearest(native: Size, drawn: Draw, size: Size) -> tuple[Tensor, Tensor | No
     else:
         x, y = a * column + (b * row + c), d * column + (e * row + f)
     x, y = x.floor().long(), y.floor().long()
-    outside = ((x < 0) | (x >= native[1])) | ((y < 0) | (y >= native[0]))
-    index = y.clamp_(0, native[0] - 1) * native[1] + x.clamp_(0, native[1] - 1)
     if drawn.flip:
-        index, outside = index.flip(1), outside.flip(1)
-    return index, outside if bool(outside.any()) else None
+        x, y = x.flip(1), y.flip(1)
+    beside, above = (x < 0) | (x >= native[1]), (y < 0) | (y >= native[0])
+    outside = beside | above if bool(beside.any()) or bool(above.any()) else None
+    return y.clamp_(0, native[0] - 1) * native[1] + x.clamp_(0, native[1] - 1), outside
 
 
 def _gather(field: Tensor, index: Tensor, outside: Tensor | None, fill: int) -> Tensor:
@@ -280,12 +280,12 @@ def _turn(normals: Tensor, drawn: Draw) -> Tensor:
 
 def _warp(image: Tensor, drawn: Draw, size: Size) -> Tensor:
     """uint8 [3, H, W] -> [3, h, w]."""
-    native = (image.shape[-2], image.shape[-1])
-    picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
     fill = (0, 0, 0) if drawn.borders == "background" else MEAN_COLOUR
+    native = (image.shape[-2], image.shape[-1])
     if drawn.degrees == 0:
-        moved = _place(picture, _axes(native, drawn, size), size, fill)
+        result = _place(image, _axes(native, drawn, size), size, fill)
     else:
+        picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
         moved = picture.transform(
             size[::-1],
             Image.Transform.AFFINE,
@@ -293,25 +293,26 @@ def _warp(image: Tensor, drawn: Draw, size: Size) -> Tensor:
             Image.Resampling.BILINEAR,
             fillcolor=fill,
         )
-    result = torch.from_numpy(np.array(moved)).permute(2, 0, 1)
+        result = torch.from_numpy(np.array(moved)).permute(2, 0, 1)
     return result.flip(2) if drawn.flip else result
 
 
-def _place(picture: Image.Image, axes: tuple[_Axis, _Axis], size: Size, fill: tuple[int, int, int]) -> Image.Image:
-    """An axis-aligned move: one antialiased resize of what is seen, on a canvas where the image does not fill it."""
-    first, last, low, high = [], [], [], []  # of y, x: output pixels covered, and the part of the input they show
-    for axis, out, length in zip(axes, size, (picture.height, picture.width), strict=True):
-        first.append(max(0, -axis.offset))
-        last.append(min(out, round(length / axis.step) - axis.offset))
-        low.append(max(0.0, axis.step * (axis.offset + first[-1])))
-        high.append(min(float(length), axis.step * (axis.offset + last[-1])))
-    seen = picture.resize(
-        (last[1] - first[1], last[0] - first[0]), Image.Resampling.BILINEAR, box=(low[1], low[0], high[1], high[0])
-    )
-    if seen.size == size[::-1]:
+def _place(image: Tensor, axes: tuple[_Axis, _Axis], size: Size, fill: tuple[int, int, int]) -> Tensor:
+    """An axis-aligned move: one antialiased resize, and a window of it, on a canvas where the image does not fill it.
+
+    The whole image is resized: on bytes with their channels last torch's kernel, within one grey level of Pillow's, is
+    four times as fast, and Pillow's resize of a part alone gains less.
+    """
+    zoomed = [round(length / axis.step) for length, axis in zip(image.shape[-2:], axes, strict=True)]
+    channels_last = image[None].contiguous(memory_format=torch.channels_last)
+    whole = F.interpolate(channels_last, zoomed, mode="bilinear", antialias=True)[0]
+    (top, _), (left, _) = axes
+    seen = whole[:, max(0, top) : top + size[0], max(0, left) : left + size[1]]
+    if seen.shape[-2:] == size:
         return seen
-    canvas = Image.new("RGB", size[::-1], fill)
-    canvas.paste(seen, (first[1], first[0]))
+    canvas = torch.tensor(fill, dtype=torch.uint8).view(3, 1, 1).repeat(1, *size)
+    row, column = max(0, -top), max(0, -left)
+    canvas[:, row : row + seen.shape[-2], column : column + seen.shape[-1]] = seen
     return canvas
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from benchmarks.transforms import IGNORE, MEAN_COLOUR, Augmentation, Colour, Crop, Draw, apply, draw, resize, restore
@@ -232,6 +233,15 @@ def test_the_input_is_left_as_it_was(sample):
     for drawn in (Draw(flip=True, zoom=1.5, normals_zoom="consistent", colour=Colour(brightness=9)), Draw(degrees=9.0)):
         apply(image, labels, KINDS, drawn, NATIVE)
         assert torch.equal(image, sample[0]) and all(torch.equal(labels[t], sample[1][t]) for t in labels)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (32, 32), (160, 32)])
+def test_an_image_is_resized_as_pillow_does_to_one_grey_level(size):
+    image = torch.randint(0, 256, (3, 70, 51), dtype=torch.uint8)
+    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    expected = np.array(picture.resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
+    found = resize(image, size).permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(found - expected).max() <= 1 and (found != expected).mean() < 0.01
 
 
 def test_an_image_is_antialiased_where_it_shrinks():
