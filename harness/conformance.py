@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import methods
+from harness.cost import network_cost
 from methods.method import Method, Outputs, Target
 
 ROWS, COLUMNS = 64, 96  # not square, so that a swap of the two shows
@@ -155,6 +156,12 @@ def backbone_first(name: str) -> None:
             assert torch.equal(value, reference[key]), f"backbone.{key} differs from other methods'"
 
 
+def no_host_reads(name: str) -> None:
+    """a forward pass reads no value on the host, so that a GPU need not wait and costs can be counted"""
+    for tasks in task_sets(name):
+        network_cost(build(name, tasks), (ROWS, COLUMNS))
+
+
 RULES: tuple[Rule, ...] = (
-    shapes, order, gradients, parameter_groups, repeatable, per_image, saving, backbone_first,
+    shapes, order, gradients, parameter_groups, repeatable, per_image, saving, backbone_first, no_host_reads,
 )  # fmt: skip

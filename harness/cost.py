@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
@@ -42,14 +43,21 @@ class Measured(NamedTuple):
 
 
 @torch.no_grad()
-def network_cost(network: Method, size: tuple[int, int], device: torch.device) -> dict[str, float]:
+def network_cost(network: Method, size: tuple[int, int]) -> dict[str, float]:
     """Parameters, and the multiply-accumulates for one image of a size: convolutions, matrix and attention products.
 
-    Leaves the network in evaluation mode.
+    Of the form that runs on GPUs, wherever the network lies; on a CPU some layers take a cheaper one with equal
+    outputs. Raises ValueError for a method that reads values on the host.
     """
-    network.eval()
-    with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, *size, device=device))
+    copy = deepcopy(network).to("meta").eval()
+    try:
+        with FlopCounterMode(display=False) as counter:
+            copy(torch.empty(1, 3, *size, device="meta"))
+    except (NotImplementedError, RuntimeError) as error:
+        raise ValueError(
+            f"{type(network).__name__}: its cost cannot be counted, because its forward needs the values of tensors, "
+            f"which also makes a GPU wait ({error}); keep to tensor operations, or see `mtlbench check`"
+        ) from error
     return {
         "parameters": float(sum(parameter.numel() for parameter in network.parameters())),
         "backbone_parameters": float(sum(parameter.numel() for parameter in network.backbone.parameters())),

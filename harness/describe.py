@@ -100,7 +100,7 @@ def describe(
     for name, together in dict.fromkeys(chosen):
         tasks = {task: benchmark.tasks[task] for task in together}
         network = on_meta(name, tasks, backbone=backbone)
-        counted = network_cost(network, benchmark.size, torch.device("meta"))
+        counted = network_cost(network, benchmark.size)
         step = count_step(network, tasks, benchmark.size, recipe)
         ran = measure(build(name, tasks, backbone=backbone), tasks, benchmark.size, recipe) if measured else None
         yield Description(

@@ -172,7 +172,7 @@ def _count(cell: Cell, workers: int) -> _Counted:
     benchmark = make_benchmark(cell.benchmark)
     tasks = chosen_tasks(benchmark, cell)
     network = on_meta(cell.method, tasks, backbone=cell.backbone.name, **cell.options)
-    cost = network_cost(network, benchmark.size, torch.device("meta"))
+    cost = network_cost(network, benchmark.size)
     share = cell.train.model_copy(update={"batch": cell.train.batch // workers})
     step = count_step(network, tasks, benchmark.size, share)
     return _Counted(cost["parameters"], cost["macs"], step.peak_bytes, step.operators)

@@ -164,6 +164,7 @@ def train(cell: Cell, place: Place) -> Record:
         )
 
     network = build(cell, tasks, place.weights)
+    cost = network_cost(network, benchmark.size)
     if processes > 1 and device.type == "cuda":
         # Batch statistics over all processes: a cell's numbers are not to depend on how many it has. There is no such
         # layer for CPU tensors; there each process normalises its own part of the batch.
@@ -241,7 +242,7 @@ def train(cell: Cell, place: Place) -> Record:
         cell=cell.model_dump(mode="json"),
         scores=scores,
         cost={
-            **network_cost(network, benchmark.size, device),
+            **cost,
             "steps": float(step),
             "seconds_per_step": spent / step,
             "train_seconds": spent,

@@ -57,7 +57,7 @@ def test_parameters_and_multiply_accumulates_are_those_of_the_published_networks
     made = BENCHMARKS[benchmark]()
     for method, (parameters, gmac) in SETS[benchmark, tasks].items():
         network = on_meta(method, {task: made.tasks[task] for task in tasks}, backbone=BACKBONE)
-        cost = network_cost(network, made.size, torch.device("meta"))
+        cost = network_cost(network, made.size)
         assert cost["parameters"] == parameters
         assert cost["backbone_parameters"] == 3_860_720
         if gmac is not None:
@@ -84,8 +84,25 @@ def toy():
 
 
 def test_multiply_accumulates_of_a_convolution_are_pixels_times_weights():
-    cost = network_cost(toy(), (32, 64), torch.device("meta"))
+    cost = network_cost(toy(), (32, 64))
     assert cost == {"parameters": 3, "backbone_parameters": 0, "macs": 32 * 64 * 3}
+
+
+class Reads(Toy):
+    def forward(self, image):
+        return Outputs({"depth": self.predict(image) * image.mean().item()}, [], {})
+
+
+def test_a_method_that_reads_values_on_the_host_is_named():
+    with pytest.raises(ValueError, match=r"Reads: its cost cannot be counted.*values of tensors"):
+        network_cost(Reads(1), (32, 64))
+
+
+def test_counting_leaves_the_network_where_and_as_it_was():
+    network = Toy(1).train()
+    network_cost(network, (32, 64))
+    assert network.training
+    assert network.predict.weight.device.type == "cpu"
 
 
 def test_memory_grows_by_the_same_for_every_image_and_weights_and_moments_come_on_top():
