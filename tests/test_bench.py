@@ -59,6 +59,7 @@ def test_the_command_prints_ours_against_itself_and_fails_where_a_goal_is_missed
         "b": replace(item, make=lambda _: item.make(True), goal=1e9),
     }
     monkeypatch.setattr(bench, "ITEMS", small)
+    monkeypatch.setattr(bench, "OTHERS", {})
     assert bench.main(["a", "--rounds", "1"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["item", "a", "A/A"]
     assert bench.main(["--rounds", "1"]) == 1
