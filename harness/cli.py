@@ -87,6 +87,9 @@ def run(
         bool, typer.Option("--dry-run", help="List the cells, what they cost, and what is missing; write nothing.")
     ] = False,
     workers_per_cell: Annotated[int | None, typer.Option(help="Processes a cell; as resources.workers.")] = None,
+    save_predictions: Annotated[
+        bool, typer.Option("--save-predictions", help="Keep those of all test images; as resources.save_predictions.")
+    ] = False,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, or `auto`; default: this machine.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: sqlite in the store.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for tables and figures; default: STORE/report.")] = None,
@@ -107,6 +110,8 @@ def run(
 
     if workers_per_cell is not None:
         overrides = [*overrides, f"resources.workers={workers_per_cell}"]
+    if save_predictions:
+        overrides = [*overrides, "resources.save_predictions=true"]
     read = _read(matrix, overrides)
     place = _store(store)
     try:
@@ -348,6 +353,95 @@ def show(
         typer.echo(f"attempts: {failure['attempts']}\n{failure['traceback']}")
     if place.exists(f"{folder}/log.txt"):
         typer.echo("end of log.txt:\n" + "\n".join(place.get(f"{folder}/log.txt").decode().splitlines()[-20:]))
+
+
+@app.command()
+@one_line
+def rescore(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Matrices of the store, or cells.")],
+    store: StoreOption = "runs",
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="From saved predictions and the data, not from statistics.")
+    ] = False,
+    data: DataOption = [],
+    evaluate: Annotated[
+        Literal["native", "network"] | None, typer.Option(help="Another rule, with --predictions; gives another cell.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put the new records into the store.")] = False,
+) -> None:
+    """Compute the scores of finished cells anew, without a GPU, and say which differ. Trains nothing.
+
+    From the statistics of each image, which every cell keeps, a change of a score's formula can be applied; from saved
+    predictions (`mtlbench run --save-predictions`) another metric or another rule of evaluation too.
+
+    Example:  mtlbench rescore rooms --store runs
+    """
+    from contextlib import nullcontext
+
+    from harness import rescore as again
+
+    place = _store(store)
+    if evaluate is not None and not predictions:
+        raise fail("--evaluate needs --predictions: statistics are of the maps that were compared")
+    cells = again.chosen(place, names, _find)
+    try:
+        folders = again.roots(place, cells, data) if predictions else {}
+        changed = 0
+        with place.lease() if write else nullcontext():
+            for cell_id in cells:
+                found = (
+                    again.from_predictions(place, cell_id, folders[cell_id], evaluate)
+                    if predictions
+                    else again.from_statistics(place, cell_id)
+                )
+                typer.echo(
+                    "\n  ".join([f"{cell_id}:" if found.differences else f"{cell_id}: unchanged", *found.differences])
+                )
+                changed += bool(found.differences)
+                if write and found.differences:
+                    again.write(place, found)
+    except (ValueError, FileExistsError) as error:
+        raise fail(str(error)) from None
+    then = "written" if write else "not written; --write puts the new records into the store"
+    typer.echo(f"{changed} of {len(cells)} finished cells differ" + (f": {then}" if changed else ""))
+
+
+@app.command("gc")
+@one_line
+def gc_(
+    store: StoreOption = "runs",
+    predictions: Annotated[bool, typer.Option("--predictions", help="Saved predictions too.")] = False,
+    orphans: Annotated[bool, typer.Option("--orphans", help="Cells that no matrix of the store needs too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+) -> None:
+    """Say what a store can do without, with its size; remove it with --yes.
+
+    That is: checkpoints of finished cells, what was set aside as corrupt, and what was half-written.
+
+    Example:  mtlbench gc --store runs --predictions --yes
+    """
+    from contextlib import nullcontext
+
+    from harness import cleanup
+
+    place = _store(store)
+    with place.lease() if yes else nullcontext():
+        found = cleanup.find(place, predictions=predictions, orphans=orphans)
+        for leftover in found:
+            typer.echo(f"{_bytes(leftover.size):>10}  {leftover.name}  ({leftover.reason})")
+        if yes:
+            cleanup.remove(place, found)
+    total = _bytes(sum(leftover.size for leftover in found))
+    then = "removed" if yes else "would be removed; --yes removes it"
+    typer.echo(f"{total} in {len(found)} places {then}" if found else "nothing to remove")
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
 
 
 @app.command()

@@ -34,13 +34,7 @@ def roots(matrix: Matrix, data: Sequence[str]) -> dict[str, Path]:
 
 def find(matrix: Matrix, data: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
     """The folders that there are, as `roots`, and what is wrong with the others."""
-    given: dict[str, Path] = {}
-    problems = []
-    for argument in data:
-        name, equals, path = argument.partition("=")
-        if not equals or not path:
-            problems.append(f"--data {argument}: write NAME=PATH, for example nyud=/data/NYUD_MT")
-        given[name] = Path(path).expanduser().resolve()
+    given, problems = arguments(data)
     named = {entry.name for entry in matrix.benchmarks}
     problems += [f"--data {name}: the matrix has {', '.join(sorted(named))}" for name in given if name not in named]
     found = {}
@@ -55,6 +49,18 @@ def find(matrix: Matrix, data: Sequence[str]) -> tuple[dict[str, Path], list[str
         else:
             found[entry.name] = default_roots() / entry.name
     return found, problems
+
+
+def arguments(data: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """NAME=PATH arguments as a mapping, and what is wrong with them."""
+    given: dict[str, Path] = {}
+    problems = []
+    for argument in data:
+        name, equals, path = argument.partition("=")
+        if not equals or not path:
+            problems.append(f"--data {argument}: write NAME=PATH, for example nyud=/data/NYUD_MT")
+        given[name] = Path(path).expanduser().resolve()
+    return given, problems
 
 
 def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:

@@ -120,13 +120,14 @@ def write(store: Store, rescored: Rescored) -> None:
     store.put_record(new)
 
 
-def roots(store: Store, cell_ids: Iterable[str], data: Mapping[str, Path]) -> dict[str, Path]:
-    """cell id -> the folder of its data. Raises NotReady naming each benchmark whose folder is not given."""
-    found, problems = {}, []
+def roots(store: Store, cell_ids: Iterable[str], data: Sequence[str]) -> dict[str, Path]:
+    """cell id -> the folder of its data, from NAME=PATH arguments. Raises NotReady naming each that is not given."""
+    given, problems = preflight.arguments(data)
+    found = {}
     for cell_id in cell_ids:
         config = store.cell(cell_id).benchmark
-        if config.name in data:
-            found[cell_id] = data[config.name]
+        if config.name in given:
+            found[cell_id] = given[config.name]
         elif make_benchmark(config).needs_root:
             problems.append(f"benchmark {config.name} reads data from disk: give --data {config.name}=PATH")
         else:

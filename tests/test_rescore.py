@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks.edges import EdgeODS
 from benchmarks.metrics import DepthErrors
 from harness import rescore, scoring, train
 from harness.cell import BenchmarkConfig, Cell, TrainConfig
+from harness.cli import app
 from harness.matrix import make_benchmark
 from harness.store import Store
 
@@ -123,3 +125,28 @@ def test_what_is_needed_and_missing_is_named(store, rooms):
     store.remove(f"{store.folder(CELL.id)}/record.json")
     with pytest.raises(FileNotFoundError, match="only a finished cell"):
         rescore.from_statistics(store, CELL.id)
+
+
+def test_the_command_says_what_differs_and_writes_when_told(store, rooms, monkeypatch):
+    def call(*arguments):
+        return CliRunner().invoke(app, ["rescore", *arguments, "--store", store.url])
+
+    same = call(CELL.id)
+    assert same.exit_code == 0 and f"{CELL.id}: unchanged\n0 of 1 finished cells differ\n" in same.output
+    monkeypatch.setattr(DepthErrors, "scores", lambda self, total: {"rmse": total[0] * 0 + 2})
+    before = files(store)
+    shown = call("multi_task")
+    assert shown.exit_code == 0 and "depth rmse: " in shown.output and "not written; --write" in shown.output
+    assert files(store) == before
+    assert "differ: written" in call("multi_task", "--write").output
+    assert {s.metric: s.value for s in store.record(CELL.id).scores}["rmse"] == 2.0
+    for arguments, expected in (
+        (["nothing"], "fits no cell"),
+        ([CELL.id, "--evaluate", "network"], "--evaluate needs --predictions"),
+        ([CELL.id, "--predictions", "--data", "rooms"], "--data rooms: write NAME=PATH"),
+        ([CELL.id, "--predictions", "--data", f"rooms={rooms}", "--evaluate", "sideways"], "sideways"),
+    ):
+        done = call(*arguments)
+        assert done.exit_code == 2 and expected in done.output
+    network = call(CELL.id, "--predictions", "--data", f"rooms={rooms}", "--evaluate", "network")
+    assert network.exit_code == 0 and f"{CELL.id}:\n  semseg miou" in network.output
