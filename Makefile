@@ -1,6 +1,7 @@
 # make bench   install, train every method on the embedded rooms, print the table
 # make test    install, run the tests that are fast;  make slow: all of them;  make gpu: those that need a GPU
 # make lint    ruff and mypy --strict
+# make long    half an hour of training: the table and figures that the README shows
 PYTHON ?= python3.11
 STORE ?= runs
 BIN := .venv/bin
@@ -21,7 +22,7 @@ smoke: install
 	$(BIN)/mtlbench run smoke --store $(STORE)
 
 long: install
-	$(BIN)/mtlbench run rooms_long --store $(STORE)
+	$(BIN)/mtlbench run rooms_long --store results/store --out results
 
 test: install
 	$(BIN)/pytest -W error -m 'not slow and not gpu'
