@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -63,13 +64,16 @@ def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
         report=report,
     )
     main = os.environ.get("RANK", "0") == "0"
+    started = time.time()
     with log(store, cell.id) if main else contextlib.nullcontext():
         try:
             train.train(cell, place)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
-            store.put_failure(cell.id, f"{type(error).__name__}: {error}", trace)
+            earlier = store.failure(cell.id)
+            if earlier is None or earlier["time"] < started:  # else another process of this attempt told the cause
+                store.put_failure(cell.id, f"{type(error).__name__}: {error}", trace)
             if isinstance(error, train.Diverged):
                 return False
             raise
@@ -88,7 +92,7 @@ def score(cell_id: str, settings: Settings, report: Callable[[int, int], None]) 
         return
     with log(store, cell_id):
         try:
-            scoring.finish(store, cell_id, settings.cpus * settings.workers, report)
+            scoring.finish(store, cell_id, settings.cpus, report)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)

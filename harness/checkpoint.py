@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness.provenance import source_hash
+from harness.provenance import code_hash
 from harness.store import Store
 
 KEPT = 2
@@ -44,7 +44,7 @@ def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any]
         save_model(model, local / "model.safetensors")
         torch.save([optimizer.state_dict() for optimizer in optimizers], local / "optimizers.pt")
         hashes = {file.name: _sha256(file) for file in sorted(local.iterdir())}
-        state = {**place._asdict(), "source": source_hash(), "sha256": hashes}
+        state = {**place._asdict(), "source": code_hash(type(model)), "sha256": hashes}
         (local / "state.json").write_text(json.dumps(state, indent=1))
         store.publish(local, f"{folder}/{place.epoch:06d}", last="state.json")
     for name in [name for name in store.names(folder) if name.isdigit()][:-KEPT]:
@@ -65,7 +65,7 @@ def restore(
         with tempfile.TemporaryDirectory() as temporary:
             local = Path(temporary)
             try:
-                place = _fetch(store, f"{folder}/{name}", local)
+                place = _fetch(store, f"{folder}/{name}", local, code_hash(type(model)))
                 weights = load_file(local / "model.safetensors")
                 states = torch.load(local / "optimizers.pt", weights_only=True, map_location=device)
             except (UnusableCheckpoint, SafetensorError) as error:
@@ -79,7 +79,7 @@ def restore(
     return Place(0, 0, 0.0), warnings
 
 
-def _fetch(store: Store, name: str, local: Path) -> Place:
+def _fetch(store: Store, name: str, local: Path, code: str) -> Place:
     store.fetch(name, local)
     try:
         state = json.loads((local / "state.json").read_text())
@@ -87,8 +87,8 @@ def _fetch(store: Store, name: str, local: Path) -> Place:
         place = Place(**state)
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise UnusableCheckpoint(f"{store.path(name)}/state.json: {type(error).__name__}: {error}") from error
-    if source != source_hash():
-        raise UnusableCheckpoint(f"{store.path(name)} was made by other code: source {source}, now {source_hash()}")
+    if source != code:
+        raise UnusableCheckpoint(f"{store.path(name)} was made by other code: {source}, now {code}")
     for file, expected in hashes.items():
         if not (local / file).exists() or _sha256(local / file) != expected:
             raise UnusableCheckpoint(f"{store.path(name)}/{file} is missing or has changed since it was written")

@@ -61,11 +61,11 @@ def one_line(command: Callable[..., Any]) -> Callable[..., Any]:
         from harness.matrix import MatrixError
         from harness.preflight import NotReady
         from harness.store import StoreError
-        from results.record import CorruptRecord
+        from results.record import CorruptRecord, NewerRecord
 
         try:
             return command(*args, **kwargs)
-        except (MatrixError, NotReady, StoreError, CorruptRecord, FileNotFoundError) as error:
+        except (MatrixError, NotReady, StoreError, CorruptRecord, NewerRecord, FileNotFoundError) as error:
             raise fail(str(error)) from None
 
     return guarded
@@ -127,8 +127,6 @@ def run(
     except KeyboardInterrupt:
         typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except ValueError as error:
-        raise fail(str(error)) from None
     _show_outcome(read, place, outcome, target, tracking_uri)
 
 
@@ -213,8 +211,7 @@ def track(
 
     place = _store(store)
     results = read(place.url, matrix)
-    uri = tracking_uri or tracking.default_uri(place.url)
-    tracking.check(uri)
+    uri = _tracking_uri(place, tracking_uri)
     with tracking.Tracker(uri, place.url, results.manifest, results.manifest.caption) as tracker:
         for cell_id in dict.fromkeys(entry.id for entry in results.manifest.entries):
             state = place.state(cell_id)
@@ -237,8 +234,11 @@ def ui(
     from harness import tracking
     from results.record import matrices
 
-    uri = tracking_uri or tracking.default_uri(_store(store).url)
-    tracking.check(uri)
+    uri = _tracking_uri(_store(store), tracking_uri)
+    try:
+        tracking.server(uri, port)
+    except ValueError as error:
+        raise fail(str(error)) from None
     address = f"http://127.0.0.1:{port}"
     typer.echo(f"MLflow on {address} (Ctrl-C ends it; the first page takes a few seconds). Comparisons to open:")
     for matrix in matrices(_store(store).url):
@@ -425,6 +425,8 @@ def gc_(
     from harness import cleanup
 
     place = _store(store)
+    if not place.cells():
+        raise fail(f"{place.url}: there is no cell in this store")
     with place.lease() if yes else nullcontext():
         found = cleanup.find(place, predictions=predictions, orphans=orphans)
         for leftover in found:
@@ -647,6 +649,18 @@ def _store(url: str) -> Store:
     return Store(url)
 
 
+def _tracking_uri(store: Store, given: str | None) -> str:
+    """Where a store is tracked to, checked."""
+    from harness import tracking
+
+    try:
+        uri = given or tracking.default_uri(store.url)
+        tracking.check(uri)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    return uri
+
+
 def _report_folder(store: Store) -> Path:
     return Path(store.url) / "report" if store.local else Path("report")
 
@@ -664,7 +678,10 @@ def _find(store: Store, part: str) -> str:
 def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], address: str | None) -> None:
     from harness import forecast
 
-    found = forecast.forecast(matrix, store, data, only, address)
+    try:
+        found = forecast.forecast(matrix, store, data, only, address)
+    except ValueError as error:
+        raise fail(str(error)) from None
     typer.echo(forecast.show(found, matrix.resources))
     if found.missing:
         lines = [f"  {number}. {problem}" for number, problem in enumerate(found.missing, start=1)]

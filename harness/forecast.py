@@ -86,7 +86,7 @@ def forecast(
     missing += preflight.weights(matrix.backbone, fetch=False)
     if address is None:
         here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
-        missing += preflight.feasible(matrix.resources, here)
+        missing += preflight.feasible(matrix.resources, {**here, "launcher": 1}, [here])
     done: dict[str, list[Record]] = {}
     for cell_id in store.cells():
         if (record := store.record(cell_id)) is not None:

@@ -98,7 +98,10 @@ class BenchmarkEntry(BenchmarkConfig):
 
 
 class Resources(Config):
-    """Where cells run. Nothing here changes a number, and nothing of it is in a cell's id."""
+    """Where cells run. Nothing of it is in a cell's id, since nothing of it is meant to change a number.
+
+    One thing does: on CPUs there is no batch norm over several processes, so that `workers` are for GPUs.
+    """
 
     cpus: Annotated[int, Field(gt=0)] = 1  # of a process
     gpus: Annotated[float, Field(ge=0)] = 0  # of a process; a fraction shares a GPU and is not for timings
@@ -228,6 +231,10 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     rows = [_row(entry) for entry in methods or []]
     for row in sorted({row for row in rows if row and rows.count(row) > 1}):
         problems.append(f"methods: two rows are called {row!r}; give one a label")
+    if matrix is not None:
+        problems += _twice("benchmarks", [entry.name for entry in matrix.benchmarks])
+        problems += [line for e in matrix.benchmarks for line in _twice("tasks", ["+".join(s) for s in e.task_sets])]
+        problems += _twice("seeds", matrix.seeds)
     baseline = raw.get("baseline")
     if baseline is None and matrix is not None and not any(resolve(m.name).one_task for m in matrix.methods):
         problems.append(
@@ -278,6 +285,10 @@ def _weight_problems(path: str, recipe: Recipe, matrix: Matrix) -> list[str]:
             except ValueError as error:
                 problems.append(f"{path}: {error}")
     return problems
+
+
+def _twice(path: str, values: Sequence[Any]) -> list[str]:
+    return [f"{path}: {value} is there more than once" for value in dict.fromkeys(values) if values.count(value) > 1]
 
 
 def _of(mistake: Any, defaults: Any) -> bool:
@@ -342,20 +353,24 @@ def _override(raw: dict[str, Any], override: str) -> None:
     node: Any = raw
     *parents, leaf = key.split(".")
     for part in parents:
-        if isinstance(node, list):
-            node = node[int(part)]
-            continue
-        child = node.get(part)
+        place = _place(node, part, override)
+        child = node[place] if isinstance(node, list) else node.get(place)
         if isinstance(child, str):  # the short form of a benchmark, a backbone or a method
             child = {"name": child}
-        node[part] = child = {} if child is None else child
+        node[place] = child = {} if child is None else child
         node = child
-    if not isinstance(node, (dict, list)):
-        raise MatrixError("--set", [f"{override!r}: {'.'.join(parents)} has no keys, it is {node!r}"])
-    if isinstance(node, list):
-        node[int(leaf)] = value
-    else:
-        node[leaf] = value
+    node[_place(node, leaf, override)] = value
+
+
+def _place(node: Any, part: str, override: str) -> Any:
+    """`part` as a key of a mapping or an index of a list. Raises MatrixError where it is neither."""
+    if isinstance(node, dict):
+        return part
+    if not isinstance(node, list):
+        raise MatrixError("--set", [f"{override!r}: there is nothing called {part!r} below {node!r}"])
+    if not part.isdigit() or int(part) >= len(node):
+        raise MatrixError("--set", [f"{override!r}: {part!r} is no place in a list of {len(node)}; they count from 0"])
+    return int(part)
 
 
 def _merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Recipe:

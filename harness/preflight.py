@@ -97,9 +97,17 @@ def weights(backbone: BackboneConfig, *, fetch: bool = True) -> list[str]:
     return []
 
 
-def feasible(resources: Resources, available: Mapping[str, float]) -> list[str]:
-    """What a cell asks for that the cluster does not have at all: such a trial would wait for ever."""
+def feasible(resources: Resources, available: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> list[str]:
+    """What a cell asks for that the cluster does not have at all: such a trial would wait for ever.
+
+    available: of all nodes together.
+    """
     problems = []
+    if resources.workers > 1 and available.get("launcher", 0) < 1:
+        problems.append(
+            "cells of several workers are started by a trial that takes no CPU but a `launcher`, and the cluster has "
+            "none; start its head with: ray start --head --resources='{\"launcher\": 1000}'"
+        )
     for kind, one in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         asked = one * resources.workers
         if asked > available.get(kind, 0):
@@ -107,6 +115,12 @@ def feasible(resources: Resources, available: Mapping[str, float]) -> list[str]:
                 f"a cell asks for {asked:g} {kind}s ({resources.workers} workers x {one:g}), "
                 f"and there are {available.get(kind, 0):g}; change resources in the matrix"
             )
+    fits = (node.get("CPU", 0) >= resources.cpus and node.get("GPU", 0) >= resources.gpus for node in nodes)
+    if not problems and not any(fits):
+        problems.append(
+            f"a process asks for {resources.cpus} CPUs and {resources.gpus:g} GPUs, and no node has as many; change "
+            "resources in the matrix"
+        )
     return problems
 
 

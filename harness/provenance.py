@@ -41,14 +41,24 @@ def plugin_hash(method: type) -> str | None:
     return None
 
 
+def code_hash(method: type) -> str:
+    """Of everything that can move the numbers of a network of this class."""
+    plugin = plugin_hash(method)
+    return source_hash() + (f"+{plugin}" if plugin else "")
+
+
 @functools.cache
 def commit() -> str | None:
     """The checkout's commit, with "+" where decisive files differ from it; None outside a git checkout."""
     git = ["git", "-C", str(ROOT)]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        top, head = subprocess.run(
+            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.split("\n")[:2]
+        if Path(top).resolve() != ROOT:
+            return None  # installed below somebody else's checkout
         changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "benchmarks", "methods", "harness"],
+            [*git, "status", "--porcelain", "--", *DECISIVE],
             capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
     except (OSError, subprocess.CalledProcessError):

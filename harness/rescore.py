@@ -81,7 +81,7 @@ def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None =
     files = store.names(folder)
     if not files:
         raise FileNotFoundError(
-            f"{cell_id} has saved no predictions; they are saved by `mtlbench run --save-predictions`"
+            f"{cell_id} has saved no predictions; training it by `mtlbench run --save-predictions` saves them"
         )
     fingerprint, scored_on = benchmark.fingerprint(root), old.provenance["data"]["fingerprint"]
     if fingerprint != scored_on:

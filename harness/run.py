@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,11 @@ from rich.progress import Progress, TaskID
 from harness import constant, learning, preflight, pretrained, provenance, tracking
 from harness.attempt import Settings
 from harness.cell import Cell
-from harness.matrix import NO_RECORDS, Matrix, Planned, expand, make_benchmark, manifest
+from harness.matrix import NO_RECORDS, Matrix, Planned, Resources, expand, make_benchmark, manifest
 from harness.progress import Watch
 from harness.store import Store
-from results.delta import delta_m, relative_gain
+from methods import resolve
+from results.delta import IncomparableScores, delta_m, relative_gain
 from results.record import CorruptRecord, Manifest, Record, read
 from results.report import Report, report
 from results.runs import comparisons
@@ -88,11 +89,13 @@ def title(item: Planned) -> str:
 def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], console: Console) -> None:
     """Make what has to be made (rooms are rendered once), and raise NotReady with all that is wrong with the data."""
     problems = preflight.batches(cells, matrix.resources) + preflight.weights(matrix.backbone)
+    if problems:
+        raise preflight.NotReady(problems)  # before minutes of rendering
     with Progress(console=console, transient=True) as bars:
         for entry in matrix.benchmarks:
             bar = bars.add_task(f"making {entry.name}", total=None, visible=not entry.make().needs_root)
             entry.make().make(folders[entry.name], partial(_tick, bars, bar))
-    problems += preflight.data(cells, folders)
+    problems = preflight.data(cells, folders)
     if problems:
         raise preflight.NotReady(problems)
 
@@ -133,13 +136,15 @@ def run(
 ) -> Outcome:
     """Run what is not finished, then write the report.
 
-    Raises NotReady, StoreError or ValueError before anything runs.
+    Raises NotReady or StoreError before anything runs or is removed.
     """
-    uri = tracking_uri or tracking.default_uri(store.url)
-    tracking.check(uri)
+    with _refusing():
+        uri = tracking_uri or tracking.default_uri(store.url)
+        tracking.check(uri)
     store.probe()
     planned, _ = survey(matrix, partial(_readable, store))  # changes nothing: what is wrong is found before the lease
-    require(planned, only)
+    with _refusing():
+        require(planned, only)
     prepare(matrix, folders, [item.cell for item in select(planned, only)], console)
     with store.lease():
         look = partial(_look, store, console)
@@ -149,25 +154,61 @@ def run(
             benchmark = entry.make()
             name = entry.name if benchmark.needs_root else f"{entry.name} {entry.size} {entry.options}"
             store.bind(name, benchmark.fingerprint(folders[entry.name]))
-        learn(chosen, store, folders, console)
+        with _refusing():
+            learn(chosen, store, folders, console)
         constants = _constants(matrix, store, folders, console)
-        for cell_id in {item.cell.id for item in chosen}:
-            if _again(rerun, cell_id, records, store):
+        ids = list(dict.fromkeys(item.cell.id for item in chosen))
+        again = [cell_id for cell_id in ids if _again(rerun, cell_id, records, store)]
+        todo = [cell_id for cell_id in ids if cell_id not in records or cell_id in again]
+        with _cluster(matrix.resources, address, console, todo) as available:
+            for cell_id in again:
                 store.forget(cell_id)
-        work = Work(matrix, store, only, look, constants)  # a search that was forgotten leads to nothing yet
-        with tracking.Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
-            for cell_id in work.cells:
-                tracker.project(cell_id, _state(store, cell_id))
-            if work.todo:
-                _schedule(matrix, store, folders, work, address, tracker, console)
-            work.refresh()
-            tracker.expect(work.publish())
-            for cell_id in work.cells:
-                tracker.project(cell_id, _state(store, cell_id))
-            tracker.project_deltas(deltas(store, matrix.name))
-            written = report(store.url, [matrix.name], out)
-            tracker.log_report(out / matrix.name)
+            work = Work(matrix, store, only, look, constants)  # a search that was forgotten leads to nothing yet
+            with tracking.Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
+                for cell_id in work.cells:
+                    tracker.project(cell_id, _state(store, cell_id))
+                if work.todo:
+                    _schedule(matrix, store, folders, work, available, tracker, console)
+                work.refresh()
+                tracker.expect(work.publish())
+                for cell_id in work.cells:
+                    tracker.project(cell_id, _state(store, cell_id))
+                tracker.project_deltas(deltas(store, matrix.name))
+                written = report(store.url, [matrix.name], out)
+                tracker.log_report(out / matrix.name)
     return _outcome(matrix, store, work, written)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What makes no sense is refused before anything starts."""
+    try:
+        yield
+    except ValueError as error:
+        raise preflight.NotReady([str(error)]) from error
+
+
+@contextmanager
+def _cluster(
+    resources: Resources, address: str | None, console: Console, todo: Sequence[str]
+) -> Iterator[Mapping[str, float]]:
+    """Ray, where something is to run. Raises NotReady where a cell could never be placed."""
+    if not todo:
+        yield {}
+        return
+    from harness import schedule
+
+    console.print(f"{len(todo)} cells to run; starting Ray", markup=False)
+    try:
+        cluster = schedule.cluster(address)
+    except ConnectionError as error:
+        raise preflight.NotReady([f"no Ray cluster at {address}: {error}"]) from error
+    try:
+        if problems := preflight.feasible(resources, cluster.total, cluster.nodes):
+            raise preflight.NotReady(problems)
+        yield cluster.total
+    finally:
+        schedule.leave()
 
 
 def _readable(store: Store, cell_ids: Sequence[str]) -> dict[str, Record]:
@@ -239,8 +280,13 @@ def _again(rerun: Rerun, cell_id: str, records: Mapping[str, Record], store: Sto
 
 
 def stale(record: Record) -> bool:
-    """Made by code that has changed since in a way that may move its numbers."""
-    return record.provenance.get("source") != provenance.source_hash()
+    """Made by code, ours or an outside method's, that has changed since in a way that may move its numbers."""
+    try:
+        plugin = provenance.plugin_hash(resolve(record.cell["method"]))
+    except ValueError:  # it cannot be imported any more
+        return True
+    made_by = record.provenance
+    return made_by.get("source") != provenance.source_hash() or made_by.get("plugin") != plugin
 
 
 def _schedule(
@@ -248,51 +294,43 @@ def _schedule(
     store: Store,
     folders: Mapping[str, Path],
     work: Work,
-    address: str | None,
+    available: Mapping[str, float],
     tracker: tracking.Tracker,
     console: Console,
 ) -> None:
     from harness import schedule  # here, so that a matrix that is done never waits for Ray
 
     resources = matrix.resources
-    console.print(f"{len(work.todo)} of {len(work.cells)} cells to run; starting Ray", markup=False)
-    available = schedule.cluster(address)
-    try:
-        problems = preflight.feasible(resources, available)
-        if problems:
-            raise preflight.NotReady(problems)
 
-        def tell(cell_id: str, state: str) -> None:
-            tracker.project(cell_id, state)  # type: ignore[arg-type]
-            if state == "finished":
-                tracker.project_deltas(deltas(store, matrix.name))
+    def tell(cell_id: str, state: str) -> None:
+        tracker.project(cell_id, state)  # type: ignore[arg-type]
+        if state == "finished":
+            tracker.project_deltas(deltas(store, matrix.name))
 
-        def ready() -> list[Cell]:
-            if work.found():
-                for item in work.refresh():
-                    watch.add(item.cell.id, item.cell, title(item))
-                tracker.expect(work.publish())
-            return [work.cells[cell_id].cell for cell_id in work.todo]
+    def ready() -> list[Cell]:
+        if work.found():
+            for item in work.refresh():
+                watch.add(item.cell.id, item.cell, title(item))
+            tracker.expect(work.publish())
+        return [work.cells[cell_id].cell for cell_id in work.todo]
 
-        settings = Settings(
-            store=store.url,
-            roots={name: str(folder) for name, folder in folders.items()},
-            cache=str(preflight.default_roots()),
-            weights=pretrained.files(matrix.backbone),
-            cpus=resources.cpus,
-            gpus=resources.gpus,
-            workers=resources.workers,
-            loaders=resources.loaders,
-            checkpoint_every=resources.checkpoint_every,
-            validate_every=resources.validate_every,
-            save_predictions=resources.save_predictions,
-        )
-        slots = preflight.slots(resources, available)
-        watched = {cell_id: (work.cells[cell_id].cell, title(work.cells[cell_id])) for cell_id in work.todo}
-        with Watch(watched, store, slots, tell, console) as watch:
-            schedule.run(ready, settings, watch, max_concurrent=resources.max_concurrent, retries=resources.retries)
-    finally:
-        schedule.leave()
+    settings = Settings(
+        store=store.url,
+        roots={name: str(folder) for name, folder in folders.items()},
+        cache=str(preflight.default_roots()),
+        weights=pretrained.files(matrix.backbone),
+        cpus=resources.cpus,
+        gpus=resources.gpus,
+        workers=resources.workers,
+        loaders=resources.loaders,
+        checkpoint_every=resources.checkpoint_every,
+        validate_every=resources.validate_every,
+        save_predictions=resources.save_predictions,
+    )
+    slots = preflight.slots(resources, available)
+    watched = {cell_id: (work.cells[cell_id].cell, title(work.cells[cell_id])) for cell_id in work.todo}
+    with Watch(watched, store, slots, tell, console) as watch:
+        schedule.run(ready, settings, watch, max_concurrent=resources.max_concurrent, retries=resources.retries)
 
 
 def _constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console: Console) -> dict[str, str]:
@@ -322,8 +360,11 @@ def deltas(store: Store, matrix: str) -> dict[str, dict[str, float]]:
                 if reference.status != "finished":
                     continue
                 scores, base = run_.scores(), reference.scores()
-                values = {f"delta/{task}": relative_gain(scores[task], base[task]) for task in comparison.tasks}
-                values["delta/m"] = delta_m(scores, base)
+                try:
+                    values = {f"delta/{task}": relative_gain(scores[task], base[task]) for task in comparison.tasks}
+                    values["delta/m"] = delta_m(scores, base)
+                except IncomparableScores:  # the tables say which and why
+                    continue
                 found[run_.entries[0].id] = {name: value for name, value in values.items() if math.isfinite(value)}
     return found
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import ray
 from ray import train, tune
@@ -49,15 +49,24 @@ class Board(Protocol):
     def ended(self, cell_id: str) -> None: ...
 
 
-def cluster(address: str | None) -> dict[str, float]:
-    """Join or start Ray and return its resources. `address` None starts one on this machine; "auto" finds one."""
+class Cluster(NamedTuple):
+    """Resources by kind: of all nodes together, and of each."""
+
+    total: dict[str, float]
+    nodes: list[dict[str, float]]
+
+
+def cluster(address: str | None) -> Cluster:
+    """Join Ray, or start it on this machine where `address` is None; "auto" finds one that runs here.
+
+    Raises ConnectionError naming the address.
+    """
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     if not ray.is_initialized():
         # The launcher of a cell with several workers takes no CPU of its own, or N workers would never fit N CPUs.
         local: dict[str, Any] = {} if address else {"include_dashboard": False, "resources": {"launcher": 1000}}
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    resources: dict[str, float] = ray.cluster_resources()
-    return resources
+    return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
 def leave() -> None:
@@ -159,7 +168,7 @@ def run(
 
     def needs(config: dict[str, Any]) -> tune.PlacementGroupFactory:
         if config["stage"] == "score":
-            return tune.PlacementGroupFactory([{"CPU": settings.cpus * settings.workers}])
+            return tune.PlacementGroupFactory([{"CPU": settings.cpus}])
         if settings.workers > 1:
             return tune.PlacementGroupFactory([{"launcher": 1}])
         return tune.PlacementGroupFactory([{"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})])

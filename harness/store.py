@@ -7,6 +7,9 @@ atomic already.
 
 from __future__ import annotations
 
+import _thread
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +17,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,7 +193,7 @@ class Store:
         """Say why a cell has no record; counts the attempts."""
         attempts = 1 + (self.failure(cell_id) or {"attempts": 0})["attempts"]
         log = self.path(f"{self.folder(cell_id)}/log.txt")
-        content = {"error": error, "traceback": traceback, "attempts": attempts, "log": log}
+        content = {"error": error, "traceback": traceback, "attempts": attempts, "log": log, "time": time.time()}
         self.put(f"{self.folder(cell_id)}/failure.json", json.dumps(content, indent=1) + "\n")
 
     def failure(self, cell_id: str) -> dict[str, Any] | None:
@@ -202,9 +205,10 @@ class Store:
 
     def forget(self, cell_id: str) -> None:
         """Remove what a cell has produced, so that it starts anew."""
-        for name in self.names(self.folder(cell_id)):
-            if name != "cell.yaml":
-                self.remove(f"{self.folder(cell_id)}/{name}")
+        decisive = ("record.json", "trained.json")  # first: what is left after a kill must not pass for done
+        names = self.names(self.folder(cell_id))
+        for name in [*decisive, *(name for name in names if name not in decisive and name != "cell.yaml")]:
+            self.remove(f"{self.folder(cell_id)}/{name}")
 
     # one copy of the data, one driver --------------------------------------------------------------------------------
 
@@ -240,13 +244,15 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
 
     def __enter__(self) -> Lease:
-        holder = self._holder()
-        if holder is not None and self._alive(holder):
-            raise StoreBusy(
-                f"{self.store.url} is driven by process {holder['pid']} on {holder['host']}; wait for it, or give "
-                f"another --store (if that machine is gone, its lease ends within {LEASE_SECONDS:.0f} s)"
-            )
-        self._write()
+        with self._exclusive():
+            holder = self._holder()
+            if holder is not None and self._alive(holder):
+                raise StoreBusy(
+                    f"{self.store.url} is driven by process {holder['pid']} on {holder['host']}; wait for it, or give "
+                    f"another --store (if that machine is gone, its lease ends within {LEASE_SECONDS:.0f} s; if that "
+                    f"process is another program, remove {self.store.path(self.name)})"
+                )
+            self._write()
         if not self.store.local:
             time.sleep(2.0)  # an object store has no exclusive create: the last of two writers wins, and both look
         if (self._holder() or {}).get("token") != self.owner["token"]:
@@ -259,6 +265,20 @@ class Lease:
         self._thread.join()
         if (self._holder() or {}).get("token") == self.owner["token"]:
             self.store.remove(self.name)
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Between looking and writing nobody else may: a lock of the folder where the store is a local disk."""
+        if not self.store.local:
+            yield
+            return
+        os.makedirs(self.store.root, exist_ok=True)
+        folder = os.open(self.store.root, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _holder(self) -> dict[str, Any] | None:
         try:
@@ -275,6 +295,7 @@ class Lease:
                 return False
             except PermissionError:
                 pass  # it exists, and belongs to somebody else
+            return True  # also where it is suspended and has no pulse
         return bool(time.time() - holder["heartbeat"] < LEASE_SECONDS)
 
     def _write(self) -> None:
@@ -282,4 +303,10 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(LEASE_SECONDS / 6):
-            self._write()
+            holder = self._holder()
+            if holder is not None and holder["token"] != self.owner["token"]:
+                _thread.interrupt_main()  # another driver has taken the store, for want of a pulse of this one
+                return
+            # A full disk may pass, and ends the run elsewhere if it does not.
+            with contextlib.suppress(StoreError):
+                self._write()

@@ -24,6 +24,10 @@ import pandas as pd
 SCHEMA = 1
 
 
+class NewerRecord(ValueError):
+    """A record that a newer version wrote; the message names the file. It is whole, and to be left alone."""
+
+
 class CorruptRecord(ValueError):
     """A file of the store that does not hold what it should; the message names the file."""
 
@@ -75,16 +79,16 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Record:
-        """Raises CorruptRecord naming `source`."""
+        """Raises CorruptRecord or NewerRecord, naming `source`."""
         try:
             fields = json.loads(text)
             if fields["schema"] > SCHEMA:
-                raise CorruptRecord(f"{source}: written by a newer version (schema {fields['schema']} > {SCHEMA})")
+                raise NewerRecord(
+                    f"{source}: written by a newer version of mtlbench (schema {fields['schema']}, here {SCHEMA})"
+                )
             fields["scores"] = tuple(Score(**score) for score in fields["scores"])
             fields["derived_from"] = tuple(fields["derived_from"])
             return cls(**fields)
-        except CorruptRecord:
-            raise
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise CorruptRecord(f"{source}: not a record ({type(error).__name__}: {error})") from error
 

@@ -14,7 +14,7 @@ BASE = {
 
 
 def matrix(**changes):
-    return check({**BASE, **changes}, "m.yaml")
+    return check({key: value for key, value in {**BASE, **changes}.items() if value is not None}, "m.yaml")
 
 
 def problems(**changes):
@@ -47,6 +47,9 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
         ({"benchmark": "kitti"}, "unknown benchmark 'kitti'; known: rooms"),
         ({"benchmark": {"name": "rooms", "options": {"trane": 3}}}, "rooms has no option 'trane'"),
         ({"benchmark": {"name": "rooms", "options": {"train": -3}}}, "-3"),
+        ({"seeds": [0, 1, 0]}, "seeds: 0 is there more than once"),
+        ({"tasks": [["semseg", "depth"], ["depth", "semseg"]]}, "tasks: semseg+depth is there more than once"),
+        ({"benchmark": None, "benchmarks": ["rooms", "rooms"]}, "benchmarks: rooms is there more than once"),
         ({"baseline": "PAD"}, "baseline: no row is called 'PAD'; rows: single_task, multi_task"),
         ({"methods": ["multi_task"]}, "baseline: name the row"),
         ({"methods": ["single_task", "single_task"]}, "two rows are called 'single_task'"),
@@ -121,16 +124,36 @@ def test_overrides_reach_into_short_forms_and_lists(tmp_path):
     file = tmp_path / "m.yaml"
     file.write_text("benchmark: rooms\nmethods: [single_task, multi_task]\ntrain: {epochs: 1}\n")
     changed = read(
-        str(file), ["benchmark.size=[64, 96]", "train.lr=1e-3", "backbone.weights=imagenet", "methods.1=pad_net"]
+        str(file),
+        [
+            "benchmark.size=[64, 96]",
+            "train.lr=1e-3",
+            "backbone.weights=imagenet",
+            "methods.1=pad_net",
+            "methods.0.label=Single",
+        ],
     )
     assert changed.benchmarks[0].size == (64, 96)
     assert changed.train.lr == 1e-3  # PyYAML reads it as a string
     assert changed.backbone.weights == "imagenet"
     assert changed.methods[1].name == "pad_net"
+    assert changed.methods[0].label == "Single"
     assert changed.name == "m"
 
 
-@pytest.mark.parametrize("override", ["epochs", "=3", "train.epochs.x=3", "train.lr={"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "epochs",
+        "=3",
+        "train.epochs.x=3",
+        "train.epochs.x.y=3",
+        "train.lr={",
+        "methods.9.label=x",
+        "methods.x=y",
+        "methods.single_task.label=x",
+    ],
+)
 def test_an_override_that_cannot_be_applied_is_named(override, tmp_path):
     file = tmp_path / "m.yaml"
     file.write_text("benchmark: rooms\nmethods: [single_task]\ntrain: {epochs: 1}\n")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from make_records import Store, record, score, three_seeds
 
-from results.record import CorruptRecord, Manifest, Record, history, influence, matrices, read
+from results.record import CorruptRecord, Manifest, NewerRecord, Record, history, influence, matrices, read
 
 TASKS = ("semseg", "depth")
 
@@ -29,7 +29,7 @@ def test_what_is_not_a_record_is_named(text):
 
 def test_a_newer_schema_is_refused():
     fields = json.loads(record("cell", ()).to_json())
-    with pytest.raises(CorruptRecord, match="newer version"):
+    with pytest.raises(NewerRecord, match="newer version"):
         Record.from_json(json.dumps({**fields, "schema": 99}), "x")
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness import preflight
+from harness.matrix import Resources
 from harness.store import Store
 from results.record import read
 
@@ -156,6 +158,8 @@ def test_edges_are_scored_after_training_by_trials_of_their_own(mtlbench, tmp_pa
         (["run", "smoke", "--store", "/proc/nothing"], "cannot write"),
         (["run", "smoke", "--tracking-uri", "htp://x"], "htp"),
         (["status", "nowhere"], "no matrix file"),
+        (["ui", "--tracking-uri", "foo"], "unknown kind"),
+        (["gc", "--yes"], "no cell in this store"),
         (["show", "nothing"], "fits no cell"),
         (["report"], "no matrix was run into this store"),
         (["predict", "nothing", "x.jpg"], "fits no cell"),
@@ -205,3 +209,23 @@ def test_check_passes_a_method_that_keeps_the_contract_and_names_what_another_br
     broken = mtlbench("check", "plugin:Forgets")
     assert broken.returncode == 1
     assert "no gradient for unused" in broken.stdout
+
+
+def test_what_no_node_can_hold_is_refused_and_not_waited_for():
+    nodes = [{"CPU": 8.0}, {"CPU": 8.0}]
+    total = {"CPU": 16.0, "launcher": 1.0}
+    assert preflight.feasible(Resources(cpus=8, workers=2), total, nodes) == []
+    assert "no node has as many" in preflight.feasible(Resources(cpus=16), total, nodes)[0]
+    assert "2 x 9" in preflight.feasible(Resources(cpus=9, workers=2), total, nodes)[0].replace("workers ", "")
+    assert "launcher" in preflight.feasible(Resources(cpus=1, workers=2), {"CPU": 16.0}, nodes)[0]
+
+
+@pytest.mark.slow
+def test_starting_anew_removes_nothing_before_it_is_known_to_be_possible(mtlbench, tmp_path):
+    file = matrix(tmp_path, methods=["single_task"])
+    assert mtlbench("run", file, "--store", "s").returncode == 0
+    (cell_id,) = Store(tmp_path / "s").cells()
+    refused = mtlbench("run", file, "--store", "s", "--rerun", "all", "--set", "resources.gpus=1")
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "GPU" in refused.stderr
+    assert Store(tmp_path / "s").state(cell_id) == "finished"

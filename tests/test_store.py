@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from harness.store import LEASE_SECONDS, Store, StoreBusy, StoreError
-from results.record import Record, Score
+from results.record import NewerRecord, Record, Score
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -45,7 +45,7 @@ def test_a_cell_is_finished_when_its_record_is_there_and_not_before(store):
     assert store.record("a") == record()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", "null", '{"schema": 1}', '{"schema": 99}'])
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "null", '{"schema": 1}'])
 def test_a_corrupt_record_is_named_kept_aside_and_its_cell_runs_again(store, content):
     store.put("cells/a/record.json", content)
     records, warnings = store.records(["a"])
@@ -53,6 +53,22 @@ def test_a_corrupt_record_is_named_kept_aside_and_its_cell_runs_again(store, con
     assert "cells/a/record.json" in warnings[0]
     assert store.state("a") == "new"
     assert any(name.startswith("record.json.corrupt") for name in store.names("cells/a"))
+
+
+def test_a_record_of_a_newer_version_is_left_alone(store):
+    store.put("cells/a/record.json", '{"schema": 99}')
+    with pytest.raises(NewerRecord, match="schema 99"):
+        store.records(["a"])
+    assert store.state("a") == "finished"
+
+
+def test_what_is_left_of_a_cell_that_is_being_forgotten_never_passes_for_done(store, monkeypatch):
+    store.put_record(record())
+    store.put("cells/a/history.jsonl", "")
+    removed = []
+    monkeypatch.setattr(store, "remove", lambda name: removed.append(name))
+    store.forget("a")
+    assert removed[0] == "cells/a/record.json"
 
 
 def test_a_record_of_another_cell_is_corrupt(store):

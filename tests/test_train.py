@@ -109,7 +109,7 @@ def test_a_checkpoint_of_other_code_is_not_continued(tmp_path, rooms, monkeypatc
     a_cell = cell()
     with pytest.raises(Killed):
         run(a_cell, tmp_path, rooms, report=killing(12))
-    monkeypatch.setattr(checkpoint, "source_hash", lambda: "changed")
+    monkeypatch.setattr(checkpoint, "code_hash", lambda method: "changed")
     steps = []
     run(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
     assert steps == [3, 6, 9, 12]
