@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.metrics import IGNORE, MeanIoU
-from harness import bench_data
+from harness import bench_data, bench_evaluation
 from harness.describe import align
 from methods.attention import cross_attention
 from methods.heads import HRHead, concatenate
@@ -170,7 +170,10 @@ ITEMS: dict[str, Item] = {
 }  # fmt: skip
 
 # What is not two forms of a tensor computation: rounds -> lines of the table.
-OTHERS: dict[str, Callable[[int], list[bench_data.Row]]] = {"data": bench_data.rows}
+OTHERS: dict[str, Callable[[int], list[bench_data.Row]]] = {
+    "data": bench_data.rows,
+    "evaluation": bench_evaluation.rows,
+}
 
 
 def verify(item: Item, inputs: tuple[Tensor, ...]) -> None:

@@ -21,7 +21,7 @@ from benchmarks.metrics import ExpensiveMetric, require_classes
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
 from harness.cell import BenchmarkConfig
-from harness.loading import evaluation_batches, normalise
+from harness.loading import Scored, evaluation_batches, normalise
 from results.record import Score
 
 ORIGINS = b"origins"  # a key of per_image.parquet's metadata
@@ -107,56 +107,80 @@ def collect(
     """The statistics of the images at `indices` (default: all), for the tasks that have a metric.
 
     native: predictions are brought to each stored image's size, as the published scores are (logits before their
-    argmax, fields as they are, bilinear); else labels are brought to the network's. An image without a label for a task
-    has no row. Statistics stay on the device until the end.
+    argmax, fields as they are, bilinear); else labels are brought to the network's. See `collect_from` for the rest.
+    """
+    indices = range(len(samples)) if indices is None else indices
+    kinds = None if native else {name: task.kind for name, task in tasks.items()}
+    batches = evaluation_batches(
+        samples, size, fit, indices, batch, kinds=kinds, loaders=loaders, pin=device.type == "cuda"
+    )
+    return collect_from(predict, batches, indices, tasks, fit, native=native, device=device, keep=keep, save=save)
+
+
+@torch.no_grad()
+def collect_from(
+    predict: Predict,
+    batches: Iterable[Scored],
+    numbers: Iterable[int],
+    tasks: Mapping[str, Task],
+    fit: Fit,
+    *,
+    native: bool,
+    device: torch.device,
+    keep: Keep | None = None,
+    save: Save | None = None,
+) -> list[Row]:
+    """The statistics of the images of `batches`, whose places in the split are `numbers`.
+
+    An image without a label for a task has no row. Statistics stay on the device until the end.
 
     keep: takes what an expensive metric will be computed from, and the task has no row; without it, it is computed
     here. save: takes every prediction. Raises ValueError naming the image of a label that is no class.
     """
-    indices = range(len(samples)) if indices is None else indices
     scored = {name: task for name, task in tasks.items() if task.metric is not None}
-    kinds = None if native else {name: task.kind for name, task in tasks.items()}
     keys: dict[str, list[tuple[int, str]]] = {name: [] for name in scored}
     parts: dict[str, list[Tensor]] = {name: [] for name in scored}
-    remaining = iter(indices)
-    for images, stored in evaluation_batches(samples, size, fit, indices, batch, kinds=kinds, loaders=loaders):
-        numbers = list(itertools.islice(remaining, len(stored)))
+    remaining = iter(numbers)
+    for images, stored in batches:
+        here = list(itertools.islice(remaining, len(stored)))
         predictions = predict(normalise(images.to(device, non_blocking=True)))
         if save is not None:
-            for position, number in enumerate(numbers):
+            for position, number in enumerate(here):
                 save(number, {name: predictions[name][position] for name in tasks})
         for name, task in scored.items():
             metric = task.metric
             assert metric is not None
             for group in _same_size([i for i, sample in enumerate(stored) if name in sample.labels], stored, name):
-                labels = torch.stack([stored[i].labels[name] for i in group])
                 if task.kind == "label":
-                    _check(labels, task, [stored[i].id for i in group])
-                labels = labels.to(device, non_blocking=True)
-                prediction = torch.stack([predictions[name][i] for i in group]).float()  # a list as index would wait
+                    _check([stored[i] for i in group], task)
+                labels = torch.stack([stored[i].labels[name].to(device, non_blocking=True) for i in group])
+                whole = len(group) == len(stored)  # a list as index would make the host wait
+                prediction = predictions[name] if whole else torch.stack([predictions[name][i] for i in group])
+                prediction = prediction.float()
                 if native:
                     prediction = restore(prediction, (labels.shape[-2], labels.shape[-1]), fit)
                 if keep is not None and metric.expensive:
                     assert isinstance(metric, ExpensiveMetric)
                     condensed = metric.condense(prediction, labels).cpu().numpy()
                     for i, image in zip(group, condensed, strict=True):
-                        keep(name, numbers[i], stored[i].id, image)
+                        keep(name, here[i], stored[i].id, image)
                     continue
                 parts[name].append(metric.statistics(prediction, labels))
-                keys[name] += [(numbers[i], stored[i].id) for i in group]
+                keys[name] += [(here[i], stored[i].id) for i in group]
     rows = []
     for name in scored:
         table = torch.cat(parts[name]).cpu().numpy() if parts[name] else np.empty((0, 0))
-        rows += [Row(name, index, image, line) for (index, image), line in zip(keys[name], table, strict=True)]
+        rows += [Row(name, number, image, line) for (number, image), line in zip(keys[name], table, strict=True)]
     return rows
 
 
-def _check(labels: Tensor, task: Task, images: Sequence[str]) -> None:
-    """Labels [B, H, W] on the host; on a device, the metric would not look."""
-    try:
-        require_classes(labels, task.classes)
-    except ValueError as error:
-        raise ValueError(f"{task.name} of {', '.join(images)}: {error}") from None
+def _check(samples: Iterable[Sample], task: Task) -> None:
+    """Labels on the host; on a device, the metric would not look."""
+    for sample in samples:
+        try:
+            require_classes(sample.labels[task.name], task.classes)
+        except ValueError as error:
+            raise ValueError(f"{task.name} of {sample.id}: {error}") from None
 
 
 def _same_size(members: Iterable[int], samples: Sequence[Sample], task: str) -> list[list[int]]:

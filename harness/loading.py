@@ -187,6 +187,7 @@ def evaluation_batches(
     *,
     kinds: Mapping[str, Kind] | None = None,
     loaders: int = 0,
+    pin: bool = False,
 ) -> DataLoader[Scored]:
     """Every index once, in order; the last batch may be smaller. `kinds` asks for labels at the network's size too."""
     dataset: Dataset[Any] = _Evaluation(samples, size, fit, kinds)  # collated, its items are Scored
@@ -196,4 +197,5 @@ def evaluation_batches(
         sampler=indices,
         collate_fn=_collate_scored,
         num_workers=loaders,
+        pin_memory=pin,
     )

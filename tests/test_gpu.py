@@ -1,13 +1,15 @@
 """What needs a GPU: precision, host synchronisation, resume, memory and pace. Run by `make gpu`."""
 
 import time
+import warnings
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from benchmarks import tasks as t
-from harness import optimizers, train
+from benchmarks.benchmark import Sample
+from harness import bench_evaluation, evaluate, optimizers, train
 from harness.cell import BenchmarkConfig, Cell, TrainConfig
 from harness.loading import normalise
 from harness.matrix import make_benchmark
@@ -155,6 +157,65 @@ def test_pace_and_memory_at_full_size(name, precision):
     peak = torch.cuda.max_memory_allocated() / 2**30
     print(f"{name} {precision}: {pace:.2f} steps/s, {8 * pace:.0f} images/s, peak {peak:.1f} GiB")
     assert pace > 0
+
+
+def test_an_evaluation_waits_for_the_gpu_once_a_task_and_not_once_an_image():
+    scored = {"semseg": t.semseg(40), "depth": t.depth(0.7, 10.0), "normals": t.normals(), "saliency": t.saliency()}
+    held = {name: torch.randn(4, task.channels, 64, 96, device="cuda") for name, task in scored.items()}
+
+    def sample(index):
+        size = [(60, 80), (80, 60), (60, 80)][index % 3]  # both orientations, so that a batch has groups
+        labels = {
+            "semseg": torch.randint(0, 40, size, dtype=torch.uint8),
+            "depth": torch.rand(1, *size) + 0.5,
+            "normals": torch.randn(3, *size),
+            "saliency": torch.randint(0, 2, size, dtype=torch.uint8),
+        }
+        return Sample(str(index), torch.randint(0, 256, (3, *size), dtype=torch.uint8), labels)
+
+    def waits(images):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                rows = evaluate.collect(
+                    lambda image: {name: value[: len(image)] for name, value in held.items()},
+                    [sample(index) for index in range(images)], scored, (64, 96), "stretch", native=True,
+                    device=torch.device("cuda"), batch=4,
+                )  # fmt: skip
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        assert len(rows) == images * len(scored)
+        return len([warning for warning in caught if "synchroniz" in str(warning.message)])
+
+    waits(4)  # the mean and standard deviation of images are copied to the device once
+    assert waits(4) == waits(40) == len(scored)
+
+
+def test_scores_on_the_gpu_are_those_on_a_cpu():
+    def found(device):
+        generator = torch.Generator().manual_seed(0)
+        rows = []
+        for task in (t.semseg(40), t.depth(0.7, 10.0), t.normals(), t.saliency(), t.edge(0.9, max_distance=0.011)):
+            prediction = torch.randn(2, task.channels, 48, 64, generator=generator)
+            label = {
+                "label": torch.randint(0, task.classes, (2, 48, 64), dtype=torch.uint8, generator=generator),
+                "scalar": torch.rand(2, 1, 48, 64, generator=generator) + 0.5,
+                "vector": torch.randn(2, 3, 48, 64, generator=generator),
+            }[task.kind]
+            rows.append(task.metric.statistics(prediction.to(device), label.to(device)).cpu())
+        return rows
+
+    for here, there in zip(found("cpu"), found("cuda"), strict=True):
+        torch.testing.assert_close(there, here, rtol=1e-9, atol=1e-6)
+
+
+def test_an_evaluation_at_full_size_takes_less_than_an_epoch():
+    """Not a bar but a measurement, for notes: NYUD's semseg, depth and normals, batch 8 at 480x640."""
+    shares = bench_evaluation.measure(torch.device("cuda"), 5, size=(480, 640), stored=(425, 560), images=64)
+    scoring, whole = (sorted(values) for values in zip(*shares, strict=True))
+    print(f"scoring {scoring[0]:.1%} to {scoring[-1]:.1%} of an epoch, with the forward pass {whole[0]:.1%}")
+    assert whole[0] < 1
 
 
 def test_synchronised_batch_norm_is_accepted_by_every_method():

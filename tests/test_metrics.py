@@ -277,9 +277,13 @@ def test_byte_labels_count_as_integers_do():
         assert torch.equal(metric.statistics(prediction, label.to(torch.uint8)), metric.statistics(prediction, label))
 
 
-@pytest.mark.parametrize("stray", [NUM_CLASSES, 254, -1])
-def test_a_label_that_is_no_class_is_refused(stray):
+@pytest.mark.parametrize(
+    ("stray", "dtype"),
+    [(NUM_CLASSES, torch.uint8), (254, torch.uint8), (NUM_CLASSES, torch.int64), (254, torch.int64), (-1, torch.int64)],
+)
+def test_a_label_that_is_no_class_is_refused(stray, dtype):
     metric, prediction, label = segmentation()
+    label = label.to(dtype)
     label[0, 0, 0] = stray
     with pytest.raises(ValueError, match=f"label {stray} is neither a class in 0..6 nor 255"):
         metric.statistics(prediction, label)
