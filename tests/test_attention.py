@@ -1,4 +1,4 @@
-"""Eq. (1) and (2) between maps, and Swin's windows inside one, against their literal definitions."""
+"""Eq. (1) and Eq. (2) between maps, and Swin's windows inside one, against their literal definitions."""
 
 import pytest
 import torch
