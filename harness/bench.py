@@ -60,7 +60,7 @@ class Times(NamedTuple):
 
 
 def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Eq. (2) with its weights written out: query, key [B, D, L], value [B, C, L] -> [B, C, L], by way of [B, L, L]."""
+    """The weights of Eq. (2) written out: query, key [B, D, L], value [B, C, L] -> [B, C, L], by way of [B, L, L]."""
     weights = query.mT @ key
     return ((weights / weights.sum(2, keepdim=True)) @ value.mT).mT
 

@@ -48,8 +48,8 @@ def build(
     """The one way to make a network: method `name` for `targets` (task -> Target, in any order), on the CPU.
 
     backbone, pretrained, weights, bn_momentum: see Backbone. options: keyword arguments of the method. Random initial
-    values depend on `seed` alone, and those of the backbone on nothing else: they are bit-equal across methods and task sets.
-    The global random state is left as it was.
+    values depend on `seed` alone, and those of the backbone on nothing else: they are bit-equal across methods and task
+    sets. The global random state is left as it was.
 
     Raises ValueError for an unknown method, option, option's value or backbone, listing the choices.
     """
