@@ -138,7 +138,7 @@ def status(
     overrides: SetOption = [],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell.")] = False,
 ) -> None:
-    """Say of every cell of a matrix whether it is finished, started, failed or new.
+    """Say of every cell of a matrix whether it is finished, trained (scores are left), started, failed or new.
 
     Example:  mtlbench status rooms --store runs
     """

@@ -175,7 +175,7 @@ def test_what_makes_no_sense_ends_in_one_clear_line_and_leaves_nothing(mtlbench,
 
 
 def test_help_of_every_command_shows_an_example():
-    commands = ["run", "status", "report", "track", "ui", "show", "predict", "check"]
+    commands = ["run", "status", "report", "track", "ui", "show", "predict", "check", "rescore", "gc"]
     for command in commands:
         done = subprocess.run(
             [sys.executable, "-m", "harness", command, "--help"], capture_output=True, text=True, check=True
