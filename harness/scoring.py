@@ -35,6 +35,7 @@ from benchmarks.tasks import Task
 from harness import evaluate
 from harness.cell import Cell
 from harness.matrix import make_benchmark
+from harness.provenance import source_hash
 from harness.store import Store
 from results.record import Record
 
@@ -72,8 +73,9 @@ def finish(
 ) -> Record:
     """Compute the scores that a trained cell lacks, and put its record into the store.
 
-    An image whose statistics are there is not computed again. `report` is told (images done, images in all). Raises
-    FileNotFoundError where the cell has not been trained, BrokenProcessPool where a process was killed.
+    An image whose statistics are there is not computed again, unless the code has changed since the cell was trained.
+    `report` is told (images done, images in all). Raises FileNotFoundError where the cell has not been trained,
+    BrokenProcessPool where a process was killed.
     """
     trained = store.trained(cell_id)
     if trained is None:
@@ -82,6 +84,7 @@ def finish(
     benchmark = make_benchmark(cell.benchmark)
     tasks = {name: benchmark.tasks[name] for name in cell.tasks}
     expensive = {name: task for name, task in tasks.items() if is_expensive(task)}
+    same_code = trained.provenance["source"] == source_hash()  # else an earlier attempt's may be another metric's
     kept = {name: [file for file in store.names(_folder(cell_id, name)) if file.endswith(".npz")] for name in expensive}
     images, done = sum(len(files) for files in kept.values()), 0
     rows = [row for row in evaluate.read_rows(_per_image(store, cell_id)) if row.task not in expensive]
@@ -100,7 +103,7 @@ def finish(
     with Pool(expensive, processes, computed) as pool:
         for name, files in kept.items():
             folder = _folder(cell_id, name)
-            results = {file for file in store.names(folder) if file.endswith(".json")}
+            results = {file for file in store.names(folder) if file.endswith(".json") and same_code}
             for file in files:
                 stem = file.removesuffix(".npz")
                 if f"{stem}.json" in results:

@@ -125,6 +125,21 @@ def test_a_killed_scoring_goes_on_with_the_images_that_are_left(store, trained, 
     assert {name: store.get(name) for name in files(store)} == {name: other.get(name) for name in files(other)}
 
 
+def test_what_other_code_computed_before_a_kill_is_computed_again(store, monkeypatch):
+    with pytest.raises(Killed):
+        scoring.finish(store, CELL.id, report=kill)
+    computed, statistics_of = [], EdgeODS.statistics_of
+
+    def counted(self, condensed):
+        computed.append(condensed)
+        return statistics_of(self, condensed)
+
+    monkeypatch.setattr(EdgeODS, "statistics_of", counted)
+    monkeypatch.setattr(scoring, "source_hash", lambda: "changed")
+    scoring.finish(store, CELL.id)
+    assert len(computed) == 5
+
+
 def test_a_kill_between_the_last_image_and_the_record_counts_nothing_twice(store, monkeypatch):
     monkeypatch.setattr(Store, "put_record", lambda self, record: kill(3, 3))
     with pytest.raises(Killed):
