@@ -6,13 +6,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from harness import cli_data
+from harness.usage import INTERRUPTED, fail, one_line
 
 if TYPE_CHECKING:
     from harness.matrix import Matrix
@@ -29,6 +29,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.add_typer(cli_data.app, name="data")
+
 MatrixArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of an embedded matrix (see `list`).")]
 StoreOption = Annotated[str, typer.Option(help="The folder of records, or an fsspec URL.", envvar="MTLBENCH_STORE")]
 SetOption = Annotated[
@@ -38,37 +40,11 @@ DataOption = Annotated[
     list[str], typer.Option("--data", metavar="NAME=PATH", help="Where a benchmark's data lie; repeatable.")
 ]
 
-WRONG = 2  # what was asked for makes no sense, and nothing was started
-INTERRUPTED = 130
-
 
 def main() -> None:
     """The console script."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     app()
-
-
-def fail(message: str) -> typer.Exit:
-    typer.echo(f"mtlbench: {message}", err=True)
-    return typer.Exit(WRONG)
-
-
-def one_line(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Errors of the user's become their message and exit status 2; anything else is ours and keeps its traceback."""
-
-    @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        from harness.matrix import MatrixError
-        from harness.preflight import NotReady
-        from harness.store import StoreError
-        from results.record import CorruptRecord, NewerRecord
-
-        try:
-            return command(*args, **kwargs)
-        except (MatrixError, NotReady, StoreError, CorruptRecord, NewerRecord, FileNotFoundError) as error:
-            raise fail(str(error)) from None
-
-    return guarded
 
 
 @app.command()
@@ -490,150 +466,6 @@ def check(
         typer.echo(f"{'ok  ' if problem is None else 'FAIL'} {rule}" + (f": {problem}" if problem else ""))
     if any(problem for _, problem in results):
         raise typer.Exit(1)
-
-
-data_app = typer.Typer(
-    help="Check and prepare copies of data sets.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
-)
-app.add_typer(data_app, name="data")
-
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A benchmark (see `list`).")]
-PathOption = Annotated[Path | None, typer.Option("--data", metavar="PATH", help="The folder of the copy.")]
-OptionOption = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Of the benchmark, as layout=NYUDv2; repeatable.")
-]
-TaskOption = Annotated[
-    list[str], typer.Option("--task", help="A task whose labels are needed; repeatable. Default: all the layout has.")
-]
-
-
-@data_app.command()
-@one_line
-def verify(
-    name: NameArgument,
-    data: PathOption = None,
-    options: OptionOption = [],
-    tasks: TaskOption = [],
-    as_json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
-) -> None:
-    """Read every file of a copy: counts, sizes, types, ranges, invalid pixels, twins, and what cannot be read.
-
-    The exit status is 1 when something is wrong, and 2 when there is nothing to read.
-
-    Example:  mtlbench data verify nyud --data /data/NYUD_MT
-    """
-    from dataclasses import asdict
-
-    from benchmarks.verify import verify as run_verify
-    from harness.data import find, verification
-
-    try:
-        with _bars() as told:
-            benchmark, root = find(name, data, options)
-            benchmark.make(root, lambda done, total: told("rendering", done, total))
-            report = run_verify(benchmark, root, told, tasks or None)
-    except ValueError as error:
-        raise fail(str(error)) from None
-    typer.echo(json.dumps(asdict(report), indent=1) if as_json else verification(report))
-    if report.problems:
-        raise typer.Exit(1)
-
-
-@data_app.command()
-@one_line
-def doctor(
-    name: NameArgument,
-    data: PathOption = None,
-    options: OptionOption = [],
-    images: Annotated[int, typer.Option(min=1, help="Images that are looked at, evenly spaced over all splits.")] = 24,
-    focal: Annotated[float | None, typer.Option(help="Focal length in pixels; default: NYUD-v2's camera.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
-) -> None:
-    """Look for wrong conventions in a copy: frame of the normals, unit and sense of depth, class ids, swapped sides.
-
-    The exit status is 1 when one is wrong. What the pictures do not tell is called undecided.
-
-    Example:  mtlbench data doctor nyud --data /data/NYUD_MT
-    """
-    from benchmarks.doctor import examine
-    from harness.data import available, diagnosis, find
-
-    try:
-        with _bars() as told:
-            benchmark, root = find(name, data, options)
-            benchmark.make(root, lambda done, total: told("rendering", done, total))
-            findings = examine(benchmark, root, available(benchmark, root)[0], images, focal)
-    except ValueError as error:
-        raise fail(f"{error}\n`mtlbench data verify` lists everything that cannot be read") from None
-    typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1) if as_json else diagnosis(findings))
-    if any(finding.verdict == "wrong" for finding in findings):
-        raise typer.Exit(1)
-
-
-@data_app.command()
-@one_line
-def prepare(
-    name: NameArgument,
-    data: PathOption = None,
-    options: OptionOption = [],
-    cache: Annotated[
-        Path | None, typer.Option(envvar="MTLBENCH_CACHE", help="Where to keep it; default: ~/.cache/mtlbench.")
-    ] = None,
-    scratch: Annotated[
-        Path | None, typer.Option(help="A disk of this node, as $TMPDIR, to copy it to as well.")
-    ] = None,
-) -> None:
-    """Decode every image and label of a copy once, into memory-mapped files that all processes of a node share.
-
-    Training reads there when it finds it, with $MTLBENCH_CACHE set as here, and reads $MTLBENCH_SCRATCH and $TMPDIR
-    first; samples are the same either way. A killed run keeps the splits that it finished and starts the one it was at
-    anew. Rooms are made by every command that needs them; here they can be made beforehand.
-
-    Example:  mtlbench data prepare nyud --data /data/NYUD_MT
-    """
-    from harness.data import find
-    from harness.data import prepare as run_prepare
-    from harness.preflight import default_roots
-
-    try:
-        with _bars() as told:
-            place = (cache or default_roots()).expanduser().absolute()
-            benchmark, root = find(name, data, options)
-            if not benchmark.needs_root:
-                benchmark.make(data or place / name, lambda done, total: told("rendering", done, total))
-                return
-            found = run_prepare(benchmark, root, place, told, scratch=scratch and scratch.expanduser().absolute())
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; the same command goes on with the split that it was at", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, OSError) as error:
-        raise fail(str(error)) from None
-    counts = ", ".join(f"{count} {split}" for split, count in found.images.items())
-    typer.echo(f"{counts}: {', '.join(found.tasks)}; {found.bytes / 1e9:.2f} GB in {found.folder}")
-    for task, reason in found.lacking.items():
-        typer.echo(f"without {task}: {reason}")
-    if place != default_roots():
-        typer.echo(f"for training: export MTLBENCH_CACHE={place}")
-    if scratch is not None:
-        typer.echo(f"for training on this node: export MTLBENCH_SCRATCH={scratch.expanduser().absolute()}")
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Progress bars on a terminal, one for each thing that is counted."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def told(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield told
 
 
 def _read(matrix: str, overrides: list[str]) -> Matrix:
