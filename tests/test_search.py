@@ -148,7 +148,8 @@ def schedule(rooms):
                 store.put_failure(cell.id, str(error), "")
             board.ended(cell.id)
 
-    return SimpleNamespace(cluster=lambda address: {"CPU": 1.0}, leave=lambda: None, run=in_turn)
+    cluster = SimpleNamespace(total={"CPU": 1.0}, nodes=[{"CPU": 1.0}])
+    return SimpleNamespace(cluster=lambda address: cluster, leave=lambda: None, run=in_turn)
 
 
 @pytest.fixture(scope="module")
