@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -160,7 +160,9 @@ def run(
         ids = list(dict.fromkeys(item.cell.id for item in chosen))
         again = [cell_id for cell_id in ids if _again(rerun, cell_id, records, store)]
         todo = [cell_id for cell_id in ids if cell_id not in records or cell_id in again]
-        with _cluster(matrix.resources, address, console, todo) as available:
+        if todo:
+            console.print(f"{len(todo)} of {len(ids)} cells to run; starting Ray", markup=False)
+        with _cluster(matrix.resources, address) if todo else nullcontext({}) as available:
             for cell_id in again:
                 store.forget(cell_id)
             work = Work(matrix, store, only, look, constants)  # a search that was forgotten leads to nothing yet
@@ -189,16 +191,10 @@ def _refusing() -> Iterator[None]:
 
 
 @contextmanager
-def _cluster(
-    resources: Resources, address: str | None, console: Console, todo: Sequence[str]
-) -> Iterator[Mapping[str, float]]:
-    """Ray, where something is to run. Raises NotReady where a cell could never be placed."""
-    if not todo:
-        yield {}
-        return
-    from harness import schedule
+def _cluster(resources: Resources, address: str | None) -> Iterator[Mapping[str, float]]:
+    """Ray, and its resources. Raises NotReady where a cell could never be placed."""
+    from harness import schedule  # here, so that a matrix that is done never waits for Ray
 
-    console.print(f"{len(todo)} cells to run; starting Ray", markup=False)
     try:
         cluster = schedule.cluster(address)
     except ConnectionError as error:
@@ -298,7 +294,7 @@ def _schedule(
     tracker: tracking.Tracker,
     console: Console,
 ) -> None:
-    from harness import schedule  # here, so that a matrix that is done never waits for Ray
+    from harness import schedule
 
     resources = matrix.resources
 

@@ -11,6 +11,7 @@ import harness
 from harness import run as runner
 from harness import train
 from harness.matrix import check, expand, manifest, plan
+from harness.preflight import NotReady
 from harness.store import Store
 from methods import METHODS
 from methods.baseline import MultiTask
@@ -247,7 +248,7 @@ def test_only_takes_the_search_with_what_follows_by_label_and_either_by_id(go, t
     (shown,) = row(tmp_path)[0].runs[0].records
     outcome, _ = go(matrix(), only=[shown], rerun="all")
     assert outcome.finished == 1
-    with pytest.raises(ValueError, match="--only nothing"):
+    with pytest.raises(NotReady, match="--only nothing"):
         go(matrix(), only=["nothing"])
 
 
