@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -162,7 +162,8 @@ def run(
         todo = [cell_id for cell_id in ids if cell_id not in records or cell_id in again]
         if todo:
             console.print(f"{len(todo)} of {len(ids)} cells to run; starting Ray", markup=False)
-        with _cluster(matrix.resources, address) if todo else nullcontext({}) as available:
+        idle: AbstractContextManager[Mapping[str, float]] = nullcontext({})
+        with _cluster(matrix.resources, address) if todo else idle as available:
             for cell_id in again:
                 store.forget(cell_id)
             work = Work(matrix, store, only, look, constants)  # a search that was forgotten leads to nothing yet
