@@ -63,8 +63,11 @@ def measure(
     labels = {name: label.to(device) for name, label in _labels(size, batch).items()}
     # Loading is neither in a step nor in an evaluation: other processes do it meanwhile.
     batches = list(
-        evaluation_batches(_samples(stored, images), size, "stretch", range(images), batch, pin=device.type == "cuda")
-    )
+        evaluation_batches(
+            _samples(stored, images), TASKS, size, "stretch", range(images), batch,
+            native=True, pin=device.type == "cuda",
+        )
+    )  # fmt: skip
 
     def train() -> None:
         network.train()
@@ -81,7 +84,7 @@ def measure(
     @torch.no_grad()
     def only_forward() -> None:
         network.eval()
-        for pictures, _ in batches:
+        for pictures, *_ in batches:
             forward(normalise(pictures.to(device, non_blocking=True)))
 
     def evaluation() -> None:

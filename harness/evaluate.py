@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.benchmark import Benchmark, Sample
-from benchmarks.metrics import ExpensiveMetric, require_classes
+from benchmarks.metrics import ExpensiveMetric
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
 from harness.cell import BenchmarkConfig
@@ -108,11 +108,13 @@ def collect(
 
     native: predictions are brought to each stored image's size, as the published scores are (logits before their
     argmax, fields as they are, bilinear); else labels are brought to the network's. See `collect_from` for the rest.
+
+    Raises ValueError naming the image of a label that is no class.
     """
     indices = range(len(samples)) if indices is None else indices
-    kinds = None if native else {name: task.kind for name, task in tasks.items()}
+    scored = {name: task for name, task in tasks.items() if task.metric is not None}
     batches = evaluation_batches(
-        samples, size, fit, indices, batch, kinds=kinds, loaders=loaders, pin=device.type == "cuda"
+        samples, scored, size, fit, indices, batch, native=native, loaders=loaders, pin=device.type == "cuda"
     )
     return collect_from(predict, batches, indices, tasks, fit, native=native, device=device, keep=keep, save=save)
 
@@ -135,14 +137,14 @@ def collect_from(
     An image without a label for a task has no row. Statistics stay on the device until the end.
 
     keep: takes what an expensive metric will be computed from, and the task has no row; without it, it is computed
-    here. save: takes every prediction. Raises ValueError naming the image of a label that is no class.
+    here. save: takes every prediction.
     """
     scored = {name: task for name, task in tasks.items() if task.metric is not None}
     keys: dict[str, list[tuple[int, str]]] = {name: [] for name in scored}
     parts: dict[str, list[Tensor]] = {name: [] for name in scored}
     remaining = iter(numbers)
-    for images, stored in batches:
-        here = list(itertools.islice(remaining, len(stored)))
+    for images, ids, stored in batches:
+        here = list(itertools.islice(remaining, len(ids)))
         predictions = predict(normalise(images.to(device, non_blocking=True)))
         if save is not None:
             for position, number in enumerate(here):
@@ -150,44 +152,26 @@ def collect_from(
         for name, task in scored.items():
             metric = task.metric
             assert metric is not None
-            for group in _same_size([i for i, sample in enumerate(stored) if name in sample.labels], stored, name):
-                if task.kind == "label":
-                    _check([stored[i] for i in group], task)
-                labels = torch.stack([stored[i].labels[name].to(device, non_blocking=True) for i in group])
-                whole = len(group) == len(stored)  # a list as index would make the host wait
-                prediction = predictions[name] if whole else torch.stack([predictions[name][i] for i in group])
+            for positions, host_labels in stored.get(name, []):
+                labels = host_labels.to(device, non_blocking=True)
+                whole = len(positions) == len(ids)  # a list as index would make the host wait
+                prediction = predictions[name] if whole else torch.stack([predictions[name][i] for i in positions])
                 prediction = prediction.float()
                 if native:
                     prediction = restore(prediction, (labels.shape[-2], labels.shape[-1]), fit)
                 if keep is not None and metric.expensive:
                     assert isinstance(metric, ExpensiveMetric)
                     condensed = metric.condense(prediction, labels).cpu().numpy()
-                    for i, image in zip(group, condensed, strict=True):
-                        keep(name, here[i], stored[i].id, image)
+                    for i, image in zip(positions, condensed, strict=True):
+                        keep(name, here[i], ids[i], image)
                     continue
                 parts[name].append(metric.statistics(prediction, labels))
-                keys[name] += [(here[i], stored[i].id) for i in group]
+                keys[name] += [(here[i], ids[i]) for i in positions]
     rows = []
     for name in scored:
         table = torch.cat(parts[name]).cpu().numpy() if parts[name] else np.empty((0, 0))
         rows += [Row(name, number, image, line) for (number, image), line in zip(keys[name], table, strict=True)]
     return rows
-
-
-def _check(samples: Iterable[Sample], task: Task) -> None:
-    """Labels on the host; on a device, the metric would not look."""
-    for sample in samples:
-        try:
-            require_classes(sample.labels[task.name], task.classes)
-        except ValueError as error:
-            raise ValueError(f"{task.name} of {sample.id}: {error}") from None
-
-
-def _same_size(members: Iterable[int], samples: Sequence[Sample], task: str) -> list[list[int]]:
-    groups: dict[torch.Size, list[int]] = {}
-    for member in members:
-        groups.setdefault(samples[member].labels[task].shape[-2:], []).append(member)
-    return list(groups.values())
 
 
 def scores(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) -> tuple[Score, ...]:

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import transforms
 from benchmarks.benchmark import Sample
-from benchmarks.tasks import Kind, Task
+from benchmarks.metrics import require_classes
+from benchmarks.tasks import Task
 from benchmarks.transforms import Augmentation, Fit
 from harness import seeds
 
@@ -28,11 +29,19 @@ class Batch(NamedTuple):
     labels: dict[str, Tensor]
 
 
+class SameSize(NamedTuple):
+    """Labels of one task and one size: [len(positions), ...], of the images at `positions` of a batch."""
+
+    positions: list[int]
+    labels: Tensor
+
+
 class Scored(NamedTuple):
-    """image: uint8 [B, 3, H, W] at the network's size; the samples have the labels to compare with."""
+    """image: uint8 [B, 3, H, W] at the network's size; labels to compare with: task -> one entry a size."""
 
     image: Tensor
-    samples: list[Sample]
+    ids: list[str]
+    labels: dict[str, list[SameSize]]
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -107,21 +116,32 @@ def _without_labels(kind: str, channels: int, size: tuple[int, int]) -> Tensor:
     return torch.full((channels, *size), float(INVALID[kind]))
 
 
-class _Evaluation(Dataset[tuple[Tensor, Sample]]):
-    """An image at the network's size, with its sample: labels as stored, or for kinds given at the network's size."""
+class _Evaluation(Dataset[Sample]):
+    """Images at the network's size, with their labels: as stored if `native`, else at the network's size too."""
 
     def __init__(
-        self, samples: Sequence[Sample], size: tuple[int, int], fit: Fit, kinds: Mapping[str, Kind] | None
+        self, samples: Sequence[Sample], tasks: Mapping[str, Task], size: tuple[int, int], fit: Fit, native: bool
     ) -> None:
-        self.samples, self.size, self.fit, self.kinds = samples, size, fit, kinds
+        self.samples, self.tasks, self.size, self.fit, self.native = samples, tasks, size, fit, native
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Sample]:
-        sample = self.samples[index]
-        if self.kinds is None:
-            return transforms.resize(sample.image, self.size, self.fit), sample
+    def __getitem__(self, index: int) -> Sample:
+        name, image, stored = self.samples[index]
+        labels = {task: label for task, label in stored.items() if task in self.tasks}
+        for task, label in labels.items():
+            self._check(name, task, label)
+        if self.native:
+            return Sample(name, transforms.resize(image, self.size, self.fit), labels)
         still = transforms.Draw(window=None if self.fit == "stretch" else (0.0, 0.0))
-        image, labels = transforms.apply(sample.image, sample.labels, self.kinds, still, self.size)
-        return image, sample._replace(labels=labels)
+        kinds = {task: self.tasks[task].kind for task in labels}
+        return Sample(name, *transforms.apply(image, labels, kinds, still, self.size))
+
+    def _check(self, name: str, task: str, label: Tensor) -> None:
+        """On the host: on a device, a metric would not look."""
+        if self.tasks[task].kind == "label":
+            try:
+                require_classes(label, self.tasks[task].classes)
+            except ValueError as error:
+                raise ValueError(f"{task} of {name}: {error}") from None
 
 
 def _collate(batch: list[Batch]) -> Batch:
@@ -129,9 +149,17 @@ def _collate(batch: list[Batch]) -> Batch:
     return Batch(torch.stack(images), {name: torch.stack([label[name] for label in labels]) for name in labels[0]})
 
 
-def _collate_scored(batch: list[tuple[Tensor, Sample]]) -> Scored:
-    images, samples = zip(*batch, strict=True)
-    return Scored(torch.stack(images), list(samples))
+def _collate_scored(batch: list[Sample]) -> Scored:
+    """Labels are stacked here, where a loader's process does it, and reach the device as one copy a task and size."""
+    members: dict[str, dict[torch.Size, list[int]]] = {}
+    for position, sample in enumerate(batch):
+        for task, label in sample.labels.items():
+            members.setdefault(task, {}).setdefault(label.shape, []).append(position)
+    labels = {
+        task: [SameSize(group, torch.stack([batch[i].labels[task] for i in group])) for group in sizes.values()]
+        for task, sizes in members.items()
+    }
+    return Scored(torch.stack([sample.image for sample in batch]), [sample.id for sample in batch], labels)
 
 
 def order(seed: int, epoch: int, count: int) -> list[int]:
@@ -180,17 +208,21 @@ def training_batches(
 
 def evaluation_batches(
     samples: Sequence[Sample],
+    tasks: Mapping[str, Task],
     size: tuple[int, int],
     fit: Fit,
     indices: Sequence[int],
     batch: int,
     *,
-    kinds: Mapping[str, Kind] | None = None,
+    native: bool,
     loaders: int = 0,
     pin: bool = False,
 ) -> DataLoader[Scored]:
-    """Every index once, in order; the last batch may be smaller. `kinds` asks for labels at the network's size too."""
-    dataset: Dataset[Any] = _Evaluation(samples, size, fit, kinds)  # collated, its items are Scored
+    """Every index once, in order; the last batch may be smaller. native: labels as stored, of any size.
+
+    Reading one raises ValueError naming the image of a label that is no class of its task.
+    """
+    dataset: Dataset[Any] = _Evaluation(samples, tasks, size, fit, native)  # collated, its items are Scored
     return DataLoader(
         dataset,
         batch_size=batch,

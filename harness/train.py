@@ -26,7 +26,7 @@ from torch import Tensor
 import methods
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.tasks import Task
-from benchmarks.transforms import Fit, restore
+from benchmarks.transforms import Fit, resize, restore
 from harness import checkpoint, data, evaluate, learning, loading, optimizers, pretrained, provenance, scoring, seeds
 from harness.cell import Cell
 from harness.cost import network_cost
@@ -369,16 +369,16 @@ def samples(
     device = next(network.parameters()).device
     chosen = sorted(set(np.linspace(0, len(split) - 1, min(SAMPLES, len(split))).round().astype(int).tolist()))
     arrays: dict[str, np.ndarray] = {}
-    for images, stored in loading.evaluation_batches(split, size, fit, chosen, batch=1):
-        final = network(loading.normalise(images.to(device))).final
+    for sample in (split[index] for index in chosen):
+        final = network(loading.normalise(resize(sample.image, size, fit)[None].to(device))).final
         for name, task in tasks.items():
-            rows, columns = stored[0].image.shape[-2:]
+            rows, columns = sample.image.shape[-2:]
             prediction = restore(final[name].float(), (rows, columns), fit)[0].cpu()
             if task.kind == "label":
                 shown = prediction.argmax(0).byte() if task.channels > 1 else prediction[0].sigmoid().half()
             else:
                 shown = prediction.half()
-            arrays[f"{stored[0].id}/{name}"] = shown.numpy()
+            arrays[f"{sample.id}/{name}"] = shown.numpy()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
