@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.benchmark import Sample
 from benchmarks.tasks import Task
-from harness import evaluate, provenance, scoring
+from harness import data, evaluate, provenance, scoring
 from harness.cell import BenchmarkConfig
 from harness.matrix import make_benchmark
 from results.record import Record, Score
@@ -36,17 +36,35 @@ def record_id(config: BenchmarkConfig, tasks: Sequence[str]) -> str:
     return f"constant-{config.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}-{'-'.join(tasks)}"
 
 
-def record(config: BenchmarkConfig, root: Path, tasks: Sequence[str]) -> Record:
-    """The scores of the best constant prediction on the test split."""
+def record(
+    config: BenchmarkConfig,
+    root: Path,
+    tasks: Sequence[str],
+    places: Sequence[Path] = (),
+    report: Callable[[int, int], None] = lambda done, images: None,
+) -> Record:
+    """The scores of the best constant prediction on the test split.
+
+    places: where prepared data may be. `report` is told (images read, images in all).
+    """
     benchmark = make_benchmark(config)
     chosen = {name: benchmark.tasks[name] for name in tasks}
-    constants = fit(benchmark.open(root, "train", tasks), chosen)
+    fingerprint = benchmark.fingerprint(root)
+    train, test = (data.open_split(benchmark, root, split, tasks, fingerprint, places) for split in ("train", "test"))
+    read = 0
+
+    def count(images: int) -> None:
+        nonlocal read
+        read += images
+        report(read, len(train) + len(test))
+
+    constants = fit(train, chosen, lambda: count(1))
 
     def predict(image: Tensor) -> Mapping[str, Tensor]:
         batch, _, rows, columns = image.shape
+        count(batch)
         return {name: value.view(1, -1, 1, 1).expand(batch, -1, rows, columns) for name, value in constants.items()}
 
-    test = benchmark.open(root, "test", tasks)
     slow: list[evaluate.Row] = []
     processes = min(os.cpu_count() or 1, 1 + len(test) // IMAGES_PER_PROCESS)
     with scoring.Pool(chosen, processes, slow.append) as pool:
@@ -60,13 +78,18 @@ def record(config: BenchmarkConfig, root: Path, tasks: Sequence[str]) -> Record:
         cell=cell,
         scores=evaluate.scores([*rows, *slow], chosen, evaluate.conditions(config, benchmark, len(test))),
         cost={"parameters": float(sum(value.numel() for value in constants.values()))},
-        provenance=provenance.describe(torch.device("cpu"), data={"fingerprint": benchmark.fingerprint(root)}),
+        provenance=provenance.describe(torch.device("cpu"), data={"fingerprint": fingerprint}),
         findings={name: value.tolist() for name, value in constants.items()},
     )
 
 
-def fit(samples: Sequence[Sample], tasks: Mapping[str, Task]) -> dict[str, Tensor]:
-    """task -> the constant prediction, [channels]: logits of classes, values of fields; 0 where nothing is labelled."""
+def fit(
+    samples: Sequence[Sample], tasks: Mapping[str, Task], tick: Callable[[], None] = lambda: None
+) -> dict[str, Tensor]:
+    """task -> the constant prediction, [channels]: logits of classes, values of fields; 0 where nothing is labelled.
+
+    `tick` is called for each image.
+    """
     sums = {name: torch.zeros(_length(task), dtype=torch.float64) for name, task in tasks.items()}
     counts = {name: 0 for name in tasks}
     for sample in samples:
@@ -80,6 +103,7 @@ def fit(samples: Sequence[Sample], tasks: Mapping[str, Task]) -> dict[str, Tenso
                 valid = (label != 0).any(0)
                 sums[name] += label[:, valid].double().sum(1)
                 counts[name] += int(valid.sum())
+        tick()
     return {name: _constant(tasks[name], sums[name], counts[name]).float() for name in tasks}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.benchmark import Benchmark
 from benchmarks.fit import fit
-from harness import seeds
+from harness import data, seeds
 from harness.loading import Holdout, hold_out
 from harness.provenance import source_hash
 from harness.store import Store, StoreError
@@ -21,12 +21,19 @@ Findings = dict[str, dict[str, Any]]  # task -> what Task.fitted takes
 
 
 def learn(
-    store: Store, benchmark: Benchmark, fingerprint: str, root: Path, tasks: Iterable[str], holdout: float
+    store: Store,
+    benchmark: Benchmark,
+    fingerprint: str,
+    root: Path,
+    tasks: Iterable[str],
+    holdout: float,
+    places: Sequence[Path] = (),
 ) -> Findings:
     """What each of `tasks` that learns something has learnt from the training images that are not held out.
 
     From the store; learnt and put there where it lacks it, so that a cell trained alone needs no driver. Images are
-    drawn by a fixed generator: whoever learns from this copy of the data learns the same.
+    drawn by a fixed generator: whoever learns from this copy of the data learns the same. places: where prepared data
+    may be.
 
     Raises ValueError naming the task whose labels do not suffice, and StoreError for a file that is no findings.
     """
@@ -34,7 +41,7 @@ def learn(
     for name in (name for name in tasks if benchmark.tasks[name].learn is not None):
         file = _file(benchmark.name, fingerprint, name, holdout)
         if not store.exists(file):
-            train = benchmark.open(root, "train", [name])
+            train = data.open_split(benchmark, root, "train", [name], fingerprint, places)
             if holdout:
                 train, _ = hold_out(train, holdout)
             drawn = seeds.generator(0, "learning").permutation(len(train))[:IMAGES]

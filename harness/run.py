@@ -13,7 +13,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from harness import constant, learning, preflight, pretrained, provenance, tracking
+from harness import constant, data, learning, preflight, pretrained, provenance, tracking
 from harness.attempt import Settings
 from harness.cell import Cell
 from harness.matrix import NO_RECORDS, Matrix, Planned, Resources, expand, make_benchmark, manifest
@@ -115,7 +115,7 @@ def learn(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], 
         fingerprint = benchmark.fingerprint(root)
         for name in learning.missing(store, benchmark, fingerprint, tasks, holdout):
             console.print(f"learning what {name} needs from the training labels of {config.name}", markup=False)
-        learning.learn(store, benchmark, fingerprint, root, tasks, holdout)
+        learning.learn(store, benchmark, fingerprint, root, tasks, holdout, data.caches(preflight.default_roots()))
 
 
 def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:
@@ -339,7 +339,11 @@ def _constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], consol
         found = constant.record_id(config, tasks)
         if not store.exists(f"constants/{found}.json"):
             console.print(f"scoring the best constant prediction on {name}", markup=False)
-            store.put(f"constants/{found}.json", constant.record(config, folders[name], tasks).to_json())
+            places = data.caches(preflight.default_roots())
+            with Progress(console=console, transient=True) as bars:
+                report = partial(_tick, bars, bars.add_task("images", total=None))
+                record = constant.record(config, folders[name], tasks, places, report)
+            store.put(f"constants/{found}.json", record.to_json())
         names[name] = found
     return names
 

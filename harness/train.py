@@ -120,12 +120,12 @@ def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILE
 
 
 def open_splits(
-    benchmark: Benchmark, cell: Cell, place: Place, fingerprint: str
+    benchmark: Benchmark, cell: Cell, root: Path, fingerprint: str, places: Sequence[Path]
 ) -> tuple[Sequence[Sample], Sequence[Sample] | None, Sequence[Sample]]:
     """train, val (the benchmark's own, or the part held out of train, or None) and test."""
 
     def opened(split: str) -> Sequence[Sample]:
-        return data.open_split(benchmark, place.root, split, cell.tasks, fingerprint, data.caches(place.cache))
+        return data.open_split(benchmark, root, split, cell.tasks, fingerprint, places)
 
     train = opened("train")
     val = opened("val") if "val" in benchmark.splits else None
@@ -151,10 +151,11 @@ def train(cell: Cell, place: Place) -> Record:
     store = Store(place.store)
     benchmark = make_benchmark(cell.benchmark)
     fingerprint = benchmark.fingerprint(place.root)
+    places = data.caches(place.cache)
     with accelerator.main_process_first():  # which puts into the store what the others read there
-        learnt = learning.learn(store, benchmark, fingerprint, place.root, cell.tasks, cell.train.holdout)
+        learnt = learning.learn(store, benchmark, fingerprint, place.root, cell.tasks, cell.train.holdout, places)
     tasks = chosen_tasks(benchmark, cell, learnt)
-    train_split, val_split, test_split = open_splits(benchmark, cell, place, fingerprint)
+    train_split, val_split, test_split = open_splits(benchmark, cell, place.root, fingerprint, places)
     extent = length(cell, len(train_split))
     processes, rank = accelerator.num_processes, accelerator.process_index
     if cell.train.batch % (processes * cell.train.accumulate):
