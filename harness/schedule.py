@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -63,10 +64,23 @@ def cluster(address: str | None) -> Cluster:
     """
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     if not ray.is_initialized():
+        if address is not None and address != "auto":
+            _knock(address)
         # The launcher of a cell with several workers takes no CPU of its own, or N workers would never fit N CPUs.
         local: dict[str, Any] = {} if address else {"include_dashboard": False, "resources": {"launcher": 1000}}
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def _knock(address: str) -> None:
+    """Raise ConnectionError where nothing listens at HOST:PORT; Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ConnectionError("give HOST:PORT of its head node, as `ray start --head` prints it, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"nothing answers there ({error})") from error
 
 
 def leave() -> None:
