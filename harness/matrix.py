@@ -98,10 +98,7 @@ class BenchmarkEntry(BenchmarkConfig):
 
 
 class Resources(Config):
-    """Where cells run. Nothing of it is in a cell's id, since nothing of it is meant to change a number.
-
-    One thing does: on CPUs there is no batch norm over several processes, so that `workers` are for GPUs.
-    """
+    """Where cells run. Nothing of it is in a cell's id, since nothing of it changes a number beyond its last digits."""
 
     cpus: Annotated[int, Field(gt=0)] = 1  # of a process
     gpus: Annotated[float, Field(ge=0)] = 0  # of a process; a fraction shares a GPU and is not for timings

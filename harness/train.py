@@ -27,7 +27,19 @@ import methods
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, resize, restore
-from harness import checkpoint, data, evaluate, learning, loading, optimizers, pretrained, provenance, scoring, seeds
+from harness import (
+    batch_norm,
+    checkpoint,
+    data,
+    evaluate,
+    learning,
+    loading,
+    optimizers,
+    pretrained,
+    provenance,
+    scoring,
+    seeds,
+)
 from harness.cell import Cell
 from harness.cost import network_cost
 from harness.matrix import make_benchmark
@@ -166,10 +178,8 @@ def train(cell: Cell, place: Place) -> Record:
 
     network = build(cell, tasks, place.weights)
     cost = network_cost(network, benchmark.size)
-    if processes > 1 and device.type == "cuda":
-        # Batch statistics over all processes: a cell's numbers are not to depend on how many it has. There is no such
-        # layer for CPU tensors; there each process normalises its own part of the batch.
-        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    if processes > 1:
+        network = batch_norm.synchronise(network, device)
     network = network.to(device).to(memory_format=torch.channels_last)
     own = optimizers.make(network, cell.train)
     model, *wrapped = accelerator.prepare(network, *own)

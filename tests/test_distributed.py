@@ -11,7 +11,7 @@ from torch.distributed import destroy_process_group, init_process_group
 
 import methods
 from benchmarks import tasks as t
-from harness import evaluate, predict, train
+from harness import batch_norm, evaluate, predict, train
 from harness.cell import BenchmarkConfig, Cell, TrainConfig
 from harness.matrix import make_benchmark
 from harness.store import Store
@@ -51,20 +51,18 @@ def batch(images=4, rows=32, columns=64):
     return image, {"semseg": semseg, "depth": depth, "normals": normals}
 
 
-@torch.no_grad()
-def settle(network, image):
-    """Give every batch norm the statistics of the images, so that signals neither vanish nor grow."""
-    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    network.eval()
-    for norm in norms:
-        norm.train().momentum = 1.0
-    network(image)
-    network.eval()
+def without_dropout(network):
+    """In training, with batch statistics: what each process draws for itself differs by design."""
+    for module in network.train().modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.eval()
+        if isinstance(getattr(module, "drop_path", None), float):
+            module.drop_path = 0.0
 
 
 def gradients(name, part, accelerator):
-    """Of a network in evaluation mode: no batch statistics and no dropout. Of two passes, since a group would refuse
-    the second if a parameter had been left out of the first. Returns (name -> gradient, the shares of the losses).
+    """Of two passes, since a group would refuse the second if a parameter had been left out of the first. Returns (name
+    -> gradient, name -> buffer, the shares of the losses).
     """
     network = methods.build(name, {task: Target(it.channels, it.classes) for task, it in TASKS.items()}, seed=1)
     generator = torch.Generator().manual_seed(2)
@@ -73,14 +71,18 @@ def gradients(name, part, accelerator):
             parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
     image, labels = batch()
     image, network = image.double(), network.double()  # attention that is nearly uniform loses digits in its gradients
-    settle(network, image)
+    without_dropout(network)
+    if accelerator.num_processes > 1:
+        network = batch_norm.synchronise(network, accelerator.device)
     model = accelerator.prepare(network)
     shares = [
         train.backpropagate(accelerator, model, image[part], {k: label[part] for k, label in labels.items()}, TASKS)
         for _ in range(2)
     ]
     assert torch.equal(*shares)
-    return {key: parameter.grad for key, parameter in network.named_parameters()}, shares[0]
+    return (
+        {key: parameter.grad for key, parameter in network.named_parameters()}, dict(network.named_buffers()), shares[0]
+    )  # fmt: skip
 
 
 def _gradients_of_a_part(rank, folder):
@@ -101,14 +103,18 @@ def parts(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_two_processes_have_the_gradients_of_one_at_the_same_batch(parts, name):
-    whole, losses = gradients(name, slice(None), Accelerator(cpu=True))
-    (first, share), (second, other) = (part[name] for part in parts)
+    whole, statistics, losses = gradients(name, slice(None), Accelerator(cpu=True))
+    (first, buffers, share), (second, same, other) = (part[name] for part in parts)
     torch.testing.assert_close(share + other, losses, rtol=1e-5, atol=0)
     assert share[0] > 2 * other[0]  # so the mean of the two means would be another number
+    rounding = 1e-12 * max(gradient.abs().max() for gradient in whole.values())  # of a bias before a batch norm
     for key, gradient in whole.items():
         assert torch.equal(first[key], second[key]), key
         difference = (first[key] - gradient).abs().max()
-        assert difference <= 1e-4 * gradient.abs().max(), f"{key}: {difference} of {gradient.abs().max()}"
+        assert difference <= 1e-4 * gradient.abs().max() + rounding, f"{key}: {difference} of {gradient.abs().max()}"
+    for key, buffer in statistics.items():  # the means and variances that evaluation will use
+        assert torch.equal(buffers[key], same[key]), key
+        torch.testing.assert_close(buffers[key], buffer, rtol=1e-6, atol=1e-9, msg=key)
     silent = [key for key, gradient in whole.items() if not gradient.any()]
     assert len(silent) < 0.01 * len(whole), silent  # a gate of two units may be shut
 
