@@ -181,14 +181,14 @@ def track(
 
     Example:  mtlbench track rooms --store runs --tracking-uri http://127.0.0.1:5000
     """
-    from harness import tracking
     from harness.run import deltas
+    from harness.tracker import Tracker
     from results.record import read
 
     place = _store(store)
     results = read(place.url, matrix)
     uri = _tracking_uri(place, tracking_uri)
-    with tracking.Tracker(uri, place.url, results.manifest, results.manifest.caption) as tracker:
+    with Tracker(uri, place.url, results.manifest, results.manifest.caption) as tracker:
         for cell_id in dict.fromkeys(entry.id for entry in results.manifest.entries):
             state = place.state(cell_id)
             tracker.project(cell_id, state if state in ("finished", "failed") else "waiting")

@@ -19,6 +19,8 @@ from harness.cell import Cell
 from harness.matrix import NO_RECORDS, Matrix, Planned, Resources, expand, make_benchmark, manifest
 from harness.progress import Watch
 from harness.store import Store
+from harness.tracker import Tracker
+from harness.tracking_views import State
 from methods import resolve
 from results.delta import IncomparableScores, delta_m, relative_gain
 from results.record import CorruptRecord, Manifest, Record, read
@@ -167,7 +169,7 @@ def run(
             for cell_id in again:
                 store.forget(cell_id)
             work = Work(matrix, store, only, look, constants)  # a search that was forgotten leads to nothing yet
-            with tracking.Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
+            with Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
                 for cell_id in work.cells:
                     tracker.project(cell_id, _state(store, cell_id))
                 if work.todo:
@@ -262,7 +264,7 @@ class Work:
         return contents
 
 
-def _state(store: Store, cell_id: str) -> tracking.State:
+def _state(store: Store, cell_id: str) -> State:
     state = store.state(cell_id)
     return state if state in ("finished", "failed") else "waiting"
 
@@ -292,7 +294,7 @@ def _schedule(
     folders: Mapping[str, Path],
     work: Work,
     available: Mapping[str, float],
-    tracker: tracking.Tracker,
+    tracker: Tracker,
     console: Console,
 ) -> None:
     from harness import schedule

@@ -3,41 +3,51 @@
 The store is the truth and MLflow a projection of it. A run is looked up by its cell's id, brought up to date from the
 cell's record and history, and made anew where it contradicts them; projecting twice changes nothing. Logging live is
 the same projection, called while the history still grows.
-
-A run's metrics, by the prefix that groups its charts:
-
-    test/TASK_METRIC   final scores          delta/m, delta/TASK   Eq. (6), percent
-    val/...  train/... the history           cost/...              parameters, seconds, bytes
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
 import os
 import subprocess
 import sys
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness.store import Store
-from results.record import Entry, Manifest, Record, Score, history
+from harness.tracking_views import (
+    RECORD,
+    Point,
+    State,
+    View,
+    contradicts,
+    curve,
+    digest,
+    finals,
+    flatten,
+    metric,
+    note,
+    page,
+    progress,
+    projected,
+    rounded,
+    run_name,
+    tags,
+    view,
+    views,
+)  # fmt: skip
+from results.record import Manifest, Score
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
-
-State = Literal["waiting", "running", "finished", "failed"]
 
 STATUS = {"waiting": "SCHEDULED", "running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
 
@@ -53,17 +63,9 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 
-RETRY_SECONDS = 30.0  # how long a tracking server that failed is left alone
-
-HISTORY, RECORD = "mtlbench.history", "mtlbench.record"  # tags: how far a run is projected
 OF_A_FAILURE = {"error", "mlflow.note.content"}  # tags that go when a cell is tried again
 
 METRICS_A_CALL, PARAMS_A_CALL, TAGS_A_CALL = 800, 90, 90  # below the limits of log_batch: 1000 in all, 100, 100
-
-log = logging.getLogger(__name__)
-
-
-# where it is ----------------------------------------------------------------------------------------------------------
 
 
 def default_uri(store: str) -> str:
@@ -85,7 +87,7 @@ def check(uri: str) -> None:
 
     A server and a shared database are asked; an sqlite file need not exist yet, but its folder must, or be makeable.
     """
-    scheme, shown = urlsplit(uri).scheme.split("+")[0], repr(_public(uri, uri))
+    scheme, shown = urlsplit(uri).scheme.split("+")[0], repr(public(uri, uri))
     if scheme == "sqlite":
         _check_sqlite(uri)
         return
@@ -94,11 +96,11 @@ def check(uri: str) -> None:
             f"tracking URI {shown}: unknown kind; give sqlite:////absolute/path/mlflow.db, the http:// or https:// "
             "address of an MLflow server, or a postgresql:// or mysql:// database"
         )
-    unusable: tuple[type[Exception], ...] = (*_tracking_errors(), ImportError)  # a database driver may be missing
+    unusable: tuple[type[Exception], ...] = (*errors(), ImportError)  # a database driver may be missing
     try:
         _client(uri).search_experiments(max_results=1)
     except unusable as error:
-        raise ValueError(f"tracking URI {shown} does not answer: {_reason(error, uri)}") from error
+        raise ValueError(f"tracking URI {shown} does not answer: {reason(error, uri)}") from error
 
 
 def _check_sqlite(uri: str) -> None:
@@ -134,7 +136,7 @@ def _client(uri: str) -> MlflowClient:
     return client
 
 
-def _tracking_errors() -> tuple[type[Exception], ...]:
+def errors() -> tuple[type[Exception], ...]:
     """What MLflow raises when it cannot do its work: its own errors, and those it lets through from below."""
     _mlflow()
     from mlflow.exceptions import MlflowException
@@ -144,246 +146,16 @@ def _tracking_errors() -> tuple[type[Exception], ...]:
     return MlflowException, RequestException, SQLAlchemyError
 
 
-def _public(text: str, uri: str) -> str:
+def public(text: str, uri: str) -> str:
     """A text as it may be shown: without the password of the tracking URI."""
     password = urlsplit(uri).password
     return text.replace(f":{password}@", ":***@") if password else text
 
 
-def _reason(error: Exception, uri: str) -> str:
+def reason(error: Exception, uri: str) -> str:
     """An error's first line."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _public(lines[0], uri)[:300]
-
-
-# what is shown --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Point:
-    """One value of one metric, as MLflow keeps it."""
-
-    name: str
-    value: float
-    step: int
-
-
-@dataclass(frozen=True)
-class View:
-    """What the store says of a cell at one moment."""
-
-    entries: tuple[Entry, ...]  # the rows of the matrix that this cell serves; a single-task cell serves several
-    state: State
-    config: dict[str, Any] | None  # as harness/cell.py dumps it; None before it was written
-    rows: list[dict[str, Any]]  # the history
-    record: Record | None
-    failure: dict[str, Any] | None
-
-
-def view(store: str, manifest: Manifest, cell_id: str, state: State) -> View:
-    """Read a cell. Raises KeyError for a cell that the matrix does not expect, FileNotFoundError for a finished cell
-    without a record, CorruptRecord for files that do not hold what they should."""
-    entries = tuple(entry for entry in manifest.entries if entry.id == cell_id)
-    if not entries:
-        raise KeyError(f"matrix {manifest.name!r} expects no cell {cell_id!r}")
-    source = Store(store)
-    record = source.record(cell_id) if state == "finished" else None
-    if state == "finished" and record is None:
-        raise FileNotFoundError(f"cell {cell_id} is said to be finished and has no record in {source.url}")
-    config = record.cell if record else None
-    if config is None and source.exists(f"{source.folder(cell_id)}/cell.yaml"):
-        config = source.cell(cell_id).model_dump(mode="json")
-    failure = source.failure(cell_id) if state == "failed" else None
-    return View(entries, state, config, history(store, cell_id), record, failure)
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """("train.lr", "0.0001"), ...: leaves by their dotted names. What is None or empty is left out."""
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, list | tuple):
-            if value:
-                yield f"{prefix}{key}", " ".join(str(item) for item in value)
-        elif value is not None and value != "":
-            yield f"{prefix}{key}", str(value)
-
-
-def run_name(entries: Sequence[Entry], several_benchmarks: bool) -> str:
-    """``PAD-Net · seed 0 · semseg+depth``, and the benchmark where the matrix has more than one. The longest part is
-    last, for MLflow's lists cut names at their end."""
-    entry = entries[0]
-    benchmark = [entry.benchmark] if several_benchmarks else []
-    search = ["search"] if entry.preliminary else []
-    return " · ".join([entry.label, *search, f"seed {entry.seed}", *benchmark, "+".join(entry.tasks)])
-
-
-def tags(view: View, matrix: str) -> dict[str, str]:
-    """What a run is found, grouped and judged by. Of the provenance the plain values; versions are in record.json."""
-    entry = view.entries[0]
-    provenance = view.record.provenance if view.record else {}
-    tags = {key: str(value) for key, value in provenance.items() if isinstance(value, str | int | float)}
-    tags |= {
-        "matrix": matrix,
-        "cell_id": entry.id,
-        "label": ", ".join(dict.fromkeys(entry.label for entry in view.entries)),
-        "method": entry.method,
-        "tasks": "+".join(entry.tasks),
-        "task_sets": ", ".join(dict.fromkeys("+".join(entry.task_set) for entry in view.entries)),
-        "benchmark": entry.benchmark,
-        "seed": str(entry.seed),
-        "state": view.state,
-    }
-    if view.record:
-        undefined = [f"{score.task}_{score.metric}" for score in view.record.scores if score.value is None]
-        tags |= {"undefined": ", ".join(undefined)} if undefined else {}
-        tags |= {"derived_from": " ".join(view.record.derived_from)} if view.record.derived_from else {}
-    if view.failure:
-        tags["error"] = str(view.failure["error"])[:500]
-        tags["mlflow.note.content"] = (
-            f"**Failed** after {view.failure['attempts']} attempt(s); log: `{view.failure['log']}`\n\n"
-            f"```\n{str(view.failure['traceback'])[-4000:]}\n```"
-        )
-    return tags
-
-
-def curve(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """The points of a history; an undefined value has none. val/TASK/METRIC is named as the final scores are."""
-    names = {row["name"]: row["name"] for row in rows}
-    names |= {name: "val/" + "_".join(name.split("/")[1:]) for name in names if name.startswith("val/")}
-    return [
-        Point(names[row["name"]], float(row["value"]), int(row["step"])) for row in rows if row["value"] is not None
-    ]
-
-
-def metric(score: Score) -> str:
-    return f"test/{score.task}_{score.metric}"
-
-
-def rounded(value: float) -> float:
-    """To six significant digits: what fits a column of MLflow's tables, and more than any test set resolves."""
-    return float(f"{value:.6g}")
-
-
-def finals(record: Record) -> list[Point]:
-    """Test scores and costs, all at step 0: MLflow draws such a metric as a bar and every other one as a curve."""
-    scores = [Point(metric(score), rounded(score.value), 0) for score in record.scores if score.value is not None]
-    return scores + [Point(f"cost/{name}", float(value), 0) for name, value in record.cost.items()]
-
-
-def projected(tags: Mapping[str, str]) -> int:
-    """How many rows of its history a run holds, by the tag that was written after them."""
-    return int(tags.get(HISTORY, "0").split()[0])
-
-
-def progress(view: View, rows: int) -> dict[str, str]:
-    """The tags that say how far a run is projected. A history may be shorter than what was projected of it, after a
-    training that was cut short resumed from its last checkpoint."""
-    count = max(rows, len(view.rows))
-    tags = {HISTORY: f"{count} {_digest(view.rows[:count])}"} if count == len(view.rows) else {}
-    return tags | ({RECORD: _digest(view.record.to_json())} if view.record else {})
-
-
-def contradicts(params: Mapping[str, str], tags: Mapping[str, str], view: View) -> bool:
-    """Whether a run shows what the store no longer says: the cell was run again, or resumed to other numbers. MLflow
-    only appends, so such a run is deleted and made anew."""
-    rows = projected(tags)
-    if len(view.rows) < rows:
-        other_history = view.record is not None  # otherwise it may yet catch up
-    else:
-        other_history = rows > 0 and tags[HISTORY] != f"{rows} {_digest(view.rows[:rows])}"
-    other_record = RECORD in tags and tags[RECORD] != progress(view, 0).get(RECORD)
-    other_config = any(params.get(key, value) != value for key, value in flatten(view.config or {}))
-    return other_history or other_record or other_config
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def note(manifest: Manifest, scores: Mapping[str, Score], links: Mapping[str, str]) -> str:
-    """Markdown above the runs: what the matrix is, how its numbers read, and where to look. scores: by metric, any
-    run's; links: text -> address."""
-    # The first line is what a folded description shows.
-    first = " · ".join([manifest.title, *(f"[{text}]({address})" for text, address in links.items())])
-    lines = [f"### {first}", manifest.caption]
-    if manifest.demonstration:
-        lines.append("**A demonstration**: it shows that the path works and compares nothing.")
-    lines.append(
-        f"`delta/m` is Eq. (6): the mean over tasks of the relative gain on **{manifest.baseline}**, in percent; "
-        "`delta/TASK` is one task's part. Positive is better, whatever the direction of the metric."
-    )
-    for text, wanted in (("Higher is better", True), ("Lower is better", False)):
-        metrics = [f"`{name}`" for name, score in scores.items() if score.higher_is_better is wanted]
-        lines += [f"{text}: {', '.join(metrics)}."] if metrics else []
-    return "\n\n".join(line for line in lines if line)
-
-
-def views(manifest: Manifest, scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:
-    """Two prepared pages, as MLflow shares them: ``methods``, charts of means over seeds, and ``cells``, a table.
-
-    Both show delta and the primary scores first, and the best run on top. The keys are those of MLflow 3.17's own
-    pages; a page that knows others shows its defaults.
-    """
-    primary = [name for name, score in scores.items() if score.primary]
-    several_sets = len({entry.task_set for entry in manifest.entries}) > 1
-    several_benchmarks = len({entry.benchmark for entry in manifest.entries}) > 1
-    groups = ["label"] + ["tasks"] * several_sets + ["benchmark"] * several_benchmarks
-    cells: dict[str, Any] = {
-        "searchFilter": "",
-        "orderByKey": "metrics.`delta/m`",
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"metrics.`{name}`" for name in ["delta/m", *primary]]
-        + ["attributes.`Duration`", "tags.`state`", "tags.`tasks`"],
-        "columnOrder": [],
-        "columnWidths": {},
-        "runsExpanded": {},
-        "runsPinned": [],
-        "runsHidden": [],
-        "runsVisibilityMap": {},
-        "runsHiddenMode": "SHOW_ALL",  # by default all but ten runs are missing from the charts
-        "viewMaximized": False,
-        "runListHidden": False,
-        "useGroupedValuesInCharts": True,
-        "hideEmptyCharts": True,
-        "groupBy": None,
-        "groupsExpanded": {},
-        "autoRefreshEnabled": True,
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-    }
-    sections = [
-        {"uuid": name, "name": name, "display": True, "isReordered": True, "deleted": False, "isGenerated": True}
-        | {"columns": columns, "cardHeight": 300}
-        for name, columns in (("delta", 5), ("test", 3), ("val", 3), ("train/loss", 3), ("train", 3), ("cost", 3))
-    ]
-    first = [  # charts that are not listed follow these
-        {"uuid": name, "type": "BAR", "metricKey": name, "displayName": name, "metricSectionId": name.split("/")[0]}
-        | {"deleted": False, "isGenerated": True}
-        for name in ["delta/m", *primary]
-    ]
-    methods = cells | {
-        "compareRunCharts": first,
-        "compareRunSections": sections,
-        "isAccordionReordered": True,
-        "groupBy": {
-            "aggregateFunction": "average",
-            "groupByKeys": [{"mode": "tag", "groupByData": group} for group in groups],
-        },
-    }
-    return {"methods": methods, "cells": cells}
-
-
-def page(experiment_id: str, view: str) -> str:
-    """Where a prepared page is, under the server's address."""
-    charts = "&compareRunsMode=CHART" if view == "methods" else ""
-    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={view}{charts}"
-
-
-# the projection -------------------------------------------------------------------------------------------------------
+    return public(lines[0], uri)[:300]
 
 
 class Projection:
@@ -550,7 +322,7 @@ def _find(client: MlflowClient, store: str, matrix: str) -> tuple[str, Experimen
     found = client.get_experiment_by_name(matrix)
     if found is None or found.tags.get("store") == store:
         return matrix, found
-    name = f"{matrix} ({_digest(store)[:6]})"
+    name = f"{matrix} ({digest(store)[:6]})"
     return name, client.get_experiment_by_name(name)
 
 
@@ -566,117 +338,6 @@ def _milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
-# the driver's side ----------------------------------------------------------------------------------------------------
-
-
-Job = Callable[[Projection], None]
-
-
-class Tracker:
-    """A Projection that never holds up nor fails the training it shows.
-
-    Its methods return at once: a thread speaks to MLflow, and of several projections of one cell that wait only the
-    newest is made. What fails is warned of once and tried again later. Errors of the store are another matter: `close`
-    and `flush` raise them. To be closed, or used as a context manager.
-    """
-
-    def __init__(self, uri: str, store: str, manifest: Manifest, description: str = "") -> None:
-        self._make: Callable[[], Projection] = lambda: Projection(uri, store, manifest, description)
-        self._projection: Projection | None = None
-        self._uri, self._store, self._description = uri, store, description
-        self._again = f"mtlbench track {manifest.name} --store {store} --tracking-uri {_public(uri, uri)}"
-        self._jobs: dict[tuple[str, str], Job] = {}  # what to bring up to date -> how
-        self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tracking")
-        self._futures: list[Future[None]] = []
-        self._warned = False
-        self._rest_until = 0.0
-        self._submit(("experiment", ""), lambda projection: None)  # a new database takes seconds: begin now
-
-    def expect(self, manifest: Manifest) -> None:
-        """Take a newer manifest of the matrix, before a cell is projected that only this one has."""
-        self._make = lambda: Projection(self._uri, self._store, manifest, self._description)
-        self._submit(("manifest", ""), lambda projection: projection.expect(manifest))
-
-    def project(self, cell_id: str, state: State) -> None:
-        """Show what the store holds of a cell: params, tags, new points of its history; when finished, its scores."""
-        self._submit(("cell", cell_id), lambda projection: projection.cell(cell_id, state))
-
-    def project_deltas(self, deltas: Mapping[str, Mapping[str, float]]) -> None:
-        """cell id -> {"delta/m": percent, "delta/TASK": percent}: all there are now; rewritten where changed."""
-        self._submit(("deltas", ""), lambda projection: projection.deltas(deltas))
-
-    def log_report(self, folder: Path) -> None:
-        """Show a folder of tables and figures as the artifacts of one more run, linked from the description. The
-        folder is read until `flush` or `close` returns."""
-        self._submit(("report", ""), lambda projection: projection.report(folder))
-
-    def flush(self) -> None:
-        """Wait until everything was tried. Raises what the store raised."""
-        self._futures.append(self._thread.submit(self._work, True))
-        futures, self._futures = self._futures, []
-        for future in futures:
-            future.result()
-
-    def close(self) -> None:
-        """Flush, and leave no run running."""
-        try:
-            self.flush()
-        finally:
-            self._submit(("interrupt", ""), Projection.interrupt)
-            try:
-                self.flush()
-            finally:
-                self._thread.shutdown()
-                self._jobs.pop(("interrupt", ""), None)
-                if self._jobs:
-                    log.warning("MLflow lacks %d updates; show them later with: %s", len(self._jobs), self._again)
-
-    def __enter__(self) -> Tracker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _submit(self, what: tuple[str, str], job: Job) -> None:
-        with self._lock:
-            self._jobs[what] = job
-        self._futures = [future for future in self._futures if not future.done() or future.exception()]
-        self._futures.append(self._thread.submit(self._work))
-
-    def _work(self, now: bool = False) -> None:
-        """Do what waits. The one place where MLflow may fail: once can be the fault of a job, twice is the server's."""
-        if time.monotonic() < self._rest_until and not now:
-            return
-        failed: dict[tuple[str, str], Job] = {}
-        try:
-            while self._jobs and len(failed) < 2:
-                with self._lock:
-                    what = next(iter(self._jobs))
-                    job = self._jobs.pop(what)
-                try:
-                    self._projection = self._projection or self._make()
-                    job(self._projection)
-                except _tracking_errors() as error:
-                    failed[what] = job
-                    self._rest_until = time.monotonic() + RETRY_SECONDS
-                    self._warn(error)
-        finally:
-            with self._lock:
-                self._jobs = failed | self._jobs  # a newer job for the same thing wins
-
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            log.warning(
-                "MLflow failed (%s); training goes on, and tracking is tried again every %d s. To show everything "
-                "later: %s", _reason(error, self._uri), RETRY_SECONDS, self._again,
-            )  # fmt: skip
-        self._warned = True
-
-
-# the pages ------------------------------------------------------------------------------------------------------------
-
-
 def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
     """The prepared pages of a matrix under a server's address: {"methods": ..., "cells": ...}.
 
@@ -685,7 +346,7 @@ def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
     _, found = _find(_client(uri), Store(store).url, matrix)
     if found is None:
         raise ValueError(
-            f"tracking URI {_public(uri, uri)!r} holds nothing of matrix {matrix!r} of {store}; "
+            f"tracking URI {public(uri, uri)!r} holds nothing of matrix {matrix!r} of {store}; "
             f"show it with: mtlbench track {matrix}"
         )
     return {view: f"{address.rstrip('/')}/{page(found.experiment_id, view)}" for view in ("methods", "cells")}
@@ -697,7 +358,7 @@ def server(uri: str, port: int) -> list[str]:
     Raises ValueError for the address of a server, which shows its pages itself.
     """
     if urlsplit(uri).scheme in ("http", "https"):
-        raise ValueError(f"tracking URI {_public(uri, uri)!r} is a server already: open it in a browser")
+        raise ValueError(f"tracking URI {public(uri, uri)!r} is a server already: open it in a browser")
     return [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",

@@ -164,7 +164,7 @@ def go(monkeypatch, tmp_path, rooms):
     stand_in = schedule(rooms)
     monkeypatch.setitem(sys.modules, "harness.schedule", stand_in)
     monkeypatch.setattr(harness, "schedule", stand_in, raising=False)
-    monkeypatch.setattr(runner.tracking, "Tracker", Tracked)
+    monkeypatch.setattr(runner, "Tracker", Tracked)
 
     def run(m, **options):
         said = StringIO()

@@ -15,10 +15,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness import tracking
+from harness import tracking, tracking_views
 from harness.cell import Cell
 from harness.store import Store
-from harness.tracking import Projection, Tracker
+from harness.tracker import Tracker
+from harness.tracking import Projection
 from results.record import Entry, Manifest, Record, Score
 
 TASKS = ("semseg", "edge")
@@ -240,7 +241,7 @@ def test_a_driver_that_dies_before_it_notes_how_far_it_came_leaves_no_double_poi
     write_history(store, MULTI, [row(10), row(20)])
     projection.cell(MULTI.id, "running")
     run = runs(projection)[MULTI.id]
-    projection.client.delete_tag(run.info.run_id, tracking.HISTORY)
+    projection.client.delete_tag(run.info.run_id, tracking_views.HISTORY)
     projection.cell(MULTI.id, "running")
     assert points(projection, run, "train/loss/semseg") == [(10, 1.0), (20, 1.0)]
 
@@ -355,11 +356,11 @@ def test_the_prepared_pages_show_delta_then_primary_scores_for_all_runs():
         "test/semseg_pixel_accuracy": Score("semseg", "pixel_accuracy", 1.0, True, False),
     }
     one_set = replace(MANIFEST, entries=MANIFEST.entries[::2])
-    methods = tracking.views(one_set, scores)["methods"]
+    methods = tracking_views.views(one_set, scores)["methods"]
     assert [chart["metricKey"] for chart in methods["compareRunCharts"]] == ["delta/m", "test/semseg_miou"]
     assert methods["runsHiddenMode"] == "SHOW_ALL"
     assert [key["groupByData"] for key in methods["groupBy"]["groupByKeys"]] == ["label"]
-    several = tracking.views(MANIFEST, scores)["methods"]  # a mean over different task sets means nothing
+    several = tracking_views.views(MANIFEST, scores)["methods"]  # a mean over different task sets means nothing
     assert [key["groupByData"] for key in several["groupBy"]["groupByKeys"]] == ["label", "tasks"]
 
 
@@ -420,7 +421,7 @@ def test_tracking_that_is_down_is_warned_of_once_and_made_up_for_later(uri, stor
         make(self, cell_id, state)
 
     monkeypatch.setattr(tracking.Projection, "cell", cell)
-    with caplog.at_level(logging.WARNING, logger="harness.tracking"):
+    with caplog.at_level(logging.WARNING, logger="harness.tracker"):
         tracker = Tracker(uri, store.url, MANIFEST)
         for _ in range(3):
             tracker.project(SINGLE.id, "running")
@@ -439,7 +440,7 @@ def test_tracking_that_is_down_is_warned_of_once_and_made_up_for_later(uri, stor
 
 def test_a_server_that_stays_down_costs_two_warnings_and_no_more(store, caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with caplog.at_level(logging.WARNING, logger="harness.tracking"):
+    with caplog.at_level(logging.WARNING, logger="harness.tracker"):
         with Tracker("http://127.0.0.1:1", store.url, MANIFEST) as tracker:
             for step in range(20):
                 write_history(store, MULTI, [row(step)])
