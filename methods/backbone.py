@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,9 @@ STRIDES = (4, 8, 16, 32)
 # "HRNet-18" of the MTL-PyTorch, ATRC and SCA-MTL papers is hrnet_w18_small_v2 with these weights; the tag that timm
 # takes when none is given names other weights.
 WEIGHTS_TAG = {"hrnet_w18_small_v2": "ms_in1k", "hrnet_w18": "ms_in1k"}
+
+PICKLED = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # how files of torch.save begin, now and before 1.6
+MARK = 1000  # above all that a network starts from
 
 
 class Backbone(nn.Module):
@@ -75,12 +81,13 @@ def _features(name: str, pretrained: bool, weights: str | None) -> tuple[nn.Modu
         # HRNet's own 18/36/72/144 channels; timm's default widens them to 128..1024.
         options |= {"feature_location": "", "out_indices": (1, 2, 3, 4)}
     if weights is not None:
-        _check_file(name, base, weights)
+        _check_file(name, base, weights, options)
         options["pretrained_cfg_overlay"] = {"file": weights}
     elif pretrained and "." not in name:
         name = f"{name}.{_tag(name)}"
     try:
-        network = timm.create_model(name, **options)
+        with _quiet():
+            network = timm.create_model(name, **options)
     except OSError as error:
         raise FileNotFoundError(f"{name}: no pretrained weights ({error}). {_how_to_fetch(name)}") from error
     except RuntimeError as error:
@@ -165,39 +172,92 @@ def _how_to_fetch(name: str) -> str:
     )
 
 
-def _check_file(name: str, base: str, weights: str) -> None:
-    """Refuse a file that lacks some of the network's tensors: timm would leave those of an HRNet at random values."""
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without timm's warning that names each tensor of the head, which a backbone does not need."""
+    logger = logging.getLogger("timm.models._builder")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check_file(name: str, base: str, weights: str, options: Mapping[str, Any]) -> None:
+    """Refuse a file of another network: timm would leave what it lacks at random values, and pass over what is left.
+
+    timm renames tensors on their way into some networks. So each tensor of the file is filled with a number of its
+    own and loaded in the file's place, which shows where it arrives. What arrives nowhere may belong to the head.
+    """
+    import timm
     from timm.models import load_state_dict
 
+    fetch = _how_to_fetch(name if "." in name or base not in WEIGHTS_TAG else f"{name}.{WEIGHTS_TAG[base]}")
     if not Path(weights).is_file():
-        tagged = name if "." in name or base not in WEIGHTS_TAG else f"{name}.{WEIGHTS_TAG[base]}"
-        raise FileNotFoundError(f"{name}: no weights at {weights!r}. {_how_to_fetch(tagged)}")
-    _require_safetensors(weights)
-    if base.startswith("hrnet"):
-        import timm
+        raise FileNotFoundError(f"{name}: no weights at {weights!r}. {fetch}")
+    _require_safetensors(weights, fetch)
+    held = load_state_dict(weights)
 
-        held = load_state_dict(weights)
-        with torch.device("meta"):
-            wanted = timm.create_model(base, features_only=True, feature_location="").state_dict()
-        missing = [key for key, value in wanted.items() if key not in held or held[key].shape != value.shape]
-        if missing:
-            raise ValueError(
-                f"{weights}: {len(missing)} of {len(wanted)} tensors of {base} are missing or of another shape, "
-                f"such as {missing[0]!r}; this is a file of another network"
+    def marked(**options: Any) -> nn.Module:
+        numbered = {key: torch.full(held[key].shape, MARK + number + 0.5) for number, key in enumerate(held)}
+        with _quiet():
+            made: nn.Module = timm.create_model(
+                name, **{**options, "pretrained": True, "pretrained_cfg_overlay": {"state_dict": numbered}}
             )
+        return made
+
+    try:
+        # One class: of the file's classifier, which may have any number, nothing is then loaded.
+        features, whole = marked(**options).state_dict(), marked(num_classes=1)
+    except Exception as error:  # of the renaming, which expects its own network's names; RuntimeError: of the shapes
+        first = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
+        why = f"{type(error).__name__}: {first[-1]}" if first else type(error).__name__
+        raise ValueError(f"{weights} is a file of another network than {base} ({why})") from error
+    missing = [key for key, value in features.items() if value.numel() and value.min() < MARK]
+    if missing:
+        raise ValueError(
+            f"{weights}: {len(missing)} of {len(features)} tensors of {base} are missing, such as {missing[0]!r}; "
+            "this is a file of another network"
+        )
+    arrived = {
+        int(mark) - MARK
+        for state in (features, whole.state_dict())
+        for value in state.values()
+        for mark in value[value >= MARK].unique_consecutive()
+    }
+    config: Any = whole.pretrained_cfg
+    classifier = config.get("classifier") or ()
+    head = {part.split(".")[0] for part in ([classifier] if isinstance(classifier, str) else classifier)}
+    # Buffers depend on timm's version; a network with other layers has other weights.
+    left = [
+        key
+        for number, key in enumerate(held)
+        if number not in arrived and key.endswith(".weight") and key.split(".")[0] not in head
+    ]
+    if left:
+        raise ValueError(
+            f"{weights}: {len(left)} of its {len(held)} tensors are none of {base}, such as {left[0]!r}; "
+            "this is a file of another network"
+        )
 
 
-def _require_safetensors(weights: str) -> None:
-    """Refuse what is not in that format: reading a pickle can run code that lies in it."""
+def _require_safetensors(weights: str, fetch: str) -> None:
+    """Refuse what is not in that format: reading a pickle can run code that lies in it. fetch: how to get the file."""
+    suffix = Path(weights).suffix
     try:
         with safe_open(weights, framework="pt") as file:
             file.keys()
     except SafetensorError as error:
-        converted = str(Path(weights).with_suffix(".safetensors"))
+        with Path(weights).open("rb") as file:
+            pickled = file.read(4) in PICKLED
+        if suffix == ".safetensors" and not pickled:
+            raise ValueError(f"{weights} is damaged or was not copied whole ({error}). {fetch}") from error
+        converted = str(Path(weights).with_suffix(".safetensors" if suffix != ".safetensors" else ".new.safetensors"))
         raise ValueError(
             f"{weights} is no safetensors file ({error}). Convert one that you trust: python -c "
             '"import torch; from safetensors.torch import save_file; '
             f"save_file(torch.load('{weights}', weights_only=True), '{converted}')\""
         ) from error
-    if Path(weights).suffix != ".safetensors":
+    if suffix != ".safetensors":
         raise ValueError(f"{weights} holds safetensors under another name; call it {Path(weights).stem}.safetensors")

@@ -2,12 +2,13 @@
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from methods.backbone import Backbone
@@ -71,25 +72,83 @@ def test_a_size_that_is_no_multiple_of_32_is_named(size):
         Backbone("test_efficientnet")(torch.zeros(1, 3, *size))
 
 
-@pytest.fixture
-def weights(tmp_path):
-    path = tmp_path / "model.safetensors"
-    save_file(timm.create_model("hrnet_w18_small_v2").state_dict(), path)
-    return path
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """name -> a file of that network's random weights, as timm publishes them: with the classifier."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def made(name):
+        path = folder / f"{name}.safetensors"
+        if not path.exists():
+            save_file(timm.create_model(name).state_dict(), path)
+        return str(path)
+
+    return made
 
 
-def test_local_weights_are_loaded(weights):
-    one, other, fresh = Backbone(weights=str(weights)), Backbone(weights=str(weights)), Backbone()
-    equal = [torch.equal(one.state_dict()[key], value) for key, value in other.state_dict().items()]
-    assert all(equal)
-    assert not torch.equal(one.network.conv1.weight, fresh.network.conv1.weight)
+SIX = ("resnet10t", "resnet18", "hrnet_w18_small_v2", "test_convnext", "test_efficientnet", "test_mambaout")
 
 
-def test_weights_of_another_network_are_refused(weights):
-    with pytest.raises(ValueError, match=r"model\.safetensors: \d+ of \d+ tensors of hrnet_w18 are missing"):
-        Backbone("hrnet_w18", weights=str(weights))
-    with pytest.raises(ValueError, match="resnet18"):
-        Backbone("resnet18", weights=str(weights))
+@pytest.mark.parametrize("name", SIX)
+def test_a_file_of_the_network_is_loaded_whole_and_without_a_word(name, files, caplog):
+    first, second = Backbone(name, weights=files(name)).state_dict(), Backbone(name, weights=files(name)).state_dict()
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    fresh = Backbone(name).state_dict()
+    assert any(not torch.equal(value, fresh[key]) for key, value in first.items())
+    assert not caplog.records
+
+
+# The second network has all that the first has, under the same names.
+SUPERSETS = [("hrnet_w18_small_v2", "hrnet_w18"), ("resnet18", "resnet34")]
+
+
+@pytest.mark.parametrize(("name", "other"), [*pairwise((*SIX, SIX[0])), *SUPERSETS])
+def test_weights_of_another_network_are_refused_in_one_line(name, other, files):
+    with pytest.raises(ValueError, match=f"{other}.safetensors.*another network") as caught:
+        Backbone(name, weights=files(other))
+    assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 500
+
+
+def without(path, part, target):
+    save_file({key: value for key, value in load_file(path).items() if part not in key}, target)
+    return str(target)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("resnet10t", "layer4.0"), ("hrnet_w18_small_v2", "stage4"), ("test_convnext", "stages.3.blocks")],
+)
+def test_a_file_that_lacks_a_layer_is_refused(name, layer, files, tmp_path):
+    with pytest.raises(ValueError, match=rf"\d+ of \d+ tensors of {name} are missing, such as '"):
+        Backbone(name, weights=without(files(name), layer, tmp_path / "some.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [("resnet10t", "fc"), ("hrnet_w18_small_v2", "incre_modules"), ("test_convnext", "head")]
+)
+def test_a_file_without_the_head_is_accepted(name, head, files, tmp_path):
+    expected = Backbone(name, weights=files(name)).state_dict()
+    found = Backbone(name, weights=without(files(name), head, tmp_path / "headless.safetensors")).state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+
+
+def test_a_file_with_a_head_of_other_classes_is_accepted(files, tmp_path):
+    held = load_file(files("resnet10t"))
+    path = str(tmp_path / "seven.safetensors")
+    save_file({**held, "fc.weight": held["fc.weight"][:7].clone(), "fc.bias": held["fc.bias"][:7].clone()}, path)
+    assert torch.equal(
+        Backbone("resnet10t", weights=path).state_dict()["network.conv1.0.weight"], held["conv1.0.weight"]
+    )
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
+def test_a_file_that_was_cut_is_called_damaged_and_no_pickle(files, tmp_path, share):
+    whole = Path(files("resnet10t")).read_bytes()
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match=r"cut\.safetensors is damaged .*hf download") as caught:
+        Backbone("resnet10t", weights=str(cut))
+    assert "torch.load" not in str(caught.value)
 
 
 def test_a_missing_file_says_what_to_fetch_and_where_to_put_it(tmp_path):
