@@ -37,7 +37,7 @@ def load(source: str | Path) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(source, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
         raise BadTable(f"{source}: not a CSV table ({error})") from error
     missing = [column for column in COLUMNS if column not in table]
     if missing:
@@ -70,14 +70,15 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
     that the rounding allows. Tables without a baseline print no delta and are left out.
 
     Returns a row per table and method: source, table, benchmark, task_set, method, printed, recomputed, low, high (all
-    in percent) and fits. Raises BadTable naming the table whose baseline row or task is missing.
+    in percent) and fits. Raises BadTable naming the table whose baseline row or task is missing, or whose column holds
+    two metrics.
     """
     rows = []
     for key, group in _groups(table):
         name, baseline_name = " ".join(key[:2]), _baseline(group, key)
         if not baseline_name:
             continue
-        numbers, direction = _numbers(group), _directions(group)
+        numbers, direction = _numbers(group), _directions(group, key)
         baseline = numbers[baseline_name]
         for method, scores in numbers.items():
             if set(scores) != set(baseline):
@@ -129,7 +130,7 @@ def rebase(table: pd.DataFrame, baseline: Mapping[str, float]) -> pd.DataFrame:
     """
     rows = []
     for key, group in _groups(table):
-        direction = _directions(group)
+        direction = _directions(group, key)
         other = {task: Printed(value, 0.0) for task, value in baseline.items() if task in direction}
         if set(other) != set(direction):
             raise BadTable(f"{' '.join(key[:2])}: no baseline given for {', '.join(sorted({*direction} - {*other}))}")
@@ -154,11 +155,18 @@ def _groups(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
 
 
 def _baseline(group: pd.DataFrame, key: tuple[str, ...]) -> str:
-    names = {str(name) for name in group["baseline"]}
-    if len(names) != 1:
+    """The method that the table's deltas are against; "" where it prints none."""
+    by_method = dict(zip(group["method"].map(str), group["baseline"].map(str), strict=True))
+    names = {name for name in by_method.values() if name}
+    if len(names) > 1:
         raise BadTable(f"{' '.join(key[:2])}: more than one baseline: {', '.join(sorted(names))}")
-    name = names.pop()
-    if name and name not in set(group["method"]):
+    if not names:
+        return ""
+    (name,) = names
+    without = [method for method, baseline in zip(group["method"], group["baseline"], strict=True) if not baseline]
+    if without:
+        raise BadTable(f"{' '.join(key[:2])}: {without[0]!r} names no baseline; write {name!r}, as in the other rows")
+    if name not in by_method:
         raise BadTable(f"{' '.join(key[:2])}: no row of the baseline {name!r}")
     return name
 
@@ -175,7 +183,17 @@ def _numbers(group: pd.DataFrame) -> dict[str, dict[str, Printed]]:
     return numbers
 
 
-def _directions(group: pd.DataFrame) -> dict[str, bool]:
+def _directions(group: pd.DataFrame, key: tuple[str, ...]) -> dict[str, bool]:
+    """task -> whether higher is better. Raises BadTable where a column holds two directions or two metrics."""
+    for task, column in group.groupby("task", sort=False):
+        for field in ("higher_is_better", "metric"):
+            found = list(dict.fromkeys(column[field]))
+            if len(found) > 1:
+                method = column.loc[column[field] == found[1], "method"].iloc[0]
+                raise BadTable(
+                    f"{' '.join(key[:2])}: {task} of {method!r} has {field} {found[1]!r}, and {found[0]!r} above it; "
+                    "a column has one"
+                )
     return {str(row["task"]): row["higher_is_better"] == "true" for row in group.to_dict("records")}
 
 

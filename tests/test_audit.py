@@ -108,6 +108,15 @@ def drop_baseline(table):
         (lambda t: pd.concat([t, t.head(1)]), "two values of depth"),
         (drop_baseline, "no row of the baseline 'Single task baseline'"),
         (lambda t: t.drop(index=t.index[3]), "print different tasks"),
+        (
+            lambda t: t.assign(baseline=[*t["baseline"][:-1], ""]),
+            "'Ours Teacher' names no baseline; write 'Single task baseline'",
+        ),
+        (
+            lambda t: t.assign(higher_is_better=[*t["higher_is_better"][:-1], "false"]),
+            "semseg of 'Ours Teacher' has higher_is_better 'false', and 'true' above it",
+        ),
+        (lambda t: t.assign(metric=[*t["metric"][:-1], "maxf"]), "has metric 'maxf', and 'miou' above it"),
         (lambda t: t.assign(value="0"), "not a ratio of positive numbers"),
         (lambda t: t.assign(printed_delta=[str(i) for i in range(len(t))]), "several printed deltas"),
     ],
@@ -128,7 +137,12 @@ def test_the_command_prints_a_verdict_a_row_and_the_count(capsys, tmp_path):
 
 def test_the_command_ends_with_2_and_one_line_for_what_it_cannot_read(capsys, tmp_path):
     (tmp_path / "empty.csv").write_text("")
-    for path in (tmp_path / "none.csv", tmp_path / "empty.csv", changed(tmp_path, lambda t: t.assign(baseline=""))):
+    for path in (
+        tmp_path / "none.csv",
+        tmp_path,
+        tmp_path / "empty.csv",
+        changed(tmp_path, lambda t: t.assign(baseline="")),
+    ):
         assert main(["audit", str(path)]) == 2
         captured = capsys.readouterr()
         assert captured.out == ""
