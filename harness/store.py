@@ -26,7 +26,7 @@ import yaml
 from fsspec.implementations.local import LocalFileSystem
 
 from harness.cell import Cell
-from results.record import CorruptRecord, Record
+from results.record import CorruptRecord, Record, open_store
 
 # trained: what is left to do are scores that take long and no GPU
 State = Literal["new", "started", "trained", "finished", "failed"]
@@ -46,7 +46,7 @@ class Store:
     """Cells, matrices and data bindings under one URL. Paths given to the methods are relative to it."""
 
     def __init__(self, url: str | Path) -> None:
-        self.fs, self.root = fsspec.core.url_to_fs(str(url))
+        self.fs, self.root = open_store(str(url))
         self.local = isinstance(self.fs, LocalFileSystem)
         self.url = os.path.abspath(self.root) if self.local else str(url)
         if self.local:

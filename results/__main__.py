@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from results.audit import BadTable, audit, load, markdown, published
-from results.record import CorruptRecord
+from results.record import CorruptRecord, NewerRecord
 
 EXAMPLES = """examples:
   python -m results report runs --out reports               every matrix of the store ./runs
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _report(options) if options.command == "report" else _audit(options)
-    except (CorruptRecord, BadTable, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+    except (CorruptRecord, NewerRecord, BadTable, OSError) as error:
         print(f"python -m results: {error}", file=sys.stderr)
         return 2
 

@@ -1,6 +1,7 @@
 """Records survive the store, and broken files name themselves."""
 
 import json
+import sys
 
 import pandas as pd
 import pytest
@@ -61,11 +62,38 @@ def test_an_unknown_matrix_error_lists_those_there_are(tmp_path):
 def test_a_history_cut_short_by_a_kill_keeps_its_whole_lines(tmp_path):
     folder = tmp_path / "cells" / "a"
     folder.mkdir(parents=True)
-    (folder / "history.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
-    assert history(str(tmp_path), "a") == [{"step": 1}, {"step": 2}]
-    (folder / "history.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(CorruptRecord, match=r"history\.jsonl:2"):
-        history(str(tmp_path), "a")
+    events = [{"step": step, "epoch": 1, "name": "train/loss", "value": 0.5} for step in (1, 2)]
+    lines = [json.dumps(event) for event in events]
+    (folder / "history.jsonl").write_text("\n".join([*lines, '{"st']))
+    assert history(str(tmp_path), "a") == events
+    for broken in ('{"st', '{"step": 3}', "3"):
+        (folder / "history.jsonl").write_text("\n".join([lines[0], broken, lines[1]]))
+        with pytest.raises(CorruptRecord, match=r"history\.jsonl:2"):
+            history(str(tmp_path), "a")
+
+
+@pytest.mark.parametrize("name", ["record.json", "history.jsonl"])
+def test_a_file_that_is_not_text_is_named(tmp_path, name):
+    store = Store(tmp_path)
+    cell = store.run("PAD-Net", TASKS, 0)
+    path = store.close()
+    (tmp_path / "cells" / cell / name).write_bytes(b"\xff\xfe{")
+    with pytest.raises(CorruptRecord, match=f"{name}: not text in UTF-8"):
+        read(path, "rooms"), history(path, cell)
+
+
+def test_a_file_beside_the_matrices_is_no_matrix(tmp_path):
+    store = three_seeds(tmp_path)
+    for name in ("rooms.json.0a1b.tmp", ".rooms_long.json.tmp", ".rooms.json"):
+        (tmp_path / "matrices" / name).write_text("{")
+    assert matrices(store) == ["rooms"]
+
+
+@pytest.mark.parametrize("url", ["nothing://bucket/runs", "s3://bucket/runs"])
+def test_a_store_that_cannot_be_opened_is_named(monkeypatch, url):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(FileNotFoundError, match=f"{url}: no store can be opened there"):
+        matrices(url)
 
 
 def test_influences_come_by_task_and_image(tmp_path):
