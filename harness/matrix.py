@@ -266,7 +266,21 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
         problems.append(f"backbone.weights: no file {file!r}; give none, imagenet, or the path of a safetensors file")
     if matrix is not None:
         problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, matrix)]
+        problems += [] if problems else _same_cells(matrix)
     return problems
+
+
+def _same_cells(matrix: Matrix) -> list[str]:
+    """Rows that are the same runs under two labels, which a table would count as independent."""
+    runs: dict[tuple[str, str, tuple[str, ...]], set[str]] = {}
+    for item in expand(matrix.model_copy(update={"seeds": matrix.seeds[:1]})):
+        entry = item.entry
+        runs.setdefault((entry.label, entry.benchmark, entry.task_set), set()).add(entry.id)
+    tables: dict[tuple[str, tuple[str, ...], frozenset[str]], list[str]] = {}
+    for (label, benchmark, task_set), ids in runs.items():
+        tables.setdefault((benchmark, task_set, frozenset(ids)), []).append(label)
+    same = dict.fromkeys(tuple(labels) for labels in tables.values() if len(labels) > 1)
+    return [f"methods: {' and '.join(labels)} are the same cells; keep one of them" for labels in same]
 
 
 def _weight_problems(path: str, recipe: Recipe, matrix: Matrix) -> list[str]:

@@ -53,6 +53,14 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
         ({"baseline": "PAD"}, "baseline: no row is called 'PAD'; rows: single_task, multi_task"),
         ({"methods": ["multi_task"]}, "baseline: name the row"),
         ({"methods": ["single_task", "single_task"]}, "two rows are called 'single_task'"),
+        (
+            {"methods": ["single_task", "multi_task", {"name": "multi_task", "label": "Again"}]},
+            "methods: multi_task and Again are the same cells; keep one of them",
+        ),
+        (
+            {"methods": ["single_task", "sca_mtl", {"name": "sca_mtl", "label": "With", "options": {"csam": True}}]},
+            "methods: sca_mtl and With are the same cells",  # an option that says its default
+        ),
         ({"methods": ["single_task", {"name": "multi_task", "train": {"lr": -1}}]}, "methods.1.train.lr"),
         ({"train": {"epochs": 1, "weights": {"flow": 1}}}, "train.weights.flow"),
         ({"train": {}}, "one of epochs and steps"),
