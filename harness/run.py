@@ -354,7 +354,9 @@ def deltas(store: Store, matrix: str) -> dict[str, dict[str, float]]:
     """cell id -> Delta_m and each task's gain in percent, against the baseline of the same seed, where both are in."""
     found: dict[str, dict[str, float]] = {}
     for comparison in comparisons(read(store.url, matrix)):
-        baseline = comparison.rows[comparison.baseline]
+        baseline = comparison.rows.get(comparison.baseline)
+        if baseline is None:
+            continue
         for row in comparison.rows.values():
             for seed, run_ in row.runs.items():
                 reference = baseline.runs.get(seed)
