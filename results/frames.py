@@ -68,7 +68,28 @@ def rows(summary: Summary) -> pd.DataFrame:
     if summary.constant:
         head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks), "label": CONSTANT}
         found.append({**head, **{f"{task}_mean": score.mean for task, score in summary.constant.items()}})
-    return pd.DataFrame(found)
+    frame = pd.DataFrame(found)
+    for status in ("finished", *UNFINISHED):
+        frame[status] = frame[status].astype("Int64")  # the constant predictor has none of them
+    return frame
+
+
+def deltas(summary: Summary) -> pd.DataFrame:
+    """Delta_m (task empty) and each task's term of it for every run that has them, in percent.
+
+    paired: against the baseline's run of that seed; otherwise against the mean of its runs.
+    """
+    comparison = summary.comparison
+    head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks)}
+    return pd.DataFrame(
+        [
+            {**head, "label": label, "seed": seed, "paired": row.delta.paired, "task": task, "gain": gain}
+            for label, row in summary.rows.items()
+            for seed, value in row.delta.values.items()
+            for task, gain in [("", value), *((t, by_seed[seed]) for t, by_seed in row.delta.gains.items())]
+        ],
+        columns=["benchmark", "task_set", "label", "seed", "paired", "task", "gain"],
+    )
 
 
 def contrasts(summary: Summary) -> pd.DataFrame:

@@ -185,8 +185,8 @@ def _curves(summary: Summary, store: str) -> pd.DataFrame:
 
 
 def _primary(summary: Summary, task: str) -> str | None:
-    scores = [row.scores[task].score for row in summary.rows.values() if task in row.scores]
-    return next((score.metric for score in scores if score is not None), None)
+    column = summary.columns.get(task)
+    return None if column is None or column.reference is None else column.reference.metric
 
 
 def _metric_title(summary: Summary, task: str) -> str:

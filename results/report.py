@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +10,10 @@ from typing import Any, NamedTuple
 import jinja2
 import pandas as pd
 
-from results import formats, frames, plots, tables
-from results.audit import published
+from results import formats, frames, page, plots, tables
 from results.record import Manifest, Results, matrices, read
 from results.runs import comparisons
-from results.summary import MARGIN, Summary, summarise
-from results.tables import CONSTANT, METRICS, UNDEFINED
+from results.summary import Summary, summarise
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -28,20 +25,12 @@ class Report(NamedTuple):
     markdown: str
 
 
-class Grid(NamedTuple):
-    """A table of the page that is plain text."""
-
-    columns: list[str]
-    rows: list[list[str]]
-    caption: str
-
-
 def report(store: str, names: Sequence[str], out: Path) -> Report:
     """Write out/MATRIX/ for each of the matrices `names` (all in the store when empty).
 
     Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score, long form),
-    contrasts.csv, report.html (self-contained) and figures/*.png and *.pdf. Equal records give equal bytes. Raises
-    FileNotFoundError naming what the store holds, and CorruptRecord naming the file.
+    deltas.csv (Delta_m of every run), contrasts.csv, report.html (self-contained) and figures/*.png and *.pdf. Equal
+    records give equal bytes. Raises FileNotFoundError naming what the store holds, and CorruptRecord naming the file.
     """
     found = list(names) or matrices(store)
     if not found:
@@ -66,7 +55,8 @@ def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
         _write(folder / "table.md", markdown),
         _write(folder / "table.tex", formats.latex(shown)),
         _write(folder / "table.csv", _csv(pd.concat([frames.rows(summary) for summary in summaries]))),
-        _write(folder / "scores.csv", _csv(frames.scores(summaries, manifest))),
+        _write(folder / "scores.csv", _csv(frames.scores(summaries, manifest), exact=True)),
+        _write(folder / "deltas.csv", _csv(pd.concat([frames.deltas(summary) for summary in summaries]))),
         _write(folder / "contrasts.csv", _csv(pd.concat([frames.contrasts(summary) for summary in summaries]))),
     ]
     colors = plots.palette(list(dict.fromkeys(entry.label for entry in manifest.entries)))
@@ -83,8 +73,8 @@ def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
                 files = plots.save(figure, folder / "figures" / f"{table.slug}-{name}")
                 paths += files
                 figures.append({"uri": _data_uri(files[0]), "caption": caption, "width": width})
-        sections.append(_section(summary, table, figures))
-    paths.append(_write(folder / "report.html", _page(manifest, sections)))
+        sections.append(page.section(summary, table, figures))
+    paths.append(_write(folder / "report.html", _html(manifest, sections)))
     return paths, markdown
 
 
@@ -96,124 +86,24 @@ LEARNING = (
 
 def _gains_caption(summary: Summary) -> str:
     text = "Each task's term of Δm, signed so that up is better."
-    if len(summary.comparison.seeds) > 1:
-        text += " Bars: mean over seeds; dots: the seeds; whiskers: 95 % interval over seeds."
+    rows = [row.delta for row in summary.rows.values() if len(row.delta.values) > 1]
+    if rows:
+        text += " Bars: mean over seeds; dots: the seeds."
+    if any(delta.paired for delta in rows):
+        text += " Whiskers: 95 % interval over seeds, paired with the baseline's."
+    without = [label for label, row in summary.rows.items() if row.delta.values and not row.delta.paired]
+    if without:
+        text += f" No whiskers where runs are not paired with the baseline's: {', '.join(without)}."
     return text
 
 
 def _cost_caption(summary: Summary) -> str:
     text = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
-    return text + (" Whiskers: 95 % interval over seeds." if len(summary.comparison.seeds) > 1 else "")
+    several = any(row.delta.seeds is not None for row in summary.rows.values())
+    return text + (" Whiskers: 95 % interval over seeds." if several else "")
 
 
-def _section(summary: Summary, table: tables.Table, figures: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "table": table,
-        "figures": figures,
-        "sure": _sure(summary),
-        "contrasts": _contrasts(summary),
-        "rebased": _rebased(summary),
-        "secondary": _secondary(summary),
-        "definitions": _definitions(summary),
-        "published": _published(summary),
-        "provenance": tables.provenance(summary),
-    }
-
-
-def _sure(summary: Summary) -> Grid:
-    rows = []
-    for label, row in summary.rows.items():
-        delta = row.delta
-        intervals = [UNDEFINED if i is None else tables.interval_text(i) for i in (delta.seeds, delta.images)]
-        runs = ", ".join(tables.signed(value) for value in delta.values.values()) or UNDEFINED
-        rows.append([label, tables.signed(delta.mean), *intervals, tables.signed(delta.log), runs])
-    columns = ["Method", "Δm [%]", "95 % over seeds", "95 % over seeds and test images", "log Δm [%]", "Δm by seed"]
-    caption = (
-        "Over seeds: what another training run would change. Over seeds and test images (crossed random effects): what "
-        "another run and another test set of this size would change. The log delta does not depend on the baseline in "
-        "its differences."
-    )
-    return Grid(columns, rows, caption)
-
-
-def _contrasts(summary: Summary) -> Grid:
-    rows = [
-        [first, second, tables.signed(c.difference), f"[{tables.signed(c.low)}, {tables.signed(c.high)}]", c.verdict]
-        for first, second, c in summary.contrasts
-    ]
-    caption = (
-        "Tukey's studentised range over the rows with every seed, additive model method + seed; simultaneous 95 % "
-        f"intervals in points of Δm. Equivalent: the interval lies inside ±{MARGIN} points."
-    )
-    return Grid(["Row", "against", "difference", "95 % interval", "verdict"], rows, caption)
-
-
-def _rebased(summary: Summary) -> Grid:
-    """Empty with fewer than two runs of the baseline, where there is no choice."""
-    seeds = sorted({seed for by_seed in summary.rebased.values() for seed in by_seed})
-    rows = [[label, *(tables.signed(by_seed[seed]) for seed in seeds)] for label, by_seed in summary.rebased.items()]
-    caption = (
-        f"Mean Δm of a row's runs, had a single run of {summary.comparison.baseline} been the baseline of all: what "
-        "a table with one baseline run leaves to chance."
-    )
-    columns = ["Method", *(f"against seed {seed} [%]" for seed in seeds)]
-    return Grid(columns, rows if len(seeds) > 1 else [], caption)
-
-
-def _secondary(summary: Summary) -> Grid:
-    """Every score but those of single classes (named metric/class), means over seeds."""
-    values: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for label, row in summary.rows.items():
-        for run in row.row.runs.values():
-            for score in run.all_scores():
-                if "/" not in score.metric and score.value is not None:
-                    values.setdefault((score.task, score.metric), {}).setdefault(label, []).append(score.value)
-    labels = list(summary.rows)
-    constant = summary.comparison.constant
-    if constant is not None:
-        labels.append(CONSTANT)
-        for score in constant.scores:
-            if (score.task, score.metric) in values and score.value is not None:
-                values[score.task, score.metric][CONSTANT] = [score.value]
-    order = [key for task in summary.comparison.tasks for key in values if key[0] == task]
-    rows = []
-    for label in labels:
-        found = [values[key].get(label, []) for key in order]
-        rows.append([label, *(f"{math.fsum(v) / len(v):#.4g}" if v else UNDEFINED for v in found)])
-    caption = "Means over the finished seeds. Scores of single classes are in scores.csv."
-    return Grid(["Method", *(f"{task} {metric}" for task, metric in order)], rows, caption)
-
-
-def _definitions(summary: Summary) -> list[tuple[str, str]]:
-    found: dict[tuple[str, str], None] = {}
-    for row in summary.rows.values():
-        for task in summary.comparison.tasks:
-            score = row.scores[task].score
-            if score is not None and score.definition:
-                found[f"{task} {score.metric}", score.definition] = None
-    return list(found)
-
-
-def _published(summary: Summary) -> Grid:
-    comparison = summary.comparison
-    rows = published()
-    same_tasks = rows["task_set"].map(lambda text: set(text.split("+")) == set(comparison.tasks))
-    rows = rows[(rows["benchmark"] == comparison.benchmark) & same_tasks]
-    lines = []
-    for (source, table, method), group in rows.groupby(["source", "table", "method"], sort=False):
-        values = dict(zip(group["task"], group["value"], strict=True))
-        lines.append([method, *(values[task] for task in comparison.tasks), group["printed_delta"].iloc[0]])
-        lines[-1] += [f"{source}, {table}", group["note"].iloc[0]]
-    metric = {str(row["task"]): str(row["metric"]) for row in rows.to_dict("records")}
-    heads = [f"{task} {METRICS[metric[task]].title}" if task in metric else task for task in comparison.tasks]
-    caption = (
-        "As printed there, with the backbone, protocol and baseline of the source: context, not a comparison. "
-        "`python -m results audit` says which printed deltas cannot follow from the numbers beside them."
-    )
-    return Grid(["Method", *heads, "printed Δm", "source", "note"], lines, caption)
-
-
-def _page(manifest: Manifest, sections: list[dict[str, Any]]) -> str:
+def _html(manifest: Manifest, sections: list[dict[str, Any]]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -223,8 +113,9 @@ def _page(manifest: Manifest, sections: list[dict[str, Any]]) -> str:
     return environment.get_template("report.html.j2").render(manifest=manifest, sections=sections)
 
 
-def _csv(frame: pd.DataFrame) -> str:
-    text = frame.to_csv(index=False, lineterminator="\n")
+def _csv(frame: pd.DataFrame, *, exact: bool = False) -> str:
+    """Twelve digits of what is computed: the last of the sixteen are those of a machine's linear algebra."""
+    text = frame.to_csv(index=False, lineterminator="\n", float_format=None if exact else "%.12g")
     assert isinstance(text, str)
     return text
 

@@ -1,5 +1,6 @@
 """From records to tables: what is shown, what is marked, what is bold, and the same bytes every time."""
 
+import html
 import math
 import re
 import subprocess
@@ -21,7 +22,7 @@ from results.report import report
 from results.runs import comparisons
 from results.statistics import crossed_interval
 from results.summary import summarise
-from results.tables import CONSTANT, table
+from results.tables import CONSTANT, MINUS, table
 
 TASKS = ("semseg", "depth")
 
@@ -204,11 +205,39 @@ def test_images_without_a_label_of_one_task_still_leave_an_interval(tmp_path):
     assert part.images.half > part.seeds.half
 
 
-def test_a_row_scored_on_other_images_than_the_baseline_is_refused(tmp_path):
+def no_interval(store):
+    """The reasons that the page gives."""
+    report(store, [], Path(store) / "out")
+    page = html.unescape((Path(store) / "out/rooms/report.html").read_text())
+    return re.findall(r"No interval over test images for [^<]*?: .*?[^.]\.(?= )", page)
+
+
+def test_a_row_scored_on_other_images_than_the_baseline_has_no_interval_over_them_and_the_page_says_why(tmp_path):
     store = three_seeds(tmp_path, gaps=False)
-    drop_images(next((tmp_path / "cells").glob("pad_net*-0/per_image.parquet")), "depth", ["0000"])
-    with pytest.raises(CorruptRecord, match="PAD-Net, seed 0: depth was scored on other images than Single task"):
-        summaries(store)
+    path = next((tmp_path / "cells").glob("pad_net*-0/per_image.parquet"))
+    drop_images(path, "depth", ["0000"])
+    (summary,), _ = summaries(store)
+    assert summary.rows["PAD-Net"].delta.images is None
+    assert summary.rows["SCA-MTL"].delta.images is not None
+    (reason,) = no_interval(store)
+    assert "for PAD-Net: cells/pad_net-semseg-depth-rooms-0/per_image.parquet has other images of depth" in reason
+
+
+def test_an_unreadable_file_of_one_cell_costs_its_row_one_interval(tmp_path):
+    store = three_seeds(tmp_path, gaps=False)
+    path = next((tmp_path / "cells").glob("pad_net*-0/per_image.parquet"))
+    path.write_bytes(b"PAR1xx")
+    (reason,) = no_interval(store)
+    assert "for PAD-Net: " in reason and str(path) in reason
+
+
+def test_a_row_that_is_not_paired_has_no_interval_over_images_and_the_page_says_why(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.single(TASKS, seed, status="failed" if seed == 2 else "finished")
+        store.run("SCA-MTL", TASKS, seed)
+    (reason,) = no_interval(store.close())
+    assert "for SCA-MTL: its runs are not paired with the baseline's" in reason
 
 
 def test_without_influences_there_is_no_interval_over_images(tmp_path):
@@ -244,12 +273,126 @@ def test_rebasing_on_one_run_of_the_baseline_is_the_delta_against_it(tmp_path):
     assert abs(summary.rebased["Single task"][2]) > 0
 
 
-def test_verdicts_need_every_seed(tmp_path):
+def test_verdicts_need_two_seeds_and_no_more(tmp_path):
     (summary,), _ = summaries(three_seeds(tmp_path))
     compared = {label for first, second, _ in summary.contrasts for label in (first, second)}
-    assert compared == {"Single task", "Multi task", "SCA-MTL"}
+    assert compared == {"Single task", "Multi task", "PAD-Net", "SCA-MTL"}
     verdicts = frames.contrasts(summary).set_index(["first", "second"])["verdict"].to_dict()
     assert verdicts["Multi task", "SCA-MTL"] == "worse"
+    assert any("With one seed, in no verdict on Δm: MTI-Net." in s for s in shown(str(tmp_path))[0].caption)
+
+
+def test_a_failed_cell_takes_the_bold_from_no_other_row(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(5):  # every row lacks another seed, the baseline one task of one
+        store.run("Single task", ("semseg",), seed, task_set=TASKS)
+        store.run("Single task", ("depth",), seed, task_set=TASKS, status="failed" if seed == 4 else "finished")
+        for lacks, label in enumerate(("PAD-Net", "MTI-Net", "SCA-MTL")):
+            store.run(label, TASKS, seed, status="failed" if seed == lacks else "finished")
+    path = store.close()
+    (summary,), _ = summaries(path)
+    assert len(summary.contrasts) == 6
+    row = cells(shown(path)[0], "SCA-MTL")
+    assert all(row[title].startswith("**") for title in ("semseg mIoU", "depth RMSE", "Δm"))
+    assert [label for label, entry in summary.rows.items() if entry.delta.best] == ["SCA-MTL"]
+
+
+def test_no_row_is_bold_beside_one_with_fewer_seeds_that_is_better(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.single(TASKS, seed)
+        store.run("PAD-Net", TASKS, seed)
+        store.run("SCA-MTL", TASKS, seed, status="missing" if seed == 2 else "finished")
+    (one,) = shown(store.close())
+    assert cells(one, "SCA-MTL")["Δm"].startswith("**+4.80")
+    assert not any("**" in cells(one, label)["Δm"] for label in ("Single task", "PAD-Net"))
+
+
+def orders_of_a_table_with_another_baseline_run(tmp_path):
+    """A and B score 38 and 39 with seed 0; B has no seed 1, in which the baseline is worse."""
+    store = Store(tmp_path)
+    for seed, base in enumerate((40.0, 30.0)):
+        store.run("Single task", ("semseg",), seed, task_set=TASKS, scores=(score("semseg", base),))
+        store.run("Single task", ("depth",), seed, task_set=TASKS, scores=(score("depth", 0.6),))
+    for seed in range(2):
+        store.run("A", TASKS, seed, scores=(score("semseg", 38.0), score("depth", 0.6)))
+    store.run("B", TASKS, 0, scores=(score("semseg", 39.0), score("depth", 0.6)))
+    store.run("B", TASKS, 1, status="missing")
+    return store.close()
+
+
+def test_a_row_with_fewer_runs_of_the_baseline_says_which(tmp_path):
+    store = orders_of_a_table_with_another_baseline_run(tmp_path)
+    (one,) = shown(store)
+    assert (
+        cells(one, "B")["Δm"] == f"{MINUS}1.25 | against the baseline's seed 0; other rows are against other runs of it"
+    )
+    assert "|" not in cells(one, "A")["Δm"]
+    report(store, [], tmp_path / "out")
+    page = (tmp_path / "out/rooms/report.html").read_text()
+    assert "Differences between log Δm do not depend on the baseline among rows that are compared with the same" in page
+
+
+def test_no_pair_is_printed_on_a_delta_that_is_undefined(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(2):
+        store.run("Single task", ("semseg",), seed, task_set=TASKS, scores=(score("semseg", float(seed)),))
+        store.run("Single task", ("depth",), seed, task_set=TASKS)
+        store.run("SCA-MTL", TASKS, seed)
+    (summary,), _ = summaries(store.close())
+    assert summary.rows["SCA-MTL"].delta.problem == "semseg: the baseline's miou is 0 in seed 0"
+    assert summary.contrasts == ()
+
+
+def test_a_seed_with_an_undefined_score_is_left_out_and_named(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.single(TASKS, seed)
+        semseg = score("semseg", None if seed == 2 else 38.0 + seed)
+        store.run("PAD-Net", TASKS, seed, scores=(semseg, score("depth", 0.6)))
+    row = cells(shown(store.close())[0], "PAD-Net")
+    reason = "over 2 of 3 finished seeds; without seed 2 (semseg: miou is undefined, since predictions were not finite)"
+    assert row["semseg mIoU"].endswith(f"| {reason}")
+    assert f"Δm {reason}" in row["Δm"]
+    assert "|" not in row["depth RMSE"]
+
+
+def test_seconds_on_other_devices_than_the_baselines_are_marked(tmp_path):
+    store = Store(tmp_path)
+    provenance = {"device": "H100", "data": {}}
+    for seed in range(2):
+        store.single(TASKS, seed)
+        store.run("PAD-Net", TASKS, seed, **({"provenance": provenance} if seed else {}))
+        store.run("SCA-MTL", TASKS, seed)
+    (one,) = shown(store.close())
+    for column in ("Step", "Training"):
+        assert cells(one, "PAD-Net")[column].endswith("| timed on H100, cpu; the baseline on cpu")
+        assert "|" not in cells(one, "SCA-MTL")[column] + cells(one, "Single task")[column]
+
+
+def test_a_row_that_varies_much_more_than_the_others_is_named(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.single(TASKS, seed)
+        for label in ("PAD-Net", "MTI-Net", "SCA-MTL"):
+            semseg = 38.0 + seed * (5.0 if label == "SCA-MTL" else 0.1)
+            store.run(label, TASKS, seed, scores=(score("semseg", semseg), score("depth", 0.6 + 0.001 * seed)))
+    (one,) = shown(store.close())
+    assert any(sentence.startswith("The runs of SCA-MTL vary ") for sentence in one.caption)
+
+
+def test_a_baseline_of_all_tasks_one_of_which_lacks_a_score_is_taken_from_its_whole_runs(tmp_path):
+    store = Store(tmp_path, baseline="MTI-Net")
+    for seed in range(4):
+        if seed < 3:
+            whole = (score("semseg", 38.0 + seed), score("depth", 0.6))
+            store.run("MTI-Net", TASKS, seed, scores=whole[:1] if seed == 1 else whole)
+        store.run("SCA-MTL", TASKS, seed, scores=(score("semseg", 39.0), score("depth", 0.6)))
+    (summary,), _ = summaries(store.close())
+    delta = summary.rows["SCA-MTL"].delta
+    assert (delta.paired, delta.against) == (False, (0, 2))
+    assert delta.mean == pytest.approx(0.0)  # 39 is the mean of 38 and 40
+    assert delta.seeds is not None
 
 
 # what is shown --------------------------------------------------------------------------------------------------------
@@ -289,7 +432,10 @@ def test_a_missing_single_task_cell_leaves_the_others_and_makes_delta_undefined(
     store.run("SCA-MTL", TASKS, 0)
     (one,) = shown(store.close())
     assert cells(one, "Single task")["depth RMSE"] == "missing"
-    assert cells(one, "Single task")["semseg mIoU"] == f"{value('Single task', 'semseg', 0):.2f}"
+    semseg = cells(one, "Single task")["semseg mIoU"]
+    assert (
+        semseg == f"{value('Single task', 'semseg', 0):.2f} | with seed 0, where another task's cell has not finished"
+    )
     assert cells(one, "Single task")["Δm"] == "missing"
     assert cells(one, "SCA-MTL")["Δm"] == "— | Δm is undefined: the baseline Single task has no finished run of depth"
 
@@ -320,7 +466,7 @@ def test_scores_of_another_definition_are_marked_and_enter_no_delta(tmp_path):
     (one,) = shown(store.close())
     row = cells(one, "SCA-MTL")
     assert "not comparable with its column: definition is “network resolution” instead of “native" in row["depth RMSE"]
-    assert row["Δm"].startswith("— | Δm is undefined: depth: definition is 'network resolution'")
+    assert row["Δm"].startswith("— | Δm is undefined: depth: definition is “network resolution”")
     assert not any("**" in cells(one, label)["depth RMSE"] for label in ("Single task", "SCA-MTL"))
 
 
@@ -335,20 +481,22 @@ def test_scores_of_equal_words_and_another_protocol_are_marked_too(tmp_path):
     row = cells(one, "SCA-MTL")
     assert "not comparable with its column: protocol is “cccc” instead of “bbbb”" in row["depth RMSE"]
     assert "not comparable" not in row["semseg mIoU"] + cells(one, "Single task")["depth RMSE"]
-    assert row["Δm"].startswith("— | Δm is undefined: depth: protocol is 'cccc'")
+    assert row["Δm"].startswith("— | Δm is undefined: depth: protocol is “cccc”")
 
 
-def test_a_mean_over_seeds_that_were_scored_differently_is_marked_and_never_bold(tmp_path):
+def test_no_mean_is_over_seeds_that_were_scored_differently(tmp_path):
     store = Store(tmp_path)
     for seed in range(3):
         store.single(TASKS, seed)
-        words = "network resolution" if seed == 1 else "native resolution"
-        store.run("SCA-MTL", TASKS, seed, scores=(score("semseg", 90.0 + seed), score("depth", 0.1, words)))
-    (one,) = shown(store.close())
-    row = cells(one, "SCA-MTL")
-    assert "not comparable with its column: definition is “network resolution”" in row["depth RMSE"]
-    assert not any("**" in cells(one, label)["depth RMSE"] for label in ("Single task", "SCA-MTL"))
-    assert row["Δm"].startswith("— | Δm is undefined: depth: definition")
+        words, depth = ("network resolution", 0.9) if seed == 1 else ("native resolution", 0.1)
+        store.run("SCA-MTL", TASKS, seed, scores=(score("semseg", 90.0 + seed), score("depth", depth, words)))
+    (summary,), manifest = summaries(store.close())
+    row = cells(table(summary, manifest), "SCA-MTL")
+    reason = "over 2 of 3 finished seeds; without seed 1 (definition is “network resolution” instead of “native"
+    assert row["depth RMSE"].startswith(f"**0.100 ± 0.000** | {reason}")
+    assert "Δm over 2 of 3 finished seeds; without seed 1 (depth: definition is" in row["Δm"]
+    assert row["semseg mIoU"] == "**91.00 ± 1.00**"
+    assert set(summary.rows["SCA-MTL"].delta.values) == {0, 2}
 
 
 def test_scores_recorded_before_protocols_compare_by_their_words(tmp_path):
@@ -364,7 +512,10 @@ def test_a_baseline_of_zero_is_said(tmp_path):
     store.single(TASKS, 0, only=("depth",))
     store.run("Single task", ("semseg",), 0, task_set=TASKS, scores=(score("semseg", 0.0),))
     store.run("SCA-MTL", TASKS, 0)
-    assert cells(shown(store.close())[0], "SCA-MTL")["Δm"] == "— | Δm is undefined: semseg: the baseline's miou is 0"
+    assert (
+        cells(shown(store.close())[0], "SCA-MTL")["Δm"]
+        == "— | Δm is undefined: semseg: the baseline's miou is 0 in seed 0"
+    )
 
 
 def test_the_baseline_has_delta_zero_and_the_constant_none(tmp_path):
@@ -380,7 +531,7 @@ def test_bold_is_for_several_seeds_only(tmp_path):
     assert cells(many, "SCA-MTL")["Δm"].startswith("**+4.9")
     assert [row[0].text for row in many.rows if row[2].bold] == ["SCA-MTL"]
     assert not any(cell.bold for row in single.rows for cell in row)
-    assert any("One seed: there is no interval, nothing is bold" in sentence for sentence in single.caption)
+    assert any("One seed a row: there is no interval, nothing is bold" in sentence for sentence in single.caption)
     assert "95 % interval" not in {column.title for column in single.columns}
 
 
@@ -476,6 +627,18 @@ def test_table_csv_keeps_full_precision(tmp_path):
     assert found.loc[CONSTANT, "semseg_mean"] == 1.16
 
 
+def test_table_csv_counts_in_whole_numbers_and_deltas_csv_has_every_run(tmp_path, written):
+    folder = written[1]
+    counts = pd.read_csv(folder / "table.csv", dtype=str).set_index("label")["finished"]
+    assert (counts["SCA-MTL"], counts["MTI-Net"]) == ("3", "1")
+    deltas = pd.read_csv(folder / "deltas.csv", keep_default_na=False)
+    of_row = deltas[(deltas["label"] == "SCA-MTL") & (deltas["task"] == "")].set_index("seed")["gain"]
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    assert of_row.to_dict() == pytest.approx(summary.rows["SCA-MTL"].delta.values)
+    gains = deltas[(deltas["label"] == "SCA-MTL") & (deltas["task"] != "")].groupby("seed")["gain"].mean()
+    assert gains.to_dict() == pytest.approx(of_row.to_dict())
+
+
 def test_a_report_has_all_its_files_and_equal_records_give_equal_bytes(tmp_path, written):
     first, folder = written
     second = report(three_seeds(tmp_path / "store"), [], tmp_path / "out")
@@ -483,7 +646,8 @@ def test_a_report_has_all_its_files_and_equal_records_give_equal_bytes(tmp_path,
     figures = {
         f"figures/rooms-semseg-depth-{name}.{kind}" for name in ("gains", "cost", "learning") for kind in ("png", "pdf")
     }
-    assert names == figures | {"table.md", "table.tex", "table.csv", "scores.csv", "contrasts.csv", "report.html"}
+    texts = {"table.md", "table.tex", "table.csv", "scores.csv", "deltas.csv", "contrasts.csv", "report.html"}
+    assert names == figures | texts
     assert [path.read_bytes() for path in first.paths] == [path.read_bytes() for path in second.paths]
     assert first.markdown == second.markdown == (folder / "table.md").read_text()
 
@@ -550,6 +714,19 @@ def test_a_broken_record_ends_with_2_and_its_path(tmp_path, capsys):
     broken.write_text("{")
     assert main(["report", store, "--out", str(tmp_path / "out")]) == 2
     assert broken.parent.name in capsys.readouterr().err
+
+
+def test_a_newer_record_and_a_store_elsewhere_end_with_2_and_one_line(tmp_path, capsys, monkeypatch):
+    store = three_seeds(tmp_path / "store")
+    newer = next((tmp_path / "store/cells").glob("single*/record.json"))
+    newer.write_text(newer.read_text().replace('"schema": 1', '"schema": 9'))
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    for place, named in ((store, newer.parent.name), ("s3://bucket/runs", "s3://bucket/runs"), ("foo://x", "foo://x")):
+        assert main(["report", place, "--out", str(tmp_path / "out")]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        assert named in captured.err
 
 
 def test_help_has_an_example(capsys):
