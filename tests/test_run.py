@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import make_records
 import pytest
 import yaml
 
 from harness import preflight
 from harness.matrix import Resources
+from harness.run import deltas
 from harness.store import Store
 from results.record import read
 
@@ -229,3 +231,9 @@ def test_starting_anew_removes_nothing_before_it_is_known_to_be_possible(mtlbenc
     assert refused.returncode == 2, refused.stdout + refused.stderr
     assert "GPU" in refused.stderr
     assert Store(tmp_path / "s").state(cell_id) == "finished"
+
+
+def test_a_matrix_without_a_baseline_has_no_deltas(tmp_path):
+    made = make_records.Store(tmp_path, baseline="")
+    made.run("SCA-MTL", ("semseg", "depth"), 0)
+    assert deltas(Store(made.close()), "rooms") == {}
