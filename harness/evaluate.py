@@ -22,7 +22,7 @@ from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
 from harness.cell import BenchmarkConfig
 from harness.loading import Scored, evaluation_batches, normalise
-from results.record import Score
+from results.record import Record, Score
 
 ORIGINS = b"origins"  # a key of per_image.parquet's metadata
 
@@ -235,6 +235,27 @@ def read_rows(per_image_file: bytes) -> list[Row]:
     table = pq.read_table(io.BytesIO(per_image_file), columns=["task", "image", "statistics"]).to_pydict()
     lines = zip(table["task"], table["image"], table["statistics"], strict=True)
     return [Row(task, number, image, np.array(line)) for number, (task, image, line) in enumerate(lines)]
+
+
+def counts(rows: Iterable[Row], tasks: Iterable[str]) -> dict[str, int]:
+    """task -> how many images have statistics of it."""
+    numbers: dict[str, set[int]] = {name: set() for name in tasks}
+    for row in rows:
+        numbers[row.task].add(row.number)
+    return {name: len(found) for name, found in numbers.items()}
+
+
+def require_counts(found: Mapping[str, int], record: Record, place: str) -> None:
+    """Raise ValueError, naming `place`, where images are missing or too many: their scores would pass for the split's.
+
+    found: as `counts`. What a record does not tell, because an older version made it, is not compared.
+    """
+    for name, expected in record.provenance.get("data", {}).get("rows", {}).items():
+        if found.get(name, 0) != expected:
+            raise ValueError(
+                f"{place}: statistics of {name} for {found.get(name, 0)} images, and {expected} were taken when the "
+                "cell was trained; bring them back, or train it anew (mtlbench run --rerun)"
+            )
 
 
 def read_origins(per_image_file: bytes) -> dict[str, str]:

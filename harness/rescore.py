@@ -55,7 +55,7 @@ def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]
 def from_statistics(store: Store, cell_id: str) -> Rescored:
     """By this version's scores, from per_image.parquet.
 
-    Raises ValueError naming a task whose statistics were not taken as this version takes them.
+    Raises ValueError naming a task whose statistics were not taken as this version takes them, or of fewer images.
     """
     old, cell, benchmark, tasks = _finished(store, cell_id)
     conditions = _conditions(old, cell, benchmark)
@@ -67,7 +67,9 @@ def from_statistics(store: Store, cell_id: str) -> Rescored:
                 f"{cell_id}: the statistics of {name} were taken by another definition of its metric; score it again "
                 "from saved predictions (--predictions), or train it anew"
             )
-    return _rescored(old, evaluate.read_rows(content), tasks, conditions, "statistics")
+    rows = evaluate.read_rows(content)
+    evaluate.require_counts(evaluate.counts(rows, tasks), old, store.path(f"{store.folder(cell_id)}/per_image.parquet"))
+    return _rescored(old, rows, tasks, conditions, "statistics")
 
 
 def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None = None) -> Rescored:

@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from types import TracebackType
@@ -75,19 +75,21 @@ def finish(
 
     An image whose statistics are there is not computed again, unless the code has changed since the cell was trained.
     `report` is told (images done, images in all). Raises FileNotFoundError where the cell has not been trained,
-    BrokenProcessPool where a process was killed.
+    ValueError where images that it was trained to score are missing, BrokenProcessPool where a process was killed.
     """
+    folder = store.path(store.folder(cell_id))
     trained = store.trained(cell_id)
     if trained is None:
-        raise FileNotFoundError(f"{store.path(store.folder(cell_id))} has no trained.json: the cell is not trained yet")
+        raise FileNotFoundError(f"{folder} has no trained.json: the cell is not trained yet")
     cell = Cell.model_validate(trained.cell)
     benchmark = make_benchmark(cell.benchmark)
     tasks = {name: benchmark.tasks[name] for name in cell.tasks}
     expensive = {name: task for name, task in tasks.items() if is_expensive(task)}
     same_code = trained.provenance["source"] == source_hash()  # else an earlier attempt's may be another metric's
-    kept = {name: [file for file in store.names(_folder(cell_id, name)) if file.endswith(".npz")] for name in expensive}
+    kept = {name: _kept(store, cell_id, name) for name in expensive}
     images, done = sum(len(files) for files in kept.values()), 0
     rows = [row for row in evaluate.read_rows(_per_image(store, cell_id)) if row.task not in expensive]
+    evaluate.require_counts(counts(store, cell_id, rows, tasks), trained, folder)
 
     def add(row: evaluate.Row) -> None:
         nonlocal done
@@ -102,15 +104,15 @@ def finish(
 
     with Pool(expensive, processes, computed) as pool:
         for name, files in kept.items():
-            folder = _folder(cell_id, name)
-            results = {file for file in store.names(folder) if file.endswith(".json") and same_code}
+            place = _folder(cell_id, name)
+            results = {file for file in store.names(place) if file.endswith(".json") and same_code}
             for file in files:
                 stem = file.removesuffix(".npz")
                 if f"{stem}.json" in results:
-                    content = json.loads(store.get(f"{folder}/{stem}.json"))
+                    content = json.loads(store.get(f"{place}/{stem}.json"))
                     add(evaluate.Row(name, int(stem), content["image"], np.array(content["statistics"])))
                     continue
-                with np.load(io.BytesIO(store.get(f"{folder}/{file}"))) as arrays:
+                with np.load(io.BytesIO(store.get(f"{place}/{file}"))) as arrays:
                     pool.add(name, int(stem), str(arrays["image"]), arrays["condensed"])
     conditions = evaluate.conditions(
         cell.benchmark, benchmark, trained.provenance["data"]["images"][1], holdout=cell.train.holdout
@@ -120,6 +122,16 @@ def finish(
     store.put_record(record)
     store.remove(f"{store.folder(cell_id)}/to_score")
     return record
+
+
+def counts(store: Store, cell_id: str, rows: Iterable[evaluate.Row], tasks: Mapping[str, Task]) -> dict[str, int]:
+    """task -> how many images can be scored: those in `rows` and, of an expensive task, those whose file is kept."""
+    found = evaluate.counts(rows, (name for name, task in tasks.items() if task.metric is not None))
+    return found | {name: len(_kept(store, cell_id, name)) for name, task in tasks.items() if is_expensive(task)}
+
+
+def _kept(store: Store, cell_id: str, task: str) -> list[str]:
+    return [file for file in store.names(_folder(cell_id, task)) if file.endswith(".npz")]
 
 
 def _folder(cell_id: str, task: str) -> str:

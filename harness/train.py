@@ -269,6 +269,7 @@ def train(cell: Cell, place: Place) -> Record:
                 "fingerprint": fingerprint,
                 **benchmark.reading(place.root),
                 "images": [len(train_split), len(test_split)],
+                "rows": scoring.counts(store, cell.id, rows, tasks),
                 **({"learnt": learning.digest(learnt)} if learnt else {}),
             },
             finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,7 +1,10 @@
 """Scoring again what was trained: no bit moves where nothing changed, and what changed is said before it is written."""
 
+import io
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -83,6 +86,17 @@ def test_statistics_of_another_definition_are_not_scored_as_if_they_were_of_this
     benchmark.tasks["edge"] = replace(benchmark.tasks["edge"], metric=EdgeODS(0.02))
     monkeypatch.setattr(rescore, "make_benchmark", lambda config: benchmark)
     with pytest.raises(ValueError, match=f"{CELL.id}: the statistics of edge were taken by another definition"):
+        rescore.from_statistics(store, CELL.id)
+
+
+def test_a_file_that_lacks_an_image_is_not_scored_as_if_it_had_all(store):
+    name = f"{store.folder(CELL.id)}/per_image.parquet"
+    table = pq.read_table(io.BytesIO(store.get(name)))
+    last = table["task"].to_pylist().index("depth")
+    less = io.BytesIO()
+    pq.write_table(pa.concat_tables([table[:last], table[last + 1 :]]), less)
+    store.put(name, less.getvalue())
+    with pytest.raises(ValueError, match=r"per_image\.parquet: statistics of depth for 9 images, and 10 were taken"):
         rescore.from_statistics(store, CELL.id)
 
 

@@ -198,6 +198,22 @@ def test_the_constant_prediction_is_scored_by_the_same_rules(rooms, store):
     assert len(ids) == 3 and found.id in ids
 
 
+@pytest.mark.parametrize("lost", ["to_score/edge/000001.npz", "to_score/edge", "to_score"])
+def test_scores_of_fewer_images_than_were_trained_to_be_scored_are_refused(store, lost):
+    assert store.trained(CELL.id).provenance["data"]["rows"] == {"depth": 5, "edge": 5}
+    store.remove(f"{store.folder(CELL.id)}/{lost}")
+    with pytest.raises(ValueError, match=rf"{CELL.id}: statistics of edge for \d images, and 5 were taken"):
+        scoring.finish(store, CELL.id)
+    assert store.state(CELL.id) == "trained"
+
+
+def test_a_cell_of_an_older_version_that_does_not_say_how_many_is_scored(store):
+    trained = store.trained(CELL.id)
+    data = {key: value for key, value in trained.provenance["data"].items() if key != "rows"}
+    store.put_trained(replace(trained, provenance={**trained.provenance, "data": data}))
+    assert scoring.finish(store, CELL.id).primary()["edge"].value is not None
+
+
 def test_a_cell_that_was_not_trained_cannot_be_scored(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no trained\.json: the cell is not trained yet"):
         scoring.finish(Store(tmp_path), CELL.id)
