@@ -56,6 +56,13 @@ class Benchmark(ABC):
     def fingerprint(self, root: Path) -> str:
         """A short hash of this copy of the data: two copies with equal fingerprints hold the same samples."""
 
+    def state(self, root: Path) -> str:
+        """A hash of what a file system says of this copy's files, which is another after any of them was written.
+
+        Sooner another than `fingerprint`: what was made of the files may be old where it has changed.
+        """
+        return self.fingerprint(root)
+
     def reading(self, root: Path) -> dict[str, str]:
         """How this copy is read, where that is a matter of choice: its layout, and the options that change samples."""
         return {}

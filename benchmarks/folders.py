@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.files import read_image
-from benchmarks.layout import Layout, Split, probes
+from benchmarks.layout import Layout, Split, Stat, probes, stat
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class FolderLayout(Layout):
             for task in tasks
         }
         patterns = {image, *(path for found in fields.values() for field in found for path in field.files)}
-        there = {pattern: _sizes(root, pattern).keys() for pattern in patterns}
+        there = {pattern: _files(root, pattern).keys() for pattern in patterns}
 
         def has(pattern: str, name: str) -> bool:
             return os.path.basename(pattern.format(id=name)) in there[pattern]
@@ -104,25 +104,43 @@ class FolderLayout(Layout):
         )
 
     def contents(self, root: Path) -> Iterator[bytes]:
-        patterns = [self.image]
-        patterns += [path for fields in self.fields.values() for field in fields for path in field.files]
         listed = []
-        for split, path in self.lists.items():
-            if (root / path).exists():
-                own = list(dict.fromkeys(self._of(split, pattern) for pattern in patterns))
-                ids = self.ids(root, split)
-                yield f"\n{split} {len(ids)}".encode()
-                listed += [(own, name) for name in ids]
-        sizes = {pattern: _sizes(root, pattern) for own, _ in listed for pattern in own}
+        for split in self._listed(root):
+            ids = self.ids(root, split)
+            yield f"\n{split} {len(ids)}".encode()
+            listed += [(self._patterns(split), name) for name in ids]
+        there = {pattern: _files(root, pattern) for own, _ in listed for pattern in own}
         for own, name in listed:
             for pattern in own:
                 path = pattern.format(id=name)
-                yield f"\n{path} {sizes[pattern].get(os.path.basename(path))}".encode()
+                found = there[pattern].get(os.path.basename(path))
+                yield f"\n{path} {found and found.size}".encode()
         for position in probes(len(listed)):
             own, name = listed[position]
             for pattern in own:
-                if os.path.basename(pattern.format(id=name)) in sizes[pattern]:
+                if os.path.basename(pattern.format(id=name)) in there[pattern]:
                     yield (root / pattern.format(id=name)).read_bytes()
+
+    def files(self, root: Path) -> Iterator[tuple[str, Stat]]:
+        there: dict[str, dict[str, Stat]] = {}
+        for split in self._listed(root):
+            ids = self.ids(root, split)
+            for pattern in self._patterns(split):
+                if pattern not in there:
+                    there[pattern] = _files(root, pattern)
+                for path in (pattern.format(id=name) for name in ids):
+                    if found := there[pattern].get(os.path.basename(path)):
+                        yield path, found
+
+    def _listed(self, root: Path) -> list[str]:
+        """The splits whose lists are there."""
+        return [split for split, path in self.lists.items() if (root / path).exists()]
+
+    def _patterns(self, split: str) -> list[str]:
+        """Of all kinds of files of a split's images."""
+        patterns = [self.image]
+        patterns += [path for fields in self.fields.values() for field in fields for path in field.files]
+        return list(dict.fromkeys(self._of(split, pattern) for pattern in patterns))
 
     def ids(self, root: Path, split: str) -> list[str]:
         """The ids of a split, in the order of its list, whatever its line ends, or by number.
@@ -211,10 +229,10 @@ def _folder(pattern: str) -> str:
     return pattern.rpartition("/")[0]
 
 
-def _sizes(root: Path, pattern: str) -> dict[str, int]:
-    """File name -> bytes, of the folder of a pattern; one listing, since a network file system is slow to ask often."""
+def _files(root: Path, pattern: str) -> dict[str, Stat]:
+    """File name -> size and time, of a pattern's folder; one listing, since network file systems are slow to ask."""
     folder = root / _folder(pattern)
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        return {entry.name: stat(entry) for entry in entries if entry.is_file()}

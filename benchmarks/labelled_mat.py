@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.files import load_npy, read_bytes, read_mat, to_classes, to_depth, to_normals, to_normals_8bit
-from benchmarks.layout import Layout, Split, probes
+from benchmarks.layout import Layout, Split, Stat, probes, stat
 
 FILE, SPLITS, MAPPING = "nyu_depth_v2_labeled.mat", "splits.mat", "classMapping40.mat"
 NORMALS = ("normals/{id}.npy", "normals/{id}.png")  # at 480 x 640
@@ -90,12 +90,19 @@ class LabelledMat(Layout):
             with _dataset(root / FILE, name) as planes:
                 for position in probes(len(planes)):
                     yield planes[position].tobytes()
-        if (root / "normals").is_dir():
-            files = sorted((root / "normals").iterdir())
-            for file in files:
-                yield f"\n{file.name} {file.stat().st_size}".encode()
-            for position in probes(len(files)):
-                yield files[position].read_bytes()
+        files = self._normals(root)
+        for file in files:
+            yield f"\n{file.name} {file.stat().st_size}".encode()
+        for position in probes(len(files)):
+            yield files[position].read_bytes()
+
+    def files(self, root: Path) -> Iterator[tuple[str, Stat]]:
+        for path in (*(root / name for name in (FILE, SPLITS, MAPPING)), *self._normals(root)):
+            if path.is_file():
+                yield str(path.relative_to(root)), stat(path)
+
+    def _normals(self, root: Path) -> list[Path]:
+        return sorted((root / "normals").iterdir()) if (root / "normals").is_dir() else []
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

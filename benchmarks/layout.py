@@ -8,13 +8,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, NamedTuple, overload
 
 from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks import frames
 from benchmarks.benchmark import Benchmark, Sample
+
+
+class Stat(NamedTuple):
+    """What a file system says of a file."""
+
+    size: int  # bytes
+    written: int  # when last, in nanoseconds
+
+
+def stat(entry: Path | os.DirEntry[str]) -> Stat:
+    found = entry.stat()
+    return Stat(found.st_size, found.st_mtime_ns)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,6 +113,10 @@ class Layout(ABC):
     def contents(self, root: Path) -> Iterator[bytes]:
         """What tells copies apart, for a fingerprint."""
 
+    @abstractmethod
+    def files(self, root: Path) -> Iterator[tuple[str, Stat]]:
+        """The path below the root of every file that samples are read from, where it is there, with its `Stat`."""
+
 
 class FolderBenchmark(Benchmark):
     """A benchmark whose data lie in a folder, in one of several layouts.
@@ -177,6 +193,13 @@ class FolderBenchmark(Benchmark):
             digest.update(self.frame.encode())
         for content in layout.contents(Path(root)):
             digest.update(content)
+        return digest.hexdigest()[:16]
+
+    def state(self, root: Path) -> str:
+        """As `Benchmark.state`: over path, size and time of writing of every file; copies that keep times are equal."""
+        digest = hashlib.sha256()
+        for path, (size, written) in self.layout(root).files(Path(root)):
+            digest.update(f"\n{path} {size} {written}".encode())
         return digest.hexdigest()[:16]
 
     def reading(self, root: Path) -> dict[str, str]:

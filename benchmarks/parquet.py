@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.layout import Layout, Split, probes
+from benchmarks.layout import Layout, Split, Stat, probes, stat
 
 NAME = re.compile(r".*-(\d+)-of-(\d+)")  # train-00000-of-00008-8a4ce2ff5b5ba0e5.parquet
 
@@ -91,6 +91,11 @@ class ParquetLayout(Layout):
             for position in probes(len(files)):
                 with files[position].open("rb") as opened:
                     yield opened.read(1 << 20)
+
+    def files(self, root: Path) -> Iterator[tuple[str, Stat]]:
+        for split in self.lists:
+            for file in self._files(root, split):
+                yield str(file.relative_to(root)), stat(file)
 
     def _files(self, root: Path, split: str) -> list[Path]:
         return sorted(root.glob(f"data/{self.lists[split]}")) or sorted(root.glob(self.lists[split]))

@@ -28,6 +28,7 @@ from harness.preflight import default_roots
 
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
+PREPARED = "prepared"  # the folder, below a cache or scratch, that holds one folder for each copy that was prepared
 # The modules between a file and its sample, besides the benchmark's own.
 _READERS = ("cache", "files", "folders", "frames", "labelled_mat", "layout", "parquet", "thinning")
 
@@ -83,23 +84,27 @@ def open_split(
 
     Raises what `Benchmark.open` raises, and ValueError for a prepared split that is damaged.
     """
-    if benchmark.needs_root:
-        for place in places:
-            folder = prepared_folder(benchmark, root, fingerprint, place) / split
+    places = [place for place in places if (place / PREPARED).is_dir()]  # else nobody needs to look at all the files
+    if benchmark.needs_root and places:
+        kept = prepared_name(benchmark, root, fingerprint)
+        for folder in (place / PREPARED / kept / split for place in places):
             if cache.exists(folder) and set(tasks) <= set(cache.Cache(folder).known):
                 return cache.Cache(folder, tasks)
     return benchmark.open(root, split, tasks)
 
 
-def prepared_folder(benchmark: Benchmark, root: Path, fingerprint: str, place: Path) -> Path:
-    """Where the prepared splits of a copy belong below a cache or scratch folder."""
+def prepared_name(benchmark: Benchmark, root: Path, fingerprint: str) -> str:
+    """What the folder of a copy's prepared splits is called: another name once a file was written or a reader changed.
+
+    A fingerprint reads the bytes of a few images only, so a repaired file may leave it; the times of files do not.
+    """
     package = Path(inspect.getfile(benchmarks)).parent
     sources = [Path(inspect.getfile(type(benchmark))), *(package / f"{name}.py" for name in _READERS)]
-    digest = hashlib.sha256(f"{cache.FORMAT} {fingerprint} Pillow {PIL.__version__}".encode())
+    digest = hashlib.sha256(f"{cache.FORMAT} {fingerprint} {benchmark.state(root)} Pillow {PIL.__version__}".encode())
     for source in sources:
         digest.update(source.read_bytes())
     names = [benchmark.name, benchmark.reading(root)["layout"], digest.hexdigest()[:16]]
-    return place / "prepared" / "-".join(names)
+    return "-".join(names)
 
 
 def available(benchmark: Benchmark, root: Path) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -130,14 +135,14 @@ def prepare(
     """
     tasks, lacking = available(benchmark, root)
     fingerprint = benchmark.fingerprint(root)
-    folder = prepared_folder(benchmark, root, fingerprint, cache_root)
+    folder = cache_root / PREPARED / prepared_name(benchmark, root, fingerprint)
     images = {}
     for split in benchmark.splits:
         samples = benchmark.open(root, split, tasks)
         images[split] = len(samples)
         cache.write(folder / split, samples, len(samples), _named(progress, f"{split}, images"))
     if scratch is not None:
-        folder, source = prepared_folder(benchmark, root, fingerprint, scratch), folder
+        folder, source = scratch / PREPARED / folder.name, folder
         for split in benchmark.splits:
             cache.copy(source / split, folder / split, _named(progress, f"{split}, bytes to {scratch}"))
     size = sum(file.stat().st_size for split in images for file in (folder / split).iterdir())

@@ -91,8 +91,10 @@ def test_batches_and_weights_do_not_depend_on_where_samples_come_from(tmp_path):
         samples = opened(benchmark, root, cell.tasks, kept)
         batches.append(list(training_batches(samples, tasks, (32, 64), benchmark.augmentations["atrc"], 5, keys)))
         data.prepare(benchmark, root, kept, quiet)
-        # Of the old size and not among the eight whose bytes are looked at: from now on the files cannot be read.
-        (root / "depth/0001.npy").write_bytes(bytes((root / "depth/0001.npy").stat().st_size))
+        # Not among the eight whose bytes are looked at, and nothing else tells: from now on the files cannot be read.
+        before = (root / "depth/0001.npy").stat()
+        (root / "depth/0001.npy").write_bytes(bytes(before.st_size))
+        os.utime(root / "depth/0001.npy", ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(ValueError, match=r"depth/0001.npy"):
         list(benchmark.open(root, "train", cell.tasks))
     assert records[0].scores == records[1].scores
@@ -113,6 +115,26 @@ def test_what_makes_other_samples_makes_another_cache(tmp_path):
     assert not isinstance(opened(make(frame="right-up-back"), root, ("depth",), kept), cache.Cache)
     (root / "train/depth/1.npy").write_bytes((root / "train/depth/2.npy").read_bytes())
     assert not isinstance(opened(make(), root, ("depth",), kept), cache.Cache)
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_file_that_was_written_since_is_not_read_as_it_was_prepared(tmp_path, name):
+    benchmark_name, make = COPIES[name]
+    root, kept = tmp_path / "data", tmp_path / "cache"
+    make(root)
+    benchmark = BENCHMARKS[benchmark_name]()
+    data.prepare(benchmark, root, kept, quiet)
+    lists = {"gt_sets", "ImageSets"}  # whose ids are in the fingerprint
+    files = [path for path in tree(root) if path.parts[0] not in lists]
+    assert {Path(path) for path, _ in benchmark.layout(root).files(root)} == set(files)
+    fingerprint, task = benchmark.fingerprint(root), data.available(benchmark, root)[0][0]
+    for path in (root / file for file in files):
+        before = path.stat()
+        assert isinstance(opened(benchmark, root, [task], kept), cache.Cache)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+        assert not isinstance(opened(benchmark, root, [task], kept), cache.Cache)
+        assert benchmark.fingerprint(root) == fingerprint
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_a_task_that_was_not_there_when_preparing_is_read_from_the_files_and_named(tmp_path):
