@@ -105,10 +105,10 @@ class MeanIoU:
 
     def counts(self, predicted: Tensor, label: Tensor) -> Tensor:
         """The statistics of classes that are decided already: predicted and label integer [B, H, W]."""
-        void = self.num_classes
-        row = torch.where(label != IGNORE, label, void).long()  # void pixels are counted in a row that is dropped
-        cells = _count(row * self.num_classes + predicted, (void + 1) * self.num_classes)
-        confusion = cells.view(-1, void + 1, self.num_classes)[:, :void]  # label x prediction
+        # Narrow integers, and no mask: void pixels are counted in rows that are dropped.
+        cell = torch.add(predicted.int(), label.int(), alpha=self.num_classes)
+        cells = _count(cell, (IGNORE + 1) * self.num_classes)
+        confusion = cells.view(-1, IGNORE + 1, self.num_classes)[:, : self.num_classes]  # label x prediction
         return torch.cat([confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2)], dim=1)
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
@@ -308,14 +308,13 @@ def _above(
 
 
 def _count(index: Tensor, bins: int) -> Tensor:
-    """How often each bin occurs in each image: int64 [B, ...] in [0, bins) -> float64 [B, bins]."""
+    """How often each bin occurs in each image: integer [B, ...] in [0, bins) -> float64 [B, bins]."""
     index = index.flatten(1)
-    batch = len(index)
     if index.is_cuda:  # bincount would make the host wait for the largest index
-        counts = torch.zeros(batch, bins, device=index.device, dtype=torch.int64)
+        index = index.long()
+        counts = torch.zeros(len(index), bins, device=index.device, dtype=torch.int64)
         return counts.scatter_add_(1, index, torch.ones_like(index)).double()
-    offset = torch.arange(batch)[:, None] * bins
-    return torch.bincount((index + offset).flatten(), minlength=batch * bins).view(batch, bins).double()
+    return torch.stack([torch.bincount(image, minlength=bins) for image in index]).double()
 
 
 def _sum(image: Tensor) -> Tensor:
