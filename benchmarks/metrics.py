@@ -101,7 +101,7 @@ class MeanIoU:
         if not label.is_cuda:
             require_classes(label, self.num_classes)
         best, predicted = prediction.max(dim=1)  # three times as fast as argmax, and NaN shows in `best`
-        return _undefined_where_nan(self.counts(predicted, label), best, label != IGNORE)
+        return _undefined_where(best.isnan() & (label != IGNORE), self.counts(predicted, label))
 
     def counts(self, predicted: Tensor, label: Tensor) -> Tensor:
         """The statistics of classes that are decided already: predicted and label integer [B, H, W]."""
@@ -127,7 +127,7 @@ class DepthErrors:
     ``rmse`` (metres) is pooled: the root of the mean over all pixels of the split, as in the multi-task papers. The
     mean of the images' own RMSE is another, smaller number: ``rmse_image_mean``. ``rmse_log`` takes the natural
     logarithm, ``delta1..3`` are the percentages of pixels with max(p/d, d/p) < 1.25^k (Eigen et al., NeurIPS 2014);
-    for these two a prediction below 1e-9 counts as 1e-9.
+    for these two a prediction below 1e-9 counts as 1e-9. An infinite prediction is no depth: no score is defined then.
     """
 
     primary: ClassVar[str] = "rmse"
@@ -159,7 +159,7 @@ class DepthErrors:
         num_pixels = _sum(valid)
         squared = _sum(error.square())
         within = [_sum(valid & (largest_ratio < 1.25**k)) for k in (1, 2, 3)]
-        return torch.stack(
+        statistics = torch.stack(
             [
                 num_pixels,
                 squared,
@@ -171,6 +171,7 @@ class DepthErrors:
             ],
             dim=1,
         )
+        return _undefined_where(~predicted.isfinite(), statistics)
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
         num_pixels, squared, squared_log, relative, *within, num_images, image_rmse = total
@@ -219,7 +220,7 @@ class NormalErrors:
         within = [_sum(valid & (angle < limit)) for limit in (11.25, 22.5, 30)]
         sums = torch.stack([_sum(valid), _sum(angle), _sum(angle.square()), *within], dim=1)
         statistics = torch.cat([sums, _count(bins, self._BINS + 1)[:, :-1]], dim=1)
-        return _undefined_where_nan(statistics, angle, valid)
+        return _undefined_where(angle.isnan(), statistics)
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
         (num_pixels, angle, squared, *within), histogram = total[:6], total[6:]
@@ -270,7 +271,7 @@ class Saliency:
         some = valid.any(2).any(1).double()[:, None]
         jaccard = some * torch.where(union > 0, both / union.clamp_min(1), 1)
         statistics = torch.cat([num_salient, true, positive, some, jaccard], dim=1)
-        return _undefined_where_nan(statistics, probability, valid)
+        return _undefined_where(probability.isnan() & valid, statistics)
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
         num_salient, true, positive, num_images, jaccard = total.split_with_sizes([1, 19, 19, 1, 15])
@@ -337,13 +338,12 @@ def _unit(vector: Tensor) -> Tensor:
     return vector / torch.where(length == 0, 1, length)
 
 
-def _undefined_where_nan(statistics: Tensor, prediction: Tensor, valid: Tensor) -> Tensor:
-    """Statistics [B, S] made NaN for each image with a NaN among its valid pixels.
+def _undefined_where(broken: Tensor, statistics: Tensor) -> Tensor:
+    """Statistics [B, S] made NaN for each image with a pixel that is `broken`, bool [B, ...].
 
     Comparisons are false for NaN: a network that diverged would be scored as if it had predicted something.
     """
-    broken = (prediction.isnan() & valid).flatten(1).any(1, keepdim=True)
-    return torch.where(broken, math.nan, statistics)
+    return torch.where(broken.flatten(1).any(1, keepdim=True), math.nan, statistics)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -262,7 +262,18 @@ def test_a_prediction_that_is_not_a_number_has_no_primary_score(case):
     metric, prediction, label = case
     b, y, x = valid_pixels(label).nonzero()[0]
     prediction[b, 0, y, x] = math.nan
-    assert math.isnan(score(metric, prediction, label)[metric.primary])
+    found = score(metric, prediction, label)
+    assert all(math.isnan(value) for value in found.values()), found
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+@pytest.mark.parametrize("field", [depth, normals])
+def test_a_field_that_is_infinite_somewhere_has_no_score(field, value):
+    metric, prediction, label = field()
+    b, y, x = valid_pixels(label).nonzero()[0]
+    prediction[b, 0, y, x] = value
+    found = score(metric, prediction, label)
+    assert all(math.isnan(value) for value in found.values()), found
 
 
 def test_metrics_survive_pickling(case):
