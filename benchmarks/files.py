@@ -14,6 +14,10 @@ from torch import Tensor
 
 IGNORE = 255
 _STRAY = 254  # marks an id that is neither a class nor void
+# Lengths of normals that stand for 1, and the shares of a map that may be shorter or longer
+_SHORT, _LONG, _LONG_8BIT = 0.9, 1.1, 1.3
+_MANY_SHORT, _MANY_LONG = 0.25, 0.01
+_DARK = 32  # of 255, in all three channels
 _ROWS = 32  # of normals at a time: what is computed between stays in the processor's cache
 
 
@@ -125,10 +129,14 @@ def to_depth(stored: NDArray[Any], place: Path | str, greatest: float = 100.0) -
     return torch.from_numpy(np.ascontiguousarray(depth, dtype=np.float32))[None]
 
 
-def to_normals(stored: NDArray[Any], place: Path | str, tolerance: float = 0.1) -> Tensor:
+def to_normals(stored: NDArray[Any], place: Path | str) -> Tensor:
     """Unit vectors [H, W, 3] -> float32 [3, H, W] of length 1, or 0 where invalid; the frame is left as it is.
 
-    Raises ValueError naming `place` for a length further than `tolerance` from 1 that is not 0, and for NaN.
+    A map that was resized holds means of neighbours, shorter than 1 where surfaces meet: they are brought to length 1,
+    and are invalid below one half, where they have no direction left.
+
+    Raises ValueError naming `place` for what is not finite, and for a map of which more than a quarter is shorter than
+    0.9 or more than a hundredth longer than 1.1: no resize makes that.
     """
     if stored.ndim != 3 or stored.shape[-1] != 3:
         raise ValueError(f"{place}: normals of shape {stored.shape}; [H, W, 3] is needed")
@@ -136,28 +144,59 @@ def to_normals(stored: NDArray[Any], place: Path | str, tolerance: float = 0.1) 
     for top in range(0, stored.shape[0], _ROWS):
         rows = vectors[:, top : top + _ROWS]
         rows[...] = np.moveaxis(stored[top : top + _ROWS], -1, 0)
-        length = np.sqrt(rows[0] * rows[0] + rows[1] * rows[1] + rows[2] * rows[2])
+        length = _length(rows)
         length[length == 0] = 1
-        if not (length.min() >= 1 - tolerance and length.max() <= 1 + tolerance):  # NaN compares false
-            x, y, z = np.moveaxis(stored.astype(np.float32), -1, 0)
-            length = np.sqrt(x * x + y * y + z * z)
-            wrong = ~((length >= 1 - tolerance) & (length <= 1 + tolerance) | (length == 0))
-            raise ValueError(
-                f"{place}: a normal of length {length[wrong][0]:g} in {int(wrong.sum())} pixels; "
-                "unit vectors are needed, and zero vectors where there is none"
-            )
+        if not (length.min() >= _SHORT and length.max() <= _LONG):  # NaN compares false
+            return _resized_normals(np.moveaxis(stored.astype(np.float32), -1, 0), place)
         rows /= length
     return torch.from_numpy(vectors)
 
 
-def to_normals_8bit(stored: NDArray[np.uint8]) -> Tensor:
+def to_normals_8bit(stored: NDArray[np.uint8], place: Path | str) -> Tensor:
     """Normals stored as n = 2 x / 255 - 1, uint8 [H, W, 3] -> float32 [3, H, W].
 
-    Grey has no direction: eight bits cannot hold the zero vector, so a length below one half stands for invalid.
+    Eight bits cannot hold the zero vector. What has no direction is invalid: grey (a length below one half), and black,
+    which would be a length of 1.7; as dark as JPEG may leave black.
+
+    Raises ValueError naming `place` where more than a hundredth is longer than 1.3, which JPEG's errors do not reach.
     """
     vectors = np.moveaxis(stored, -1, 0).astype(np.float32) / 127.5 - 1
-    length = np.sqrt(np.square(vectors).sum(0))
+    length = _length(vectors)
+    long = length > _LONG_8BIT
+    if long.any():
+        long &= (stored >= _DARK).any(-1)
+        if long.mean() > _MANY_LONG:
+            raise ValueError(
+                f"{place}: a normal of length {length[long][0]:.3g} in {int(long.sum())} of {long.size} pixels; unit "
+                "vectors n stored as 255 (n + 1) / 2 are needed, and grey or black where there is none"
+            )
+        length[(length > _LONG_8BIT) & ~long] = 0
     return torch.from_numpy(np.where(length < 0.5, 0, vectors / np.maximum(length, 0.5)))
+
+
+def _resized_normals(vectors: NDArray[np.float32], place: Path | str) -> Tensor:
+    """Any vectors [3, H, W] -> of length 1, or 0; see `to_normals`."""
+    length = _length(vectors)
+    short, long = (length > 0) & (length < _SHORT), length > _LONG
+    wrong = ~np.isfinite(length)
+    if not wrong.any() and short.sum() > _MANY_SHORT * (length > 0).sum():
+        wrong |= short
+    if not wrong.any() and long.mean() > _MANY_LONG:
+        wrong |= long
+    if wrong.any():
+        raise ValueError(
+            f"{place}: a normal of length {length[wrong][0]:g} in {int(wrong.sum())} pixels; "
+            "unit vectors are needed, and zero vectors where there is none"
+        )
+    return torch.from_numpy(np.where(length < 0.5, np.float32(0), vectors / np.maximum(length, 0.5)))
+
+
+def _length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[3, H, W] -> [H, W]."""
+    x, y, z = vectors
+    with np.errstate(over="ignore"):
+        length: NDArray[np.float32] = np.sqrt(x * x + y * y + z * z)
+    return length
 
 
 def _picture(path: Path, mode: str | None) -> Image.Image:

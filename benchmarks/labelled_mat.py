@@ -140,7 +140,7 @@ class LabelledSplit(Split):
             return to_depth(stored, place)
         if task == "semseg":
             return to_classes(stored, place, self.num_classes, first=1, void=0)
-        return to_normals_8bit(stored) if stored.dtype == np.uint8 else to_normals(stored, place)
+        return to_normals_8bit(stored, place) if stored.dtype == np.uint8 else to_normals(stored, place)
 
     def place(self, index: int, task: str) -> str:
         if task == "normals":

@@ -90,8 +90,8 @@ def read_depth_mat(path: Path) -> Tensor:
 
 
 def read_normals_picture(path: Path) -> Tensor:
-    """Normals of 8 bits, n = 2 x / 255 - 1; grey where there is none."""
-    return to_normals_8bit(read_bytes(path))
+    """Normals of 8 bits, n = 2 x / 255 - 1; grey or black where there is none."""
+    return to_normals_8bit(read_bytes(path), path)
 
 
 def read_edge_picture(path: Path) -> Tensor:

@@ -101,7 +101,7 @@ def read_saliency(path: Path) -> Tensor:
 
 def read_normals(path: Path, regions: Path) -> Tensor:
     """Distilled normals, where PASCAL-Context's region is one that rooms have: float32 [3, H, W], zero elsewhere."""
-    normals = to_normals_8bit(read_bytes(path))
+    normals = to_normals_8bit(read_bytes(path), path)
     indoor = np.isin(read_mat(regions, "LabelMap"), INDOOR)
     if indoor.shape != normals.shape[1:]:
         raise ValueError(f"{regions}: LabelMap of {indoor.shape}, but normals of {tuple(normals.shape[1:])} in {path}")

@@ -196,7 +196,7 @@ def cut(path, keep):
         (put("depth/0001.npy", 2500.0), "0001.npy: depth 2500.0 .* metres"),
         (lambda r: save(r / "depth/0001.npy", np.zeros(SIZE, np.uint16)), r"0001.npy: uint16 \(34, 46\); floating"),
         (lambda r: save(r / "depth/0001.npy", np.zeros((4, 4), np.float32)), r"0001.npy: depth of \(4, 4\) for an"),
-        (put("normals/0001.npy", 0.5), "0001.npy: a normal of length 0.866025 in 1 pixels"),
+        (put("normals/0001.npy", 0.5, slice(None)), "0001.npy: a normal of length 0.866025 in 1564 pixels"),
         (put("normals/0001.npy", np.nan), "0001.npy: a normal of length nan in 1 pixels"),
         (put("edge/0001.npy", 0.5), "0001.npy: edge value 0.5 in 1 pixels; 0 or 1"),
         (lambda r: save(r / "depth/0001.npy", np.ones((*SIZE, 2))), r"0001.npy: shape \(34, 46, 2\); one value"),
