@@ -43,6 +43,7 @@ class EdgeODS:
 
     max_distance: float
 
+    _NUM_THRESHOLDS: ClassVar[int] = NUM_THRESHOLDS  # a constant of the class is part of the protocol
     primary: ClassVar[str] = "odsf"
     expensive: ClassVar[bool] = True
     higher_is_better: ClassVar[Mapping[str, bool]] = {"odsf": True, "oisf": True}

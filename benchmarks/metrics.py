@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 IGNORE = 255
+BETA2 = 0.3  # of maxf
 
 
 class Metric(Protocol):
@@ -249,15 +250,17 @@ class Saliency:
     primary: ClassVar[str] = "maxf"
     expensive: ClassVar[bool] = False
     higher_is_better: ClassVar[Mapping[str, bool]] = {"maxf": True, "max_miou": True}
-    definition: ClassVar[str] = (
-        f"Over the pixels that are not {IGNORE}, thresholds on the sigmoid, percent; maxf: best F with beta^2 = 0.3 of "
-        "thresholds 0.05, 0.10, ..., 0.95 (>=), precision and recall over all pixels of the split; max_miou: best mean "
-        "over images of the Jaccard index (1 if both are empty) of thresholds 0.20, 0.25, ..., 0.90 (>)."
-    )
-
-    _BETA2: ClassVar[float] = 0.3
     _F_STEPS: ClassVar[tuple[int, int]] = (1, 19)  # thresholds in twentieths, first and last
     _IOU_STEPS: ClassVar[tuple[int, int]] = (4, 18)
+
+    @property
+    def definition(self) -> str:
+        return (
+            f"Over the pixels that are not {IGNORE}, thresholds on the sigmoid, percent; maxf: best F with beta^2 = "
+            f"{BETA2:g} of thresholds {_twentieths(*self._F_STEPS)} (>=), precision and recall over all pixels of the "
+            "split; max_miou: best mean over images of the Jaccard index (1 if both are empty) of thresholds "
+            f"{_twentieths(*self._IOU_STEPS)} (>)."
+        )
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Labelled pixels; true and all positives at 19 thresholds; images; Jaccard at 15 thresholds: [B, 55]."""
@@ -274,11 +277,16 @@ class Saliency:
         return _undefined_where(probability.isnan() & valid, statistics)
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
-        num_salient, true, positive, num_images, jaccard = total.split_with_sizes([1, 19, 19, 1, 15])
+        f_steps, iou_steps = (last - first + 1 for first, last in (self._F_STEPS, self._IOU_STEPS))
+        num_salient, true, positive, num_images, jaccard = total.split_with_sizes([1, f_steps, f_steps, 1, iou_steps])
         # (1 + beta^2) P R / (beta^2 P + R) with P = true / positive and R = true / num_salient
-        f = _ratio((1 + self._BETA2) * true, self._BETA2 * num_salient + positive)
+        f = _ratio((1 + BETA2) * true, BETA2 * num_salient + positive)
         f = torch.where(num_salient > 0, f, math.nan)
         return {"maxf": 100 * f.amax(), "max_miou": 100 * _ratio(jaccard, num_images).amax()}
+
+
+def _twentieths(first: int, last: int) -> str:
+    return f"{first / 20:.2f}, {(first + 1) / 20:.2f}, ..., {last / 20:.2f}"
 
 
 def require_classes(label: Tensor, num_classes: int) -> None:

@@ -36,7 +36,7 @@ Save = Callable[[int, Mapping[str, Tensor]], None]  # number of an image, task -
 class Conditions(NamedTuple):
     """What fixes a score besides the task's metric: which maps are compared, of which images, from which weights."""
 
-    resolution: str  # "the stored size", or rows x columns
+    resolution: str  # "the stored size", and which one where data are made at it; or the network's rows x columns
     fit: Fit  # how an image came to the network's size
     images: int  # of the split
     split: str = "test"
@@ -57,7 +57,9 @@ def conditions(
 ) -> Conditions:
     """Of scoring a split of `images` images."""
     rows, columns = benchmark.size
-    resolution = "the stored size" if config.evaluate == "native" else f"{rows}x{columns}"
+    resolution = f"{rows}x{columns}"
+    if config.evaluate == "native":
+        resolution = "the stored size" if benchmark.needs_root else f"the stored size, {resolution}"
     return Conditions(resolution, benchmark.augmentations[config.protocol].fit, images, split, holdout)
 
 
@@ -69,10 +71,15 @@ def protocol(task: Task, conditions: Conditions) -> str:
 
 
 def origin(task: Task, conditions: Conditions) -> str:
-    """A hash of all that fixes a task's statistics besides the network; scores of equal ones may be computed anew."""
+    """A hash of all that fixes a task's statistics besides the network; scores of equal ones may be computed anew.
+
+    Of the metric: its class, its fields and the constants of its class, whose names are in capitals.
+    """
     metric = task.metric
-    content = [task.name, task.kind, task.channels, type(metric).__qualname__, vars(metric), conditions._asdict()]
-    return _hash(content)
+    kind = type(metric)
+    constants = {name: value for base in kind.__mro__ for name, value in vars(base).items() if name.isupper()}
+    parameters = {**constants, **vars(metric)}
+    return _hash([task.name, task.kind, task.channels, kind.__qualname__, parameters, conditions._asdict()])
 
 
 def _hash(content: object) -> str:

@@ -6,10 +6,15 @@ import pytest
 import torch
 from torch.nn import functional
 
+from benchmarks import metrics
 from benchmarks import tasks as t
 from benchmarks.benchmark import Sample
+from benchmarks.edges import EdgeODS
+from benchmarks.metrics import NormalErrors, Saliency
 from harness import constant, evaluate
+from harness.cell import BenchmarkConfig
 from harness.loading import IMAGENET_MEAN, IMAGENET_STD, normalise
+from harness.matrix import make_benchmark
 from results.record import Record, Score
 
 TASKS = {"semseg": t.semseg(5), "depth": t.depth(0.7, 10.0), "edge": t.edge(0.9)}
@@ -203,6 +208,36 @@ def test_a_protocol_changes_with_everything_that_fixes_a_score_and_with_nothing_
     assert evaluate.protocol(t.depth(0.5, 20.0, weight=3.0), TAKEN) == changed()  # bins and weight are training's
     (first, *rest) = [score.protocol for score in evaluate.scores(rows(), TASKS, TAKEN) if score.task == "depth"]
     assert first == changed() and set(rest) == {first}
+
+
+@pytest.mark.parametrize(
+    ("task", "place", "name", "value", "statistics_too"),
+    [
+        (t.saliency(), Saliency, "_F_STEPS", (1, 18), True),
+        (t.saliency(), Saliency, "_IOU_STEPS", (1, 19), True),
+        (t.saliency(), metrics, "BETA2", 1.0, False),
+        (t.normals(), NormalErrors, "_BINS", 181, True),
+        (t.edge(0.9, max_distance=0.01), EdgeODS, "_NUM_THRESHOLDS", 9, True),
+    ],
+)
+def test_a_protocol_changes_with_the_constants_of_a_metric(monkeypatch, task, place, name, value, statistics_too):
+    protocol, origin = evaluate.protocol(task, TAKEN), evaluate.origin(task, TAKEN)
+    monkeypatch.setattr(place, name, value)
+    assert evaluate.protocol(task, TAKEN) != protocol
+    assert (evaluate.origin(task, TAKEN) != origin) == statistics_too  # else they may be scored anew
+
+
+def test_rooms_of_two_sizes_are_scored_by_two_protocols():
+    configs = [BenchmarkConfig(name="rooms", size=size) for size in ((64, 96), (96, 128))]
+    made = [make_benchmark(config) for config in configs]
+    taken = [evaluate.conditions(config, its, 5) for config, its in zip(configs, made, strict=True)]
+    hashes = [evaluate.protocol(its.tasks["depth"], one) for its, one in zip(made, taken, strict=True)]
+    assert hashes[0] != hashes[1] and "stored size, 64x96," in taken[0].sentence
+
+
+def test_stored_images_have_one_protocol_whatever_the_network_s_size():
+    configs = [BenchmarkConfig(name="nyud", size=size) for size in ((64, 96), (96, 128))]
+    assert len({evaluate.conditions(config, make_benchmark(config), 5) for config in configs}) == 1
 
 
 def test_the_sentence_of_a_score_says_its_conditions():
