@@ -20,16 +20,17 @@ from benchmarks.benchmark import Sample
 from benchmarks.tasks import Task
 from harness import data, evaluate, provenance, scoring
 from harness.cell import BenchmarkConfig
+from harness.loading import hold_out
 from harness.matrix import make_benchmark
 from results.record import Record, Score
 
 IMAGES_PER_PROCESS = 20  # fewer are not worth a process that computes expensive scores
 
 
-def record_id(config: BenchmarkConfig, tasks: Sequence[str]) -> str:
+def record_id(config: BenchmarkConfig, tasks: Sequence[str], holdout: float = 0.0) -> str:
     """Another where scores are defined otherwise: what was scored by other rules is made anew."""
     benchmark = make_benchmark(config)
-    taken = evaluate.conditions(config, benchmark, images=0)  # their number follows from the rest
+    taken = evaluate.conditions(config, benchmark, images=0, holdout=holdout)  # their number follows from the rest
     scored = [benchmark.tasks[name] for name in tasks if benchmark.tasks[name].metric is not None]
     protocols = {task.name: evaluate.protocol(task, taken) for task in scored}
     content = json.dumps([config.model_dump(mode="json", exclude_defaults=True), protocols], sort_keys=True)
@@ -42,8 +43,9 @@ def record(
     tasks: Sequence[str],
     places: Sequence[Path] = (),
     report: Callable[[int, int], None] = lambda done, images: None,
+    holdout: float = 0.0,
 ) -> Record:
-    """The scores of the best constant prediction on the test split.
+    """The scores of the best constant prediction on the test split, learnt from what is not held out of train.
 
     places: where prepared data may be. `report` is told (images read, images in all).
     """
@@ -51,6 +53,8 @@ def record(
     chosen = {name: benchmark.tasks[name] for name in tasks}
     fingerprint = benchmark.fingerprint(root)
     train, test = (data.open_split(benchmark, root, split, tasks, fingerprint, places) for split in ("train", "test"))
+    if holdout:
+        train, _ = hold_out(train, holdout)
     read = 0
 
     def count(images: int) -> None:
@@ -72,11 +76,12 @@ def record(
             predict, test, chosen, benchmark.size, benchmark.augmentations[config.protocol].fit,
             native=config.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
         )  # fmt: skip
+    taken = evaluate.conditions(config, benchmark, len(test), holdout=holdout)
     cell: dict[str, Any] = {"method": "constant", "tasks": list(tasks), "benchmark": config.model_dump(mode="json")}
     return Record(
-        id=record_id(config, tasks),
+        id=record_id(config, tasks, holdout),
         cell=cell,
-        scores=evaluate.scores([*rows, *slow], chosen, evaluate.conditions(config, benchmark, len(test))),
+        scores=evaluate.scores([*rows, *slow], chosen, taken),
         cost={"parameters": float(sum(value.numel() for value in constants.values()))},
         provenance=provenance.describe(torch.device("cpu"), data={"fingerprint": fingerprint}),
         findings={name: value.tolist() for name, value in constants.items()},

@@ -335,16 +335,17 @@ def _schedule(
 def _constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console: Console) -> dict[str, str]:
     """The record of each benchmark's best constant prediction, made where the store lacks it."""
     names = {}
-    configs = {item.cell.benchmark.name: item.cell.benchmark for item in expand(matrix)}
-    for name, config in configs.items():
+    cells = {item.cell.benchmark.name: item.cell for item in expand(matrix)}
+    for name, cell in cells.items():
+        config, holdout = cell.benchmark, cell.train.holdout
         tasks = [t for t in make_benchmark(config).tasks if any(t in i.cell.tasks for i in expand(matrix))]
-        found = constant.record_id(config, tasks)
+        found = constant.record_id(config, tasks, holdout)
         if not store.exists(f"constants/{found}.json"):
             console.print(f"scoring the best constant prediction on {name}", markup=False)
             places = data.caches(preflight.default_roots())
             with Progress(console=console, transient=True) as bars:
                 report = partial(_tick, bars, bars.add_task("images", total=None))
-                record = constant.record(config, folders[name], tasks, places, report)
+                record = constant.record(config, folders[name], tasks, places, report, holdout)
             store.put(f"constants/{found}.json", record.to_json())
         names[name] = found
     return names

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from benchmarks.edges import EdgeODS
 from benchmarks.metrics import DepthErrors
-from harness import rescore, scoring, train
+from harness import constant, rescore, scoring, train
 from harness.cell import BenchmarkConfig, Cell, TrainConfig
 from harness.cli import app
+from harness.loading import hold_out
 from harness.matrix import make_benchmark
 from harness.store import Store
 
@@ -50,6 +51,16 @@ def store(finished, tmp_path):
 
 def files(store):
     return {name.removeprefix(f"{store.root}/"): store.fs.cat_file(name) for name in store.fs.find(store.root)}
+
+
+def test_the_constant_is_learnt_and_scored_without_what_was_held_out_too(store, rooms):
+    holdout = CELL.train.holdout
+    found = constant.record(ROOMS, rooms, CELL.tasks, holdout=holdout)
+    assert {s.protocol for s in found.scores} == {s.protocol for s in store.record(CELL.id).scores}
+    assert found.id == constant.record_id(ROOMS, CELL.tasks, holdout) != constant.record_id(ROOMS, CELL.tasks)
+    rest, _ = hold_out(make_benchmark(ROOMS).open(rooms, "train", CELL.tasks), holdout)
+    expected = constant.fit(rest, {name: make_benchmark(ROOMS).tasks[name] for name in CELL.tasks})
+    assert found.findings == {name: value.tolist() for name, value in expected.items()}
 
 
 def test_scoring_an_unchanged_cell_again_changes_no_bit(store):
