@@ -49,6 +49,11 @@ class Benchmark(ABC):
         read where the layout itself is incomplete.
         """
 
+    @property
+    def balance(self) -> str:
+        """The task by whose labels a `Crop` is drawn, whatever tasks are trained; "" if none has several classes."""
+        return next((task.name for task in self.tasks.values() if task.kind == "label" and task.channels > 1), "")
+
     def make(self, root: Path, progress: Callable[[int, int], None]) -> None:  # noqa: B027
         """Make all splits, where a benchmark makes its data; `progress` is told (images done, images in all)."""
 

@@ -43,7 +43,9 @@ class Crop:
     """A random window of the network's size, cut from the zoomed image; the image is not resized to fit.
 
     Up to `tries` windows are drawn until no class covers `largest_share` of the labelled pixels (ATRC's rule); the
-    last one is taken if none qualifies. Where the zoomed image is smaller than the window it is centred in it.
+    last one is taken if none qualifies. The labels are those of the benchmark's first task with several classes, where
+    the copy of the data has them, whatever tasks are trained: a single-task baseline sees the windows that the network
+    of all tasks sees. Where the zoomed image is smaller than the window it is centred in it.
     """
 
     largest_share: float = 0.75

@@ -22,6 +22,7 @@ import benchmarks
 from benchmarks import cache
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.doctor import Finding
+from benchmarks.transforms import Augmentation
 from benchmarks.verify import Report
 from harness.matrix import BenchmarkEntry
 from harness.preflight import default_roots
@@ -91,6 +92,20 @@ def open_split(
             if cache.exists(folder) and set(tasks) <= set(cache.Cache(folder).known):
                 return cache.Cache(folder, tasks)
     return benchmark.open(root, split, tasks)
+
+
+def for_training(benchmark: Benchmark, root: Path, tasks: Sequence[str], augmentation: Augmentation) -> tuple[str, ...]:
+    """The tasks to open the train split with: `tasks`, and the one by whose labels crops are drawn if the copy has it.
+
+    A `Crop` looks at the same labels whatever is trained, so that all cells see the same windows.
+    """
+    if augmentation.crop is None or not benchmark.balance or benchmark.balance in tasks:
+        return tuple(tasks)
+    try:
+        benchmark.open(root, "train", (benchmark.balance,))
+    except (FileNotFoundError, ValueError):
+        return tuple(tasks)
+    return (*tasks, benchmark.balance)
 
 
 def prepared_name(benchmark: Benchmark, root: Path, fingerprint: str) -> str:

@@ -88,20 +88,21 @@ class _Training(Dataset[Batch]):
         size: tuple[int, int],
         augmentation: Augmentation,
         seed: int,
+        balance: str,
     ) -> None:
         self.samples, self.size, self.augmentation, self.seed = samples, size, augmentation, seed
+        self.balance = balance
         self.kinds = {name: task.kind for name, task in tasks.items()}
         self.channels = {name: task.channels for name, task in tasks.items()}
         self.needs_foreground = {name for name, task in tasks.items() if task.background_alone_is_void}
-        classes = (name for name, task in tasks.items() if task.kind == "label" and task.channels > 1)
-        self.balance = next(classes, "")  # the label map that a crop must show several classes of
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, index = key
         sample = self.samples[index]
         generator = seeds.generator(self.seed, "augmentation", epoch, seeds.code(sample.id))
         drawn = transforms.draw(self.augmentation, generator, self.size, sample.labels.get(self.balance))
-        image, labels = transforms.apply(sample.image, sample.labels, self.kinds, drawn, self.size)
+        trained = {name: label for name, label in sample.labels.items() if name in self.kinds}
+        image, labels = transforms.apply(sample.image, trained, self.kinds, drawn, self.size)
         for name, kind in self.kinds.items():
             if name not in labels:  # a missing label is one without a valid pixel
                 labels[name] = _without_labels(kind, self.channels[name], self.size)
@@ -192,11 +193,15 @@ def training_batches(
     seed: int,
     keys: Iterator[list[tuple[int, int]]],
     *,
+    balance: str = "",
     loaders: int = 0,
     pin: bool = False,
 ) -> DataLoader[Batch]:
-    """One loader for all the epochs, so that its processes start once."""
-    dataset = _Training(samples, tasks, size, augmentation, seed)
+    """One loader for all the epochs, so that its processes start once.
+
+    balance: the task, of `tasks` or not, by whose labels a crop is drawn; samples without them get the first window.
+    """
+    dataset = _Training(samples, tasks, size, augmentation, seed, balance)
     return DataLoader(
         dataset,
         batch_sampler=keys,

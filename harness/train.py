@@ -136,10 +136,11 @@ def open_splits(
 ) -> tuple[Sequence[Sample], Sequence[Sample] | None, Sequence[Sample]]:
     """train, val (the benchmark's own, or the part held out of train, or None) and test."""
 
-    def opened(split: str) -> Sequence[Sample]:
-        return data.open_split(benchmark, root, split, cell.tasks, fingerprint, places)
+    def opened(split: str, tasks: Sequence[str] = cell.tasks) -> Sequence[Sample]:
+        return data.open_split(benchmark, root, split, tasks, fingerprint, places)
 
-    train = opened("train")
+    augmentation = benchmark.augmentations[cell.benchmark.protocol]
+    train = opened("train", data.for_training(benchmark, root, cell.tasks, augmentation))
     val = opened("val") if "val" in benchmark.splits else None
     if cell.train.holdout:
         train, val = loading.hold_out(train, cell.train.holdout)
@@ -195,7 +196,7 @@ def train(cell: Cell, place: Place) -> Record:
                 cell.seed, len(train_split), cell.train.batch, range(done.epoch, extent.epochs),
                 rank=rank, processes=processes, accumulate=cell.train.accumulate,
             ),
-            loaders=place.loaders, pin=device.type == "cuda",
+            balance=benchmark.balance, loaders=place.loaders, pin=device.type == "cuda",
         )
     )  # fmt: skip
     if device.type == "cuda":

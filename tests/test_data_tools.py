@@ -89,7 +89,10 @@ def test_batches_and_weights_do_not_depend_on_where_samples_come_from(tmp_path):
         records.append(train.train(cell, train.Place(str(tmp_path / run), root, cache=kept)))
         keys = iter([[(0, 0), (0, 3)], [(1, 1), (1, 2)]])
         samples = opened(benchmark, root, cell.tasks, kept)
-        batches.append(list(training_batches(samples, tasks, (32, 64), benchmark.augmentations["atrc"], 5, keys)))
+        moved = training_batches(
+            samples, tasks, (32, 64), benchmark.augmentations["atrc"], 5, keys, balance=benchmark.balance
+        )
+        batches.append(list(moved))
         data.prepare(benchmark, root, kept, quiet)
         # Not among the eight whose bytes are looked at, and nothing else tells: from now on the files cannot be read.
         before = (root / "depth/0001.npy").stat()

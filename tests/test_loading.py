@@ -1,13 +1,21 @@
 """What a network sees of a sample in training."""
 
+import shutil
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
+from fixtures import nyud, pascal_mt
 
 from benchmarks import tasks as t
 from benchmarks.benchmark import Sample
 from benchmarks.transforms import Augmentation, Crop
+from harness import data
+from harness.cell import BenchmarkConfig, Cell, TrainConfig
 from harness.loading import training_batches
+from harness.matrix import make_benchmark
+from harness.train import open_splits
 
 SIZE = (32, 32)
 TASKS = {"semseg": t.semseg(3), "human_parts": t.human_parts(), "saliency": t.saliency()}
@@ -57,3 +65,49 @@ def test_a_missing_label_is_one_without_a_valid_pixel():
     one = sample(people=False)._replace(labels={})
     for labels in crops(one, 2):
         assert {name: np.unique(label).tolist() for name, label in labels.items()} == {name: [255] for name in TASKS}
+
+
+def seen(root, name, protocol, tasks, places=(), epochs=8):
+    """Images of the first training sample as the cells of these tasks see them."""
+    cell = Cell(
+        method="multi_task",
+        tasks=tasks,
+        benchmark=BenchmarkConfig(name=name, size=SIZE, protocol=protocol),
+        train=TrainConfig(epochs=1),
+    )
+    benchmark = make_benchmark(cell.benchmark)
+    samples, _, _ = open_splits(benchmark, cell, root, benchmark.fingerprint(root), places)
+    keys = iter([[(epoch, 0)] for epoch in range(epochs)])
+    chosen = {task: benchmark.tasks[task] for task in tasks}
+    augmentation = benchmark.augmentations[protocol]
+    batches = list(training_batches(samples, chosen, SIZE, augmentation, 0, keys, balance=benchmark.balance))
+    assert all(set(batch.labels) == set(tasks) for batch in batches)
+    return torch.cat([batch.image for batch in batches])
+
+
+@pytest.mark.parametrize("protocol", ["mtl", "atrc"])
+@pytest.mark.parametrize("name", ["nyud", "pascal_context"])
+def test_windows_do_not_depend_on_the_tasks_that_are_trained(tmp_path, name, protocol):
+    {"nyud": nyud, "pascal_context": pascal_mt}[name](tmp_path, size=(40, 80))
+    tasks = tuple(make_benchmark(BenchmarkConfig(name=name)).tasks)
+    subsets = [(task,) for task in tasks] + list(combinations(tasks, 2))
+    reference = seen(tmp_path, name, protocol, tasks)
+    assert all(torch.equal(seen(tmp_path, name, protocol, subset), reference) for subset in subsets)
+
+
+def test_windows_depend_on_the_labels_they_are_balanced_by(tmp_path):
+    nyud(tmp_path, size=(40, 80))
+    reference = seen(tmp_path, "nyud", "atrc", ("depth",))
+    (tmp_path / "segmentation/0003.png").unlink()  # one image without is enough to draw without
+    other = seen(tmp_path, "nyud", "atrc", ("depth",))
+    assert not torch.equal(other, reference)  # so that the test above can fail
+    shutil.rmtree(tmp_path / "segmentation")
+    assert torch.equal(seen(tmp_path, "nyud", "atrc", ("depth",)), other)
+
+
+def test_windows_do_not_depend_on_what_was_prepared(tmp_path):
+    root, kept = tmp_path / "data", tmp_path / "cache"
+    nyud(root, size=(40, 80))
+    reference = seen(root, "nyud", "atrc", ("depth",))
+    data.prepare(make_benchmark(BenchmarkConfig(name="nyud")), root, kept, lambda what, done, total: None)
+    assert torch.equal(seen(root, "nyud", "atrc", ("depth",), (kept,)), reference)
