@@ -75,7 +75,9 @@ def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
             if earlier is None or earlier["time"] < started:  # else another process of this attempt told the cause
                 store.put_failure(cell.id, f"{type(error).__name__}: {error}", trace)
             if isinstance(error, train.Diverged):
-                return False
+                if cell.trial and main:
+                    store.put_record(train.divergence(cell, error, torch.device(place.device)))
+                return cell.trial
             raise
     return True
 

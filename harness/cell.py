@@ -79,6 +79,7 @@ class Cell(Config):
     backbone: BackboneConfig = BackboneConfig()
     train: TrainConfig
     seed: Annotated[int, Field(ge=0)] = 0
+    trial: bool = False  # of a tuning: scored on val alone, and a loss that diverges is its result
     derived_from: tuple[str, ...] = ()  # ids of the cells whose records this one was planned from
 
     @property

@@ -16,7 +16,7 @@ from harness import preflight
 from harness.cell import Cell
 from harness.cost import count_step, network_cost
 from harness.describe import align, on_meta
-from harness.matrix import Matrix, Planned, Resources, make_benchmark, plan
+from harness.matrix import Matrix, Planned, Resources, make_benchmark, waiting
 from harness.progress import duration
 from harness.run import recorded, require, select, survey, title
 from harness.store import Store
@@ -63,7 +63,7 @@ class Line(NamedTuple):
 
 class Forecast(NamedTuple):
     lines: list[Line]
-    waiting: list[str]  # what is planned only when a search is done
+    waiting: list[str]  # what is planned only when a search or a tuning is done
     missing: list[str]  # on this machine, each with what to do
 
 
@@ -99,8 +99,8 @@ def forecast(
             counted[key] = _count(item.cell, matrix.resources.workers)
         state, steps = store.state(item.cell.id), _steps(item.cell, folders)
         lines.append(_line(item, state, steps, counted[key], done.get(key, []), matrix.resources))
-    waiting = [line for line in plan(matrix, records)[1] if any(cell_id in line for cell_id in items)]
-    return Forecast(lines, waiting, missing)
+    unfinished = [item for cell_id, item in items.items() if cell_id not in records]
+    return Forecast(lines, waiting(unfinished), missing)
 
 
 def show(found: Forecast, resources: Resources) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,6 +18,7 @@ from benchmarks import BENCHMARKS
 from benchmarks.benchmark import Benchmark
 from harness import presets, pretrained
 from harness.cell import BackboneConfig, BenchmarkConfig, Cell, Config, TrainConfig
+from harness.tuning import Tuning, trials, tuned
 from methods import check_options, resolve
 from methods.backbone import Backbone
 from results.record import Entry, Manifest, Record
@@ -145,6 +146,7 @@ class Matrix(Config):
     train: Recipe
     resources: Resources = Resources()
     demonstration: bool = False  # the table shows that the path works and compares nothing
+    tune: Tuning | None = None  # every row by the same trials before it is trained
     must_beat_constant: bool = False  # a cell that does not beat the best constant prediction fails the run
 
     @model_validator(mode="before")
@@ -172,6 +174,7 @@ class Planned(NamedTuple):
 
     cell: Cell
     entry: Entry
+    trial: int | None = None  # its number, from 0, among those of the row's tuning
 
 
 def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
@@ -232,6 +235,7 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
         problems += _twice("benchmarks", [entry.name for entry in matrix.benchmarks])
         problems += [line for e in matrix.benchmarks for line in _twice("tasks", ["+".join(s) for s in e.task_sets])]
         problems += _twice("seeds", matrix.seeds)
+        problems += _tuning_problems(matrix)
     baseline = raw.get("baseline")
     if baseline is None and matrix is not None and not any(resolve(m.name).one_task for m in matrix.methods):
         problems.append(
@@ -298,6 +302,24 @@ def _weight_problems(path: str, recipe: Recipe, matrix: Matrix) -> list[str]:
     return problems
 
 
+def _tuning_problems(matrix: Matrix) -> list[str]:
+    """What keeps trials from being judged."""
+    if matrix.tune is None:
+        return []
+    problems = []
+    for entry in matrix.benchmarks:
+        benchmark = entry.make()
+        if not matrix.tune.holdout and "val" not in benchmark.splits:
+            problems.append(f"tune.holdout: {entry.name} has no val split of its own; give a share of train, as 0.1")
+        metrics = {task: benchmark.tasks[task].metric for task_set in entry.task_sets for task in task_set}
+        problems += [
+            f"tune: trials cannot be judged by {task}, whose scores take minutes; tune task sets without it"
+            for task, metric in metrics.items()
+            if metric is not None and metric.expensive
+        ]
+    return problems
+
+
 def _twice(path: str, values: Sequence[Any]) -> list[str]:
     return [f"{path}: {value} is there more than once" for value in dict.fromkeys(values) if values.count(value) > 1]
 
@@ -334,7 +356,7 @@ def _allowed(loc: tuple[Any, ...]) -> str:
             continue
         found = {
             "benchmarks": BenchmarkEntry, "methods": MethodEntry, "train": TrainConfig,
-            "resources": Resources, "backbone": BackboneConfig,
+            "resources": Resources, "backbone": BackboneConfig, "tune": Tuning,
         }  # fmt: skip
         model = found.get(part)
     if model is None:
@@ -406,8 +428,8 @@ NO_RECORDS: Mapping[str, Record] = {}
 def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[Planned]:
     """Every cell of the matrix, in the order of the table, with the row and task set that asks for it.
 
-    A preliminary cell, as a search, is followed by the cell that its record leads to, once it is among `records`: that
-    is the row's, and until then the preliminary one holds its place.
+    A preliminary cell, as a search or the trials of a tuning, is followed by the cell that its record leads to, once it
+    is among `records`: that is the row's, and until then the preliminary one holds its place.
     """
     planned, backbone = [], pretrained.by_content(matrix.backbone)
     for benchmark in matrix.benchmarks:
@@ -427,11 +449,11 @@ def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
                             train=train.on(benchmark.name, tasks),
                             seed=seed,
                         )
-                        for each, preliminary in _with_followers(cell, records):
+                        for each, preliminary, trial in _with_trials(cell, matrix.tune, records):
                             entry = Entry(
                                 each.id, method.row, method.name, tasks, task_set, benchmark.name, seed, preliminary
                             )
-                            planned.append(Planned(each, entry))
+                            planned.append(Planned(each, entry, trial))
     return planned
 
 
@@ -439,6 +461,20 @@ def _without_defaults(method: str, options: Mapping[str, Any]) -> dict[str, Any]
     """An option that says its default is the same cell as one that says nothing."""
     parameters = inspect.signature(resolve(method).__init__).parameters
     return {name: value for name, value in sorted(options.items()) if parameters[name].default != value}
+
+
+def _with_trials(
+    cell: Cell, tune: Tuning | None, records: Mapping[str, Record]
+) -> Iterator[tuple[Cell, bool, int | None]]:
+    """The trials of a cell if it is to be tuned and, once all have records, what is trained with the hyperparameters of
+    the best; each with whether it is preliminary, and a trial's number."""
+    if tune is not None:
+        yield from ((trial, True, number) for number, trial in enumerate(trials(cell, tune)))
+        best = tuned(cell, tune, records)
+        if best is None:
+            return
+        cell = best
+    yield from ((each, preliminary, None) for each, preliminary in _with_followers(cell, records))
 
 
 def _with_followers(cell: Cell, records: Mapping[str, Record]) -> Iterator[tuple[Cell, bool]]:
@@ -461,13 +497,19 @@ def plan(matrix: Matrix, records: Mapping[str, Record]) -> tuple[list[Cell], lis
     """The cells to run now, each once, and what waits for records. Pure: called again after each record."""
     planned = {item.cell.id: item for item in expand(matrix, records)}
     unfinished = [item for cell_id, item in planned.items() if cell_id not in records]
-    waiting = [
-        f"{item.entry.label}, {'+'.join(item.cell.tasks)}, seed {item.cell.seed}: will train with what "
-        f"{item.cell.id} finds"
-        for item in unfinished
-        if item.entry.preliminary
-    ]
-    return [item.cell for item in unfinished], waiting
+    return [item.cell for item in unfinished], waiting(unfinished)
+
+
+def waiting(unfinished: Iterable[Planned]) -> list[str]:
+    """What will be planned once preliminary cells among the unfinished ones have records."""
+    lines = []
+    for item in unfinished:
+        place = f"{item.entry.label}, {'+'.join(item.cell.tasks)}"
+        if item.trial is not None:
+            lines.append(f"{place}: will train with the best of its trials")
+        elif item.entry.preliminary:
+            lines.append(f"{place}, seed {item.cell.seed}: will train with what {item.cell.id} finds")
+    return list(dict.fromkeys(lines))
 
 
 def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str, Record] = NO_RECORDS) -> Manifest:
@@ -477,7 +519,7 @@ def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str,
     return Manifest(
         name=matrix.name,
         title=matrix.title or matrix.name,
-        caption=matrix.caption,
+        caption=" ".join(filter(None, [matrix.caption, matrix.tune.sentence if matrix.tune else ""])),
         baseline=matrix.baseline if matrix.baseline in rows else single,
         demonstration=matrix.demonstration,
         entries=tuple(planned.entry for planned in expand(matrix, records)),

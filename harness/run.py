@@ -84,7 +84,11 @@ def _fits(item: Planned, word: str) -> bool:
 
 def title(item: Planned) -> str:
     """As in "PAD-Net · semseg+depth · seed 0"; "ATRC, search · ..." for a cell that is trained for its findings."""
-    label = f"{item.entry.label}, search" if item.entry.preliminary else item.entry.label
+    label = item.entry.label
+    if item.trial is not None:
+        label += f", trial {item.trial}"
+    elif item.entry.preliminary:
+        label += ", search"
     return f"{label} · {'+'.join(item.cell.tasks)} · seed {item.cell.seed}"
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-Purpose = Literal["backbone", "heads", "order", "augmentation", "layers", "holdout", "learning"]
+Purpose = Literal["backbone", "heads", "order", "augmentation", "layers", "holdout", "learning", "tuning"]
 
 
 def code(text: str) -> int:

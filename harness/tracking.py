@@ -194,7 +194,7 @@ class Projection:
             self.client.delete_run(run.info.run_id)
             run = None
         self._update(run or self._create(now), now)
-        scores = {metric(score): score for score in now.record.scores} if now.record else {}
+        scores = {metric(score, now.record): score for score in now.record.scores} if now.record else {}
         if scores.keys() - self.scores.keys():
             self.scores |= scores
             self._describe()

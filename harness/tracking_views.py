@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from harness.store import Store
 from results.record import Entry, Manifest, Record, Score, history
+from results.tuning import is_trial
 
 State = Literal["waiting", "running", "finished", "failed"]
 
@@ -119,8 +120,9 @@ def curve(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
     ]
 
 
-def metric(score: Score) -> str:
-    return f"test/{score.task}_{score.metric}"
+def metric(score: Score, record: Record) -> str:
+    """A trial's scores are of validation images."""
+    return f"{'val' if is_trial(record) else 'test'}/{score.task}_{score.metric}"
 
 
 def rounded(value: float) -> float:
@@ -130,7 +132,8 @@ def rounded(value: float) -> float:
 
 def finals(record: Record) -> list[Point]:
     """Test scores and costs, all at step 0: MLflow draws such a metric as a bar and every other one as a curve."""
-    scores = [Point(metric(score), rounded(score.value), 0) for score in record.scores if score.value is not None]
+    defined = [(metric(score, record), score.value) for score in record.scores if score.value is not None]
+    scores = [Point(name, rounded(value), 0) for name, value in defined]
     return scores + [Point(f"cost/{name}", float(value), 0) for name, value in record.cost.items()]
 
 

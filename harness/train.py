@@ -56,6 +56,10 @@ INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisa
 class Diverged(FloatingPointError):
     """The loss is no longer a finite number. Trying again from the checkpoint would only repeat it."""
 
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(what)
+        self.seconds = seconds  # spent training
+
 
 class Progress(NamedTuple):
     """What a running cell says of itself."""
@@ -226,10 +230,12 @@ def train(cell: Cell, place: Place) -> Record:
                 optimizer.zero_grad()
             step, counted = step + 1, counted + 1
             if counted == INTERVAL or step - first == extent.steps_per_epoch or step == extent.steps:
+                now = spent + time.perf_counter() - started
                 scalar_mean, *means = (accelerator.reduce(running, "sum") / counted).tolist()
                 if not math.isfinite(scalar_mean):
-                    raise Diverged(f"the loss is {scalar_mean} at step {step} of {extent.steps} (epoch {epoch + 1})")
-                now = spent + time.perf_counter() - started
+                    raise Diverged(
+                        f"the loss is {scalar_mean} at step {step} of {extent.steps} (epoch {epoch + 1})", now
+                    )
                 values = {"train/loss": scalar_mean, "train/lr": rate}
                 values |= {f"train/loss/{name}": mean for name, mean in zip(tasks, means, strict=True)}
                 history.add(step, epoch + 1, values)
@@ -245,10 +251,12 @@ def train(cell: Cell, place: Place) -> Record:
         if main and ((epoch + 1) % place.checkpoint_every == 0 or epoch + 1 == extent.epochs):
             checkpoint.save(store, cell.id, network, own, checkpoint.Place(epoch + 1, step, spent))
 
-    scores, rows = score(network, test_split, "test", tasks, benchmark, cell, place, accelerator)
+    judged, split = (val_split, "val") if cell.trial else (test_split, "test")
+    assert judged is not None, "a trial needs a val split, which reading the matrix has seen to"
+    scores, rows = score(network, judged, split, tasks, benchmark, cell, place, accelerator)
     finite = all(torch.isfinite(parameter).all() for parameter in network.parameters())
     if not finite:
-        raise Diverged("a weight is not finite at the end of training")
+        raise Diverged("a weight is not finite at the end of training", spent)
     record = Record(
         id=cell.id,
         cell=cell.model_dump(mode="json"),
@@ -269,7 +277,7 @@ def train(cell: Cell, place: Place) -> Record:
             data={
                 "fingerprint": fingerprint,
                 **benchmark.reading(place.root),
-                "images": [len(train_split), len(test_split)],
+                "images": [len(train_split), len(judged)],
                 "rows": scoring.counts(store, cell.id, rows, tasks),
                 **({"learnt": learning.digest(learnt)} if learnt else {}),
             },
@@ -283,12 +291,29 @@ def train(cell: Cell, place: Place) -> Record:
             store,
             record,
             network,
-            evaluate.per_image(rows, tasks, conditions(cell, benchmark, len(test_split))),
+            evaluate.per_image(rows, tasks, conditions(cell, benchmark, len(judged), split)),
             whole=not any(scoring.is_expensive(task) for task in tasks.values()),
-            predictions=samples(network, test_split, tasks, benchmark.size, fit_of(cell, benchmark)),
+            predictions=samples(network, judged, tasks, benchmark.size, fit_of(cell, benchmark)),
         )
     accelerator.wait_for_everyone()
     return record
+
+
+def divergence(cell: Cell, error: Diverged, device: torch.device) -> Record:
+    """The record of a trial that diverged: that is what was to be found out."""
+    tasks = make_benchmark(cell.benchmark).tasks
+    metrics = [(name, tasks[name].metric) for name in cell.tasks]
+    return Record(
+        id=cell.id,
+        cell=cell.model_dump(mode="json"),
+        scores=tuple(
+            Score(name, metric.primary, None, metric.higher_is_better[metric.primary], primary=True)
+            for name, metric in metrics
+            if metric is not None
+        ),
+        cost={"train_seconds": error.seconds},
+        provenance=provenance.describe(device, diverged=str(error)),
+    )
 
 
 def backpropagate(

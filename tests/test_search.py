@@ -1,15 +1,9 @@
 """A search is a cell, and what it finds is trained as another: the table shows the second at the cost of both."""
 
-import sys
-from io import StringIO
-from types import SimpleNamespace
-
 import pytest
-from rich.console import Console
+from in_process import running
 
-import harness
 from harness import run as runner
-from harness import train
 from harness.matrix import check, expand, manifest, plan
 from harness.preflight import NotReady
 from harness.store import Store
@@ -106,53 +100,6 @@ def test_atrc_trains_the_genotype_that_its_search_has_found():
 # whole runs, without a scheduler and without MLflow ------------------------------------------------------------------
 
 
-class Tracked:
-    """Stands in for the tracker: refuses a cell that no manifest has named yet, as the real one does."""
-
-    def __init__(self, uri, store, manifest, description=""):
-        self.expect(manifest)
-        self.states = {}
-
-    def expect(self, manifest):
-        self.known = {entry.id for entry in manifest.entries}
-
-    def project(self, cell_id, state):
-        assert cell_id in self.known
-        self.states[cell_id] = state
-
-    def project_deltas(self, deltas):
-        assert deltas.keys() <= self.known
-
-    def log_report(self, folder):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-
-def schedule(rooms):
-    """Stands in for Ray: one cell after the other, in this process; `ready` is asked again after each."""
-
-    def in_turn(ready, settings, board, **_):
-        issued = set()
-        store = Store(settings.store)
-        while waiting := [cell for cell in ready() if cell.id not in issued]:
-            cell = waiting[0]
-            issued.add(cell.id)
-            board.started(cell.id)
-            try:
-                train.train(cell, train.Place(settings.store, rooms))
-            except RuntimeError as error:
-                store.put_failure(cell.id, str(error), "")
-            board.ended(cell.id)
-
-    cluster = SimpleNamespace(total={"CPU": 1.0}, nodes=[{"CPU": 1.0}])
-    return SimpleNamespace(cluster=lambda address: cluster, leave=lambda: None, run=in_turn)
-
-
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory):
     return tmp_path_factory.mktemp("rooms")
@@ -160,21 +107,7 @@ def rooms(tmp_path_factory):
 
 @pytest.fixture
 def go(monkeypatch, tmp_path, rooms):
-    """Run a matrix in tmp_path / "s"; returns (outcome, what was said)."""
-    stand_in = schedule(rooms)
-    monkeypatch.setitem(sys.modules, "harness.schedule", stand_in)
-    monkeypatch.setattr(harness, "schedule", stand_in, raising=False)
-    monkeypatch.setattr(runner, "Tracker", Tracked)
-
-    def run(m, **options):
-        said = StringIO()
-        outcome = runner.run(
-            m, Store(tmp_path / "s"), {"rooms": rooms}, out=tmp_path / "out", console=Console(file=said, width=200),
-            **options,
-        )  # fmt: skip
-        return outcome, said.getvalue()
-
-    return run
+    return running(monkeypatch, tmp_path, rooms)
 
 
 def row(tmp_path, label="Guess"):
@@ -204,7 +137,7 @@ def test_a_search_that_fails_is_missing_and_the_row_says_so(go, tmp_path, monkey
     monkeypatch.setattr(Guesses, "fails", True)
     outcome, _ = go(matrix())
     assert outcome.finished == 1 and len(outcome.missing) == 1
-    assert list(outcome.failures.values()) == ["no luck"]
+    assert list(outcome.failures.values()) == ["RuntimeError: no luck"]
     assert row(tmp_path)[0].runs[0].status == "failed"
     monkeypatch.setattr(Guesses, "fails", False)
     outcome, _ = go(matrix())
