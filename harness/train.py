@@ -54,7 +54,7 @@ INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisa
 
 
 class Diverged(FloatingPointError):
-    """The loss is no longer a finite number. Trying again from the checkpoint would only repeat it."""
+    """A loss or a prediction is no longer a finite number. Trying again from the checkpoint would only repeat it."""
 
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(what)
@@ -157,8 +157,9 @@ def train(cell: Cell, place: Place) -> Record:
     Where a task's metric is expensive the record lacks its scores, and waits in the store for `scoring.finish`: a GPU
     that is held here would be idle there.
 
-    Raises Diverged for a loss that is not finite, and ValueError or OSError naming the file for data that cannot be
-    read. Runs in one process, or as one of a group that has been joined already.
+    Raises Diverged for a loss or a prediction that is not finite, ValueError for outputs that break the contract, and
+    ValueError or OSError naming the file for data that cannot be read. Runs in one process, or as one of a group that
+    has been joined already.
     """
     AcceleratorState._reset_state()  # it is the process's, and would hold the next cell to this one's precision
     accelerator = Accelerator(
@@ -355,7 +356,8 @@ def score(
 ) -> tuple[tuple[Score, ...], list[evaluate.Row]]:
     """The scores of the split `name` on every process, each image counted once whatever their number.
 
-    What expensive scores need is put into the store instead.
+    What expensive scores need is put into the store instead. Raises Diverged on every process where a prediction is not
+    finite: an argmax would make a class of it.
     """
     network.eval()
     if accelerator.num_processes > 1:
@@ -363,14 +365,23 @@ def score(
         for buffer in network.buffers():
             buffer.copy_(broadcast(buffer))
     native = cell.benchmark.evaluate == "native"
+    wild = torch.zeros(len(tasks), device=accelerator.device)  # batches with a prediction that is not finite, by task
+
+    def predict(image: Tensor) -> Mapping[str, Tensor]:
+        final: Mapping[str, Tensor] = network(image.contiguous(memory_format=torch.channels_last)).final
+        wild.add_(torch.stack([~final[task].isfinite().all() for task in tasks]))
+        return final
+
     rows = evaluate.collect(
-        lambda image: network(image.contiguous(memory_format=torch.channels_last)).final,
-        split, tasks, benchmark.size, fit_of(cell, benchmark), native=native, device=accelerator.device,
+        predict, split, tasks, benchmark.size, fit_of(cell, benchmark), native=native, device=accelerator.device,
         batch=max(1, cell.train.batch // accelerator.num_processes),
         indices=range(accelerator.process_index, len(split), accelerator.num_processes), loaders=place.loaders,
         keep=scoring.keeper(Store(place.store), cell.id),
         save=scoring.saver(Store(place.store), cell.id) if place.save_predictions and name == "test" else None,
     )  # fmt: skip
+    broken = [task for task, batches in zip(tasks, accelerator.reduce(wild, "sum").tolist(), strict=True) if batches]
+    if broken:
+        raise Diverged(f"predictions of {', '.join(broken)} on the {name} split are not finite")
     if accelerator.num_processes > 1:
         rows = gather_object(rows)
     cheap = {task: it for task, it in tasks.items() if not scoring.is_expensive(it)}

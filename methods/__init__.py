@@ -9,6 +9,7 @@ import importlib
 import inspect
 import typing
 from collections.abc import Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin
 
@@ -17,7 +18,7 @@ import torch
 from methods.atrc import ATRC
 from methods.backbone import Backbone
 from methods.baseline import MultiTask, SingleTask
-from methods.method import Method, Outputs, Target
+from methods.method import Method, Outputs, Target, check_outputs
 from methods.mti_net import MTINet
 from methods.order import in_order
 from methods.pad_net import PADNet
@@ -49,7 +50,8 @@ def build(
 
     backbone, pretrained, weights, bn_momentum: see Backbone. options: keyword arguments of the method. Random initial
     values depend on `seed` alone, and those of the backbone on nothing else: they are bit-equal across methods and task
-    sets. The global random state is left as it was.
+    sets. The global random state is left as it was. The network raises ValueError from a forward pass whose outputs do
+    not fit the targets and the images.
 
     Raises ValueError for an unknown method, option, option's value or backbone, listing the choices.
     """
@@ -61,7 +63,13 @@ def build(
         torch.default_generator.manual_seed(2 * seed)
         encoder = Backbone(backbone, pretrained=pretrained, weights=weights, bn_momentum=bn_momentum)
         torch.default_generator.manual_seed(2 * seed + 1)
-        return method(encoder, in_order(targets), **options)
+        network = method(encoder, in_order(targets), **options)
+    network.register_forward_hook(partial(_keeps_the_contract, name, dict(targets)))
+    return network
+
+
+def _keeps_the_contract(name: str, targets: Mapping[str, Target], network: Method, args: Any, outputs: Any) -> None:
+    check_outputs(outputs, targets, args[0], name)
 
 
 def resolve(name: str) -> type[Method]:

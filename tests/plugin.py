@@ -47,6 +47,14 @@ class Explodes(MultiTask):
         return outputs._replace(final={k: v * float("inf") for k, v in outputs.final.items()})
 
 
+class BlindWhenScored(MultiTask):
+    """Predicts nothing finite, in evaluation alone."""
+
+    def forward(self, image):
+        outputs = super().forward(image)
+        return outputs if self.training else outputs._replace(final={k: v / 0 for k, v in outputs.final.items()})
+
+
 class Forgets(Method):
     """Breaks the contract: a parameter without gradient, and a task missing."""
 

@@ -235,6 +235,35 @@ def test_a_method_from_outside_plugs_in_by_its_path(tmp_path, monkeypatch):
         methods.check_options("outside:Constant", {"value": "x"})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda out: out._replace(final=out.final | {"semseg": out.final["semseg"].repeat(1, 2, 1, 1)}),
+         r"final\['semseg'\] is \[2, 28, 64, 64\], not \[2, 14, 64, 64\]"),
+        (lambda out: out._replace(final={k: v[:, :, ::2] for k, v in out.final.items()}), r"32, 64\], not"),
+        (lambda out: out._replace(final={k: v[:1] for k, v in out.final.items()}), r"not \[2, "),
+        (lambda out: out._replace(final={**out.final, "flow": out.final["depth"]}), "final has .*'flow'"),
+        (lambda out: out._replace(final={"depth": out.final["depth"]}), r"final has \['depth'\], the tasks are"),
+        (lambda out: out._replace(auxiliary=[{"flow": out.final["depth"]}]), "auxiliary has 'flow'"),
+        (lambda out: out._replace(auxiliary=[{"depth": out.final["semseg"]}]),
+         r"auxiliary\['depth'\] has 14 channels"),
+        (lambda out: out._replace(label_logits={"depth": out.final["depth"]}),
+         r"label_logits\['depth'\] has 1 channels"),
+        (lambda out: out.final, "forward returned dict"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("training", [True, False])
+def test_outputs_that_break_the_contract_are_named_before_they_are_learnt_from_or_scored(
+    change, message, training, monkeypatch
+):
+    forward = methods.METHODS["multi_task"].forward
+    monkeypatch.setattr(methods.METHODS["multi_task"], "forward", lambda self, image: change(forward(self, image)))
+    network = make("multi_task", {}).train(training)
+    with pytest.raises(ValueError, match=message) as caught:
+        network(pictures())
+    assert str(caught.value).startswith("multi_task: ")
+
+
 def test_listing_methods_does_not_wait_for_timm():
     code = "import methods, sys; methods.options_of(methods.resolve('atrc')); sys.exit('timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -154,6 +154,13 @@ def test_a_loss_that_is_not_finite_is_a_failure(tmp_path, rooms):
     assert Store(tmp_path).state(a_cell.id) != "finished"
 
 
+def test_predictions_that_are_not_finite_are_a_failure_and_no_score(tmp_path, rooms):
+    a_cell = cell(method="plugin:BlindWhenScored", train=TrainConfig(steps=1, batch=2))
+    with pytest.raises(train.Diverged, match="predictions of semseg, depth on the test split are not finite"):
+        run(a_cell, tmp_path, rooms)
+    assert Store(tmp_path).state(a_cell.id) != "finished"
+
+
 def test_a_batch_larger_than_the_data_is_refused_by_its_numbers(tmp_path, rooms):
     with pytest.raises(ValueError, match=r"6 training images and train.batch is 8"):
         run(cell(train=TrainConfig(epochs=1, batch=8)), tmp_path, rooms)
