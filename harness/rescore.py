@@ -22,6 +22,7 @@ from harness.cell import Cell
 from harness.matrix import make_benchmark
 from harness.store import Store
 from results.record import Record, Score, read
+from results.tuning import is_trial
 
 Rule = Literal["native", "network"]
 
@@ -46,7 +47,9 @@ def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]
     ids: dict[str, None] = {}
     for name in names:
         if store.exists(f"matrices/{name}.json"):
-            ids |= dict.fromkeys(entry.id for entry in read(store.url, name).manifest.entries)
+            results = read(store.url, name)
+            trials = {cell_id for cell_id, record in results.records.items() if is_trial(record)}  # they have served
+            ids |= dict.fromkeys(entry.id for entry in results.manifest.entries if entry.id not in trials)
         else:
             ids[find(store, name)] = None
     return [cell_id for cell_id in ids if store.state(cell_id) == "finished"]
@@ -150,7 +153,8 @@ def _finished(store: Store, cell_id: str) -> tuple[Record, Cell, Benchmark, dict
 
 def _conditions(record: Record, cell: Cell, benchmark: Benchmark) -> evaluate.Conditions:
     images = record.provenance["data"]["images"][1]
-    return evaluate.conditions(cell.benchmark, benchmark, images, holdout=cell.train.holdout)
+    split = "val" if cell.trial else "test"
+    return evaluate.conditions(cell.benchmark, benchmark, images, split=split, holdout=cell.train.holdout)
 
 
 def _rescored(

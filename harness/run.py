@@ -339,9 +339,9 @@ def _schedule(
 def _constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console: Console) -> dict[str, str]:
     """The record of each benchmark's best constant prediction, made where the store lacks it."""
     names = {}
-    cells = {item.cell.benchmark.name: item.cell for item in expand(matrix)}
-    for name, cell in cells.items():
-        config, holdout = cell.benchmark, cell.train.holdout
+    configs = {item.cell.benchmark.name: item.cell.benchmark for item in expand(matrix)}
+    holdout = matrix.train.holdout  # and not the trials'
+    for name, config in configs.items():
         tasks = [t for t in make_benchmark(config).tasks if any(t in i.cell.tasks for i in expand(matrix))]
         found = constant.record_id(config, tasks, holdout)
         if not store.exists(f"constants/{found}.json"):

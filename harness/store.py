@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import fsspec
 import yaml
 from fsspec.implementations.local import LocalFileSystem
 

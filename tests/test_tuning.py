@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from in_process import running
 
+from harness import rescore
 from harness.matrix import MatrixError, check, expand, plan
+from harness.store import Store
 from harness.tuning import Tuning, draw, trials, tuned
 from methods.baseline import MultiTask
 from results.record import Record, Score, read
@@ -186,6 +188,9 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
     shown = {label: list(row.runs[0].records) for label, row in comparison.rows.items()}
     curves = by_row(found.records, shown)
     assert set(curves) == {"ST", "MT"} and all((np.diff(values) >= 0).all() for values in curves.values())
+    assert found.constants["rooms"].primary()["depth"].definition == final.primary()["depth"].definition
+    store = Store(tmp_path / "s")
+    assert set(rescore.chosen(store, ["m"], None)) == {cell_id for cells in shown.values() for cell_id in cells}
     assert go(matrix(seeds=[0]))[0].finished == 12
 
 
