@@ -26,6 +26,17 @@ def read_image(path: Path) -> Tensor:
     return torch.from_numpy(np.array(_picture(path, "RGB"))).permute(2, 0, 1)
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """(rows, columns), from a picture's header. Raises ValueError naming a file that is none."""
+    try:
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # a damaged header surfaces as one of several types
+        raise ValueError(f"{path}: not a readable picture ({error})") from error
+
+
 def read_indices(path: Path) -> NDArray[np.uint8]:
     """The stored numbers of an 8-bit grey or palette picture, [H, W]; of a palette, the indices and not the colours.
 

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.files import read_image
+from benchmarks.files import picture_size, read_image
 from benchmarks.layout import Layout, Split, Stat, probes, stat
 
 
@@ -177,6 +177,11 @@ class Folder(Split):
 
     def image(self, index: int) -> Tensor:
         return self.read_image(self.root / self.image_pattern.format(id=self.ids[index]))
+
+    def sizes(self) -> set[tuple[int, int]]:
+        if self.read_image is not read_image:
+            return super().sizes()
+        return {picture_size(self.root / self.image_pattern.format(id=name)) for name in self.ids}
 
     def read(self, index: int, task: str) -> Tensor:
         return self._field(index, task).read(*self._paths(index, task))

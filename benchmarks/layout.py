@@ -57,6 +57,10 @@ class Split(Sequence[Sample], ABC):
     def place(self, index: int, task: str) -> str:
         """Where the label of a task lies, for people."""
 
+    def sizes(self) -> set[tuple[int, int]]:
+        """(rows, columns) of the images, without decoding all of them; here they are taken to be as the first."""
+        return {(rows, columns) for _, rows, columns in [self.image(0).shape]}
+
     def label(self, index: int, task: str) -> Tensor:
         """The label of a task as a `Sample` holds it."""
         label = self.read(index, task)

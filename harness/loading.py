@@ -130,11 +130,15 @@ class _Evaluation(Dataset[Sample]):
         labels = {task: label for task, label in stored.items() if task in self.tasks}
         for task, label in labels.items():
             self._check(name, task, label)
+        try:
+            resized = transforms.resize(image, self.size, self.fit)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
         if self.native:
-            return Sample(name, transforms.resize(image, self.size, self.fit), labels)
+            return Sample(name, resized, labels)
         still = transforms.Draw(window=None if self.fit == "stretch" else (0.0, 0.0))
         kinds = {task: self.tasks[task].kind for task in labels}
-        return Sample(name, *transforms.apply(image, labels, kinds, still, self.size))
+        return Sample(name, resized, transforms.apply(image, labels, kinds, still, self.size)[1])
 
     def _check(self, name: str, task: str, label: Tensor) -> None:
         """On the host: on a device, a metric would not look."""

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.benchmark import Benchmark, Sample
+from benchmarks.layout import Split
 from harness.cell import BackboneConfig, Cell
 from harness.matrix import Matrix, Resources, make_benchmark
 from methods.backbone import Backbone, require_pretrained
@@ -75,12 +77,28 @@ def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
         tasks = [task for task in benchmark.tasks if any(task in cell.tasks for cell in its_cells)]
         try:
             images = len(benchmark.open(folders[config.name], "train", tasks))
-            benchmark.open(folders[config.name], "test", tasks)
+            test = benchmark.open(folders[config.name], "test", tasks)
+            if benchmark.augmentations[config.protocol].fit == "pad":
+                problems += _too_large(benchmark, test)
             for cell in its_cells:
                 length(cell, images - round(cell.train.holdout * images))
         except (OSError, ValueError) as error:
             problems.append(str(error))
     return problems
+
+
+def _too_large(benchmark: Benchmark, test: Sequence[Sample]) -> list[str]:
+    """Test images that a padded input cannot hold; training does not look at them."""
+    rows, columns = benchmark.size
+    sizes = test.sizes() if isinstance(test, Split) else set()  # made images are of the input's size
+    beyond = sorted(size for size in sizes if size[0] > rows or size[1] > columns)
+    if not beyond:
+        return []
+    least = [-(-max(size[axis] for size in sizes) // 32) * 32 for axis in (0, 1)]
+    return [
+        f"{benchmark.name}: test images of {beyond[-1][0]} x {beyond[-1][1]} do not fit into a padded input of "
+        f"{rows} x {columns}; set size to [{least[0]}, {least[1]}] or more, or protocol to mtl"
+    ]
 
 
 def weights(backbone: BackboneConfig, *, fetch: bool = True) -> list[str]:

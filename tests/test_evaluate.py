@@ -168,6 +168,12 @@ def test_a_perfect_prediction_is_perfect_at_every_size_and_orientation(fit):
     assert scores["miou"] == 100
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_an_image_that_a_padded_input_cannot_hold_is_refused_by_name(native):
+    with pytest.raises(ValueError, match=r"i0: an image of \(40, 70\) does not fit into a padded input of \(32, 64\)"):
+        evaluate.collect(predict, SAMPLES, TASKS, SIZE, "pad", native=native, device=CPU, batch=2)
+
+
 def test_what_is_kept_for_an_expensive_metric_and_saved_of_predictions_covers_each_image_once():
     edge = t.edge(0.9, max_distance=0.02)
     labelled = [
