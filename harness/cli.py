@@ -229,16 +229,20 @@ def audit(
     table: Annotated[
         Path | None, typer.Argument(help="A CSV like results/published.csv; default: the SCA-MTL paper's tables.")
     ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Another baseline, as depth=0.625,semseg=37.99: print what it makes of Delta_m.")
+    ] = None,
 ) -> None:
     """Say which printed values of Delta_m cannot follow from the metrics printed beside them.
 
     Example:  mtlbench audit my_table.csv
     """
     from results import audit as audits
+    from results import rebase
 
     try:
         numbers = audits.published() if table is None else audits.load(table)
-        typer.echo(audits.markdown(audits.audit(numbers)))
+        typer.echo(audits.text(numbers, table) if baseline is None else rebase.text(numbers, baseline))
     except audits.BadTable as error:
         raise fail(str(error)) from None
 

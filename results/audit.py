@@ -74,11 +74,11 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
     two metrics.
     """
     rows = []
-    for key, group in _groups(table):
+    for key, group in groups(table):
         name, baseline_name = " ".join(key[:2]), _baseline(group, key)
         if not baseline_name:
             continue
-        numbers, direction = _numbers(group), _directions(group, key)
+        numbers, direction = printed_numbers(group), directions(group, key)
         baseline = numbers[baseline_name]
         for method, scores in numbers.items():
             if set(scores) != set(baseline):
@@ -96,7 +96,7 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
                     **dict(zip(KEY, key, strict=True)),
                     "method": method,
                     "printed": float(text),
-                    "recomputed": _delta(scores, baseline, direction),
+                    "recomputed": delta_of(scores, baseline, direction),
                     "low": low,
                     "high": high,
                     "fits": low - half <= float(text) <= high + half,
@@ -104,6 +104,14 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
             )
     found = pd.DataFrame(rows, columns=[*KEY, "method", "printed", "recomputed", "low", "high", "fits"])
     return found.astype({"fits": bool})
+
+
+def text(table: pd.DataFrame, source: object) -> str:
+    """The audit of a table as Markdown. Raises BadTable also where there is nothing to audit, naming the source."""
+    found = audit(table)
+    if found.empty:
+        raise BadTable(f"{source}: no row has both a baseline and a printed_delta, so there is nothing to audit")
+    return markdown(found)
 
 
 def markdown(found: pd.DataFrame) -> str:
@@ -122,32 +130,8 @@ def markdown(found: pd.DataFrame) -> str:
     )
 
 
-def rebase(table: pd.DataFrame, baseline: Mapping[str, float]) -> pd.DataFrame:
-    """The same printed metrics against another baseline, task -> value: what its choice alone changes.
-
-    Returns a row per table and method: source, table, benchmark, task_set, method, printed, rebased (percent). Raises
-    BadTable naming a task without a baseline.
-    """
-    rows = []
-    for key, group in _groups(table):
-        direction = _directions(group, key)
-        other = {task: Printed(value, 0.0) for task, value in baseline.items() if task in direction}
-        if set(other) != set(direction):
-            raise BadTable(f"{' '.join(key[:2])}: no baseline given for {', '.join(sorted({*direction} - {*other}))}")
-        for method, scores in _numbers(group).items():
-            printed = str(group.loc[group["method"] == method, "printed_delta"].iloc[0])
-            rows.append(
-                {
-                    **dict(zip(KEY, key, strict=True)),
-                    "method": method,
-                    "printed": float(printed) if printed else math.nan,
-                    "rebased": _delta(scores, other, direction),
-                }
-            )
-    return pd.DataFrame(rows, columns=[*KEY, "method", "printed", "rebased"])
-
-
-def _groups(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+def groups(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """A table and a task set each, with its KEY."""
     return [
         (tuple(str(part) for part in key) if isinstance(key, tuple) else (str(key),), group)
         for key, group in table.groupby(KEY, sort=False)
@@ -171,7 +155,7 @@ def _baseline(group: pd.DataFrame, key: tuple[str, ...]) -> str:
     return name
 
 
-def _numbers(group: pd.DataFrame) -> dict[str, dict[str, Printed]]:
+def printed_numbers(group: pd.DataFrame) -> dict[str, dict[str, Printed]]:
     """method -> task -> number; a column's longest entry says how many decimals it is printed with."""
     decimals = {
         str(task): max(_decimals(str(text)) for text in column["value"]) for task, column in group.groupby("task")
@@ -183,7 +167,7 @@ def _numbers(group: pd.DataFrame) -> dict[str, dict[str, Printed]]:
     return numbers
 
 
-def _directions(group: pd.DataFrame, key: tuple[str, ...]) -> dict[str, bool]:
+def directions(group: pd.DataFrame, key: tuple[str, ...]) -> dict[str, bool]:
     """task -> whether higher is better. Raises BadTable where a column holds two directions or two metrics."""
     for task, column in group.groupby("task", sort=False):
         for field in ("higher_is_better", "metric"):
@@ -197,7 +181,7 @@ def _directions(group: pd.DataFrame, key: tuple[str, ...]) -> dict[str, bool]:
     return {str(row["task"]): row["higher_is_better"] == "true" for row in group.to_dict("records")}
 
 
-def _delta(scores: Mapping[str, Printed], baseline: Mapping[str, Printed], direction: Mapping[str, bool]) -> float:
+def delta_of(scores: Mapping[str, Printed], baseline: Mapping[str, Printed], direction: Mapping[str, bool]) -> float:
     return delta_m(
         {task: Score(task, "printed", number.value, direction[task], True) for task, number in scores.items()},
         {task: Score(task, "printed", number.value, direction[task], True) for task, number in baseline.items()},

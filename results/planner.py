@@ -9,28 +9,47 @@ from scipy import stats
 MOST = 10_000  # seeds; nobody trains more, and the count would go on for ever
 
 
+class BadPlan(ValueError):
+    """A question that no number of seeds answers; the message names it."""
+
+
 def seeds_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
     """Seeds for which a true paired `difference` is found with at least probability `power`; sd of one paired one.
 
     The smallest n whose `power_of` is enough, from below: ((z_{1-alpha/2} + z_{power}) sd / difference)^2 promises the
-    power of a known sd, and is too small by two or three seeds. Raises ValueError where the answer is over `MOST`.
+    power of a known sd, and is two or three seeds too few. Raises BadPlan where that is over `MOST`.
     """
-    if not difference > 0 or not 0 <= sd < math.inf:
-        raise ValueError(f"difference {difference} must be positive and sd {sd} not negative")
+    if not 0 < difference < math.inf or not 0 <= sd < math.inf:
+        raise BadPlan(f"difference {difference} must be positive and sd {sd} not negative")
+    if not 0 < power < 1:
+        raise BadPlan(f"power {power} must lie between 0 and 1")
     z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
     estimate = (z * sd / difference) ** 2
     if estimate > MOST:
-        raise ValueError(f"a difference of {difference:g} at an sd of {sd:g} takes more than {MOST} seeds")
+        raise BadPlan(f"a difference of {difference:g} at an sd of {sd:g} takes more than {MOST} seeds")
     num_seeds = max(2, math.ceil(estimate))
     while power_of(num_seeds, difference, sd, alpha=alpha) < power:
         num_seeds += 1
     return num_seeds
 
 
+def sentence(difference: float, sd: float, *, power: float = 0.8) -> str:
+    """What the plan is, with the power of one seed fewer."""
+    num_seeds = seeds_needed(difference, sd, power=power)
+    found = 100 * power_of(num_seeds, difference, sd)
+    text = (
+        f"{num_seeds} seeds find a true difference of {difference:g} with a probability of {found:.1f} %, by a 95 % "
+        f"interval over runs paired by seed whose differences have a standard deviation of {sd:g}"
+    )
+    if num_seeds > 2:
+        text += f"; {num_seeds - 1} with {100 * power_of(num_seeds - 1, difference, sd):.1f} %"
+    return text + "."
+
+
 def power_of(num_seeds: int, difference: float, sd: float, *, alpha: float = 0.05) -> float:
     """Probability that the t interval of `num_seeds` paired runs finds a true `difference`: by the non-central t."""
     if num_seeds < 2 or not sd >= 0:
-        raise ValueError(f"num_seeds {num_seeds} must be at least 2 and sd {sd} not negative")
+        raise BadPlan(f"num_seeds {num_seeds} must be at least 2 and sd {sd} not negative")
     if difference * math.sqrt(num_seeds) > 1000 * sd:
         return 1.0  # to the last digit, where the distribution function gives NaN
     df, shift = num_seeds - 1, difference / sd * math.sqrt(num_seeds)

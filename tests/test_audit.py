@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from results.__main__ import main
-from results.audit import BadTable, audit, load, published, rebase
+from results.audit import BadTable, audit, load, published
+from results.rebase import parse, rebase
 
 # What the metrics printed in the paper's five tables give, recomputed apart from this code: (low, high) and whether the
 # printed value lies inside, for the 25 rows that are not their own baseline.
@@ -81,10 +82,18 @@ def test_rebasing_table_1_on_the_single_task_models_of_table_2():
     assert {name: round(found[name], 2) for name in expected} == expected
 
 
-def test_rebasing_needs_a_baseline_for_every_task():
-    table = published()
-    with pytest.raises(BadTable, match="no baseline given for semseg"):
-        rebase(table[table["table"] == "Table 1"], {"depth": 0.625})
+def test_rebasing_takes_the_tables_with_exactly_its_tasks_and_names_those_there_are():
+    found = rebase(published(), {"depth": 0.625, "semseg": 37.99})
+    assert set(found["table"]) == {"Table 1", "Table 5"}
+    with pytest.raises(BadTable, match=r"exactly the tasks depth; there are: depth\+semseg, .*human_parts\+normals"):
+        rebase(published(), {"depth": 0.625})
+
+
+def test_a_baseline_on_the_command_line_is_a_positive_value_a_task():
+    assert parse("depth=0.625, semseg=37.99") == {"depth": 0.625, "semseg": 37.99}
+    for wrong in ("depth", "depth=", "=1", "depth=x", "depth=0", "depth=nan", "depth=1,depth=2", ""):
+        with pytest.raises(BadTable, match="write a positive value a task, once"):
+            parse(wrong)
 
 
 def changed(tmp_path, change):
@@ -133,6 +142,18 @@ def test_the_command_prints_a_verdict_a_row_and_the_count(capsys, tmp_path):
     assert "3 of 30 printed deltas cannot follow" in out
     assert main(["audit", str(changed(tmp_path, lambda t: t))]) == 0
     assert "1 of 7 printed deltas" in capsys.readouterr().out
+
+
+def test_the_command_rebases_and_plans(capsys):
+    assert main(["audit", "--baseline", "depth=0.625,semseg=37.99"]) == 0
+    out = capsys.readouterr().out
+    assert "| SCA-MTL paper, Table 1, nyud | Ours Teacher | +12.07 | +6.08 |" in out
+    assert "had the baseline been depth 0.625, semseg 37.99." in out
+    assert main(["plan", "--difference", "1", "--sd", "0.82"]) == 0
+    assert capsys.readouterr().out.startswith("8 seeds find a true difference of 1 with a probability of 83.9 %, by")
+    for wrong in (["audit", "--baseline", "depth=x"], ["plan", "--difference", "0", "--sd", "1"]):
+        assert main(wrong) == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_command_ends_with_2_and_one_line_for_what_it_cannot_read(capsys, tmp_path):
