@@ -12,6 +12,7 @@ from results.record import Manifest, Score
 from results.runs import UNFINISHED
 from results.summary import Summary
 from results.tables import CONSTANT
+from results.transfer import by_task
 
 
 def scores(summaries: Sequence[Summary], manifest: Manifest) -> pd.DataFrame:
@@ -89,6 +90,21 @@ def deltas(summary: Summary) -> pd.DataFrame:
             for task, gain in [("", value), *((t, by_seed[seed]) for t, by_seed in row.delta.gains.items())]
         ],
         columns=["benchmark", "task_set", "label", "seed", "paired", "task", "gain"],
+    )
+
+
+def gains(summary: Summary) -> pd.DataFrame:
+    """Each task's mean gain of every row over its runs, with the paired 95 % interval and the runs that it harmed."""
+    comparison = summary.comparison
+    head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks)}
+    found = []
+    for label, row in summary.rows.items():
+        for task, gain in by_task(row.delta).items():
+            low, high = (math.nan, math.nan) if gain.interval is None else (gain.interval.low, gain.interval.high)
+            of_task = {"mean": gain.mean, "low": low, "high": high, "harmed": gain.harmed, "runs": gain.runs}
+            found.append({**head, "label": label, "task": task, **of_task})
+    return pd.DataFrame(
+        found, columns=["benchmark", "task_set", "label", "task", "mean", "low", "high", "harmed", "runs"]
     )
 
 

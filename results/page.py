@@ -1,35 +1,35 @@
-"""What the page shows below a table: how sure each number is, every pair of rows, and the context."""
+"""What the page shows below a table, in its order."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
-from results import captions, tables
-from results.audit import published
-from results.pairs import MARGIN
+from results import captions, context, grids, tables
+from results.grids import Grid
+from results.orders import task_gains
 from results.summary import Summary
-from results.tables import CONSTANT, METRICS, UNDEFINED
-
-
-class Grid(NamedTuple):
-    """A table of the page that is plain text."""
-
-    columns: list[str]
-    rows: list[list[str]]
-    caption: str
+from results.tables import CONSTANT, UNDEFINED
 
 
 def section(summary: Summary, table: tables.Table, figures: list[dict[str, Any]]) -> dict[str, Any]:
+    compared = task_gains(summary.comparison, summary.columns, summary.block)
+    details = [
+        ("Every pair of rows on Δm", grids.contrasts(summary, compared), True),
+        ("By task: who gains, who pays", grids.transfer(summary), True),
+        ("How stable the order is", grids.ranks(summary), False),
+        ("The order with other weights of the tasks", grids.weights(summary, compared), False),
+        ("What the choice of the baseline run changes", grids.rebased(summary), False),
+        ("All scores", _secondary(summary), False),
+    ]
     return {
         "table": table,
         "figures": figures,
+        "warnings": context.weak_baselines(summary),
         "sure": _sure(summary),
-        "contrasts": _contrasts(summary),
-        "rebased": _rebased(summary),
-        "secondary": _secondary(summary),
+        "details": [{"title": title, "grid": grid, "open": shown} for title, grid, shown in details if grid.rows],
         "definitions": _definitions(summary),
-        "published": _published(summary),
+        "published": context.printed(summary),
         "provenance": captions.provenance(summary),
     }
 
@@ -54,15 +54,16 @@ def _sure(summary: Summary) -> Grid:
         )
     if any(delta.images is not None for delta in deltas.values()):
         sentences.append(
-            "Over seeds and test images (crossed random effects): with other test images of this kind too."
+            "Over seeds and test images (crossed random effects, never narrower than over seeds): with other test images "
+            "of this kind too."
         )
     for reason in dict.fromkeys(delta.no_images for delta in deltas.values() if delta.no_images):
         labels = [label for label, delta in deltas.items() if delta.no_images == reason]
         sentences.append(f"No interval over test images for {', '.join(labels)}: {reason}.")
     if any(not math.isnan(delta.share) for delta in deltas.values()):
         sentences.append(
-            "Variance from the baseline: how much of that of Δm, were runs not paired, comes from the baseline's; more "
-            "runs of the baseline help every row."
+            "Variance from the baseline: the share of the variance of Δm that the baseline's runs make, were they not "
+            "paired with the row's; where it is large, more runs of the baseline sharpen every row."
         )
     defined = [delta for delta in deltas.values() if delta.values]
     if len(defined) > 1 and all(captions.comparable_logs(defined[0], delta) for delta in defined):
@@ -73,39 +74,6 @@ def _sure(summary: Summary) -> Grid:
             "of it, which not all are here."
         )
     return Grid(columns, rows, " ".join(sentences))
-
-
-def _contrasts(summary: Summary) -> Grid:
-    rows = [
-        [first, second, tables.signed(c.difference), f"[{tables.signed(c.low)}, {tables.signed(c.high)}]", c.verdict]
-        for first, second, c in summary.contrasts
-    ]
-    complete = len({tuple(values) for values in summary.block.values.values()}) == 1
-    baseline = summary.comparison.baseline
-    sentences = [
-        "Tukey's studentised range, additive model method + seed with one standard deviation; simultaneous 95 % "
-        f"intervals in points of Δm. Equivalent: the interval lies inside ±{MARGIN} points.",
-        f"Δm is taken against the mean of {baseline} here, and against its run of the same seed above, so a difference "
-        f"from {baseline} is not quite Δm; and all pairs are judged at once, so that an interval here is another than "
-        "that of a row by itself.",
-    ]
-    if not complete:
-        sentences.append("Differences are least-squares estimates over the seeds that each row has (Tukey and Kramer).")
-    sentences += captions.uneven(summary)
-    caption = " ".join(sentences)
-    return Grid(["Row", "against", "difference", "95 % interval", "verdict"], rows, caption)
-
-
-def _rebased(summary: Summary) -> Grid:
-    """Empty with fewer than two runs of the baseline, where there is no choice."""
-    seeds = sorted({seed for by_seed in summary.rebased.values() for seed in by_seed})
-    rows = [[label, *(tables.signed(by_seed[seed]) for seed in seeds)] for label, by_seed in summary.rebased.items()]
-    caption = (
-        f"Mean Δm of a row's runs, had a single run of {summary.comparison.baseline} been the baseline of all: what "
-        "a table with one baseline run leaves to chance."
-    )
-    columns = ["Method", *(f"against seed {seed} [%]" for seed in seeds)]
-    return Grid(columns, rows if len(seeds) > 1 else [], caption)
 
 
 def _secondary(summary: Summary) -> Grid:
@@ -140,22 +108,3 @@ def _definitions(summary: Summary) -> list[tuple[str, str]]:
             if score is not None and score.definition:
                 found[f"{task} {score.metric}", score.definition] = None
     return list(found)
-
-
-def _published(summary: Summary) -> Grid:
-    comparison = summary.comparison
-    rows = published()
-    same_tasks = rows["task_set"].map(lambda text: set(text.split("+")) == set(comparison.tasks))
-    rows = rows[(rows["benchmark"] == comparison.benchmark) & same_tasks]
-    lines = []
-    for (source, table, method), group in rows.groupby(["source", "table", "method"], sort=False):
-        values = dict(zip(group["task"], group["value"], strict=True))
-        lines.append([method, *(values[task] for task in comparison.tasks), group["printed_delta"].iloc[0]])
-        lines[-1] += [f"{source}, {table}", group["note"].iloc[0]]
-    metric = {str(row["task"]): str(row["metric"]) for row in rows.to_dict("records")}
-    heads = [f"{task} {METRICS[metric[task]].title}" if task in metric else task for task in comparison.tasks]
-    caption = (
-        "As printed there, with the backbone, protocol and baseline of the source: context, not a comparison. "
-        "`python -m results audit` says which printed deltas cannot follow from the numbers beside them."
-    )
-    return Grid(["Method", *heads, "printed Δm", "source", "note"], lines, caption)

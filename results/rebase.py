@@ -28,8 +28,9 @@ def parse(text: str) -> dict[str, float]:
 def rebase(table: pd.DataFrame, baseline: Mapping[str, float]) -> pd.DataFrame:
     """The printed metrics of the tables with exactly the tasks of `baseline`, task -> value, against it.
 
-    table: see `audit.load`. Returns a row per table and method: source, table, benchmark, task_set, method, printed (NaN
-    where no delta is), rebased (percent). Raises BadTable where there is no such table, naming the task sets there are.
+    table: see `audit.load`. Returns a row per table and method: source, table, benchmark, task_set, method, printed
+    (NaN where no delta is), rebased (percent). Raises BadTable where there is no such table, naming the task sets there
+    are.
     """
     rows = []
     other = {task: Printed(value, 0.0) for task, value in baseline.items()}

@@ -29,8 +29,9 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
     """Write out/MATRIX/ for each of the matrices `names` (all in the store when empty).
 
     Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score, long form),
-    deltas.csv (Delta_m of every run), contrasts.csv, report.html (self-contained) and figures/*.png and *.pdf. Equal
-    records give equal bytes. Raises FileNotFoundError naming what the store holds, and CorruptRecord naming the file.
+    deltas.csv (Delta_m of every run), gains.csv (each task's), contrasts.csv, report.html (self-contained) and
+    figures/*.png and *.pdf. Equal records give equal bytes. Raises FileNotFoundError naming what the store holds, and
+    CorruptRecord naming the file.
     """
     found = list(names) or matrices(store)
     if not found:
@@ -57,6 +58,7 @@ def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
         _write(folder / "table.csv", _csv(pd.concat([frames.rows(summary) for summary in summaries]))),
         _write(folder / "scores.csv", _csv(frames.scores(summaries, manifest), exact=True)),
         _write(folder / "deltas.csv", _csv(pd.concat([frames.deltas(summary) for summary in summaries]))),
+        _write(folder / "gains.csv", _csv(pd.concat([frames.gains(summary) for summary in summaries]))),
         _write(folder / "contrasts.csv", _csv(pd.concat([frames.contrasts(summary) for summary in summaries]))),
     ]
     colors = plots.palette(list(dict.fromkeys(entry.label for entry in manifest.entries)))

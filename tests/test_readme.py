@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_committed_report_follows_from_the_committed_records(tmp_path):
     report(str(ROOT / "results" / "store"), ["rooms_long"], tmp_path)
-    for name in ("table.md", "table.tex", "table.csv", "scores.csv", "deltas.csv", "contrasts.csv"):
+    for name in ("table.md", "table.tex", "table.csv", "scores.csv", "deltas.csv", "gains.csv", "contrasts.csv"):
         made, committed = tmp_path / "rooms_long" / name, ROOT / "results" / "rooms_long" / name
         assert made.read_text() == committed.read_text(), f"{committed} is not up to date: make long"
 
