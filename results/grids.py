@@ -48,8 +48,8 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
     if planned := summary.block.planned():
         told = ", ".join(f"{seeds} for {points:g}" for points, seeds in planned)
         sentences.append(
-            "Seeds that find a true difference between two such rows with a probability of 80 %, by the 95 % interval of "
-            f"that pair alone: {told} points."
+            "Seeds that find a true difference between two such rows with a probability of 80 %, by the 95 % interval "
+            f"of that pair alone: {told} points."
         )
     if "turns at" in columns:
         sentences.append(

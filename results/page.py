@@ -54,8 +54,8 @@ def _sure(summary: Summary) -> Grid:
         )
     if any(delta.images is not None for delta in deltas.values()):
         sentences.append(
-            "Over seeds and test images (crossed random effects, never narrower than over seeds): with other test images "
-            "of this kind too."
+            "Over seeds and test images (crossed random effects, never narrower than over seeds): with other test "
+            "images of this kind too."
         )
     for reason in dict.fromkeys(delta.no_images for delta in deltas.values() if delta.no_images):
         labels = [label for label, delta in deltas.items() if delta.no_images == reason]
