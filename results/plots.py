@@ -1,4 +1,4 @@
-"""Figures of a summary: learning curves, relative gains by task, Delta_m against cost. Equal data give equal bytes."""
+"""Figures of a summary: learning curves, gains by task, Delta_m against cost, tuning. Equal data give equal bytes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from results.record import history
+from results.runs import Row
 from results.statistics import paired_interval
 from results.summary import Summary
 from results.tables import METRICS
+from results.tuning import by_row
 
 Color = tuple[float, float, float]
 Colors = Mapping[str, Color]  # by label; one for all figures of a matrix, see `palette`
@@ -152,6 +154,34 @@ def delta_against_cost(summary: Summary, colors: Colors) -> Figure | None:
         figure.suptitle("Gain against cost", fontsize=11)
         _legend(figure, {label: colors[label] for label in defined}, markers)
     return figure
+
+
+def tuning(summary: Summary, colors: Colors) -> Figure | None:
+    """What the best of k trials is worth on validation images, in expectation over which k of them are tried first.
+
+    Log delta against the baseline tuned with all of its trials, in percent. None where the baseline was not tuned.
+    """
+    shown = {label: _first_finished(row.row) for label, row in summary.rows.items()}
+    worth = by_row(summary.comparison.parents, shown)
+    if summary.comparison.baseline not in worth:
+        return None
+    reference, num_tasks = worth[summary.comparison.baseline][-1], len(summary.comparison.tasks)
+    with mpl.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+        for label, values in worth.items():
+            trials = range(1, len(values) + 1)
+            axis.plot(trials, 100 / num_tasks * (values - reference), color=colors[label], marker="o", markersize=4)
+        axis.axhline(0, color="black", lw=0.8, zorder=0)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set(xlabel="trials k", ylabel="log Δm on validation [%] (up is better)")
+        axis.set_title("Expected best of k trials")
+        _legend(figure, {label: colors[label] for label in worth})
+    return figure
+
+
+def _first_finished(row: Row) -> list[str]:
+    """The cells of a row's first finished seed; all seeds were tuned by the same trials."""
+    return next((list(run.records) for _, run in sorted(row.runs.items()) if run.status == "finished"), [])
 
 
 def save(figure: Figure, path: Path) -> list[Path]:

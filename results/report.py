@@ -69,6 +69,7 @@ def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
             ("gains", plots.gains(summary, colors), _gains_caption(summary)),
             ("cost", plots.delta_against_cost(summary, colors), _cost_caption(summary)),
             ("learning", plots.learning_curves(summary, store, colors), LEARNING),
+            ("tuning", plots.tuning(summary, colors), TUNING),
         ):
             if figure is not None:
                 width = round(100 * figure.get_size_inches()[0])  # CSS pixels: the same size of text in every figure
@@ -83,6 +84,13 @@ def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
 LEARNING = (
     "Mean over seeds, band ±1 standard deviation. Training losses include each method's auxiliary predictions, so "
     "their level compares within a method only."
+)
+
+
+TUNING = (
+    "What a budget of k trials is worth: the mean over all choices of k of a row's trials of the best one's log Δm on "
+    "validation images, against the baseline with its whole budget. A single-task row chooses for each task. A curve "
+    "that still rises at its end was tuned with too few trials."
 )
 
 

@@ -11,8 +11,10 @@ from harness.matrix import MatrixError, check, expand, plan
 from harness.store import Store
 from harness.tuning import Tuning, draw, trials, tuned
 from methods.baseline import MultiTask
+from results import plots
 from results.record import Record, Score, read
 from results.runs import comparisons
+from results.summary import summarise
 from results.tuning import by_row, curve, goodness
 
 SPACE = {"lr": [1e-4, 1e-2], "weights": [0.1, 10]}
@@ -188,6 +190,11 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
     shown = {label: list(row.runs[0].records) for label, row in comparison.rows.items()}
     curves = by_row(found.records, shown)
     assert set(curves) == {"ST", "MT"} and all((np.diff(values) >= 0).all() for values in curves.values())
+    assert (tmp_path / "out/m/figures/rooms-depth-normals-tuning.png").exists()
+    figure = plots.tuning(summarise(comparison, found.store), plots.palette(["ST", "MT"]))
+    lines = {line.get_color(): line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) == 3}
+    single, multi = (lines[plots.palette(["ST", "MT"])[label]] for label in ("ST", "MT"))
+    assert single[-1] == 0 and multi[-1] == pytest.approx(50 * (curves["MT"][-1] - curves["ST"][-1]))
     assert found.constants["rooms"].primary()["depth"].definition == final.primary()["depth"].definition
     store = Store(tmp_path / "s")
     assert set(rescore.chosen(store, ["m"], None)) == {cell_id for cells in shown.values() for cell_id in cells}
