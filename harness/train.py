@@ -246,7 +246,7 @@ def train(cell: Cell, place: Place) -> Record:
         spent += time.perf_counter() - started
         if val_split is not None and place.validate_every and (epoch + 1) % place.validate_every == 0:
             cheap = {name: task for name, task in tasks.items() if not scoring.is_expensive(task)}
-            found, _ = score(network, val_split, "val", cheap, benchmark, cell, place, accelerator)
+            found, _ = score(network, val_split, "val", cheap, benchmark, cell, place, accelerator, spent)
             primary = [score for score in found if score.primary and score.value is not None]
             history.add(step, epoch + 1, {f"val/{score.task}/{score.metric}": score.value for score in primary})
         if main and ((epoch + 1) % place.checkpoint_every == 0 or epoch + 1 == extent.epochs):
@@ -254,10 +254,9 @@ def train(cell: Cell, place: Place) -> Record:
 
     judged, split = (val_split, "val") if cell.trial else (test_split, "test")
     assert judged is not None, "a trial needs a val split, which reading the matrix has seen to"
-    scores, rows = score(network, judged, split, tasks, benchmark, cell, place, accelerator)
-    finite = all(torch.isfinite(parameter).all() for parameter in network.parameters())
-    if not finite:
+    if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
         raise Diverged("a weight is not finite at the end of training", spent)
+    scores, rows = score(network, judged, split, tasks, benchmark, cell, place, accelerator, spent)
     record = Record(
         id=cell.id,
         cell=cell.model_dump(mode="json"),
@@ -353,9 +352,11 @@ def score(
     cell: Cell,
     place: Place,
     accelerator: Accelerator,
+    spent: float,
 ) -> tuple[tuple[Score, ...], list[evaluate.Row]]:
     """The scores of the split `name` on every process, each image counted once whatever their number.
 
+    spent: seconds of training that led to the network.
     What expensive scores need is put into the store instead. Raises Diverged on every process where a prediction is not
     finite: an argmax would make a class of it.
     """
@@ -381,7 +382,7 @@ def score(
     )  # fmt: skip
     broken = [task for task, batches in zip(tasks, accelerator.reduce(wild, "sum").tolist(), strict=True) if batches]
     if broken:
-        raise Diverged(f"predictions of {', '.join(broken)} on the {name} split are not finite")
+        raise Diverged(f"predictions of {', '.join(broken)} on the {name} split are not finite", spent)
     if accelerator.num_processes > 1:
         rows = gather_object(rows)
     cheap = {task: it for task, it in tasks.items() if not scoring.is_expensive(it)}
