@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmarks import BENCHMARKS
 from benchmarks.benchmark import Benchmark
-from harness import presets, pretrained
+from harness import presets, pretrained, strict_yaml
 from harness.cell import BackboneConfig, BenchmarkConfig, Cell, Config, TrainConfig
 from harness.tuning import Tuning, trials, tuned
 from methods import check_options, resolve
@@ -184,9 +184,11 @@ def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
     """
     path = find(source)
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw, repeated = strict_yaml.load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise MatrixError(str(path), [f"not YAML: {error}"]) from error
+    if repeated:  # and not more: which of the values is meant is not known
+        raise MatrixError(str(path), repeated)
     if not isinstance(raw, dict):
         raise MatrixError(str(path), [f"a mapping is expected at the top, not {type(raw).__name__}"])
     for override in overrides:
@@ -380,9 +382,11 @@ def _override(raw: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise MatrixError("--set", [f"{override!r}: write key=value, for example train.epochs=10"])
     try:
-        value = yaml.safe_load(text)
+        value, repeated = strict_yaml.load(text)
     except yaml.YAMLError as error:
         raise MatrixError("--set", [f"{override!r}: the value is not YAML: {error}"]) from error
+    if repeated:
+        raise MatrixError("--set", [f"{override!r}: {line}" for line in repeated])
     node: Any = raw
     *parents, leaf = key.split(".")
     for part in parents:

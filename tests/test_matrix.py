@@ -157,6 +157,7 @@ def test_overrides_reach_into_short_forms_and_lists(tmp_path):
         "train.epochs.x=3",
         "train.epochs.x.y=3",
         "train.lr={",
+        "train={epochs: 1, epochs: 2}",
         "methods.9.label=x",
         "methods.x=y",
         "methods.single_task.label=x",
@@ -175,6 +176,24 @@ def test_a_file_that_is_no_mapping_is_refused(text, tmp_path):
     file.write_text(text)
     with pytest.raises(MatrixError, match=r"m\.yaml"):
         read(str(file))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seeds: [1]\ntrain: {lr: 1.0}\nseeds: [2]\n", ["seeds: written 2 times, in lines 1 and 3; keep one"]),
+        ("a:\n- b: 1\n  c: 2\n  b: 3\n", ["a.0.b: written 2 times, in lines 2 and 4; keep one"]),
+        ("a: {b: 1, b: 2}", ["a.b: written 2 times, in line 1; keep one"]),
+        ("x: &x {lr: 1, batch: 2}\ny: {<<: *x, lr: 3}\nz: *x\n", []),  # what is merged in may be replaced
+        ("x: &x [*x]", []),
+    ],
+)
+def test_a_key_that_is_written_twice_is_a_mistake(text, expected, tmp_path):
+    file = tmp_path / "m.yaml"
+    file.write_text(text)
+    with pytest.raises(MatrixError) as caught:
+        read(str(file))
+    assert [line for line in caught.value.problems if "written" in line] == expected
 
 
 def test_a_name_that_is_no_file_lists_the_embedded_ones():
