@@ -172,7 +172,7 @@ def tuning(summary: Summary, colors: Colors) -> Figure | None:
             trials = range(1, len(values) + 1)
             axis.plot(trials, 100 / num_tasks * (values - reference), color=colors[label], marker="o", markersize=4)
         axis.axhline(0, color="black", lw=0.8, zorder=0)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         axis.set(xlabel="trials k", ylabel="log Δm on validation [%] (up is better)")
         axis.set_title("Expected best of k trials")
         _legend(figure, {label: colors[label] for label in worth})
