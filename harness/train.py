@@ -231,8 +231,8 @@ def train(cell: Cell, place: Place) -> Record:
                 optimizer.zero_grad()
             step, counted = step + 1, counted + 1
             if counted == INTERVAL or step - first == extent.steps_per_epoch or step == extent.steps:
+                scalar_mean, *means = (accelerator.reduce(running, "sum") / counted).tolist()  # waits for the device
                 now = spent + time.perf_counter() - started
-                scalar_mean, *means = (accelerator.reduce(running, "sum") / counted).tolist()
                 if not math.isfinite(scalar_mean):
                     raise Diverged(
                         f"the loss is {scalar_mean} at step {step} of {extent.steps} (epoch {epoch + 1})", now
