@@ -252,8 +252,12 @@ class Cache(Sequence[Sample]):
         dtype, length = self._fields[name]
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r")
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path}: damaged ({error}); {self._remedy()}") from error
+        except FileNotFoundError as error:
+            raise ValueError(f"{path}: no such file, though the index names it; {self._remedy()}") from error
+        except PermissionError:
+            raise
+        except Exception as error:  # a damaged header surfaces as any of several types, tokenize's among them
+            raise ValueError(f"{path}: damaged ({type(error).__name__}: {error}); {self._remedy()}") from error
         if array.shape != (length,) or array.dtype != dtype:
             raise ValueError(f"{path}: holds {array.shape} {array.dtype}, not ({length},) {dtype}; {self._remedy()}")
         end = path.stat().st_size

@@ -22,8 +22,12 @@ _ROWS = 32  # of normals at a time: what is computed between stays in the proces
 
 
 def read_image(path: Path) -> Tensor:
-    """An RGB picture, uint8 [3, H, W]. Raises ValueError naming a file that is cut short or no picture."""
-    return torch.from_numpy(np.array(_picture(path, "RGB"))).permute(2, 0, 1)
+    """An RGB picture, uint8 [3, H, W]. Raises ValueError naming a file that is cut short or no picture of 8 bits."""
+    picture = _picture(path)
+    if picture.mode[0] in "IF":  # which Pillow would clip to 8 bits
+        raise ValueError(f"{path}: a picture of mode {picture.mode}; 8 bits a channel are needed")
+    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -42,7 +46,7 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
 
     Raises ValueError for any other kind of picture: the colours of an RGB copy are not class ids.
     """
-    picture = _picture(path, None)
+    picture = _picture(path)
     if picture.mode not in ("L", "P"):
         raise ValueError(f"{path}: a picture of mode {picture.mode}; an 8-bit grey (L) or palette (P) one is needed")
     return np.array(picture)
@@ -50,23 +54,35 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
 
 def load_picture(path: Path) -> NDArray[Any]:
     """The stored numbers of a picture of any mode. Raises ValueError naming a file that is cut short or no picture."""
-    return np.array(_picture(path, None))
+    return np.array(_picture(path))
 
 
 def read_bytes(path: Path) -> NDArray[np.uint8]:
     """The stored numbers of a picture of three channels, uint8 [H, W, 3]. Raises ValueError for any other picture."""
-    picture = _picture(path, None)
+    picture = _picture(path)
     if picture.mode != "RGB":
         raise ValueError(f"{path}: a picture of mode {picture.mode}; three 8-bit channels (RGB) are needed")
     return np.array(picture)
 
 
 def load_npy(path: Path) -> NDArray[Any]:
-    """Whatever a .npy holds. Raises ValueError naming the file."""
+    """The numbers that a .npy holds. Raises ValueError naming the file."""
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a whole .npy file ({error})") from error
+        array = np.load(path, allow_pickle=False)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # a damaged header surfaces as any of several types, tokenize's among them
+        raise ValueError(f"{path}: not a whole .npy file ({type(error).__name__}: {error})") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError(f"{path}: not a .npy file but an archive of several (.npz)")
+    return numbers(array, path)
+
+
+def numbers(array: NDArray[Any], place: Path | str) -> NDArray[Any]:
+    """The array, if it holds numbers, and at least one. Raises ValueError naming `place`."""
+    if array.dtype.kind not in "biuf" or array.size == 0:
+        raise ValueError(f"{place}: {array.dtype} {array.shape}; numbers are needed, and at least one")
     return array
 
 
@@ -83,6 +99,8 @@ def read_mat(path: Path, variable: str) -> NDArray[Any]:
     """A variable of a MATLAB file before v7.3. Raises ValueError naming the file, and the variables it has instead."""
     try:
         content = scipy.io.loadmat(path)
+    except (FileNotFoundError, PermissionError):
+        raise
     except Exception as error:  # a damaged file surfaces as any of some ten types, zlib's and struct's among them
         raise ValueError(f"{path}: not a readable .mat file ({type(error).__name__}: {error})") from error
     if variable not in content:
@@ -210,12 +228,12 @@ def _length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return length
 
 
-def _picture(path: Path, mode: str | None) -> Image.Image:
+def _picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             picture.load()
-            return picture if mode in (None, picture.mode) else picture.convert(mode)
-    except (OSError, SyntaxError) as error:  # PIL reports a damaged PNG as a SyntaxError
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        raise ValueError(f"{path}: not a whole picture ({error})") from error
+            return picture
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # a damaged file surfaces as any of several types, SyntaxError and struct's among them
+        raise ValueError(f"{path}: not a whole picture ({type(error).__name__}: {error})") from error

@@ -60,8 +60,9 @@ class FolderLayout(Layout):
         patterns = (kind.replace("{id}", "*").replace("{split}", "*").rstrip("/") for kind in kinds)
         return sum(next(root.glob(pattern), None) is not None for pattern in patterns)
 
-    def open(self, root: Path, split: str, tasks: Sequence[str]) -> Folder:
-        ids = self.ids(root, split)
+    def open(self, root: Path, split: str, tasks: Sequence[str], *, whole: bool = True) -> Folder:
+        lacking: dict[str, FileNotFoundError] = {}
+        ids = self.ids(root, split, lacking)
         image = self._of(split, self.image)
         fields = {
             task: tuple(
@@ -78,7 +79,7 @@ class FolderLayout(Layout):
 
         missing = [(image, name) for name in ids if not has(image, name)]
         if missing:
-            raise _missing(root, missing, len(ids), "every task", "the data set's own archive")
+            lacking["image"] = _missing(root, missing, len(ids), "every task", "the data set's own archive")
         choices: list[list[int]] = [[] for _ in ids]
         for task, alternatives in fields.items():
             missing = []
@@ -88,15 +89,17 @@ class FolderLayout(Layout):
                 )
                 if choice is None:
                     missing.append((next(path for path in alternatives[0].files if not has(path, name)), name))
-                else:
-                    chosen.append(choice)
+                chosen.append(choice or 0)
             if missing:
                 sources = [alternatives[0].origin, *(" with ".join(field.files) for field in alternatives[1:])]
-                raise _missing(root, missing, len(ids), task, "; or ".join(sources))
+                lacking[task] = _missing(root, missing, len(ids), task, "; or ".join(sources))
+        if whole and lacking:
+            raise next(iter(lacking.values()))
         return Folder(
             root=root,
             ids=tuple(ids),
             tasks=tuple(tasks),
+            lacking={name: str(reason) for name, reason in lacking.items()},
             image_pattern=image,
             read_image=self.read_image,
             fields=fields,
@@ -142,19 +145,27 @@ class FolderLayout(Layout):
         patterns += [path for fields in self.fields.values() for field in fields for path in field.files]
         return list(dict.fromkeys(self._of(split, pattern) for pattern in patterns))
 
-    def ids(self, root: Path, split: str) -> list[str]:
+    def ids(self, root: Path, split: str, lacking: dict[str, FileNotFoundError] | None = None) -> list[str]:
         """The ids of a split, in the order of its list, whatever its line ends, or by number.
+
+        lacking: takes, as "image", the error of numbers that are missing; else it is raised.
 
         Raises FileNotFoundError or ValueError naming the list.
         """
         path = root / self.lists[split]
         if self.lists[split].endswith("/"):
-            return _numbered(path, os.path.basename(self.image), self)
+            return _numbered(path, os.path.basename(self.image), self, lacking)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such list of image ids; {self.describe()}")
-        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        try:
+            ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not a text of image ids in UTF-8 ({error})") from error
         if not ids:
             raise ValueError(f"{path}: no image ids in it; one a line is needed")
+        folders = [name for name in ids if "/" in name]
+        if folders:
+            raise ValueError(f"{path}: {folders[0]!r} in {len(folders)} lines; ids are names of files without a folder")
         twice = [name for name, count in Counter(ids).items() if count > 1]
         if twice:
             raise ValueError(
@@ -211,7 +222,9 @@ def _missing(root: Path, missing: Sequence[tuple[str, str]], count: int, task: s
     )
 
 
-def _numbered(folder: Path, pattern: str, layout: Layout) -> list[str]:
+def _numbered(
+    folder: Path, pattern: str, layout: Layout, lacking: dict[str, FileNotFoundError] | None = None
+) -> list[str]:
     """The numbers of a folder's files, "0", "1", "2" and so on without a gap."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {layout.describe()}")
@@ -223,10 +236,13 @@ def _numbered(folder: Path, pattern: str, layout: Layout) -> list[str]:
         raise ValueError(f"{folder}: no file {pattern.format(id=0)}, {pattern.format(id=1)}, ... in it")
     gaps = sorted(set(range(max(numbers) + 1)) - numbers)
     if gaps:
-        raise FileNotFoundError(
+        gap = FileNotFoundError(
             f"{folder / pattern.format(id=gaps[0])}: no such file, but every task needs it; {len(gaps)} of the numbers "
             f"up to {max(numbers)} are missing"
         )
+        if lacking is None:
+            raise gap
+        lacking["image"] = gap
     return [str(number) for number in sorted(numbers)]
 
 

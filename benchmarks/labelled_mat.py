@@ -27,6 +27,8 @@ from benchmarks.layout import Layout, Split, Stat, probes, stat
 FILE, SPLITS, MAPPING = "nyu_depth_v2_labeled.mat", "splits.mat", "classMapping40.mat"
 NORMALS = ("normals/{id}.npy", "normals/{id}.png")  # at 480 x 640
 LISTS = {"train": "trainNdxs", "test": "testNdxs"}  # numbers from 1
+DATASETS = {"depth": "depths", "semseg": "labels"}  # of FILE
+FRAME = (480, 640)
 CROP = (slice(45, 470), slice(40, 600))
 ORIGIN = {
     FILE: "the data set's own page, as 'labeled dataset'",
@@ -52,7 +54,7 @@ class LabelledMat(Layout):
     def score(self, root: Path) -> int:
         return sum((root / name).is_file() for name in (FILE, SPLITS, MAPPING))
 
-    def open(self, root: Path, split: str, tasks: Sequence[str]) -> LabelledSplit:
+    def open(self, root: Path, split: str, tasks: Sequence[str], *, whole: bool = True) -> LabelledSplit:
         for name in (FILE, SPLITS):
             _present(root / name, "every task", ORIGIN[name])
         numbers = _numbers(root / SPLITS, LISTS[split])
@@ -61,22 +63,25 @@ class LabelledMat(Layout):
         if max(numbers) > found:
             raise ValueError(f"{root / SPLITS}: {LISTS[split]} names image {max(numbers)}, and {FILE} has {found}")
         ids = tuple(f"{number:04d}" for number in numbers)
+        for task in tasks:
+            if task in DATASETS:
+                with _dataset(root / FILE, DATASETS[task]):
+                    pass
         classes: NDArray[Any] | None = None
         if "semseg" in tasks:
             _present(root / MAPPING, "semseg", ORIGIN[MAPPING])
             classes = np.concatenate([[0], read_mat(root / MAPPING, "mapClass").ravel()]).astype(np.int16)
-        if "normals" in tasks:
-            if not (root / "normals").is_dir():
-                raise FileNotFoundError(f"{root / 'normals'}: no such folder; usual source: {ORIGIN['normals']}")
-            there = set(os.listdir(root / "normals"))
-            lacking = [name for name in ids if not {f"{name}.npy", f"{name}.png"} & there]
-            if lacking:
-                raise FileNotFoundError(
-                    f"{root / NORMALS[0].format(id=lacking[0])}: no such file, and no .png, but normals needs it; "
-                    f"{len(lacking)} of {len(ids)} images lack theirs"
-                )
+        lacking = _missing_normals(root, ids) if "normals" in tasks else ""
+        if whole and lacking:
+            raise FileNotFoundError(lacking)
         return LabelledSplit(
-            root=root, ids=ids, tasks=tuple(tasks), numbers=numbers, classes=classes, num_classes=self.num_classes
+            root=root,
+            ids=ids,
+            tasks=tuple(tasks),
+            lacking={"normals": lacking} if lacking else {},
+            numbers=numbers,
+            classes=classes,
+            num_classes=self.num_classes,
         )
 
     def contents(self, root: Path) -> Iterator[bytes]:
@@ -86,7 +91,9 @@ class LabelledMat(Layout):
         if not (root / FILE).is_file():
             return
         yield f"\n{FILE} {(root / FILE).stat().st_size}".encode()
-        for name in ("images", "depths", "labels"):
+        with _file(root / FILE) as file:
+            kept = [name for name in ("images", *DATASETS.values()) if name in file]
+        for name in kept:
             with _dataset(root / FILE, name) as planes:
                 for position in probes(len(planes)):
                     yield planes[position].tobytes()
@@ -114,14 +121,18 @@ class LabelledSplit(Split):
     num_classes: int
 
     def image(self, index: int) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self._plane(index, "images")[:, *CROP]))
+        image = self._plane(index, "images")
+        if image.dtype != np.uint8 or image.shape != (3, *FRAME):
+            place = f"{self.root / FILE} (images of image {self.numbers[index]})"
+            raise ValueError(f"{place}: {image.dtype} {image.shape}; uint8 {(3, *FRAME)} is needed")
+        return torch.from_numpy(np.ascontiguousarray(image[:, *CROP]))
 
     def stored(self, index: int, task: str) -> NDArray[Any]:
         if task == "depth":
-            return self._plane(index, "depths")[CROP]
+            return self._plane(index, DATASETS[task])[CROP]
         if task == "semseg":
             assert self.classes is not None
-            names = self._plane(index, "labels")[CROP]
+            names = self._plane(index, DATASETS[task])[CROP]
             if names.max() >= len(self.classes):
                 raise ValueError(
                     f"{self.place(index, task)}: label {names.max()}, but {MAPPING} has {len(self.classes) - 1}"
@@ -130,8 +141,8 @@ class LabelledSplit(Split):
             return segmentation
         path = self._normals(index)
         normals = load_npy(path) if path.suffix == ".npy" else read_bytes(path)
-        if normals.shape[:2] != (480, 640):
-            raise ValueError(f"{path}: normals of {normals.shape[:2]}; (480, 640) (rows, columns) are needed")
+        if normals.shape[:2] != FRAME:
+            raise ValueError(f"{path}: normals of {normals.shape[:2]}; {FRAME} (rows, columns) are needed")
         return normals[CROP]
 
     def read(self, index: int, task: str) -> Tensor:
@@ -145,7 +156,7 @@ class LabelledSplit(Split):
     def place(self, index: int, task: str) -> str:
         if task == "normals":
             return str(self._normals(index))
-        return f"{self.root / FILE} ({'depths' if task == 'depth' else 'labels'} of image {self.numbers[index]})"
+        return f"{self.root / FILE} ({DATASETS[task]} of image {self.numbers[index]})"
 
     def _normals(self, index: int) -> Path:
         paths = [self.root / pattern.format(id=self.ids[index]) for pattern in NORMALS]
@@ -159,15 +170,23 @@ class LabelledSplit(Split):
 
 
 @contextmanager
-def _dataset(path: Path, name: str) -> Iterator[h5py.Dataset]:
+def _file(path: Path) -> Iterator[h5py.File]:
     """Opened for each read, which costs a millisecond: an open HDF5 file survives neither a fork nor a pickle."""
     try:
         with h5py.File(path, "r", locking=False) as file:  # nobody writes, and a read-only disk has no locks
-            yield file[name]
-    except (OSError, KeyError) as error:
+            yield file
+    except (OSError, KeyError, RuntimeError) as error:  # as h5py reports damage
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise ValueError(f"{path}: not a whole .mat file of version 7.3 with {name!r} ({error})") from error
+        raise ValueError(f"{path}: not a whole .mat file of version 7.3 ({error})") from error
+
+
+@contextmanager
+def _dataset(path: Path, name: str) -> Iterator[h5py.Dataset]:
+    with _file(path) as file:
+        if name not in file:
+            raise ValueError(f"{path}: no {name!r} in it; it holds {', '.join(file) or 'nothing'}")
+        yield file[name]
 
 
 def _numbers(path: Path, variable: str) -> list[int]:
@@ -177,6 +196,20 @@ def _numbers(path: Path, variable: str) -> list[int]:
     if len(set(numbers)) < len(numbers) or min(numbers) < 1:
         raise ValueError(f"{path}: {variable} must hold different numbers from 1 on")
     return numbers
+
+
+def _missing_normals(root: Path, ids: Sequence[str]) -> str:
+    """Which files of a second source are missing; "" where none is."""
+    if not (root / "normals").is_dir():
+        return f"{root / 'normals'}: no such folder; usual source: {ORIGIN['normals']}"
+    there = set(os.listdir(root / "normals"))
+    lacking = [name for name in ids if not {f"{name}.npy", f"{name}.png"} & there]
+    if not lacking:
+        return ""
+    return (
+        f"{root / NORMALS[0].format(id=lacking[0])}: no such file, and no .png, but normals needs it; "
+        f"{len(lacking)} of {len(ids)} images lack theirs"
+    )
 
 
 def _present(path: Path, task: str, source: str) -> None:

@@ -40,6 +40,7 @@ class Split(Sequence[Sample], ABC):
     ids: Sequence[str]
     tasks: Sequence[str]
     frames: Mapping[str, str] = field(default_factory=dict)  # task -> the frame its vectors are stored in
+    lacking: Mapping[str, str] = field(default_factory=dict)  # "image" or task -> which of its files are missing
 
     @abstractmethod
     def image(self, index: int) -> Tensor:
@@ -110,8 +111,11 @@ class Layout(ABC):
         """How many kinds of its files are there."""
 
     @abstractmethod
-    def open(self, root: Path, split: str, tasks: Sequence[str]) -> Split:
-        """Raises FileNotFoundError or ValueError, naming the file or folder, where the copy is incomplete."""
+    def open(self, root: Path, split: str, tasks: Sequence[str], *, whole: bool = True) -> Split:
+        """Raises FileNotFoundError or ValueError, naming the file or folder, where the copy is incomplete.
+
+        whole: False opens a split of which files are missing; the split says which, and reading one raises.
+        """
 
     @abstractmethod
     def contents(self, root: Path) -> Iterator[bytes]:
@@ -161,8 +165,10 @@ class FolderBenchmark(Benchmark):
             raise FileNotFoundError(f"{root}: {self.name} expects\n{self._expected()}\nfound: {found}")
         return best
 
-    def open(self, root: Path, split: str, tasks: Sequence[str]) -> Split:
+    def open(self, root: Path, split: str, tasks: Sequence[str], *, whole: bool = True) -> Split:
         """The samples of a split with the labels of `tasks`, read when asked for. Nothing is written below `root`.
+
+        whole: False opens a split of which files are missing, as far as it is there: `Split.lacking` says what is not.
 
         Raises ValueError for an unknown split or task, for a task that the layout has no labels for, and for a list
         that is empty or names an image twice; FileNotFoundError for the first missing folder or file, with the number
@@ -181,7 +187,7 @@ class FolderBenchmark(Benchmark):
                     f"{root}: layout {layout.name} has no labels for {task}; usual source: {layout.absent[task]}"
                 )
         stored = {name: self.frame for name in tasks if self.tasks[name].kind == "vector" and self.frame != frames.OURS}
-        return replace(layout.open(root, split, tasks), frames=stored)
+        return replace(layout.open(root, split, tasks, whole=whole), frames=stored)
 
     def fingerprint(self, root: Path) -> str:
         """Sixteen hexadecimal digits over this copy of the data.

@@ -22,6 +22,7 @@ from benchmarks import frames, tasks
 from benchmarks.files import (
     load_npy,
     load_picture,
+    numbers,
     one_channel,
     read_bytes,
     read_indices,
@@ -72,11 +73,11 @@ def read_edge(path: Path) -> Tensor:
 
 
 def load_segmentation_mat(path: Path) -> NDArray[Any]:
-    return read_mat(path, "segmentation")
+    return numbers(read_mat(path, "segmentation"), path)
 
 
 def load_depth_mat(path: Path) -> NDArray[Any]:
-    return read_mat(path, "depth")
+    return numbers(read_mat(path, "depth"), path)
 
 
 def read_segmentation_mat(path: Path) -> Tensor:

@@ -35,6 +35,7 @@ CLASSES = (
 )
 DEPTH_RANGE = (0.7, 10.0)  # metres; only the bins of a discretised depth depend on it
 SIZE = (288, 384)
+ROUNDING = 1e-3  # by which an interpolated image may leave [0, 1]: a quarter of a grey level
 ARCHIVE = "nyuv2.zip, linked from MTAN's page"
 MIRROR = "the data set tanganke/nyuv2 of the Hugging Face hub, its folder data"
 
@@ -44,9 +45,9 @@ def to_image(stored: NDArray[Any], place: Path | str) -> Tensor:
     if stored.ndim != 3 or stored.shape[2] != 3:
         raise ValueError(f"{place}: an image of shape {stored.shape}; [H, W, 3] is needed")
     low, high = float(stored.min()), float(stored.max())
-    if not 0 <= low <= high <= 1:  # NaN compares false
-        raise ValueError(f"{place}: values from {low:g} to {high:g}; an image from 0 to 1 is needed")
-    return torch.from_numpy(np.round(np.moveaxis(stored, -1, 0) * 255).astype(np.uint8))
+    if not -ROUNDING <= low <= high <= 1 + ROUNDING:  # NaN compares false
+        raise ValueError(f"{place}: values from {low:.9g} to {high:.9g}; an image from 0 to 1 is needed")
+    return torch.from_numpy(np.round(np.moveaxis(stored, -1, 0) * 255).clip(0, 255).astype(np.uint8))
 
 
 def to_segmentation(stored: NDArray[Any], place: Path | str) -> Tensor:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.files import numbers
 from benchmarks.layout import Layout, Split, Stat, probes, stat
 
 NAME = re.compile(r".*-(\d+)-of-(\d+)")  # train-00000-of-00008-8a4ce2ff5b5ba0e5.parquet
@@ -53,7 +54,7 @@ class ParquetLayout(Layout):
     def score(self, root: Path) -> int:
         return 2 * sum(bool(self._files(root, split)) for split in self.lists)
 
-    def open(self, root: Path, split: str, tasks: Sequence[str]) -> ParquetSplit:
+    def open(self, root: Path, split: str, tasks: Sequence[str], *, whole: bool = True) -> ParquetSplit:
         files = self._complete(root, split)
         columns = {"image": self.image, **{task: self.fields[task] for task in tasks}}
         groups = []
@@ -166,7 +167,9 @@ class ParquetSplit(Split):
 def _description(file: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(file)
-    except pa.ArrowInvalid as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{file}: not a whole parquet file ({error})") from error
 
 
@@ -175,9 +178,9 @@ def _group(group: Group, columns: tuple[str, ...]) -> pa.Table:
     try:
         with pq.ParquetFile(group.file) as file:
             return file.read_row_group(group.number, columns=list(columns), use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{group.file}: row group {group.number} cannot be read ({error})") from error
 
 
@@ -197,5 +200,4 @@ def _nested(column: pa.ChunkedArray, place: str) -> NDArray[Any]:
         values = values.flatten()
     if values.null_count:
         raise ValueError(f"{place}: {values.null_count} values are missing")
-    array: NDArray[Any] = np.array(values).reshape(shape)  # a copy: Arrow's memory may not be written to
-    return array
+    return numbers(np.array(values).reshape(shape), place)  # a copy: Arrow's memory may not be written to

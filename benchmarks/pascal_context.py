@@ -22,6 +22,7 @@ from benchmarks import frames, tasks
 from benchmarks.files import (
     IGNORE,
     load_picture,
+    numbers,
     read_bytes,
     read_indices,
     read_mat,
@@ -95,14 +96,20 @@ def read_human_parts(path: Path) -> Tensor:
 
 
 def read_saliency(path: Path) -> Tensor:
-    """Distilled saliency, 0..255 -> uint8 [H, W], 1 where above one half."""
-    return torch.from_numpy((read_indices(path) > 127).astype(np.uint8))
+    """Distilled saliency, 0..255 -> uint8 [H, W], 1 where above one half.
+
+    Raises ValueError naming a file whose greatest value is 1: a mask of zeros and ones, all below one half.
+    """
+    stored = read_indices(path)
+    if stored.max() == 1:
+        raise ValueError(f"{path}: saliency of 0 and 1; 0 to 255 are needed, and above 127 is salient")
+    return torch.from_numpy((stored > 127).astype(np.uint8))
 
 
 def read_normals(path: Path, regions: Path) -> Tensor:
     """Distilled normals, where PASCAL-Context's region is one that rooms have: float32 [3, H, W], zero elsewhere."""
     normals = to_normals_8bit(read_bytes(path), path)
-    indoor = np.isin(read_mat(regions, "LabelMap"), INDOOR)
+    indoor = np.isin(load_regions(regions), INDOOR)
     if indoor.shape != normals.shape[1:]:
         raise ValueError(f"{regions}: LabelMap of {indoor.shape}, but normals of {tuple(normals.shape[1:])} in {path}")
     return normals * torch.from_numpy(indoor)
@@ -110,7 +117,7 @@ def read_normals(path: Path, regions: Path) -> Tensor:
 
 def read_edges(path: Path) -> Tensor:
     """Thinned borders between PASCAL-Context's regions, uint8 [H, W] in {0, 1}."""
-    regions = read_mat(path, "LabelMap").astype(np.float64)
+    regions = load_regions(path).astype(np.float64)
     return torch.from_numpy(thin(ndimage.laplace(regions, mode="mirror") != 0).astype(np.uint8))
 
 
@@ -123,7 +130,7 @@ def load_normals(path: Path, regions: Path) -> NDArray[Any]:
 
 
 def load_regions(path: Path) -> NDArray[Any]:
-    return read_mat(path, "LabelMap")
+    return numbers(read_mat(path, "LabelMap"), path)
 
 
 PASCAL_MT = FolderLayout(

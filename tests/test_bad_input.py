@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,23 @@ def cut(path, keep):
     return change
 
 
+def flip(path, byte, bit):
+    def change(root):
+        content = bytearray((root / path).read_bytes())
+        content[byte] ^= bit
+        (root / path).write_bytes(content)
+
+    return change
+
+
+def archive(path):
+    def change(root):
+        with (root / path).open("wb") as file:
+            np.savez(file, depth=np.ones(SIZE))
+
+    return change
+
+
 def write(path, content):
     return lambda root: save(root / path, content)
 
@@ -57,6 +75,11 @@ DAMAGED = {  # of one file of a training image: change, and the sentence
     "empty JPEG": (cut("images/0003.jpg", 0), r"images/0003.jpg: not a whole picture"),
     "truncated PNG": (cut("segmentation/0003.png", 0.6), r"segmentation/0003.png: not a whole picture"),
     "truncated npy": (cut("depth/0003.npy", 0.6), r"depth/0003.npy: not a whole .npy file"),
+    "npy whose header is damaged": (flip("depth/0003.npy", 10, 32), r"depth/0003.npy: not a whole .npy file"),
+    "npy of strings": (write("depth/0003.npy", np.full(SIZE, "1")), r"depth/0003.npy: <U1 .*numbers are needed"),
+    "npy without a value": (write("depth/0003.npy", np.ones((0, 64))), r"depth/0003.npy: .*at least one"),
+    "archive instead of npy": (archive("depth/0003.npy"), r"depth/0003.npy: not a .npy file but an archive"),
+    "PNG whose header is damaged": (flip("segmentation/0003.png", 11, 4), r"segmentation/0003.png: not a whole pict"),
     "label of another size": (
         write("depth/0003.npy", np.ones((48, 63), np.float32)),
         r"depth/0003.npy: depth of \(48, 63\) for an image of \(48, 64\)",
@@ -115,6 +138,49 @@ def test_a_damaged_file_is_named_by_every_command_and_never_cached(root, tmp_pat
     assert len(wrong) == 1
     with pytest.raises(ValueError, match=message):  # the very sentence
         raise ValueError(wrong[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("nyud", nyud),
+        ("nyud", lambda root: nyud(root, "NYUDv2")),
+        ("nyuv2_13", lambda root: nyuv2_13(root, "parquet")),
+    ],
+)
+def test_whatever_bit_of_a_file_is_wrong_the_error_names_the_file(tmp_path, name, make):
+    make(tmp_path)
+    benchmark = BENCHMARKS[name]()
+    samples = benchmark.open(tmp_path, "train", tuple(benchmark.tasks))
+    rng = np.random.default_rng(0)
+    refused = 0  # .mat files are left out: SciPy's reader may crash where one that is not compressed is damaged
+    for path, _ in benchmark.layout(tmp_path).files(tmp_path):
+        whole = (tmp_path / path).read_bytes()
+        for place in rng.integers(0, min(len(whole), 300), 8):
+            flip(path, place, 1 << rng.integers(0, 8))(tmp_path)
+            try:
+                list(samples)
+            except ValueError as error:  # anything else fails the test
+                refused += 1
+                assert Path(path).stem in str(error)  # of a pair of sizes that differ, the label is named
+            (tmp_path / path).write_bytes(whole)
+    assert refused > 3  # so that this is a test of errors
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("0001\n0003\n".encode("utf-16"), r"gt_sets/train.txt: not a text of image ids in UTF-8"),
+        (b"0001\nsub/0003\n", r"gt_sets/train.txt: 'sub/0003' in 1 lines; ids are names of files without a folder"),
+        (b"/0001\n", r"gt_sets/train.txt: '/0001' in 1 lines"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_refused_before_anything_else(root, content, message):
+    (root / "sub").mkdir()
+    (root / "gt_sets/train.txt").write_bytes(content)
+    for tasks in ((), TASKS):
+        with pytest.raises(ValueError, match=message):
+            BENCHMARKS["nyud"]().open(root, "train", tasks)
 
 
 def test_training_ends_with_the_sentence_and_without_a_record(root, tmp_path):

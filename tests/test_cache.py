@@ -86,7 +86,7 @@ def test_tasks_that_are_not_asked_for_are_not_read(folder):
     samples = Cache(folder, ("depth", "semseg"))
     assert list(samples[1].labels) == ["depth", "semseg"]
     assert list(samples[0].labels) == ["semseg"]
-    with pytest.raises(FileNotFoundError, match=r"normals\.npy"):
+    with pytest.raises(ValueError, match=r"normals\.npy: no such file, .*to have it made anew"):
         Cache(folder)[0]
 
 

@@ -8,7 +8,9 @@ import torch
 from fixtures import eight_bits
 from PIL import Image
 
-from benchmarks.files import to_normals, to_normals_8bit
+from benchmarks.files import read_image, to_normals, to_normals_8bit
+from benchmarks.nyuv2_13 import to_image
+from benchmarks.pascal_context import read_saliency
 from benchmarks.scenes import render
 
 BORDER = (slice(0, 12), slice(None))  # rows of a map
@@ -86,3 +88,34 @@ def test_one_normal_that_is_not_finite_is_refused(room, value):
     broken[50, 60, 1] = value
     with pytest.raises(ValueError, match=r"a.npy: a normal of length (nan|inf) in 1 pixels"):
         to_normals(broken, "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("mode", "dtype", "ending"), [("I;16", np.uint16, "png"), ("I", np.int32, "tif"), ("F", np.float32, "tif")]
+)
+def test_an_image_of_more_than_8_bits_is_refused_and_not_clipped(tmp_path, mode, dtype, ending):
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(np.full((4, 5), 1000, dtype)).save(path)
+    with pytest.raises(ValueError, match=rf"a.{ending}: a picture of mode {mode}; 8 bits"):
+        read_image(path)
+
+
+def test_saliency_of_zeros_and_ones_is_refused_and_not_read_as_nothing(tmp_path):
+    mask = np.zeros((4, 5), np.uint8)
+    mask[1:3] = 1
+    for factor, salient in ((255, 10), (128, 10), (127, 0), (0, 0)):
+        Image.fromarray(mask * np.uint8(factor)).save(tmp_path / "a.png")
+        assert int(read_saliency(tmp_path / "a.png").sum()) == salient
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a.png: saliency of 0 and 1; 0 to 255"):
+        read_saliency(tmp_path / "a.png")
+
+
+def test_an_image_of_floats_may_leave_its_range_by_rounding_only():
+    image = np.linspace(0, 1, 60, dtype=np.float32).reshape(4, 5, 3)
+    over = image * np.float32(1.0000002) - np.float32(1e-7)
+    assert over.max() > 1 or over.min() < 0
+    assert torch.equal(to_image(over, "a.npy"), to_image(image, "a.npy"))
+    for wrong, value in ((image * 1.01, "1.00999"), (image - 0.01, "-0.00999"), (image * 255, "255")):
+        with pytest.raises(ValueError, match=rf"a.npy: values from .*{value}.*; an image from 0 to 1"):
+            to_image(wrong, "a.npy")

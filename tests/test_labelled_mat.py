@@ -84,6 +84,16 @@ def without(variable):
     return change
 
 
+def stored(name, change):
+    def apply(root):
+        with h5py.File(root / "nyu_depth_v2_labeled.mat", "r+") as file:
+            array = change(file[name][:])
+            del file[name]
+            file[name] = array
+
+    return apply
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -94,8 +104,15 @@ def without(variable):
             r"classMapping40.mat: no such file, but semseg needs it; usual source: the 40 classes of Gupta",
         ),
         (truncated, ValueError, "nyu_depth_v2_labeled.mat: not a whole .mat file"),
-        (without("images"), ValueError, "nyu_depth_v2_labeled.mat: not a whole .mat file of version 7.3 with 'images'"),
-        (without("depths"), ValueError, "nyu_depth_v2_labeled.mat: not a whole .mat file of version 7.3 with 'depths'"),
+        (without("images"), ValueError, "nyu_depth_v2_labeled.mat: no 'images' in it; it holds depths, labels"),
+        (without("depths"), ValueError, "nyu_depth_v2_labeled.mat: no 'depths' in it; it holds images, labels"),
+        (
+            stored("images", lambda images: images.astype(np.float32) / 255),
+            ValueError,
+            r"images of image 1\): float32 \(3, 480, 640\); uint8",
+        ),
+        (stored("images", lambda images: images[:, :1]), ValueError, r"images of image 1\): uint8 \(1, 480, 640\)"),
+        (stored("images", lambda images: images.swapaxes(2, 3)), ValueError, r"uint8 \(3, 640, 480\); uint8 \(3, 480"),
         (
             lambda r: scipy.io.savemat(r / "splits.mat", {"trainNdxs": [[1], [9]]}),
             ValueError,
