@@ -374,9 +374,10 @@ def rescore(
                     if predictions
                     else again.from_statistics(place, cell_id)
                 )
-                typer.echo(
-                    "\n  ".join([f"{cell_id}:" if found.differences else f"{cell_id}: unchanged", *found.differences])
-                )
+                lines = [f"{cell_id}:" if found.differences else f"{cell_id}: unchanged", *found.differences]
+                if found.differences and found.rounded:
+                    lines.append(f"({', '.join(found.rounded)}: from predictions of float16; last digits are rounding)")
+                typer.echo("\n  ".join(lines))
                 changed += bool(found.differences)
                 if write and found.differences:
                     again.write(place, found)

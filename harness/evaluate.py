@@ -7,7 +7,8 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from harness.loading import Scored, evaluation_batches, normalise
 from results.record import Record, Score
 
 ORIGINS = b"origins"  # a key of per_image.parquet's metadata
+BRING_BACK = "bring back what is missing, or train the cell anew (mtlbench run --rerun)"
 
 Predict = Callable[[Tensor], Mapping[str, Tensor]]  # normalised images [B, 3, H, W] -> task -> [B, C, H, W]
 
@@ -237,11 +239,15 @@ def per_image(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions)
     return buffer.getvalue()
 
 
-def read_rows(per_image_file: bytes) -> list[Row]:
-    """The rows that `per_image` wrote, with the same bits, numbered in their order."""
-    table = pq.read_table(io.BytesIO(per_image_file), columns=["task", "image", "statistics"]).to_pydict()
-    lines = zip(table["task"], table["image"], table["statistics"], strict=True)
-    return [Row(task, number, image, np.array(line)) for number, (task, image, line) in enumerate(lines)]
+def read_rows(per_image_file: bytes, place: str) -> list[Row]:
+    """The rows that `per_image` wrote, with the same bits, numbered in their order.
+
+    Raises ValueError naming `place`, where the file lies, if it is damaged.
+    """
+    with _whole(place):
+        table = pq.read_table(io.BytesIO(per_image_file), columns=["task", "image", "statistics"]).to_pydict()
+        lines = zip(table["task"], table["image"], table["statistics"], strict=True)
+        return [Row(task, number, image, np.array(line)) for number, (task, image, line) in enumerate(lines)]
 
 
 def counts(rows: Iterable[Row], tasks: Iterable[str]) -> dict[str, int]:
@@ -261,15 +267,24 @@ def require_counts(found: Mapping[str, int], record: Record, place: str) -> None
         if found.get(name, 0) != expected:
             raise ValueError(
                 f"{place}: statistics of {name} for {found.get(name, 0)} images, and {expected} were taken when the "
-                "cell was trained; bring them back, or train it anew (mtlbench run --rerun)"
+                f"cell was trained; {BRING_BACK}"
             )
 
 
-def read_origins(per_image_file: bytes) -> dict[str, str]:
-    """task -> the `origin` of its statistics; {} for a file that does not say it."""
-    metadata = pq.read_schema(io.BytesIO(per_image_file)).metadata or {}
-    origins: dict[str, str] = json.loads(metadata.get(ORIGINS, b"{}"))
-    return origins
+def read_origins(per_image_file: bytes, place: str) -> dict[str, str]:
+    """task -> the `origin` of its statistics; {} for a file that does not say it. Raises ValueError as `read_rows`."""
+    with _whole(place):
+        metadata = pq.read_schema(io.BytesIO(per_image_file)).metadata or {}
+        origins: dict[str, str] = json.loads(metadata.get(ORIGINS, b"{}"))
+        return origins
+
+
+@contextmanager
+def _whole(place: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{place}: no statistics of images can be read from it ({error}); {BRING_BACK}") from error
 
 
 def _tables(rows: Iterable[Row], tasks: Mapping[str, Task]) -> dict[str, tuple[Task, np.ndarray]]:

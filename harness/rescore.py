@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +33,12 @@ class Rescored(NamedTuple):
     per_image: bytes
 
     @property
+    def rounded(self) -> list[str]:
+        """The tasks that were scored from predictions of float16: their last digits are not the trained cell's."""
+        found: list[str] = self.new.provenance["rescored"].get("rounded", [])
+        return found
+
+    @property
     def differences(self) -> list[str]:
         """A line for each score that is another, new or gone, or is defined otherwise; [] where no bit differs."""
         old = {(score.task, score.metric): score for score in self.old.scores}
@@ -43,16 +47,26 @@ class Rescored(NamedTuple):
 
 
 def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]) -> list[str]:
-    """Ids of the finished cells of matrices that were run into the store, and of cells, which `find` finds by name."""
+    """Ids of the finished cells of matrices that were run into the store, and of cells, which `find` finds by name.
+
+    Raises FileNotFoundError for a matrix without a finished cell, and for a cell that is not finished.
+    """
     ids: dict[str, None] = {}
     for name in names:
         if store.exists(f"matrices/{name}.json"):
             results = read(store.url, name)
             trials = {cell_id for cell_id, record in results.records.items() if is_trial(record)}  # they have served
-            ids |= dict.fromkeys(entry.id for entry in results.manifest.entries if entry.id not in trials)
+            scored = [entry.id for entry in results.manifest.entries if entry.id not in trials]
+            finished = [cell_id for cell_id in scored if store.state(cell_id) == "finished"]
+            if not finished:
+                raise FileNotFoundError(f"{name}: none of its {len(scored)} cells is finished; `mtlbench run` it first")
+            ids |= dict.fromkeys(finished)
         else:
-            ids[find(store, name)] = None
-    return [cell_id for cell_id in ids if store.state(cell_id) == "finished"]
+            cell_id = find(store, name)
+            if store.state(cell_id) != "finished":
+                raise _unfinished(store, cell_id)
+            ids[cell_id] = None
+    return list(ids)
 
 
 def from_statistics(store: Store, cell_id: str) -> Rescored:
@@ -62,24 +76,25 @@ def from_statistics(store: Store, cell_id: str) -> Rescored:
     """
     old, cell, benchmark, tasks = _finished(store, cell_id)
     conditions = _conditions(old, cell, benchmark)
-    content = store.get(f"{store.folder(cell_id)}/per_image.parquet")
-    origins = evaluate.read_origins(content)
+    content, place = scoring.per_image(store, cell_id)
+    origins = evaluate.read_origins(content, place)
     for name, task in tasks.items():
         if task.metric is not None and origins.get(name) != evaluate.origin(task, conditions):
             raise ValueError(
                 f"{cell_id}: the statistics of {name} were taken by another definition of its metric; score it again "
                 "from saved predictions (--predictions), or train it anew"
             )
-    rows = evaluate.read_rows(content)
-    evaluate.require_counts(evaluate.counts(rows, tasks), old, store.path(f"{store.folder(cell_id)}/per_image.parquet"))
+    rows = evaluate.read_rows(content, place)
+    evaluate.require_counts(evaluate.counts(rows, tasks), old, place)
     return _rescored(old, rows, tasks, conditions, "statistics")
 
 
 def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None = None) -> Rescored:
     """By this version's metrics and another `rule` of evaluation if one is given, on the data at `root`.
 
-    Predictions were rounded to float16 when they were saved. Raises FileNotFoundError where none were saved, ValueError
-    where the data are not those that the cell was scored on.
+    Predictions were rounded to float16 when they were saved. So they are looked at only for tasks whose metric or rule
+    is another than the record's; of the others, the statistics that the cell kept are exact. Raises FileNotFoundError
+    where none were saved, ValueError where the data are not those that the cell was scored on, or a file is damaged.
     """
     old, cell, benchmark, tasks = _finished(store, cell_id)
     folder = f"{store.folder(cell_id)}/predictions"
@@ -98,14 +113,22 @@ def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None =
     if files != expected:
         raise ValueError(f"{cell_id} has predictions for {len(files)} images, and the test split {len(split)}")
     conditions = _conditions(old, cell, benchmark)
+    content, place = scoring.per_image(store, cell_id)
+    origins = evaluate.read_origins(content, place)
+    scored = {name: task for name, task in tasks.items() if task.metric is not None}
+    others = {name: task for name, task in scored.items() if origins.get(name) != evaluate.origin(task, conditions)}
+    kept = [row for row in evaluate.read_rows(content, place) if row.task in scored and row.task not in others]
     slow: list[evaluate.Row] = []
     with scoring.Pool(tasks, os.cpu_count() or 1, slow.append) as pool:
         rows = evaluate.collect(
-            _replay(store, [f"{folder}/{file}" for file in files]), split, tasks, benchmark.size, conditions.fit,
+            _replay(store, [f"{folder}/{file}" for file in files], others), split, others, benchmark.size,
+            conditions.fit,
             native=cell.benchmark.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
-        )  # fmt: skip
+        ) if others else []  # fmt: skip
+    rows += [*slow, *kept]
+    evaluate.require_counts(evaluate.counts(rows, tasks), old, store.path(store.folder(cell_id)))
     renamed = replace(old, id=cell.id, cell=cell.model_dump(mode="json"))
-    return _rescored(old, [*rows, *slow], tasks, conditions, "predictions", renamed)
+    return _rescored(old, rows, tasks, conditions, "predictions" if others else "statistics", renamed, others)
 
 
 def write(store: Store, rescored: Rescored) -> None:
@@ -145,10 +168,14 @@ def roots(store: Store, cell_ids: Iterable[str], data: Sequence[str]) -> dict[st
 def _finished(store: Store, cell_id: str) -> tuple[Record, Cell, Benchmark, dict[str, Task]]:
     record = store.record(cell_id)
     if record is None:
-        raise FileNotFoundError(f"{cell_id} is {store.state(cell_id)}: only a finished cell can be scored again")
+        raise _unfinished(store, cell_id)
     cell = Cell.model_validate(record.cell)
     benchmark = make_benchmark(cell.benchmark)
     return record, cell, benchmark, {name: benchmark.tasks[name] for name in cell.tasks}
+
+
+def _unfinished(store: Store, cell_id: str) -> FileNotFoundError:
+    return FileNotFoundError(f"{cell_id} is {store.state(cell_id)}: only a finished cell can be scored again")
 
 
 def _conditions(record: Record, cell: Cell, benchmark: Benchmark) -> evaluate.Conditions:
@@ -164,9 +191,12 @@ def _rescored(
     conditions: evaluate.Conditions,
     source: str,
     renamed: Record | None = None,
+    rounded: Iterable[str] = (),
 ) -> Rescored:
+    """rounded: the tasks that were scored from predictions of float16."""
     how: dict[str, Any] = {
         "from": source,
+        **({"rounded": list(rounded)} if rounded else {}),
         "of": old.id,
         "source": provenance.source_hash(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -179,13 +209,15 @@ def _rescored(
     return Rescored(old, new, evaluate.per_image(rows, tasks, conditions))
 
 
-def _replay(store: Store, files: Sequence[str]) -> evaluate.Predict:
+def _replay(store: Store, files: Sequence[str], tasks: Iterable[str]) -> evaluate.Predict:
     """Gives the predictions of the images in their order, whatever is asked."""
 
     def held() -> Iterator[dict[str, Tensor]]:
         for file in files:
-            with np.load(io.BytesIO(store.get(file))) as arrays:
-                yield {name: torch.from_numpy(arrays[name]).float() for name in arrays.files}
+            arrays = scoring.read_arrays(store, file)
+            if lacking := [name for name in tasks if name not in arrays]:
+                raise ValueError(f"{store.path(file)}: no predictions of {lacking[0]}; it holds {', '.join(arrays)}")
+            yield {name: torch.from_numpy(arrays[name]).float() for name in tasks}
 
     remaining = held()
 

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ def finish(
     same_code = trained.provenance["source"] == source_hash()  # else an earlier attempt's may be another metric's
     kept = {name: _kept(store, cell_id, name) for name in expensive}
     images, done = sum(len(files) for files in kept.values()), 0
-    rows = [row for row in evaluate.read_rows(_per_image(store, cell_id)) if row.task not in expensive]
+    rows = [row for row in evaluate.read_rows(*per_image(store, cell_id)) if row.task not in expensive]
     evaluate.require_counts(counts(store, cell_id, rows, tasks), trained, folder)
 
     def add(row: evaluate.Row) -> None:
@@ -112,8 +113,8 @@ def finish(
                     content = json.loads(store.get(f"{place}/{stem}.json"))
                     add(evaluate.Row(name, int(stem), content["image"], np.array(content["statistics"])))
                     continue
-                with np.load(io.BytesIO(store.get(f"{place}/{file}"))) as arrays:
-                    pool.add(name, int(stem), str(arrays["image"]), arrays["condensed"])
+                arrays = read_arrays(store, f"{place}/{file}")
+                pool.add(name, int(stem), str(arrays["image"]), arrays["condensed"])
     conditions = evaluate.conditions(
         cell.benchmark, benchmark, trained.provenance["data"]["images"][1], holdout=cell.train.holdout
     )
@@ -138,8 +139,24 @@ def _folder(cell_id: str, task: str) -> str:
     return f"{Store.folder(cell_id)}/to_score/{task}"
 
 
-def _per_image(store: Store, cell_id: str) -> bytes:
-    return store.get(f"{store.folder(cell_id)}/per_image.parquet")
+def per_image(store: Store, cell_id: str) -> tuple[bytes, str]:
+    """The content of a cell's per_image.parquet, and where it lies. Raises FileNotFoundError naming it."""
+    name = f"{store.folder(cell_id)}/per_image.parquet"
+    if not store.exists(name):
+        raise FileNotFoundError(f"{store.path(name)}: no such file; {evaluate.BRING_BACK}")
+    return store.get(name), store.path(name)
+
+
+def read_arrays(store: Store, name: str) -> dict[str, NDArray[Any]]:
+    """What a .npz of the store holds. Raises ValueError naming it where it is damaged."""
+    content = store.get(name)
+    try:
+        with np.load(io.BytesIO(content)) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except Exception as error:  # of zip, zlib or NumPy, by where it was cut
+        raise ValueError(
+            f"{store.path(name)}: damaged ({type(error).__name__}: {error}); {evaluate.BRING_BACK}"
+        ) from error
 
 
 class Pool:

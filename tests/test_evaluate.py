@@ -111,11 +111,11 @@ def test_a_label_that_is_no_class_is_refused_by_the_name_of_its_image():
 
 def test_rows_read_back_from_a_file_give_the_same_scores_and_the_same_file():
     found = rows()
-    read = evaluate.read_rows(evaluate.per_image(found, TASKS, TAKEN))
+    read = evaluate.read_rows(evaluate.per_image(found, TASKS, TAKEN), "a file")
     assert [(row.task, row.image) for row in read] == [
         (name, row.image) for name in TASKS for row in sorted(found, key=lambda row: row.number) if row.task == name
     ]
-    assert evaluate.read_origins(evaluate.per_image(found, TASKS, TAKEN)) == {
+    assert evaluate.read_origins(evaluate.per_image(found, TASKS, TAKEN), "a file") == {
         name: evaluate.origin(TASKS[name], TAKEN) for name in ("semseg", "depth")
     }
     assert evaluate.scores(read, TASKS, TAKEN) == evaluate.scores(found, TASKS, TAKEN)

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -111,14 +112,56 @@ def test_a_file_that_lacks_an_image_is_not_scored_as_if_it_had_all(store):
         rescore.from_statistics(store, CELL.id)
 
 
-def test_predictions_give_the_scores_but_for_the_rounding_to_float16(store, rooms):
+def test_predictions_replace_no_exact_score_by_a_rounded_one(store, rooms):
     found = rescore.from_predictions(store, CELL.id, rooms)
-    assert found.new.id == CELL.id
-    for old, new in zip(found.old.scores, found.new.scores, strict=True):
-        assert replace(old, value=None) == replace(new, value=None)
-        assert new.value == (old.value and pytest.approx(old.value, rel=0.02, abs=0.1))
+    assert found.differences == [] and found.rounded == []
+    assert found.per_image == store.get(f"{store.folder(CELL.id)}/per_image.parquet")
+
+
+def test_predictions_give_the_scores_of_a_metric_that_changed_and_of_no_other(store, rooms, monkeypatch):
+    scores = {score.metric: score for score in store.record(CELL.id).scores if score.task == "edge"}
+    wider = make_benchmark(ROOMS)
+    wider.tasks["edge"] = replace(wider.tasks["edge"], metric=EdgeODS(0.2))
+    monkeypatch.setattr(rescore, "make_benchmark", lambda config: wider)
+    found = rescore.from_predictions(store, CELL.id, rooms)
+    assert found.rounded == ["edge"] and found.new.id == CELL.id
     assert found.new.provenance["rescored"]["from"] == "predictions"
+    for old, new in zip(found.old.scores, found.new.scores, strict=True):
+        assert old == new if old.task != "edge" else new.value > scores[new.metric].value
+    rescore.write(store, found)
+    monkeypatch.undo()
+    back = rescore.from_predictions(store, CELL.id, rooms)  # to what it was, but for the rounding
+    for new in (score for score in back.new.scores if score.task == "edge"):
+        assert new == replace(scores[new.metric], value=new.value)
+        assert new.value == pytest.approx(scores[new.metric].value, abs=0.5)
     assert len(store.names(f"{store.folder(CELL.id)}/predictions")) == 10
+
+
+def cut(store, name):
+    place = f"{store.folder(CELL.id)}/{name}"
+    content = store.get(place)
+    store.put(place, content[: len(content) // 2])
+
+
+def test_a_damaged_file_is_named(store, rooms):
+    cut(store, "predictions/000003.npz")
+    with pytest.raises(ValueError, match=r"predictions/000003\.npz: damaged \(BadZipFile.*--rerun"):
+        rescore.from_predictions(store, CELL.id, rooms, "network")
+    cut(store, "per_image.parquet")
+    with pytest.raises(ValueError, match=r"per_image\.parquet: no statistics of images can be read from it"):
+        rescore.from_statistics(store, CELL.id)
+    store.remove(f"{store.folder(CELL.id)}/per_image.parquet")
+    with pytest.raises(FileNotFoundError, match=r"per_image\.parquet: no such file; bring back"):
+        rescore.from_statistics(store, CELL.id)
+
+
+def test_predictions_without_a_task_are_named(store, rooms):
+    name = f"{store.folder(CELL.id)}/predictions/000003.npz"
+    less = io.BytesIO()
+    np.savez(less, depth=np.zeros((1, 32, 64), np.float16), semseg=np.zeros((2, 32, 64), np.float16))
+    store.put(name, less.getvalue())
+    with pytest.raises(ValueError, match=r"000003\.npz: no predictions of edge; it holds depth, semseg"):
+        rescore.from_predictions(store, CELL.id, rooms, "network")
 
 
 def test_predictions_can_be_scored_by_another_rule_which_is_another_cell(store, rooms, tmp_path):
@@ -165,8 +208,11 @@ def test_the_command_says_what_differs_and_writes_when_told(store, rooms, monkey
     assert files(store) == before
     assert "differ: written" in call("multi_task", "--write").output
     assert {s.metric: s.value for s in store.record(CELL.id).scores}["rmse"] == 2.0
+    unfinished = CELL.model_copy(update={"seed": 1})
+    store.put_cell(unfinished)
     for arguments, expected in (
         (["nothing"], "fits no cell"),
+        ([unfinished.id], f"{unfinished.id} is new: only a finished cell can be scored again"),
         ([CELL.id, "--evaluate", "network"], "--evaluate needs --predictions"),
         ([CELL.id, "--predictions", "--data", "rooms"], "--data rooms: write NAME=PATH"),
         ([CELL.id, "--predictions", "--data", f"rooms={rooms}", "--evaluate", "sideways"], "sideways"),
