@@ -40,8 +40,9 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
     """Write NAME.npz (an array a task) and NAME.png (the image beside its predictions) for each image.
 
     Arrays have the image's size: class indices, probabilities, metres, or unit normals [3, H, W]. Raises ValueError
-    naming a file that is no image.
+    naming a file that is no image, or where an image would be written over or two get the same name.
     """
+    require_own_places(images, out)
     cell = store.cell(cell_id)
     benchmark = make_benchmark(cell.benchmark)
     network, fit = load(store, cell_id), fit_of(cell, benchmark)
@@ -59,6 +60,21 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
         np.savez_compressed(out / f"{path.stem}.npz", **arrays)  # type: ignore[arg-type]
         Image.fromarray(np.concatenate(panels, axis=1)).save(out / f"{path.stem}.png")
         yield out / f"{path.stem}.png"
+
+
+def require_own_places(images: Sequence[Path], out: Path) -> None:
+    """Raise ValueError where predictions would be written over an image that they are of, or over each other."""
+    given = {path.resolve(): path for path in images}
+    named: dict[str, Path] = {}
+    for path in images:
+        for place in (out / f"{path.stem}.png", out / f"{path.stem}.npz"):
+            if place.resolve() in given:
+                raise ValueError(
+                    f"{place}: its predictions would be written over this image; give another folder by --out"
+                )
+        if path.stem in named:
+            raise ValueError(f"{named[path.stem]} and {path} would both become {path.stem}.png; predict them apart")
+        named[path.stem] = path
 
 
 def read_image(path: Path) -> Tensor:
