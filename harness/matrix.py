@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -148,6 +149,16 @@ class Matrix(Config):
     demonstration: bool = False  # the table shows that the path works and compares nothing
     tune: Tuning | None = None  # every row by the same trials before it is trained
     must_beat_constant: bool = False  # a cell that does not beat the best constant prediction fails the run
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_file(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[^/\\\x00-\x1f]{0,79}", name):
+            raise ValueError(
+                f"{name!r}: records, tables and figures are put under this name; give one of at most 80 characters "
+                "that begins with a letter, a digit or _ and has no slash"
+            )
+        return name
 
     @model_validator(mode="before")
     @classmethod

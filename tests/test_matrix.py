@@ -66,6 +66,10 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
         ({"train": {}}, "one of epochs and steps"),
         ({"backbone": "resnet_9000"}, "resnet_9000"),
         ({"tasks": [["depth", "depth"]]}, "each of its tasks once"),
+        *(
+            ({"name": name}, f"name: {name!r}: records")
+            for name in ("../evil", "a/b", "a\\b", "", ".x", "a\n", "é" * 81)
+        ),
     ],
 )
 def test_a_mistake_is_one_clear_line(changes, expected):
