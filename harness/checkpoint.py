@@ -83,9 +83,9 @@ def _fetch(store: Store, name: str, local: Path, code: str) -> Place:
     store.fetch(name, local)
     try:
         state = json.loads((local / "state.json").read_text())
-        hashes, source = state.pop("sha256"), state.pop("source")
-        place = Place(**state)
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        hashes, source = dict(state["sha256"]), state["source"]
+        place = Place(int(state["epoch"]), int(state["step"]), float(state["seconds"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: no JSON, or not in UTF-8
         raise UnusableCheckpoint(f"{store.path(name)}/state.json: {type(error).__name__}: {error}") from error
     if source != code:
         raise UnusableCheckpoint(f"{store.path(name)} was made by other code: {source}, now {code}")

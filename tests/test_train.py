@@ -105,6 +105,35 @@ def test_a_corrupt_checkpoint_is_kept_aside_and_the_one_before_it_goes_on(tmp_pa
     assert "model.safetensors is missing or has changed" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "content", [b'{"epoch": "\xff"}', b"[]", b"3", b'{"epoch": 1, "sha256": 2, "source": ""}', b""]
+)
+def test_a_checkpoint_whose_state_cannot_be_read_is_kept_aside(tmp_path, content):
+    store, layer = Store(tmp_path), torch.nn.Linear(1, 1)
+    for epoch in (1, 2):
+        checkpoint.save(store, "c", layer, [], checkpoint.Place(epoch, epoch, 1.0))
+    store.put("cells/c/checkpoints/000002/state.json", content)
+    place, (warning,) = checkpoint.restore(store, "c", layer, [], torch.device("cpu"))
+    assert place == (1, 1, 1.0)
+    assert "000002/state.json" in warning
+    assert any(name.startswith("000002.corrupt") for name in store.names("cells/c/checkpoints"))
+
+
+def test_lines_of_a_history_that_cannot_be_read_are_left_out_and_the_file_is_kept_aside(tmp_path):
+    store = Store(tmp_path)
+    rows = [
+        json.dumps({"step": step, "epoch": step, "name": "train/loss", "value": 0.5}).encode() for step in (1, 2, 3)
+    ]
+    content = b"\n".join([rows[0], b"{", rows[1].replace(b"loss", b"lo\xffs"), b"[]", b'{"a": 1}', rows[1], rows[2]])
+    store.put("cells/c/history.jsonl", content)
+    history = train.History(store, "c", 2, writes=True)
+    assert [json.loads(line)["step"] for line in history.lines] == [1, 2]
+    (warning,) = history.warnings
+    aside = warning.split()[-1]
+    assert "4 lines" in warning and store.get(aside) == content
+    assert train.History(store, "c", 0, writes=True).warnings == []
+
+
 def test_a_checkpoint_of_other_code_is_not_continued(tmp_path, rooms, monkeypatch, capsys):
     a_cell = cell()
     with pytest.raises(Killed):
