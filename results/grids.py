@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from results import captions
+from results.baselines import Baseline, against
 from results.orders import TaskGains, rank_probabilities, taus
 from results.pairs import MARGIN
 from results.summary import Summary
@@ -92,7 +94,8 @@ def ranks(summary: Summary) -> Grid:
         [label, *(_percent(share) for share in shares)] for label, shares in zip(labels, found.tolist(), strict=True)
     ]
     caption = (
-        "Probability of each rank by mean Δm, in percent, from the noise over seeds in the model that judges the pairs."
+        "Probability of each rank by mean Δm, in percent, from the noise over seeds in the model that judges the "
+        "pairs; unlike the verdicts, not corrected for how many rows are compared."
     )
     if agreement := taus(summary.block):
         told = ", ".join(f"{tau:.2f}" for tau in agreement[:10])
@@ -122,16 +125,24 @@ def weights(summary: Summary, compared: TaskGains | None) -> Grid:
     return Grid(columns, rows, caption)
 
 
-def rebased(summary: Summary) -> Grid:
-    """Empty with fewer than two runs of the baseline, where there is no choice."""
-    seeds = sorted({seed for by_seed in summary.rebased.values() for seed in by_seed})
-    rows = [[label, *(signed(by_seed[seed]) for seed in seeds)] for label, by_seed in summary.rebased.items()]
+def rebased(summary: Summary, others: Sequence[Baseline]) -> Grid:
+    """Against each run of the baseline, and against other single-task models; empty where there is no choice."""
+    baseline = summary.comparison.baseline
+    runs = sorted({seed for by_seed in summary.rebased.values() for seed in by_seed})
+    columns = {f"seed {seed}": {label: found[seed] for label, found in summary.rebased.items()} for seed in runs}
+    columns |= {other.source: against(summary, other) for other in others}
+    rows = [[label, *(signed(column[label]) for column in columns.values())] for label in summary.rebased]
     caption = (
-        f"Mean Δm of a row's runs, had a single run of {summary.comparison.baseline} been the baseline of all: what "
-        "a table with one baseline run leaves to chance."
+        f"Mean Δm of a row's runs, had a single run of {baseline} been the baseline of all: what a table with one "
+        "baseline run leaves to chance."
     )
-    columns = ["Method", *(f"against seed {seed} [%]" for seed in seeds)]
-    return Grid(columns, rows if len(seeds) > 1 else [], caption)
+    if others:
+        caption += (
+            " Then, had it been the single-task models of other matrices of this store (the mean of their runs), or "
+            "those that a paper prints, with its backbone and protocol."
+        )
+    heads = ["Method", *(f"against {source} [%]" for source in columns)]
+    return Grid(heads, rows if len(columns) > 1 else [], caption)
 
 
 def _interval(low: float, high: float) -> str:

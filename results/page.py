@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from results import captions, context, grids, tables
+from results import baselines, captions, context, grids, tables
 from results.grids import Grid
 from results.orders import task_gains
+from results.record import Results
 from results.summary import Summary
 from results.tables import CONSTANT, UNDEFINED
 
 
-def section(summary: Summary, table: tables.Table, figures: list[dict[str, Any]]) -> dict[str, Any]:
+def section(
+    summary: Summary, table: tables.Table, figures: list[dict[str, Any]], others: Sequence[Results] = ()
+) -> dict[str, Any]:
+    """What the template shows of a table. others: other matrices of its store."""
     compared = task_gains(summary.comparison, summary.columns, summary.block)
     details = [
         ("Every pair of rows on Δm", grids.contrasts(summary, compared), True),
         ("By task: who gains, who pays", grids.transfer(summary), True),
         ("How stable the order is", grids.ranks(summary), False),
         ("The order with other weights of the tasks", grids.weights(summary, compared), False),
-        ("What the choice of the baseline run changes", grids.rebased(summary), False),
+        (
+            "What the choice of the baseline run changes",
+            grids.rebased(summary, [*baselines.stored(summary, others), *baselines.printed(summary)]),
+            False,
+        ),
         ("All scores", _secondary(summary), False),
     ]
     return {
         "table": table,
         "figures": figures,
-        "warnings": context.weak_baselines(summary),
+        "warnings": baselines.weak_baselines(summary),
         "sure": _sure(summary),
         "details": [{"title": title, "grid": grid, "open": shown} for title, grid, shown in details if grid.rows],
         "definitions": _definitions(summary),

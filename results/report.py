@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import jinja2
 import pandas as pd
 
 from results import formats, frames, page, plots, tables
-from results.record import Manifest, Results, matrices, read
+from results.record import CorruptRecord, Manifest, NewerRecord, Results, matrices, read
 from results.runs import comparisons
 from results.summary import Summary, summarise
 
@@ -37,16 +38,29 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
     if not found:
         raise FileNotFoundError(f"{store}: no matrix was run into this store (it has no matrices/*.json)")
     everything = [read(store, name) for name in found]  # all are read before the first file is written
+    beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []
     texts = []
     for results in everything:
-        written, text = _report(results, out / results.manifest.name)
+        others = [other for other in (*everything, *beside) if other is not results]
+        written, text = _report(results, others, out / results.manifest.name)
         paths += written
         texts.append(text)
     return Report(tuple(paths), "\n".join(texts))
 
 
-def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
+def _readable(store: str, names: Sequence[str]) -> list[Results]:
+    """Matrices that only lend a baseline: what is broken in another is for that one's report to name."""
+    found = []
+    for name in names:
+        with contextlib.suppress(CorruptRecord, NewerRecord):
+            results = read(store, name)
+            comparisons(results)
+            found.append(results)
+    return found
+
+
+def _report(results: Results, others: Sequence[Results], folder: Path) -> tuple[list[Path], str]:
     manifest, store = results.manifest, results.store
     summaries = [summarise(comparison, store) for comparison in comparisons(results)]
     shown = [tables.table(summary, manifest) for summary in summaries]
@@ -76,7 +90,7 @@ def _report(results: Results, folder: Path) -> tuple[list[Path], str]:
                 files = plots.save(figure, folder / "figures" / f"{table.slug}-{name}")
                 paths += files
                 figures.append({"uri": _data_uri(files[0]), "caption": caption, "width": width})
-        sections.append(page.section(summary, table, figures))
+        sections.append(page.section(summary, table, figures, others))
     paths.append(_write(folder / "report.html", _html(manifest, sections)))
     return paths, markdown
 

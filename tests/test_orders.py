@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from make_records import Store, pascal, score, three_seeds
+from make_records import Store, pascal, score, three_seeds, value
 from scipy import stats
 
-from results.context import weak_baselines
+from results.baselines import against, printed, stored, weak_baselines
+from results.delta import delta_m
 from results.gains import DeltaSummary
 from results.orders import TaskGains, rank_probabilities, task_gains, taus
 from results.page import section
-from results.record import read
+from results.record import CorruptRecord, read
+from results.report import report
 from results.runs import comparisons
 from results.summary import summarise
 from results.tables import table
@@ -169,7 +171,9 @@ def test_the_page_compares_rows_in_every_way_where_there_are_seeds(tmp_path):
 
 def test_with_one_seed_the_page_says_nothing_of_noise(tmp_path):
     found = details(pascal(tmp_path), "pascal")
-    assert list(found) == ["By task: who gains, who pays", "All scores"]
+    assert list(found) == [
+        "By task: who gains, who pays", "What the choice of the baseline run changes", "All scores"
+    ]  # fmt: skip
     grid = found["By task: who gains, who pays"]
     assert "interval" not in " ".join(grid.columns) + grid.caption
     assert all(len(row) == len(grid.columns) for row in grid.rows)
@@ -179,13 +183,65 @@ def test_with_one_seed_the_page_says_nothing_of_noise(tmp_path):
 def test_single_task_models_that_are_weaker_than_the_printed_ones_are_named(tmp_path, depth, weak):
     store = Store(tmp_path)
     scores = {"semseg": score("semseg", 50.0), "depth": score("depth", depth)}
-    for task, value in scores.items():
-        store.run("Single task", (task,), 0, task_set=TASKS, benchmark="nyud", scores=(value,))
+    for task, of_task in scores.items():
+        store.run("Single task", (task,), 0, task_set=TASKS, benchmark="nyud", scores=(of_task,))
     found = weak_baselines(summary_of(store.close()))
     assert len(found) == weak
     if weak:
         assert "our depth RMSE of 0.660 is weaker than the 0.625 that is printed" in found[0]
         assert "(SCA-MTL paper, Table 2)" in found[0]
+
+
+def test_single_task_models_of_other_matrices_are_baselines_too(tmp_path):
+    ours, theirs, shared = (Store(tmp_path, name) for name in ("ours", "theirs", "shared"))
+    for seed in range(2):
+        ours.single(TASKS, seed)
+        ours.run("SCA-MTL", TASKS, seed)
+        theirs.single(TASKS, seed + 7)
+    shared.single(TASKS, 0), shared.single(TASKS, 1)
+    others = [read(store.close(), store.name) for store in (theirs, shared)]
+    ours.close()
+    summary = summary_of(str(tmp_path), "ours")
+    (found,) = stored(summary, others)
+    assert found.source == "theirs, Single task, seeds 7, 8"
+    means = {task: (value("Single task", task, 7) + value("Single task", task, 8)) / 2 for task in TASKS}
+    assert {task: score.value for task, score in found.scores.items()} == pytest.approx(means)
+    expected = [
+        delta_m({t: score(t, value("SCA-MTL", t, s)) for t in TASKS}, {t: score(t, means[t]) for t in TASKS})
+        for s in range(2)
+    ]
+    assert against(summary, found)["SCA-MTL"] == pytest.approx(np.mean(expected))
+
+
+def test_a_broken_record_of_another_matrix_stops_no_report(tmp_path):
+    ours, theirs = Store(tmp_path, "ours"), Store(tmp_path, "theirs")
+    ours.single(TASKS, 0)
+    broken = theirs.run("Single task", TASKS, 7)
+    ours.close(), theirs.close()
+    (tmp_path / "cells" / broken / "record.json").write_text("{")
+    assert "### Rooms" in report(str(tmp_path), ["ours"], tmp_path / "out").markdown
+    with pytest.raises(CorruptRecord, match=broken):
+        report(str(tmp_path), ["theirs"], tmp_path / "out")
+
+
+def test_models_that_were_scored_in_another_way_are_no_baseline(tmp_path):
+    ours, theirs = Store(tmp_path, "ours"), Store(tmp_path, "theirs")
+    ours.single(TASKS, 0)
+    for task in TASKS:
+        theirs.run("Single task", (task,), 7, task_set=TASKS, scores=(score(task, 1.0, "network resolution"),))
+    other = read(theirs.close(), "theirs")
+    ours.close()
+    assert stored(summary_of(str(tmp_path), "ours"), [other]) == []
+
+
+def test_printed_single_task_models_with_all_tasks_are_baselines_too(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0, benchmark="nyud")
+    summary = summary_of(store.close())
+    found = {baseline.source: baseline.scores["depth"].value for baseline in printed(summary)}
+    assert found == {"SCA-MTL paper, Table 1": 0.644, "SCA-MTL paper, Table 2": 0.625}
+    grid = details(str(tmp_path))["What the choice of the baseline run changes"]
+    assert grid.columns[1:] == ["against seed 0 [%]", *(f"against {source} [%]" for source in found)]
 
 
 def test_another_metric_is_not_compared_with_the_printed_one(tmp_path):
