@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
@@ -68,9 +69,10 @@ def restore(
                 place = _fetch(store, f"{folder}/{name}", local, code_hash(type(model)))
                 weights = load_file(local / "model.safetensors")
                 states = torch.load(local / "optimizers.pt", weights_only=True, map_location=device)
-            except (UnusableCheckpoint, SafetensorError) as error:
+            except (UnusableCheckpoint, SafetensorError, UnpicklingError) as error:
                 aside = store.set_aside(f"{folder}/{name}")
-                warnings.append(f"checkpoint not used, kept as {aside}: {error}")
+                first = next(iter(str(error).splitlines()), type(error).__name__)
+                warnings.append(f"checkpoint not used, kept as {aside}: {first}")
                 continue
             model.load_state_dict(weights)
             for optimizer, state in zip(optimizers, states, strict=True):

@@ -1,5 +1,6 @@
 """Training: the same bits however it was interrupted, and nothing counted twice."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -132,6 +133,31 @@ def test_lines_of_a_history_that_cannot_be_read_are_left_out_and_the_file_is_kep
     aside = warning.split()[-1]
     assert "4 lines" in warning and store.get(aside) == content
     assert train.History(store, "c", 0, writes=True).warnings == []
+
+
+class Touches:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_checkpoint_that_would_run_code_is_kept_aside_and_the_one_before_it_goes_on(tmp_path):
+    model, store = torch.nn.Linear(2, 2), Store(tmp_path / "store")
+    optimizer = torch.optim.Adam(model.parameters())
+    for epoch in (1, 2):
+        checkpoint.save(store, "a", model, [optimizer], checkpoint.Place(epoch, epoch, 0.0))
+    newest = tmp_path / "store" / "cells" / "a" / "checkpoints" / "000002"
+    torch.save([Touches(tmp_path / "touched")], newest / "optimizers.pt")
+    state = json.loads((newest / "state.json").read_text())
+    state["sha256"]["optimizers.pt"] = hashlib.sha256((newest / "optimizers.pt").read_bytes()).hexdigest()
+    (newest / "state.json").write_text(json.dumps(state))
+    place, (warning,) = checkpoint.restore(store, "a", model, [optimizer], torch.device("cpu"))
+    assert place.epoch == 1 and "checkpoint not used, kept as" in warning and "\n" not in warning
+    assert not (tmp_path / "touched").exists()
 
 
 def test_a_checkpoint_of_other_code_is_not_continued(tmp_path, rooms, monkeypatch, capsys):
