@@ -58,20 +58,30 @@ def rows(summary: Summary) -> pd.DataFrame:
             **{status: statuses.count(status) for status in ("finished", *UNFINISHED)},
         }
         for task, score in row.scores.items():
-            fields |= {f"{task}_mean": score.mean, f"{task}_sd": score.sd, f"{task}_best": score.best}
-        fields |= {"delta_m": row.delta.mean, "delta_m_sd": row.delta.sd, "delta_m_best": row.delta.best}
+            fields |= {f"{task}_seeds": len(score.values), f"{task}_mean": score.mean}
+            fields |= {f"{task}_sd": score.sd, f"{task}_best": score.best}
+        fields |= {"delta_m_seeds": len(row.delta.values), "delta_m": row.delta.mean, "delta_m_sd": row.delta.sd}
+        fields |= {"delta_m_best": row.delta.best}
         for name, interval in (("seeds", row.delta.seeds), ("seeds_images", row.delta.images)):
             fields |= {
                 f"low_{name}": math.nan if interval is None else interval.low,
                 f"high_{name}": math.nan if interval is None else interval.high,
             }
-        found.append({**fields, "paired": row.delta.paired, "log_delta": row.delta.log, **row.cost})
+        found.append(
+            {
+                **fields,
+                "paired": row.delta.paired,
+                "log_delta": row.delta.log,
+                **row.cost,
+                "devices": "; ".join(row.devices),
+            }
+        )
     if summary.constant:
         head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks), "label": CONSTANT}
         found.append({**head, **{f"{task}_mean": score.mean for task, score in summary.constant.items()}})
     frame = pd.DataFrame(found)
-    for status in ("finished", *UNFINISHED):
-        frame[status] = frame[status].astype("Int64")  # the constant predictor has none of them
+    counts = ["finished", *UNFINISHED, *(f"{name}_seeds" for name in (*comparison.tasks, "delta_m"))]
+    frame[counts] = frame[counts].astype("Int64")  # the constant predictor has none of them
     return frame
 
 

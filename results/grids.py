@@ -40,10 +40,14 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
     sentences = [
         "Tukey's studentised range, additive model method + seed with one standard deviation; simultaneous 95 % "
         f"intervals in points of Δm. Equivalent: the interval lies inside ±{MARGIN} points.",
-        f"Δm is taken against the mean of {baseline} here, and against its run of the same seed above, so a difference "
-        f"from {baseline} is not quite Δm; and all pairs are judged at once, so that an interval here is another than "
-        "that of a row by itself.",
+        "All pairs are judged at once, so that an interval here is another than that of a row by itself.",
     ]
+    paired = any(row.delta.paired and row.delta.values for row in summary.rows.values())
+    if paired and baseline in summary.block.values:
+        sentences.append(
+            f"Δm is taken against the mean of {baseline} here, and where runs are paired above against its run of the "
+            f"same seed, so that a difference from {baseline} is not quite Δm."
+        )
     if not complete:
         sentences.append("Differences are least-squares estimates over the seeds that each row has (Tukey and Kramer).")
     sentences += captions.uneven(summary)
@@ -65,7 +69,7 @@ def transfer(summary: Summary) -> Grid:
     """Empty where no row has a Delta_m against another."""
     tasks, rows = summary.comparison.tasks, []
     deltas = {label: row.delta for label, row in summary.rows.items() if row.delta.values}
-    several = any(len(delta.values) > 1 for delta in deltas.values())
+    several = any(delta.paired and len(delta.values) > 1 for delta in deltas.values())
     for label, delta in deltas.items():
         cells = [label]
         for gain in by_task(delta).values():

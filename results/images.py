@@ -47,7 +47,7 @@ def over_images(
         pseudo_values[seed] = value + total.sort_index()
     together = pd.DataFrame(pseudo_values)
     if together.isna().any(axis=None):
-        raise NoInfluences("its seeds were scored on different test images")
+        raise NoInfluences("seeds were scored on different test images")
     found = crossed_interval(together.to_numpy().T)
     if found is None:
         raise NoInfluences("there is a single test image")

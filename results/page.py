@@ -71,8 +71,8 @@ def _sure(summary: Summary) -> Grid:
         sentences.append(f"No interval over test images for {', '.join(labels)}: {reason}.")
     if any(not math.isnan(delta.share) for delta in deltas.values()):
         sentences.append(
-            "Variance from the baseline: the share of the variance of Δm that the baseline's runs make, were they not "
-            "paired with the row's; where it is large, more runs of the baseline sharpen every row."
+            "Variance from the baseline: the share of the variance of Δm that the baseline's runs make when they "
+            "are not paired with the row's; where it is large, more runs of the baseline sharpen every row."
         )
     defined = [delta for delta in deltas.values() if delta.values]
     if len(defined) > 1 and all(captions.comparable_logs(defined[0], delta) for delta in defined):
@@ -86,12 +86,13 @@ def _sure(summary: Summary) -> Grid:
 
 
 def _secondary(summary: Summary) -> Grid:
-    """Every score but those of single classes (named metric/class), means over seeds."""
+    """Every score but those of single classes (named metric/class), means over the seeds of the task's column."""
     values: dict[tuple[str, str], dict[str, list[float]]] = {}
     for label, row in summary.rows.items():
-        for run in row.row.runs.values():
+        for seed, run in row.row.runs.items():
             for score in run.all_scores():
-                if "/" not in score.metric and score.value is not None:
+                counted = seed in row.scores[score.task].values
+                if "/" not in score.metric and score.value is not None and counted:
                     values.setdefault((score.task, score.metric), {}).setdefault(label, []).append(score.value)
     labels = list(summary.rows)
     constant = summary.comparison.constant
@@ -105,15 +106,13 @@ def _secondary(summary: Summary) -> Grid:
     for label in labels:
         found = [values[key].get(label, []) for key in order]
         rows.append([label, *(f"{math.fsum(v) / len(v):#.4g}" if v else UNDEFINED for v in found)])
-    caption = "Means over the finished seeds. Scores of single classes are in scores.csv."
+    caption = "Means over the seeds that the first table is over. Scores of single classes are in scores.csv."
     return Grid(["Method", *(f"{task} {metric}" for task, metric in order)], rows, caption)
 
 
 def _definitions(summary: Summary) -> list[tuple[str, str]]:
-    found: dict[tuple[str, str], None] = {}
-    for row in summary.rows.values():
-        for task in summary.comparison.tasks:
-            score = row.scores[task].score
-            if score is not None and score.definition:
-                found[f"{task} {score.metric}", score.definition] = None
-    return list(found)
+    """Of each column; a footnote says where a row has another."""
+    references = {task: column.reference for task, column in summary.columns.items()}
+    return [
+        (f"{task} {score.metric}", score.definition) for task, score in references.items() if score and score.definition
+    ]

@@ -70,7 +70,7 @@ def _with_images(delta: DeltaSummary, row: Row, comparison: Comparison, influenc
     if delta.seeds is None:
         return delta
     if not delta.paired:
-        return replace(delta, no_images="its runs are not paired with the baseline's")
+        return replace(delta, no_images="runs are not paired with the baseline's")
     baseline = comparison.rows[comparison.baseline]
     try:
         interval = over_images(row, baseline, delta.values, comparison.tasks, influences)

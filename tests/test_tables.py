@@ -17,6 +17,7 @@ from results import frames
 from results.__main__ import main
 from results.delta import delta_m
 from results.formats import latex, markdown
+from results.page import section
 from results.record import CorruptRecord, read
 from results.report import report
 from results.runs import comparisons
@@ -237,7 +238,10 @@ def test_a_row_that_is_not_paired_has_no_interval_over_images_and_the_page_says_
         store.single(TASKS, seed, status="failed" if seed == 2 else "finished")
         store.run("SCA-MTL", TASKS, seed)
     (reason,) = no_interval(store.close())
-    assert "for SCA-MTL: its runs are not paired with the baseline's" in reason
+    page = (tmp_path / "out/rooms/report.html").read_text()
+    assert "where runs are paired above" not in page  # nor anything else of pairs, where there are none
+    assert "paired with the baseline's; the last" not in html.unescape(page)
+    assert "for SCA-MTL: runs are not paired with the baseline's" in reason
 
 
 def test_without_influences_there_is_no_interval_over_images(tmp_path):
@@ -497,6 +501,9 @@ def test_no_mean_is_over_seeds_that_were_scored_differently(tmp_path):
     assert "Δm over 2 of 3 finished seeds; without seed 1 (depth: definition is" in row["Δm"]
     assert row["semseg mIoU"] == "**91.00 ± 1.00**"
     assert set(summary.rows["SCA-MTL"].delta.values) == {0, 2}
+    secondary = section(summary, table(summary, manifest), [])["details"][-1]["grid"]
+    (means,) = [dict(zip(secondary.columns, row, strict=True)) for row in secondary.rows if row[0] == "SCA-MTL"]
+    assert float(means["depth rmse"]) == 0.1
 
 
 def test_scores_recorded_before_protocols_compare_by_their_words(tmp_path):
