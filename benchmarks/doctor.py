@@ -2,7 +2,8 @@
 
 Tested on a few images, evenly spaced over the splits:
 
-* width and height: labels against their images, and images against the size that the layout is known for;
+* width and height: labels against their images, and images against the size that the layout is known for; where rows
+  and columns are wrong, what follows from where a surface is seen is left out;
 * class ids: floors lie low and face up, ceilings lie high and face down, and of objects before a background most pixels
   are background; ids one too high or too low break this;
 * depth: metres have a room's size; and normals derived from depth agree with stored ones in some frame, but not if the
@@ -37,8 +38,13 @@ FOCAL = 518.86 / 640  # of the frame's width: NYU Depth V2's calibration of the 
 UNCROPPED = {(425, 560): 640}  # size -> width of the frame that it was cut from
 PIXELS = 4000  # of an image that enter the comparison of normals
 MARGIN = 5.0  # degrees by which one frame must be better than every other
-AGREE = 30.0  # degrees, mean over pixels: derived and stored normals worse than this do not agree at all
+AGREE = 30.0  # degrees, mean over pixels: derived and stored normals worse than this do not agree
+STRANGERS = 35.0  # degrees: nor were they taken of the same surfaces
 ROOM = (0.5, 15.0)  # metres that the median depth of indoor images lies between
+
+
+SIZES = "width and height"
+GEOMETRY = {"depth": "sense of depth", "normals": "frame of normals"}
 
 
 class Finding(NamedTuple):
@@ -72,7 +78,7 @@ def examine(
     focal: in pixels of the stored images; None: that of NYUD-v2's camera.
     """
     pictures = _pictures(benchmark, root, tasks, images)
-    findings = [*_sizes(benchmark, root, pictures)]
+    findings, turned = _sizes(benchmark, root, pictures)
     refused = [picture.refused for picture in pictures if picture.refused]
     if refused:
         findings.append(Finding("length of normals", "wrong", refused[0], "store unit vectors, and 0 where unknown"))
@@ -80,7 +86,10 @@ def examine(
         findings.append(_classes(benchmark, pictures))
     if "depth" in tasks:
         findings.append(_unit(pictures))
-    if {"depth", "normals"} <= set(tasks):
+    if turned:
+        skipped = "not looked at while rows and columns are wrong: where a surface is seen tells which way it faces"
+        findings += [Finding(of, "undecided", skipped) for task, of in GEOMETRY.items() if task in tasks]
+    elif {"depth", "normals"} <= set(tasks):
         findings += _geometry(benchmark, pictures, focal)
     elif "depth" in tasks:
         findings.append(_nearer_below(pictures))
@@ -148,8 +157,9 @@ def _picture(samples: Sequence[Sample], index: int, tasks: Sequence[str]) -> Pic
         return Picture(samples.ids[index], size, stored, None, str(error))
 
 
-def _sizes(benchmark: Benchmark, root: Path, pictures: Sequence[Picture]) -> list[Finding]:
-    what, turned = "width and height", "turn rows and columns of the stored arrays round; readers do not guess"
+def _sizes(benchmark: Benchmark, root: Path, pictures: Sequence[Picture]) -> tuple[list[Finding], bool]:
+    """Also whether labels do not lie over their images, or these on their side."""
+    what, remedy = SIZES, "turn rows and columns of the stored arrays round; readers do not guess"
     swapped: dict[str, str] = {}
     odd: dict[str, str] = {}
     for picture in pictures:
@@ -157,18 +167,24 @@ def _sizes(benchmark: Benchmark, root: Path, pictures: Sequence[Picture]) -> lis
             if array.shape[:2] != picture.size:
                 kind = swapped if array.shape[:2] == picture.size[::-1] else odd
                 kind.setdefault(task, f"{array.shape[:2]} for an image of {picture.size} in {picture.id}")
-    findings = [Finding(what, "wrong", f"{task} is {text}: swapped", turned) for task, text in swapped.items()]
+    findings = [Finding(what, "wrong", f"{task} is {text}: swapped", remedy) for task, text in swapped.items()]
     findings += [
         Finding(what, "wrong", f"{task} is {text}", "labels must have their images' size") for task, text in odd.items()
     ]
     known = benchmark.layout(root).size if isinstance(benchmark, FolderBenchmark) else benchmark.size
-    if known is not None and all(picture.size == known[::-1] for picture in pictures):
+    sizes = dict.fromkeys(picture.size for picture in pictures if picture.size != known)
+    on_side = known is not None and [*sizes] == [known[::-1]]
+    if known is not None and sizes:
+        detail = f"images are {next(iter(sizes))}, and this layout has {known}"
         findings.append(
-            Finding(what, "wrong", f"images are {pictures[0].size}, and this layout has {known}: swapped", turned)
+            Finding(what, "wrong", f"{detail}: swapped", remedy)
+            if on_side
+            else Finding(what, "wrong", detail, "take the images and labels of the data set's own archive")
         )
-    if findings:
-        return findings
-    return [Finding(what, "right", "labels have the size of their images" + (f", {known}" if known else ""))]
+    if not findings:
+        detail = "labels have the size of their images" + (f", {known}" if known else "")
+        findings.append(Finding(what, "right", detail))
+    return findings, bool(swapped or odd or on_side)
 
 
 def _classes(benchmark: Benchmark, pictures: Sequence[Picture]) -> Finding:
@@ -288,7 +304,10 @@ def _geometry(benchmark: Benchmark, pictures: Sequence[Picture], focal: float | 
     camera = "focal length " + ("0.81 of the uncropped width" if focal is None else f"{focal:g} pixels") + " assumed"
     if mean > AGREE:
         detail = f"no frame agrees: derived normals are {mean:.1f} degrees off at best; {camera}"
-        return [Finding("sense of depth", "undecided", detail), Finding("frame of normals", "undecided", detail)]
+        if mean <= STRANGERS:
+            return [Finding("sense of depth", "undecided", detail), Finding("frame of normals", "undecided", detail)]
+        remedy = "take both from one source, of the same images and turned alike; give --focal if it is another camera"
+        return [Finding("depth and normals", "wrong", f"do not belong together: {detail}", remedy)]
     if reading == "depth" or angles["depth"].min() - mean < MARGIN:
         findings = [
             Finding("sense of depth", "right", f"agrees with the normals to {angles['depth'].min():.1f} degrees")
@@ -372,28 +391,39 @@ def _nearer_below(pictures: Sequence[Picture]) -> Finding:
 
 
 def _facing(pictures: Sequence[Picture]) -> Finding:
-    """Without depth: whatever is seen faces the viewer, and what lies low faces up more than what lies high."""
+    """Without depth: what is seen faces the viewer, and what lies low, or right, faces up, or left, more than the rest.
+
+    So it is in a room, which is seen from within.
+    """
     what = "frame of normals"
-    values, rows = [], []
+    values, rows, columns = [], [], []
     for picture in pictures:
         if picture.normals is not None:
             valid = (picture.normals != 0).any(0)
             values.append(picture.normals[:, valid])
             rows.append(np.nonzero(valid)[0] / valid.shape[0])
-    vectors, row = np.concatenate([np.empty((3, 0)), *values], axis=1), np.concatenate([np.empty(0), *rows])
+            columns.append(np.nonzero(valid)[1] / valid.shape[1])
+    vectors = np.concatenate([np.empty((3, 0)), *values], axis=1)
+    row, column = (np.concatenate([np.empty(0), *places]) for places in (rows, columns))
     if len(row) < 200:
         return Finding(what, "undecided", "too few normals")
     towards = [
         float((sign * vectors[axis] > 0).mean()) for axis, sign in ((2, 1), (0, 1), (0, -1), (1, 1), (1, -1), (2, -1))
     ]
-    rising = float(np.corrcoef(vectors[1], row)[0, 1]) if vectors[1].std() > 0 else 0.0
+    rising, inward = (
+        float(np.corrcoef(values, places)[0, 1]) if values.std() > 0 else 0.0
+        for values, places in ((vectors[1], row), (vectors[0], column))
+    )
     detail = (
-        f"channel 2 faces the viewer in {towards[0]:.0%} of pixels; facing up and lying low correlate by {rising:.2f}"
+        f"channel 2 faces the viewer in {towards[0]:.0%} of pixels; facing up and lying low correlate by {rising:.2f}, "
+        f"facing left and lying right by {inward:.2f}"
     )
     if max(towards) != towards[0] and max(towards) - towards[0] > 0.1:
         return Finding(what, "wrong", f"{detail}; another channel does in {max(towards):.0%}", "set the option frame")
     if towards[0] > 0.8 and rising < -0.1:
         return Finding(what, "wrong", f"{detail}: channel 1 points down", "set the option frame")
-    if towards[0] > 0.8 and rising > 0.1:
-        return Finding(what, "right", f"{detail}; left and right cannot be told apart without depth")
+    if towards[0] > 0.8 and rising > 0.1 and inward < -0.1:
+        return Finding(what, "wrong", f"{detail}: channel 0 points right", "set the option frame")
+    if towards[0] > 0.8 and rising > 0.1 and inward > 0.1:
+        return Finding(what, "right", detail)
     return Finding(what, "undecided", f"{detail}; no depth to compare with")

@@ -51,9 +51,9 @@ def verify(
             benchmark, root = find(name, data, options)
             benchmark.make(root, lambda done, total: told("rendering", done, total))
             report = run_verify(benchmark, root, told, tasks or None)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise fail(str(error)) from None
-    typer.echo(json.dumps(asdict(report), indent=1) if as_json else verification(report))
+    typer.echo(json.dumps(asdict(report), indent=1, allow_nan=False) if as_json else verification(report))
     if report.problems:
         raise typer.Exit(1)
 
@@ -82,7 +82,7 @@ def doctor(
             benchmark, root = find(name, data, options)
             benchmark.make(root, lambda done, total: told("rendering", done, total))
             findings = examine(benchmark, root, available(benchmark, root)[0], images, focal)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise fail(f"{error}\n`mtlbench data verify` lists everything that cannot be read") from None
     typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1) if as_json else diagnosis(findings))
     if any(finding.verdict == "wrong" for finding in findings):

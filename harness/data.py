@@ -125,7 +125,7 @@ def prepared_name(benchmark: Benchmark, root: Path, fingerprint: str) -> str:
 def available(benchmark: Benchmark, root: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     """The tasks whose labels every split of a copy has, and for the others what is missing.
 
-    Raises FileNotFoundError or ValueError where not even the images are there.
+    Raises OSError or ValueError where not even the images are there.
     """
     for split in benchmark.splits:
         benchmark.open(root, split, ())
@@ -134,7 +134,7 @@ def available(benchmark: Benchmark, root: Path) -> tuple[tuple[str, ...], dict[s
         try:
             for split in benchmark.splits:
                 benchmark.open(root, split, (task,))
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             lacking[task] = str(error)
     return tuple(task for task in benchmark.tasks if task not in lacking), lacking
 
@@ -168,7 +168,7 @@ def verification(report: Report) -> str:
     """A report as text: a table a split, and what is wrong."""
     reading = ", ".join(f"{name} {value}" for name, value in report.reading.items())
     lines = [f"{report.benchmark} in {report.root}" + (f": {reading}" if reading else "")]
-    lines.append(f"fingerprint {report.fingerprint}")
+    lines.append(f"fingerprint {report.fingerprint or 'unknown'}")
     for split in report.splits:
         expected = "" if split.expected in (None, split.images) else f" of {split.expected}"
         sizes = ", ".join(f"{count} of {size}" for size, count in list(split.sizes.items())[:3])
@@ -178,7 +178,7 @@ def verification(report: Report) -> str:
         )
         lines.append(f"  {'field':12} {'read':>6}  {'type':10} {'range of values':22} {'invalid':>8}  {'blank':>6}")
         for field in split.fields:
-            span = f"{field.least:.4g} to {field.greatest:.4g}" if field.least <= field.greatest else "none valid"
+            span = "none valid" if field.least is None else f"{field.least:.4g} to {field.greatest:.4g}"
             span += f", {field.classes} classes" if field.classes is not None else ""
             kinds = ", ".join(field.dtypes)
             lines.append(

@@ -1,5 +1,6 @@
 """Preparing, verifying and examining copies of data sets."""
 
+import io
 import json
 import os
 import re
@@ -8,13 +9,15 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+import h5py
 import numpy as np
 import pytest
 import torch
-from fixtures import SIZE, blocks, labelled_mat, nyud, nyuv2_13, pascal_mt, rooms_as_nyud, save, tree
+from fixtures import NYUD_FORMATS, SIZE, blocks, labelled_mat, nyud, nyuv2_13, pascal_mt, rooms_as_nyud, save, tree
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -265,6 +268,22 @@ class Small(NYUD):
     splits = MappingProxyType({"train": 2, "test": 1})
 
 
+PUBLISHED = NYUD.layouts
+
+
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch):
+    """The copies made here are smaller than the published ones."""
+    for benchmark in (NYUD, BENCHMARKS["nyuv2_13"]):
+        monkeypatch.setattr(benchmark, "layouts", tuple(replace(layout, size=None) for layout in benchmark.layouts))
+
+
+class Published(NYUD):
+    """NYUD-v2 whose images have the published size."""
+
+    layouts = PUBLISHED
+
+
 def problems(root, benchmark=None, tasks=None):
     return verify(benchmark or Small(), root, quiet, tasks).problems
 
@@ -315,6 +334,26 @@ def copy(one, other):
             lambda root: [cut(name, 0.5)(root) for name in ("depth/0001.npy", "normals/0001.npy", "edge/0002.npy")],
             ["depth/0001.npy: not a whole .npy", "normals/0001.npy: not a whole .npy", "edge/0002.npy: not a whole"],
         ),
+        (
+            lambda r: [(r / name).unlink() for name in ("images/0003.jpg", "depth/0003.npy")],
+            [
+                "images/0003.jpg: no such file, but every task needs it; 1 of 2",
+                "depth/0003.npy: no such file, but depth",
+            ],
+        ),
+        (copy("depth/0001.npy", "depth/0003.npy"), ["train 0001 and train 0003 have the same depth"]),
+        (copy("segmentation/0001.png", "segmentation/0002.png"), ["train 0001 and test 0002 have the same semseg"]),
+        (
+            lambda r: [
+                copy(f"{folder}/0001.{ending}", f"{folder}/0003.{ending}")(r)
+                for folder, (ending, _) in NYUD_FORMATS["NYUD_MT"].items()
+            ],
+            ["train 0003 have the same image, semseg, depth, normals, edge"],
+        ),
+        (
+            lambda r: [save(r / f"edge/{name}.npy", np.zeros(SIZE)) for name in ("0001", "0003")],
+            ["train: every labelled pixel of edge is of class 0"],
+        ),
         (copy("images/0001.jpg", "images/0003.jpg"), ["train 0001 and train 0003 are the same picture"]),
         (copy("images/0001.jpg", "images/0002.jpg"), ["train 0001 and test 0002 are the same picture"]),
         (lambda r: save(r / "depth/0001.npy", np.ones(SIZE[::-1], np.float32)), ["depth of .46, 34. for an image of"]),
@@ -331,6 +370,81 @@ def test_whatever_is_wrong_is_named_and_nothing_else(tmp_path, change, expected)
     found = problems(tmp_path)
     assert len(found) == len(expected)
     assert all(re.search(message, problem) for message, problem in zip(expected, found, strict=True)), found
+
+
+@pytest.mark.parametrize("missing", ["images/0003.jpg", "depth/0003.npy"])
+def test_a_missing_file_hides_nothing_of_the_others(tmp_path, missing):
+    nyud(tmp_path)
+    (tmp_path / missing).unlink()
+    save(tmp_path / "segmentation/0003.png", np.full(SIZE, 41, np.uint8))
+    report = verify(Small(), tmp_path, quiet)
+    assert [problem.split(": ")[0].removeprefix(f"{tmp_path}/") for problem in report.problems] == [
+        missing,
+        "segmentation/0003.png",
+    ]
+    field = {"images": "image"}.get(missing.split("/")[0], "depth")
+    read = [{found.name: found.read for found in split.fields} for split in report.splits]
+    assert read[0] == {"image": 2, "semseg": 1, "depth": 2, "normals": 2, "edge": 2} | {field: 1}
+    assert set(read[1].values()) == {1}
+
+
+def test_a_dataset_that_is_missing_leaves_the_others(tmp_path):
+    labelled_mat(tmp_path / "data")
+    with h5py.File(tmp_path / "data/nyu_depth_v2_labeled.mat", "r+") as file:
+        del file["labels"]
+    report = verify(Small(), tmp_path / "data", quiet, ("semseg", "depth"))
+    assert len(report.problems) == 1 and "no 'labels' in it" in report.problems[0]
+    assert [field.name for field in report.splits[0].fields] == ["image", "depth"]
+    found = data.prepare(NYUD(), tmp_path / "data", tmp_path / "cache", quiet)
+    assert found.tasks == ("depth",) and "no 'labels' in it" in found.lacking["semseg"]
+
+
+@pytest.mark.parametrize("layout", ["NYUD_MT", "NYUDv2"])
+def test_images_of_another_size_than_the_layouts_are_wrong(tmp_path, layout):
+    nyud(tmp_path, layout)
+    found = problems(tmp_path, Published())
+    assert f"train: 2 of 2 images are 34 x 46; those of layout {layout} are 425 x 560 (rows x columns)" in found
+    sizes = findings(tmp_path, Published())["width and height"]
+    assert sizes.verdict == "wrong" and "images are (34, 46), and this layout has (425, 560)" in sizes.detail
+
+
+def test_a_file_that_may_not_be_read_is_a_problem_and_not_the_end(tmp_path, monkeypatch):
+    nyud(tmp_path)
+    locked = tmp_path / "depth/0001.npy"
+    plain = Path.read_bytes
+
+    def read_bytes(path):
+        if path == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path)
+
+    def load(path, **options):
+        return np.lib.format.read_array(io.BytesIO(read_bytes(path)))
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(np, "load", load)
+    result = cli("verify", "nyud", "--data", tmp_path, "--json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1 and report["fingerprint"] is None
+    assert sum("Permission denied" in problem and "depth/0001.npy" in problem for problem in report["problems"]) == 1
+    for command in ("doctor", "prepare"):
+        result = cli(
+            command, "nyud", "--data", tmp_path, *(["--cache", tmp_path / "c"] if command == "prepare" else [])
+        )
+        assert result.exit_code == 2 and "depth/0001.npy" in result.stderr, result.output
+
+
+def test_a_report_is_json_where_nothing_is_valid(tmp_path):
+    nyud(tmp_path)
+    save(tmp_path / "depth/0002.npy", np.zeros(SIZE))
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    report = json.loads(cli("verify", "nyud", "--data", tmp_path, "--json").stdout, parse_constant=refuse)
+    depth = report["splits"][1]["fields"][2]
+    assert depth["name"] == "depth" and depth["least"] is None and depth["greatest"] is None
+    assert "none valid" in cli("verify", "nyud", "--data", tmp_path).stdout
 
 
 def test_many_problems_of_a_kind_are_counted(tmp_path):
@@ -459,6 +573,8 @@ def test_a_focal_length_that_is_wrong_by_a_fifth_finds_the_same_frame(healthy):
         (lambda f: f | {"normals": f["normals"][:50]}, "width and height", "normals is .50, 128. for an image"),
         (lambda f: f | {"normals": f["normals"] * 2}, "length of normals", "a normal of length 2"),
         (lambda f: without(turned("left-up-ahead")(f), "depth"), "frame of normals", "faces the viewer"),
+        (lambda f: without(turned("right-up-back")(f), "depth"), "frame of normals", "channel 0 points right"),
+        (lambda f: f | {"normals": f["normals"][:, ::-1].copy()}, "depth and normals", "do not belong together"),
         (lambda f: without(turned("left-down-back")(f), "depth"), "frame of normals", "channel 1 points down"),
     ],
 )
@@ -474,8 +590,21 @@ def test_a_broken_convention_is_found(tmp_path, change, convention, message):
 def test_a_copy_that_is_turned_as_a_whole_is_found(tmp_path):
     names = ("images", "segmentation", "depth", "normals", "edge")
     rooms_as_nyud(tmp_path, 2, (425, 560), lambda f: {name: f[name].swapaxes(0, 1).copy() for name in names})
-    found = findings(tmp_path, images=2)["width and height"]
-    assert found.verdict == "wrong" and "images are (560, 425), and this layout has (425, 560)" in found.detail
+    found = findings(tmp_path, Published(), images=2)["width and height"]
+    assert found.verdict == "wrong" and "images are (560, 425), and this layout has (425, 560): swapped" in found.detail
+    others = {name: finding for name, finding in findings(tmp_path, Published(), images=2).items() if finding != found}
+    assert not any(finding.remedy for finding in others.values())
+
+
+def test_normals_without_depth_are_right_only_where_every_axis_shows(healthy, tmp_path):
+    shutil.copytree(healthy, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data/depth")
+    assert findings(tmp_path / "data")["frame of normals"].verdict == "right"
+    for path in (tmp_path / "data/normals").iterdir():
+        normals = np.load(path)
+        normals[..., 0] = np.abs(normals[..., 0])  # as if walls were seen on one side only
+        np.save(path, normals)
+    assert findings(tmp_path / "data")["frame of normals"].verdict == "undecided"
 
 
 def test_what_pictures_do_not_tell_is_undecided(tmp_path):
