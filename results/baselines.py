@@ -12,11 +12,11 @@ from results.audit import published
 from results.captions import seeds
 from results.columns import distance, mean_score
 from results.delta import delta_m
+from results.display import display
 from results.gains import usable
 from results.record import Results, Score
 from results.runs import Row, comparisons
 from results.summary import Summary
-from results.tables import display
 
 PRINTED = "Single task"  # how the papers' rows of single-task models begin
 METHOD = "single_task"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from results.audit import published
+from results.display import METRICS
 from results.grids import Grid
 from results.summary import Summary
-from results.tables import METRICS
 
 
 def printed(summary: Summary) -> Grid:

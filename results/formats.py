@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from results.tables import CONSTANT, MINUS, UNDEFINED, Cell, Table
+from results.display import MINUS, UNDEFINED
+from results.tables import CONSTANT, Cell, Table
 
 
 def markdown(tables: Sequence[Table]) -> str:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from results import captions
 from results.baselines import Baseline, against
+from results.display import UNDEFINED, interval_text, signed
 from results.orders import TaskGains, rank_probabilities, taus
 from results.pairs import MARGIN
 from results.summary import Summary
-from results.tables import UNDEFINED, signed
 from results.transfer import any_harmed, by_task
 
 
@@ -30,7 +30,7 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
     for first, second, pair in summary.contrasts:
         flip = None if compared is None else compared.flip(first, second, baseline)
         turned = "never" if flip is None else f"{flip[0]:.1f} sd ({flip[1]})"
-        rows.append([first, second, signed(pair.difference), _interval(pair.low, pair.high), pair.verdict, turned])
+        rows.append([first, second, signed(pair.difference), interval_text(pair.low, pair.high), pair.verdict, turned])
     columns = ["Row", "against", "difference", "95 % interval", "verdict"]
     if compared is None or not any(spread > 0 for spread in compared.spread):
         rows = [row[:-1] for row in rows]
@@ -73,7 +73,7 @@ def transfer(summary: Summary) -> Grid:
     for label, delta in deltas.items():
         cells = [label]
         for gain in by_task(delta).values():
-            interval = UNDEFINED if gain.interval is None else _interval(gain.interval.low, gain.interval.high)
+            interval = UNDEFINED if gain.interval is None else interval_text(gain.interval.low, gain.interval.high)
             cells += [signed(gain.mean), *([interval] if several else []), f"{gain.harmed} of {gain.runs}"]
         rows.append([*cells, *([_percent(any_harmed(delta))] if several else [])])
     heads = ["gain [%]", "95 % interval", "runs harmed"] if several else ["gain [%]", "runs harmed"]
@@ -147,10 +147,6 @@ def rebased(summary: Summary, others: Sequence[Baseline]) -> Grid:
         )
     heads = ["Method", *(f"against {source} [%]" for source in columns)]
     return Grid(heads, rows if len(columns) > 1 else [], caption)
-
-
-def _interval(low: float, high: float) -> str:
-    return f"[{signed(low)}, {signed(high)}]"
 
 
 def _percent(share: float) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from results import baselines, captions, context, grids, tables
+from results.display import UNDEFINED, interval_text, signed
 from results.grids import Grid
 from results.orders import task_gains
 from results.record import Results
 from results.summary import Summary
-from results.tables import CONSTANT, UNDEFINED
+from results.tables import CONSTANT
 
 
 def section(
@@ -47,10 +48,10 @@ def _sure(summary: Summary) -> Grid:
     rows = []
     for label, row in summary.rows.items():
         delta = row.delta
-        intervals = [UNDEFINED if i is None else tables.interval_text(i) for i in (delta.seeds, delta.images)]
+        intervals = [UNDEFINED if i is None else interval_text(i.low, i.high) for i in (delta.seeds, delta.images)]
         share = UNDEFINED if math.isnan(delta.share) else f"{100 * delta.share:.0f}"
-        runs = ", ".join(tables.signed(value) for value in delta.values.values()) or UNDEFINED
-        rows.append([label, tables.signed(delta.mean), *intervals, share, tables.signed(delta.log), runs])
+        runs = ", ".join(signed(value) for value in delta.values.values()) or UNDEFINED
+        rows.append([label, signed(delta.mean), *intervals, share, signed(delta.log), runs])
     columns = ["Method", "Δm [%]", "95 % over seeds", "95 % over seeds and test images"]
     columns += ["variance from the baseline [%]", "log Δm [%]", "Δm by seed"]
     deltas = {label: row.delta for label, row in summary.rows.items()}

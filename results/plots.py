@@ -18,11 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from results.display import METRICS
 from results.record import history
 from results.runs import Row
 from results.statistics import paired_interval
 from results.summary import Summary
-from results.tables import METRICS
 from results.tuning import by_row
 
 Color = tuple[float, float, float]

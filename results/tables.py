@@ -11,32 +11,13 @@ from typing import Any, NamedTuple
 
 from results import captions
 from results.columns import ScoreSummary
+from results.display import UNDEFINED, display, fixed, interval_text, signed, time_unit
 from results.gains import DeltaSummary
 from results.record import Manifest, Score
 from results.runs import UNFINISHED, Comparison, Row
-from results.statistics import Interval
 from results.summary import RowSummary, Summary
 
 CONSTANT = "Constant predictor"
-UNDEFINED = "—"
-MINUS = "\N{MINUS SIGN}"  # as wide as a plus, so that columns line up
-
-
-class Display(NamedTuple):
-    """How a metric is printed."""
-
-    title: str
-    unit: str
-    decimals: int
-
-
-METRICS = {
-    "miou": Display("mIoU", "%", 2),
-    "maxf": Display("maxF", "%", 2),
-    "odsf": Display("odsF", "%", 2),
-    "rmse": Display("RMSE", "m", 3),
-    "mean_angle": Display("mean angle", "°", 2),
-}
 
 
 class Cell(NamedTuple):
@@ -92,7 +73,7 @@ def table(summary: Summary, manifest: Manifest) -> Table:
     comparison, notes = summary.comparison, Notes()
     baseline, usual = summary.rows.get(comparison.baseline), captions.usual_runs(summary)
     longest = max((row.cost["train_seconds"] for row in summary.rows.values()), default=math.nan, key=_nan_first)
-    unit, seconds = _time_unit(longest)
+    unit, seconds = time_unit(longest)
     several = len(comparison.seeds) > 1
     columns = (
         Column("Method"),
@@ -116,10 +97,10 @@ def table(summary: Summary, manifest: Manifest) -> Table:
                 *head,
                 *scores,
                 *delta,
-                Cell(_fixed(cost["parameters"] / 1e6, 2)),
-                Cell(_fixed(cost["macs"] / 1e9, 2)),
-                Cell(_fixed(cost["seconds_per_step"], 3), marks=timed),
-                Cell(_fixed(cost["train_seconds"] / seconds, 2 if unit == "h" else 1), marks=timed),
+                Cell(fixed(cost["parameters"] / 1e6, 2)),
+                Cell(fixed(cost["macs"] / 1e9, 2)),
+                Cell(fixed(cost["seconds_per_step"], 3), marks=timed),
+                Cell(fixed(cost["train_seconds"] / seconds, 2 if unit == "h" else 1), marks=timed),
             )
         )
     if summary.constant:
@@ -139,10 +120,6 @@ def _score_column(task: str, score: Score | None) -> Column:
     return Column(f"{task} {shown.title}", shown.unit, "↑" if score.higher_is_better else "↓")
 
 
-def display(metric: str) -> Display:
-    return METRICS.get(metric, Display(metric, "", 4))
-
-
 def _score_cell(entry: ScoreSummary, row: Row | None, notes: Notes) -> Cell:
     if entry.problem in UNFINISHED:
         return Cell(entry.problem)
@@ -150,9 +127,9 @@ def _score_cell(entry: ScoreSummary, row: Row | None, notes: Notes) -> Cell:
         return Cell(UNDEFINED, marks=(notes.mark(entry.problem),))
     assert entry.score is not None
     shown = display(entry.score.metric)
-    text = _fixed(entry.mean, shown.decimals)
+    text = fixed(entry.mean, shown.decimals)
     if len(entry.values) > 1:
-        text += f" ± {_fixed(entry.sd, shown.decimals)}"
+        text += f" ± {fixed(entry.sd, shown.decimals)}"
     marks = [notes.mark(f"not comparable with its column: {difference}") for difference in entry.strange]
     if entry.left_out:
         marks.append(notes.mark(captions.left_out(len(entry.values), entry.left_out)))
@@ -168,10 +145,10 @@ def _delta_cell(delta: DeltaSummary, usual: tuple[int, ...] | None, notes: Notes
     if delta.problem:
         return Cell(UNDEFINED, marks=(notes.mark(f"Δm is undefined: {delta.problem}"),))
     if not delta.values:
-        return Cell(_fixed(delta.mean, 2), delta.best)
+        return Cell(fixed(delta.mean, 2), delta.best)
     text = signed(delta.mean)
     if len(delta.values) > 1:
-        text += f" ± {_fixed(delta.sd, 2)}"
+        text += f" ± {fixed(delta.sd, 2)}"
     sentences = []
     if delta.left_out:
         sentences.append(f"Δm {captions.left_out(len(delta.values), delta.left_out)}")
@@ -189,7 +166,7 @@ def _interval_cell(row: RowSummary, notes: Notes) -> Cell:
     if delta.problem or not delta.values:
         return Cell("")
     if delta.seeds is not None:
-        return Cell(interval_text(delta.seeds))
+        return Cell(interval_text(delta.seeds.low, delta.seeds.high))
     if len(delta.values) == 1:
         return Cell("one seed")
     return Cell(UNDEFINED, marks=(notes.mark("no interval: the baseline has a single run of some task"),))
@@ -204,10 +181,6 @@ def _time_marks(row: RowSummary, baseline: RowSummary | None, notes: Notes) -> t
     if theirs and row is not baseline and theirs != row.devices:
         sentence += f"; the baseline on {', '.join(theirs)}"
     return (notes.mark(sentence),)
-
-
-def interval_text(interval: Interval) -> str:
-    return f"[{signed(interval.low)}, {signed(interval.high)}]"
 
 
 def _status_marks(row: Row, notes: Notes) -> tuple[str, ...]:
@@ -231,29 +204,6 @@ def _seeds(row: Row, comparison: Comparison) -> str:
 
 def _first_line(failure: dict[str, Any]) -> str:
     return str(failure.get("error", "no error was recorded")).strip().split("\n")[0]
-
-
-def _fixed(value: float, decimals: int) -> str:
-    if math.isnan(value):
-        return UNDEFINED
-    text = f"{value:.{decimals}f}"
-    if float(text) == 0:
-        return text.lstrip("-")
-    return text.replace("-", MINUS)
-
-
-def signed(value: float) -> str:
-    """Two decimals with a sign; a dash for NaN."""
-    text = _fixed(value, 2)
-    if math.isnan(value):
-        return text
-    return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
-
-
-def _time_unit(seconds: float) -> tuple[str, float]:
-    if math.isnan(seconds) or seconds < 120:
-        return "s", 1.0
-    return ("min", 60.0) if seconds < 7200 else ("h", 3600.0)
 
 
 def _nan_first(value: float) -> float:

@@ -16,6 +16,7 @@ from make_records import Store, pascal, score, three_seeds, value, without_metri
 from results import frames
 from results.__main__ import main
 from results.delta import delta_m
+from results.display import MINUS
 from results.formats import latex, markdown
 from results.page import section
 from results.record import CorruptRecord, read
@@ -23,7 +24,7 @@ from results.report import report
 from results.runs import comparisons
 from results.statistics import crossed_interval
 from results.summary import summarise
-from results.tables import CONSTANT, MINUS, table
+from results.tables import CONSTANT, table
 
 TASKS = ("semseg", "depth")
 

@@ -1,0 +1,59 @@
+"""How numbers are printed: metrics, signs, intervals, times."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+UNDEFINED = "—"
+MINUS = "\N{MINUS SIGN}"  # as wide as a plus, so that columns line up
+
+
+class Display(NamedTuple):
+    """How a metric is printed."""
+
+    title: str
+    unit: str
+    decimals: int
+
+
+METRICS = {
+    "miou": Display("mIoU", "%", 2),
+    "maxf": Display("maxF", "%", 2),
+    "odsf": Display("odsF", "%", 2),
+    "rmse": Display("RMSE", "m", 3),
+    "mean_angle": Display("mean angle", "°", 2),
+}
+
+
+def display(metric: str) -> Display:
+    return METRICS.get(metric, Display(metric, "", 4))
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A dash for NaN; never a negative 0."""
+    if math.isnan(value):
+        return UNDEFINED
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        return text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """Two decimals with a sign; a dash for NaN."""
+    text = fixed(value, 2)
+    if math.isnan(value):
+        return text
+    return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
+
+
+def interval_text(low: float, high: float) -> str:
+    return f"[{signed(low)}, {signed(high)}]"
+
+
+def time_unit(seconds: float) -> tuple[str, float]:
+    """The unit in which the longest of some times is printed, and its seconds."""
+    if math.isnan(seconds) or seconds < 120:
+        return "s", 1.0
+    return ("min", 60.0) if seconds < 7200 else ("h", 3600.0)
