@@ -156,13 +156,13 @@ def run(
         look = partial(_look, store, console)
         planned, records = survey(matrix, look)
         chosen = select(planned, only)
-        for entry in matrix.benchmarks:
-            benchmark = entry.make()
-            name = entry.name if benchmark.needs_root else f"{entry.name} {entry.size} {entry.options}"
-            store.bind(name, benchmark.fingerprint(folders[entry.name]))
         with _refusing():
+            for entry in matrix.benchmarks:
+                benchmark = entry.make()
+                name = entry.name if benchmark.needs_root else f"{entry.name} {entry.size} {entry.options}"
+                store.bind(name, benchmark.fingerprint(folders[entry.name]))
             learn(chosen, store, folders, console)
-        constants = _constants(matrix, store, folders, console)
+            constants = _constants(matrix, store, folders, console)
         ids = list(dict.fromkeys(item.cell.id for item in chosen))
         again = [cell_id for cell_id in ids if _again(rerun, cell_id, records, store)]
         todo = [cell_id for cell_id in ids if cell_id not in records or cell_id in again]
@@ -190,10 +190,10 @@ def run(
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """What makes no sense is refused before anything starts."""
+    """What makes no sense, or cannot be read, is refused before anything starts."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise preflight.NotReady([str(error)]) from error
 
 

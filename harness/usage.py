@@ -29,7 +29,7 @@ def one_line(command: Callable[..., Any]) -> Callable[..., Any]:
 
         try:
             return command(*args, **kwargs)
-        except (MatrixError, NotReady, StoreError, CorruptRecord, NewerRecord, FileNotFoundError) as error:
+        except (MatrixError, NotReady, StoreError, CorruptRecord, NewerRecord, OSError) as error:
             raise fail(str(error)) from None
 
     return guarded
