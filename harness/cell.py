@@ -23,6 +23,8 @@ class BenchmarkConfig(Config):
     size: tuple[int, int] | None = None  # rows, columns at the network's input; None: the benchmark's own
     protocol: Literal["mtl", "atrc"] = "mtl"  # augmentation and resize of training images
     evaluate: Literal["native", "network"] = "native"  # score at the stored image's size, or at the network's
+    borders: Literal["ignore", "background"] | None = None  # outside of training images; None: the protocol's own
+    normals_zoom: Literal["published", "consistent"] | None = None  # what a zoom does to normals; None: the protocol's
     options: dict[str, Any] = {}
 
     @field_validator("size")

@@ -22,7 +22,7 @@ from benchmarks.metrics import ExpensiveMetric
 from benchmarks.tasks import Task
 from benchmarks.transforms import Fit, restore
 from harness.cell import BenchmarkConfig
-from harness.loading import Scored, evaluation_batches, normalise
+from harness.loading import Scored, augmentation, evaluation_batches, normalise
 from results.record import Record, Score
 
 ORIGINS = b"origins"  # a key of per_image.parquet's metadata
@@ -62,7 +62,7 @@ def conditions(
     resolution = f"{rows}x{columns}"
     if config.evaluate == "native":
         resolution = "the stored size" if benchmark.needs_root else f"the stored size, {resolution}"
-    return Conditions(resolution, benchmark.augmentations[config.protocol].fit, images, split, holdout)
+    return Conditions(resolution, augmentation(benchmark, config).fit, images, split, holdout)
 
 
 def protocol(task: Task, conditions: Conditions) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import transforms
-from benchmarks.benchmark import Sample
+from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.metrics import require_classes
 from benchmarks.tasks import Task
 from benchmarks.transforms import Augmentation, Fit
 from harness import seeds
+from harness.cell import BenchmarkConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -57,6 +59,13 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
         torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1),
         torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1),
     )
+
+
+def augmentation(benchmark: Benchmark, config: BenchmarkConfig) -> Augmentation:
+    """What the protocol of a cell draws, with what the cell chooses otherwise."""
+    chosen = {"borders": config.borders, "normals_zoom": config.normals_zoom}
+    own = benchmark.augmentations[config.protocol]
+    return replace(own, **{name: value for name, value in chosen.items() if value is not None})  # type: ignore[arg-type]
 
 
 class Holdout(Sequence[Sample]):

@@ -143,7 +143,7 @@ def open_splits(
     def opened(split: str, tasks: Sequence[str] = cell.tasks) -> Sequence[Sample]:
         return data.open_split(benchmark, root, split, tasks, fingerprint, places)
 
-    augmentation = benchmark.augmentations[cell.benchmark.protocol]
+    augmentation = loading.augmentation(benchmark, cell.benchmark)
     train = opened("train", data.for_training(benchmark, root, cell.tasks, augmentation))
     val = opened("val") if "val" in benchmark.splits else None
     if cell.train.holdout:
@@ -198,7 +198,7 @@ def train(cell: Cell, place: Place) -> Record:
 
     batches = iter(
         loading.training_batches(
-            train_split, tasks, benchmark.size, benchmark.augmentations[cell.benchmark.protocol], cell.seed,
+            train_split, tasks, benchmark.size, loading.augmentation(benchmark, cell.benchmark), cell.seed,
             loading.micro_batches(
                 cell.seed, len(train_split), cell.train.batch, range(done.epoch, extent.epochs),
                 rank=rank, processes=processes, accumulate=cell.train.accumulate,
@@ -398,7 +398,7 @@ def conditions(cell: Cell, benchmark: Benchmark, images: int, split: str = "test
 
 def fit_of(cell: Cell, benchmark: Benchmark) -> Fit:
     """How images come to the network's size: as they did in training."""
-    return benchmark.augmentations[cell.benchmark.protocol].fit
+    return loading.augmentation(benchmark, cell.benchmark).fit
 
 
 def peak_memory(device: torch.device) -> float:

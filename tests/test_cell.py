@@ -49,6 +49,8 @@ def test_a_default_that_is_spelled_out_is_the_same_cell():
         {"train": TrainConfig(epochs=11)},
         {"train": TrainConfig(steps=10)},
         {"benchmark": BenchmarkConfig(name="rooms", options={"train": 10})},
+        {"benchmark": BenchmarkConfig(name="rooms", borders="background")},
+        {"benchmark": BenchmarkConfig(name="rooms", normals_zoom="consistent")},
         {"backbone": BackboneConfig(name="resnet18")},
     ],
 )

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from fixtures import nyud, pascal_mt
+from pydantic import ValidationError
 
 from benchmarks import tasks as t
 from benchmarks.benchmark import Sample
 from benchmarks.transforms import Augmentation, Crop
 from harness import data
 from harness.cell import BenchmarkConfig, Cell, TrainConfig
-from harness.loading import training_batches
+from harness.loading import augmentation, training_batches
 from harness.matrix import make_benchmark
 from harness.train import open_splits
 
@@ -32,8 +33,7 @@ def sample(people):
 
 def crops(one, count=40):
     keys = iter([[(epoch, 0)] for epoch in range(count)])
-    augmentation = Augmentation(crop=Crop(tries=1))
-    for batch in training_batches([one], TASKS, SIZE, augmentation, 0, keys):
+    for batch in training_batches([one], TASKS, SIZE, Augmentation(crop=Crop(tries=1)), 0, keys):
         yield {name: label[0] for name, label in batch.labels.items()}
 
 
@@ -79,8 +79,8 @@ def seen(root, name, protocol, tasks, places=(), epochs=8):
     samples, _, _ = open_splits(benchmark, cell, root, benchmark.fingerprint(root), places)
     keys = iter([[(epoch, 0)] for epoch in range(epochs)])
     chosen = {task: benchmark.tasks[task] for task in tasks}
-    augmentation = benchmark.augmentations[protocol]
-    batches = list(training_batches(samples, chosen, SIZE, augmentation, 0, keys, balance=benchmark.balance))
+    drawn = augmentation(benchmark, cell.benchmark)
+    batches = list(training_batches(samples, chosen, SIZE, drawn, 0, keys, balance=benchmark.balance))
     assert all(set(batch.labels) == set(tasks) for batch in batches)
     return torch.cat([batch.image for batch in batches])
 
@@ -111,3 +111,30 @@ def test_windows_do_not_depend_on_what_was_prepared(tmp_path):
     reference = seen(root, "nyud", "atrc", ("depth",))
     data.prepare(make_benchmark(BenchmarkConfig(name="nyud")), root, kept, lambda what, done, total: None)
     assert torch.equal(seen(root, "nyud", "atrc", ("depth",), (kept,)), reference)
+
+
+def moved(root, **chosen):
+    """The first training sample of PASCAL-Context as cells that chose so see it, several times."""
+    config = BenchmarkConfig(name="pascal_context", size=SIZE, **chosen)
+    benchmark = make_benchmark(config)
+    tasks = {name: benchmark.tasks[name] for name in ("human_parts", "normals")}
+    keys = iter([[(epoch, 0)] for epoch in range(12)])
+    samples = benchmark.open(root, "train", tuple(tasks))
+    batches = list(training_batches(samples, tasks, SIZE, augmentation(benchmark, config), 0, keys))
+    return torch.cat([b.image for b in batches]), {n: torch.cat([b.labels[n] for b in batches]) for n in tasks}
+
+
+def test_a_cell_chooses_what_lies_outside_of_an_image_and_what_a_zoom_does_to_normals(tmp_path):
+    pascal_mt(tmp_path)
+    image, labels = moved(tmp_path)
+    spelled_out, _ = moved(tmp_path, borders="background", normals_zoom="published")
+    assert torch.equal(image, spelled_out)  # the protocol's own
+    ignored, without = moved(tmp_path, borders="ignore")
+    outside = (ignored != image).any(1)
+    assert 0.01 < outside.float().mean() < 0.5
+    assert (without["human_parts"][outside] == 255).all() and (labels["human_parts"][outside] == 0).any()
+    same, turned = moved(tmp_path, normals_zoom="consistent")
+    assert torch.equal(same, image) and not torch.equal(turned["normals"], labels["normals"])
+    assert torch.equal(turned["normals"].any(1), labels["normals"].any(1))
+    with pytest.raises(ValidationError, match="'ignore' or 'background'"):
+        moved(tmp_path, borders="black")
