@@ -20,7 +20,7 @@ from benchmarks.benchmark import Sample
 from benchmarks.tasks import Task
 from harness import data, evaluate, provenance, scoring
 from harness.cell import BenchmarkConfig
-from harness.loading import hold_out
+from harness.loading import augmentation, hold_out
 from harness.matrix import make_benchmark
 from results.record import Record, Score
 
@@ -73,7 +73,7 @@ def record(
     processes = min(os.cpu_count() or 1, 1 + len(test) // IMAGES_PER_PROCESS)
     with scoring.Pool(chosen, processes, slow.append) as pool:
         rows = evaluate.collect(
-            predict, test, chosen, benchmark.size, benchmark.augmentations[config.protocol].fit,
+            predict, test, chosen, benchmark.size, augmentation(benchmark, config).fit,
             native=config.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
         )  # fmt: skip
     taken = evaluate.conditions(config, benchmark, len(test), holdout=holdout)
@@ -83,7 +83,9 @@ def record(
         cell=cell,
         scores=evaluate.scores([*rows, *slow], chosen, taken),
         cost={"parameters": float(sum(value.numel() for value in constants.values()))},
-        provenance=provenance.describe(torch.device("cpu"), data={"fingerprint": fingerprint}),
+        provenance=provenance.describe(
+            torch.device("cpu"), data={"fingerprint": fingerprint, **benchmark.reading(root)}
+        ),
         findings={name: value.tolist() for name, value in constants.items()},
     )
 

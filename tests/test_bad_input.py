@@ -1,6 +1,7 @@
 """Bad data, from the first sentence a user sees to what is left on disk: named by training, `prepare` and `verify`."""
 
 import os
+import re
 import shutil
 import sys
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from fixtures import nyud, nyuv2_13, pascal_mt, save, tree
 from typer.testing import CliRunner
 
 from benchmarks import BENCHMARKS, cache
+from benchmarks import files as files_module
+from benchmarks import nyud as nyud_module
 from benchmarks.verify import verify
-from harness import data, train
+from harness import constant, data, train
 from harness.cell import BenchmarkConfig, Cell, TrainConfig
 from harness.cli import app
 
@@ -191,6 +194,30 @@ def test_training_ends_with_the_sentence_and_without_a_record(root, tmp_path):
     assert not list(tmp_path.glob("store/cells/*/record.json"))
 
 
+def refuse(*arguments):
+    raise PermissionError(13, "Permission denied", "depth/0003.npy")
+
+
+@pytest.mark.parametrize("name", ["NaN depth", "truncated JPEG", "unreadable"])
+def test_run_ends_with_the_sentence_before_a_cell_is_started(root, tmp_path, monkeypatch, name):
+    if name == "unreadable":
+        monkeypatch.setattr(nyud_module, "load_npy", refuse)
+        monkeypatch.setattr(files_module, "load_npy", refuse)
+    change, message = DAMAGED.get(name, (lambda root: None, "Permission denied: .?depth/0003.npy"))
+    change(root)
+    monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
+    matrix = tmp_path / "m.yaml"
+    matrix.write_text(
+        "benchmark: {name: nyud, tasks: [[depth]], size: [32, 32]}\nmethods: [single_task]\n"
+        "backbone: {name: resnet10t}\ntrain: {epochs: 1, batch: 2}\n"
+    )
+    store = tmp_path / "store"
+    result = CliRunner().invoke(app, ["run", str(matrix), "--store", str(store), "--data", f"nyud={root}"])
+    assert result.exit_code == 2, result.output
+    assert re.search(f"^mtlbench: .*{message}", result.stderr, re.MULTILINE)
+    assert not list(store.glob("cells/*/*.json"))
+
+
 def test_a_file_that_was_damaged_after_preparing_is_not_read(root, tmp_path):
     data.prepare(BENCHMARKS["nyud"](), root, tmp_path / "cache", quiet)
     fingerprint = BENCHMARKS["nyud"]().fingerprint(root)
@@ -330,3 +357,9 @@ def test_annotations_of_people_that_are_damaged_are_named_when_preparing(tmp_pat
     with pytest.raises(ValueError, match=r"human_parts/2008_000003.mat: not a readable .mat"):
         data.prepare(BENCHMARKS["pascal_context"](), root, tmp_path / "cache", quiet)
     assert files(tmp_path / "cache") == []
+
+
+def test_the_record_of_the_constant_says_how_the_copy_was_read(root):
+    found = constant.record(BenchmarkConfig(name="nyud", size=(32, 32)), root, ("depth",))
+    expected = {"fingerprint": BENCHMARKS["nyud"]().fingerprint(root), "layout": "NYUD_MT", "frame": "left-up-back"}
+    assert found.provenance["data"] == expected
