@@ -13,6 +13,7 @@ under its name when it is complete: a cache that is there is whole.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
@@ -33,6 +34,7 @@ from benchmarks.benchmark import Sample
 FORMAT = 1
 _IMAGE = "image"
 _CHUNK = 1 << 24  # bytes
+PROBED = 8  # samples, after which it is known how large all of them are about
 
 
 def exists(folder: Path) -> bool:
@@ -40,29 +42,41 @@ def exists(folder: Path) -> bool:
     return (folder / "index.json").is_file()
 
 
+def holds(folder: Path, tasks: Iterable[str]) -> bool:
+    """Whether a cache with labels of all of `tasks` was written to `folder`. Raises ValueError for a damaged one."""
+    needed = {*tasks}
+    return exists(folder) and (not needed or needed <= {*Cache(folder).known})
+
+
 def write(
-    folder: Path, samples: Iterable[Sample], total: int, progress: Callable[[int, int], None] | None = None
+    folder: Path,
+    samples: Iterable[Sample],
+    total: int,
+    progress: Callable[[int, int], None] | None = None,
+    needed: Sequence[str] = (),
 ) -> None:
     """Write `total` samples to `folder`, one at a time, unless a cache is there already.
 
-    samples: not touched when there is nothing to do. progress: told (samples written, total).
+    samples: not touched when there is nothing to do. progress: told (samples written, total). needed: tasks; a cache
+    without labels of one of them is replaced once the new one is whole.
 
     Of several processes that write the same cache one does and the others wait for it. A writer that dies leaves
     nothing that counts; what it left is removed by the next.
 
-    Raises OSError naming the folder when it cannot be written, ValueError when samples are too few, too many, of two
+    Raises OSError naming the folder when it cannot be written or, after a few samples, when the disk has no space for
+    as many, ValueError when samples are too few, too many, of two
     dtypes in one field, or share an id, FileExistsError when something else is at `folder`; what `samples` raises
     passes through.
     """
     if total < 1:
         raise ValueError(f"{folder}: a cache of {total} samples was asked for; it holds at least one")
-    with _complete(folder) as partial:
+    with _complete(folder, needed) as partial:
         if partial is not None:
             _fill(partial, folder, samples, total, progress)
 
 
 def copy(source: Path, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Copy a cache to `folder`, as to a disk of this node, unless one is there already.
+    """Copy a cache to `folder`, as to a disk of this node, unless one with labels of as many tasks is there already.
 
     progress: told (bytes copied, bytes in all). As safe as `write` against other processes, deaths and full disks.
 
@@ -70,11 +84,12 @@ def copy(source: Path, folder: Path, progress: Callable[[int, int], None] | None
     """
     if not exists(source):
         raise FileNotFoundError(f"{source}: there is no cache here (no index.json)")
-    with _complete(folder) as partial:
+    with _complete(folder, Cache(source).known) as partial:
         if partial is None:
             return
         files = sorted(source.iterdir())
         total, done = sum(file.stat().st_size for file in files), 0
+        _require(partial, folder, total)
         for file in files:
             with file.open("rb") as original, _explained(folder), (partial / file.name).open("wb") as written:
                 while chunk := original.read(_CHUNK):
@@ -88,29 +103,34 @@ def copy(source: Path, folder: Path, progress: Callable[[int, int], None] | None
 
 
 @contextmanager
-def _complete(folder: Path) -> Iterator[Path | None]:
-    """A folder to fill, which is `folder` once it is full; None where a cache is there already."""
-    if exists(folder):  # also where nothing may be written, not even a lock
+def _complete(folder: Path, needed: Iterable[str]) -> Iterator[Path | None]:
+    """A folder to fill, which is `folder` once it is full; None where a cache with labels of `needed` is there."""
+    if holds(folder, needed):  # also where nothing may be written, not even a lock
         yield None
         return
     with _explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        if exists(folder):
+        if holds(folder, needed):
             yield None
             return
-        if folder.exists():
+        if folder.exists() and not exists(folder):
             raise FileExistsError(f"{folder}: is there and is no cache (it has no index.json); move it away")
-        partial = folder.parent / f".{folder.name}.partial"
+        partial, replaced = (folder.parent / f".{folder.name}.{state}" for state in ("partial", "replaced"))
         with _explained(folder):
-            if partial.exists():  # under the lock nobody else is writing: a writer died
-                shutil.rmtree(partial)
+            for left in (partial, replaced):
+                if left.exists():  # under the lock nobody else is writing: a writer died
+                    shutil.rmtree(left)
             partial.mkdir()
         try:
             yield partial
             with _explained(folder):
+                if folder.exists():
+                    folder.rename(replaced)
                 partial.rename(folder)
                 _sync(folder.parent)
+                if replaced.exists():
+                    shutil.rmtree(replaced)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)  # what cannot be removed now, the next writer removes
             raise
@@ -136,6 +156,9 @@ def _fill(
                         fields[name] = _Field(partial / f"{name}.npy", array.dtype)
                     entry[name] = fields[name].append(array)
                 index.append(entry)
+            if len(index) == min(PROBED, total):
+                written = sum(field.length * field.dtype.itemsize for field in fields.values())
+                _require(partial, folder, written * (total - len(index)) // len(index))
             if progress is not None:
                 progress(len(index), total)
         if len(index) != total:
@@ -152,6 +175,14 @@ def _fill(
         with _explained(folder), ExitStack() as files:  # closing writes what was buffered
             for field in fields.values():
                 files.callback(field.file.close)
+
+
+def _require(partial: Path, folder: Path, size: int) -> None:
+    """Raise OSError where the disk has less than `size` bytes: better than at the image that no longer fits."""
+    free = shutil.disk_usage(partial).free
+    if size > free:
+        with _explained(folder):
+            raise OSError(errno.ENOSPC, f"about {size / 1e9:.2f} GB more are needed and {free / 1e9:.2f} GB are free")
 
 
 class _Field:

@@ -95,6 +95,7 @@ def prepare(
     name: NameArgument,
     data: PathOption = None,
     options: OptionOption = [],
+    tasks: TaskOption = [],
     cache: Annotated[
         Path | None, typer.Option(envvar="MTLBENCH_CACHE", help="Where to keep it; default: ~/.cache/mtlbench.")
     ] = None,
@@ -106,9 +107,10 @@ def prepare(
 
     Training reads there when it finds it, with $MTLBENCH_CACHE set as here, and reads $MTLBENCH_SCRATCH and $TMPDIR
     first; samples are the same either way. A killed run keeps the splits that it finished and starts the one it was at
-    anew. Rooms are made by every command that needs them; here they can be made beforehand.
+    anew. With --task, files of other tasks are not read; a later run with more tasks makes the splits anew with all of
+    them. Rooms are made by every command that needs them; here they can be made beforehand.
 
-    Example:  mtlbench data prepare nyud --data /data/NYUD_MT
+    Example:  mtlbench data prepare nyud --data /data/NYUD_MT --task semseg --task depth
     """
     from harness.data import find
     from harness.data import prepare as run_prepare
@@ -119,9 +121,12 @@ def prepare(
             place = (cache or default_roots()).expanduser().absolute()
             benchmark, root = find(name, data, options)
             if not benchmark.needs_root:
+                if tasks:
+                    raise ValueError(f"--task: {name} is made with the labels of all its tasks; leave it out")
                 benchmark.make(data or place / name, lambda done, total: told("rendering", done, total))
                 return
-            found = run_prepare(benchmark, root, place, told, scratch=scratch and scratch.expanduser().absolute())
+            local = scratch and scratch.expanduser().absolute()
+            found = run_prepare(benchmark, root, place, told, only=tasks, scratch=local)
     except KeyboardInterrupt:
         typer.echo("\nstopped; the same command goes on with the split that it was at", err=True)
         raise typer.Exit(INTERRUPTED) from None

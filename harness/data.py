@@ -89,7 +89,7 @@ def open_split(
     if benchmark.needs_root and places:
         kept = prepared_name(benchmark, root, fingerprint)
         for folder in (place / PREPARED / kept / split for place in places):
-            if cache.exists(folder) and set(tasks) <= set(cache.Cache(folder).known):
+            if cache.holds(folder, tasks):
                 return cache.Cache(folder, tasks)
     return benchmark.open(root, split, tasks)
 
@@ -140,22 +140,41 @@ def available(benchmark: Benchmark, root: Path) -> tuple[tuple[str, ...], dict[s
 
 
 def prepare(
-    benchmark: Benchmark, root: Path, cache_root: Path, progress: Progress, *, scratch: Path | None = None
+    benchmark: Benchmark,
+    root: Path,
+    cache_root: Path,
+    progress: Progress,
+    *,
+    only: Sequence[str] = (),
+    scratch: Path | None = None,
 ) -> Prepared:
     """Decode every split of a copy once, with the labels of all the tasks that it has, below `cache_root`.
 
-    scratch: a node-local folder that gets a copy. A split that is there already is left as it is, so a killed run
-    goes on with the split that it was at, from that split's first image. Raises OSError naming the folder that cannot
-    be written, and ValueError naming a file that does not hold what it should: nothing of its split is kept.
+    only: tasks, of which alone labels are read. scratch: a node-local folder that gets a copy.
+
+    A split that is there with these labels is left as it is, so a killed run goes on with the split that it was at,
+    from that split's first image. One that is there with fewer is made anew with what it had and what it lacked.
+
+    Raises OSError naming the folder that cannot be written, and ValueError naming an unknown task, what is missing of
+    one in `only`, or a file that does not hold what it should: nothing of its split is kept, and no split is lost.
     """
     tasks, lacking = available(benchmark, root)
+    for task in only:
+        if task not in benchmark.tasks:
+            raise ValueError(f"{benchmark.name}: no task {task!r}; it has {', '.join(benchmark.tasks)}")
+        if task in lacking:
+            raise ValueError(lacking[task])
+    if only:
+        tasks, lacking = tuple(task for task in tasks if task in only), {}
     fingerprint = benchmark.fingerprint(root)
     folder = cache_root / PREPARED / prepared_name(benchmark, root, fingerprint)
     images = {}
     for split in benchmark.splits:
-        samples = benchmark.open(root, split, tasks)
+        kept = cache.Cache(folder / split).known if cache.exists(folder / split) else []
+        wanted = [task for task in benchmark.tasks if task in tasks or task in kept]
+        samples = benchmark.open(root, split, wanted)
         images[split] = len(samples)
-        cache.write(folder / split, samples, len(samples), _named(progress, f"{split}, images"))
+        cache.write(folder / split, samples, len(samples), _named(progress, f"{split}, images"), wanted)
     if scratch is not None:
         folder, source = scratch / PREPARED / folder.name, folder
         for split in benchmark.splits:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -169,6 +169,79 @@ def test_a_prepared_split_is_left_as_it_is_and_a_damaged_one_is_named(tmp_path):
     (found.folder / "train" / "depth.npy").write_bytes(b"")
     with pytest.raises(ValueError, match=r"train/depth.npy: .*to have it made anew"):
         opened(benchmark, root, ("depth",), kept)[0]
+
+
+def known(folder):
+    return {split: cache.Cache(folder / split).known for split in ("train", "test")}
+
+
+def test_only_the_labels_that_are_asked_for_are_prepared_and_more_are_added_to_them(tmp_path):
+    root, kept, scratch = (tmp_path / name for name in ("data", "cache", "scratch"))
+    nyud(root)
+    whole = (root / "edge/0003.npy").read_bytes()
+    (root / "edge/0003.npy").write_bytes(bytes(len(whole)))
+    benchmark = BENCHMARKS["nyud"]()
+    with pytest.raises(ValueError, match=r"edge/0003.npy"):
+        data.prepare(benchmark, root, kept, quiet)
+    folder = data.prepare(benchmark, root, kept, quiet, only=["depth"], scratch=scratch).folder
+    assert known(folder) == {"train": ["depth"], "test": ["depth"]}
+    found = data.prepare(benchmark, root, kept, quiet, only=["normals", "semseg"], scratch=scratch)
+    assert set(found.tasks) == {"semseg", "normals"} and found.lacking == {}
+    both = {"train": ["semseg", "depth", "normals"], "test": ["semseg", "depth", "normals"]}
+    assert known(found.folder) == known(kept / "prepared" / folder.name) == both
+    before = tree(kept)
+    with pytest.raises(ValueError, match=r"edge/0003.npy"):
+        data.prepare(benchmark, root, kept, quiet)
+    assert {path: content for path, content in tree(kept).items() if path.suffix != ".lock"} == {
+        path: content for path, content in before.items() if path.suffix != ".lock"
+    }  # nothing that was there is lost
+    told = []
+    data.prepare(benchmark, root, kept, lambda *what: told.append(what), only=["depth"])
+    assert told == []
+    for split in benchmark.splits:
+        files = opened(benchmark, root, both[split], split=split)
+        prepared = opened(benchmark, root, both[split], kept, split=split)
+        assert isinstance(prepared, cache.Cache)
+        assert all(same(one, other) for one, other in zip(files, prepared, strict=True))
+    (root / "edge/0003.npy").write_bytes(whole)
+    assert known(data.prepare(benchmark, root, kept, quiet).folder)["train"] == list(benchmark.tasks)
+    assert not [path for path in tmp_path.rglob(".*") if path.suffix != ".lock"]
+
+
+def test_a_task_to_prepare_that_is_not_there_is_named(tmp_path):
+    root = tmp_path / "data"
+    nyud(root)
+    shutil.rmtree(root / "edge")
+    for task, message in (("edge", "edge: no such folder, but edge"), ("parts", "no task 'parts'; it has semseg")):
+        result = cli("prepare", "nyud", "--data", root, "--cache", tmp_path / "c", "--task", task)
+        assert result.exit_code == 2 and message in result.stderr
+    result = cli("prepare", "nyud", "--data", root, "--cache", tmp_path / "c", "--task", "depth", "--task", "semseg")
+    assert result.exit_code == 0 and "2 train, 1 test: semseg, depth;" in result.stdout
+
+
+def test_a_disk_that_is_too_small_is_found_after_a_few_images(tmp_path, monkeypatch):
+    root, kept, scratch = (tmp_path / name for name in ("data", "cache", "scratch"))
+    nyud(root, train=[f"{number:04d}" for number in range(30)], test=("t",))
+    benchmark = BENCHMARKS["nyud"]()
+    pixel = 3 + 1 + 4 + 12 + 1  # bytes of the image and of each label
+    needed = 30 * SIZE[0] * SIZE[1] * pixel
+    usage = shutil.disk_usage(tmp_path)
+    for free, enough in ((needed * 21 // 30, False), (needed * 23 // 30, True)):  # eight of them are written by then
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: usage._replace(free=free))
+        told = []
+        with (
+            nullcontext()
+            if enough
+            else pytest.raises(
+                OSError, match=r"about 0.00 GB more are needed and 0.00 GB are free: .*choose another folder.*train"
+            )
+        ):
+            data.prepare(benchmark, root, kept, lambda *what: told.append(what))
+        assert enough or (len(told) == 7 and left(kept) == [])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed))  # a copy's headers take more
+    with pytest.raises(OSError, match=r"are needed .*scratch"):
+        data.prepare(benchmark, root, kept, quiet, scratch=scratch)
+    assert left(scratch) == []
 
 
 def test_scratch_of_the_node_is_read_first_and_holds_a_copy(tmp_path, monkeypatch):
