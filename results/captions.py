@@ -88,11 +88,19 @@ def seeds(numbers: Sequence[int]) -> str:
 
 
 def usual_runs(summary: Summary) -> tuple[int, ...] | None:
-    """The baseline's seeds that most rows with a paired Delta_m are compared with, the more of them where equal."""
-    found = Counter(row.delta.against for row in summary.rows.values() if row.delta.values and row.delta.paired)
-    if any(row.delta.values and not row.delta.paired for row in summary.rows.values()):
-        return None  # the mean of all runs, for some: each paired row says which it has
-    return max(found, key=lambda against: (found[against], len(against)), default=None)
+    """The baseline's seeds that a reader takes a row to be compared with: all of them, where a row is, or most rows'.
+
+    None where each row has to say it.
+    """
+    deltas = [row.delta for row in summary.rows.values() if row.delta.values]
+    found = Counter(delta.against for delta in deltas if delta.paired)
+    if not found or not all(delta.paired for delta in deltas):
+        return None
+    every = summary.rows[summary.comparison.baseline].delta.against
+    (most, count), *_ = found.most_common(1)
+    if every in found:
+        return every
+    return most if 2 * count > len(deltas) else None
 
 
 def comparable_logs(one: DeltaSummary, other: DeltaSummary) -> bool:

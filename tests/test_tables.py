@@ -302,6 +302,17 @@ def test_a_failed_cell_takes_the_bold_from_no_other_row(tmp_path):
     assert [label for label, entry in summary.rows.items() if entry.delta.best] == ["SCA-MTL"]
 
 
+def test_where_no_two_rows_have_the_same_runs_of_the_baseline_each_says_which(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(5):
+        store.single(TASKS, seed)
+        for lacks, label in enumerate(("PAD-Net", "MTI-Net", "SCA-MTL")):
+            store.run(label, TASKS, seed, status="failed" if seed == lacks else "finished")
+    (one,) = shown(store.close())
+    for label, seeds in (("PAD-Net", "1, 2, 3, 4"), ("MTI-Net", "0, 2, 3, 4"), ("SCA-MTL", "0, 1, 3, 4")):
+        assert f"against the baseline's seeds {seeds}; other rows" in cells(one, label)["Δm"]
+
+
 def test_no_row_is_bold_beside_one_with_fewer_seeds_that_is_better(tmp_path):
     store = Store(tmp_path)
     for seed in range(3):
