@@ -98,6 +98,7 @@ class Layout(ABC):
     """A way in which a data set is spread over files."""
 
     name: str
+    slow: ClassVar[str] = ""  # why reading in any other order than the list's takes long, if it does
     size: tuple[int, int] | None = None  # rows, columns that its images have, where they are all alike
     absent: Mapping[str, str] = field(default_factory=dict)  # task that it has no labels for -> where there are some
     optional: tuple[str, ...] = ()  # tasks whose labels a whole copy may lack

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +40,7 @@ class ParquetLayout(Layout):
     in any other is not until `mtlbench data prepare` has kept the split decoded.
     """
 
+    slow: ClassVar[str] = "each image is read with its whole row group, about a second in training's order"
     lists: Mapping[str, str]  # "train-*.parquet"
     image: Column
     fields: Mapping[str, Column]

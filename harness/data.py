@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import PIL
 import yaml
@@ -22,9 +23,11 @@ import benchmarks
 from benchmarks import cache
 from benchmarks.benchmark import Benchmark, Sample
 from benchmarks.doctor import Finding
+from benchmarks.layout import FolderBenchmark
 from benchmarks.transforms import Augmentation
 from benchmarks.verify import Report
-from harness.matrix import BenchmarkEntry
+from harness.cell import BenchmarkConfig
+from harness.matrix import BenchmarkEntry, make_benchmark
 from harness.preflight import default_roots
 
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
@@ -60,8 +63,7 @@ def find(name: str, path: Path | None, options: Sequence[str]) -> tuple[Benchmar
     try:
         benchmark = BenchmarkEntry.model_validate({"name": name, **size, "options": given}).make()
     except ValidationError as error:
-        messages = (mistake["msg"].removeprefix("Value error, ") for mistake in error.errors())
-        raise ValueError("; ".join(messages)) from None
+        raise ValueError("; ".join(map(_describe, error.errors()))) from None
     if not benchmark.needs_root:
         return benchmark, path or default_roots() / name
     if path is None:
@@ -69,6 +71,13 @@ def find(name: str, path: Path | None, options: Sequence[str]) -> tuple[Benchmar
     if not path.is_dir():
         raise FileNotFoundError(f"--data {path}: no such folder")
     return benchmark, path.resolve()
+
+
+def _describe(mistake: Any) -> str:
+    message: str = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "value_error":  # ours, which says it all
+        return message
+    return f"--set {'.'.join(map(str, mistake['loc']))}: {message}, not {mistake['input']!r}"
 
 
 def caches(cache_root: Path | None) -> tuple[Path, ...]:
@@ -92,6 +101,18 @@ def open_split(
             if cache.holds(folder, tasks):
                 return cache.Cache(folder, tasks)
     return benchmark.open(root, split, tasks)
+
+
+def advice(config: BenchmarkConfig, root: Path, tasks: Sequence[str], places: Sequence[Path]) -> str:
+    """What would make training much quicker, in a line; "" where nothing is known to."""
+    benchmark = make_benchmark(config)
+    slow = benchmark.layout(root).slow if isinstance(benchmark, FolderBenchmark) else ""
+    if not slow:
+        return ""
+    if isinstance(open_split(benchmark, root, "train", tasks, benchmark.fingerprint(root), places), cache.Cache):
+        return ""
+    options = "".join(f" --set {name}={value}" for name, value in config.options.items())
+    return f"{root}: {slow}; prepare it first: mtlbench data prepare {config.name} --data {root}{options}"
 
 
 def for_training(benchmark: Benchmark, root: Path, tasks: Sequence[str], augmentation: Augmentation) -> tuple[str, ...]:

@@ -104,6 +104,16 @@ def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], 
     problems = preflight.data(cells, folders)
     if problems:
         raise preflight.NotReady(problems)
+    with _refusing():
+        places = data.caches(preflight.default_roots())
+        found = [data.advice(c.benchmark, folders[c.benchmark.name], c.tasks, places) for c in _of_each(cells)]
+    for line in filter(None, found):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _of_each(cells: Sequence[Cell]) -> list[Cell]:
+    """A cell of each benchmark: one with most tasks."""
+    return list({cell.benchmark.name: cell for cell in sorted(cells, key=lambda cell: len(cell.tasks))}.values())
 
 
 def learn(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], console: Console) -> None:

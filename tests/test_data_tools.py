@@ -236,12 +236,23 @@ def test_a_disk_that_is_too_small_is_found_after_a_few_images(tmp_path, monkeypa
                 OSError, match=r"about 0.00 GB more are needed and 0.00 GB are free: .*choose another folder.*train"
             )
         ):
-            data.prepare(benchmark, root, kept, lambda *what: told.append(what))
+            data.prepare(benchmark, root, kept, lambda *what, told=told: told.append(what))
         assert enough or (len(told) == 7 and left(kept) == [])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed))  # a copy's headers take more
     with pytest.raises(OSError, match=r"are needed .*scratch"):
         data.prepare(benchmark, root, kept, quiet, scratch=scratch)
     assert left(scratch) == []
+
+
+def test_a_copy_that_is_slow_to_read_is_told_to_be_prepared_until_it_is(tmp_path):
+    config = BenchmarkConfig(name="nyuv2_13", options={"frame": "right-up-back"})
+    for layout, told in (("MTAN_npy", ""), ("parquet", "mtlbench data prepare nyuv2_13 --data ")):
+        root, kept = tmp_path / layout, tmp_path / f"{layout}-kept"
+        nyuv2_13(root, layout)
+        said = data.advice(config, root, ("depth",), (kept,))
+        assert (told in said and said.endswith("--set frame=right-up-back")) if told else said == ""
+        data.prepare(BENCHMARKS["nyuv2_13"](frame="right-up-back"), root, kept, quiet)
+        assert data.advice(config, root, ("depth",), (kept,)) == ""
 
 
 def test_scratch_of_the_node_is_read_first_and_holds_a_copy(tmp_path, monkeypatch):
@@ -778,6 +789,12 @@ def test_prepare_ends_with_2_and_a_sentence_when_it_cannot(tmp_path):
     [
         (("verify", "nyud"), "benchmark nyud reads data from disk: give --data PATH"),
         (("doctor", "nyud", "--data", "/nowhere"), "--data /nowhere: no such folder"),
+        (
+            ("verify", "nyud", "--data", "/", "--set", "size=abc"),
+            "--set size: Input should be a valid tuple, not 'abc'",
+        ),
+        (("verify", "nyud", "--data", "/", "--set", "size=[32, x]"), "--set size.1: Input should be a valid integer"),
+        (("verify", "nyud", "--data", "/", "--set", "size=[32, 33]"), "[32, 33]: rows and columns must be multiples"),
         (("prepare", "nyu"), "unknown benchmark 'nyu'; known: rooms, nyud"),
         (("verify", "nyud", "--data", "/", "--set", "layout"), "--set layout: write KEY=VALUE"),
         (("verify", "nyud", "--data", "/", "--set", "layout=mine"), "no layout 'mine'; it has NYUD_MT"),
