@@ -43,8 +43,8 @@ def matrix(folder, weights):
 
 
 def cell_of(folder, weights):
-    ((cell, _),) = expand(read(matrix(folder, weights)))
-    return cell
+    (planned,) = expand(read(matrix(folder, weights)))
+    return planned.cell
 
 
 def test_a_cell_depends_on_the_content_of_its_weights_and_not_on_their_path(file, tmp_path):
