@@ -42,7 +42,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 def _escape_markdown(text: str) -> str:
     # An underscore inside a word, as in human_parts, is plain text.
-    return re.sub(r"([\\`*<>|]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    return re.sub(r"([\\`*<>|]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.splitlines()))
 
 
 def _latex(one: Table) -> str:
@@ -57,7 +57,7 @@ def _latex(one: Table) -> str:
         r"\begin{table}[t]",
         r"\centering",
         rf"\caption{{{' '.join(_escape_latex(sentence) for sentence in (one.title + '.', *one.caption))}}}",
-        rf"\label{{tab:{one.slug}}}",
+        rf"\label{{tab:{one.label}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(one.columns) - 1)}}}",
         r"\toprule",
         header + r" \\",

@@ -1,4 +1,4 @@
-"""Tables of the page that compare rows: pairs, tasks, ranks, weights, runs of the baseline."""
+"""Tables of the page that compare rows: pairs, tasks, ranks, weights, runs of the baseline, tuning."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from results.baselines import Baseline, against
 from results.display import UNDEFINED, interval_text, signed
 from results.orders import TaskGains, rank_probabilities, taus
 from results.pairs import MARGIN
+from results.record import Record
 from results.summary import Summary
 from results.transfer import any_harmed, by_task
+from results.tuning import chosen, goodness, trials_of
 
 
 class Grid(NamedTuple):
@@ -147,6 +149,28 @@ def rebased(summary: Summary, others: Sequence[Baseline]) -> Grid:
         )
     heads = ["Method", *(f"against {source} [%]" for source in columns)]
     return Grid(heads, rows if len(columns) > 1 else [], caption)
+
+
+def tuned(summary: Summary) -> Grid:
+    """Empty where no row was tuned."""
+    records = summary.comparison.parents
+    found: list[tuple[str, Record, list[Record], dict[str, float]]] = []
+    for label, row in summary.rows.items():
+        for cell_id in row.row.first_finished():
+            record = records[cell_id]
+            if trials := trials_of(record, records):
+                found.append((label, record, trials, chosen(record, trials)))
+    names = list(dict.fromkeys(name for *_, values in found for name in values))
+    rows = []
+    for label, record, trials, values in found:
+        numbers = [f"{values[name]:g}" if name in values else "" for name in names]
+        failed = sum(not math.isfinite(goodness(trial)) for trial in trials)
+        rows.append([label, "+".join(record.cell["tasks"]), *numbers, f"{failed} of {len(trials)}"])
+    caption = (
+        "What the best trial of each network had, by its scores on validation images, and how many trials diverged or "
+        "found nothing."
+    )
+    return Grid(["Method", "tasks", *names, "failed"], rows, caption)
 
 
 def _percent(share: float) -> str:

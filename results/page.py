@@ -30,6 +30,7 @@ def section(
             grids.rebased(summary, [*baselines.stored(summary, others), *baselines.printed(summary)]),
             False,
         ),
+        ("What tuning chose", grids.tuned(summary), False),
         ("All scores", _secondary(summary), False),
     ]
     return {

@@ -20,7 +20,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from results.display import METRICS
 from results.record import history
-from results.runs import Row
 from results.statistics import paired_interval
 from results.summary import Summary
 from results.tuning import by_row
@@ -161,7 +160,7 @@ def tuning(summary: Summary, colors: Colors) -> Figure | None:
 
     Log delta against the baseline tuned with all of its trials, in percent. None where the baseline was not tuned.
     """
-    shown = {label: _first_finished(row.row) for label, row in summary.rows.items()}
+    shown = {label: row.row.first_finished() for label, row in summary.rows.items()}
     worth = by_row(summary.comparison.parents, shown)
     if summary.comparison.baseline not in worth:
         return None
@@ -177,11 +176,6 @@ def tuning(summary: Summary, colors: Colors) -> Figure | None:
         axis.set_title("Expected best of k trials")
         _legend(figure, {label: colors[label] for label in worth})
     return figure
-
-
-def _first_finished(row: Row) -> list[str]:
-    """The cells of a row's first finished seed; all seeds were tuned by the same trials."""
-    return next((list(run.records) for _, run in sorted(row.runs.items()) if run.status == "finished"), [])
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
@@ -206,7 +200,7 @@ def _curves(summary: Summary, store: str) -> pd.DataFrame:
                     first, _, second = name.partition("/")
                     base = {"label": label, "seed": seed, "epoch": event["epoch"], "value": event["value"]}
                     if kind == "train" and first == "loss" and second:
-                        rows.append({**base, "task": second, "kind": "training loss", "unit": "loss"})
+                        rows.append({**base, "task": second, "kind": "training loss", "unit": "loss of all outputs"})
                     elif kind == "val" and second and second == _primary(summary, first):
                         rows.append({**base, "task": first, "kind": "validation", "unit": _unit(second)})
     columns = ["label", "seed", "task", "kind", "unit", "epoch", "value"]

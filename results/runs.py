@@ -69,6 +69,10 @@ class Row:
         """seed -> task -> primary score, of the runs that finished whole."""
         return {seed: run.scores() for seed, run in self.runs.items() if run.status == "finished"}
 
+    def first_finished(self) -> list[str]:
+        """Ids of the cells of the first finished seed: what all seeds share, as trials, is found from there."""
+        return next((list(run.records) for _, run in sorted(self.runs.items()) if run.status == "finished"), [])
+
 
 @dataclass(frozen=True)
 class Comparison:

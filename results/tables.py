@@ -44,7 +44,8 @@ class Column(NamedTuple):
 class Table:
     """Text in cells; what is bold and what has a footnote is said beside it, for each format to write its way."""
 
-    slug: str
+    slug: str  # of the comparison: a file name
+    label: str  # by which LaTeX refers to it: the matrix's name too, since two matrices may compare the same tasks
     title: str
     caption: tuple[str, ...]  # sentences
     columns: tuple[Column, ...]
@@ -110,7 +111,8 @@ def table(summary: Summary, manifest: Manifest) -> Table:
         rows.append((*head, *scores, *[Cell("")] * (len(columns) - len(head) - len(scores))))
     title = f"{manifest.title}: {comparison.benchmark}, {' + '.join(comparison.tasks)}"
     letters = tuple((_letter(index), sentence) for index, sentence in enumerate(notes.sentences))
-    return Table(comparison.slug, title, captions.caption(summary, manifest), columns, tuple(rows), letters)
+    label = f"{manifest.name}-{comparison.slug}"
+    return Table(comparison.slug, label, title, captions.caption(summary, manifest), columns, tuple(rows), letters)
 
 
 def _score_column(task: str, score: Score | None) -> Column:

@@ -48,18 +48,33 @@ def curve(trials: Sequence[Sequence[Record]]) -> Curve | None:
     return total
 
 
+def trials_of(record: Record, records: Mapping[str, Record]) -> list[Record]:
+    """The trials that a cell was tuned by; [] for one that was not."""
+    parents = [records[cell_id] for cell_id in record.derived_from if cell_id in records]
+    return [parent for parent in parents if is_trial(parent)]
+
+
 def by_row(records: Mapping[str, Record], shown: Mapping[str, Sequence[str]]) -> dict[str, Curve]:
     """label -> its curve. shown: label -> ids of the cells of one of its seeds; rows without trials are left out."""
     found = {}
     for label, cells in shown.items():
-        trials = [
-            [records[trial] for trial in records[cell].derived_from if trial in records and is_trial(records[trial])]
-            for cell in cells
-            if cell in records
-        ]
+        trials = [trials_of(records[cell], records) for cell in cells if cell in records]
         if trials and all(trials) and (values := curve(trials)) is not None:
             found[label] = values
     return found
+
+
+def chosen(record: Record, trials: Sequence[Record]) -> dict[str, float]:
+    """The hyperparameters in which the trials of a cell differ -> what it was trained with: "lr", "weights.depth"."""
+    tried = [_numbers(trial) for trial in trials]
+    names = [name for name in tried[0] if len({numbers.get(name) for numbers in tried}) > 1]
+    own = _numbers(record)
+    return {name: own[name] for name in names}
+
+
+def _numbers(record: Record) -> dict[str, float]:
+    recipe = {name: value for name, value in record.cell["train"].items() if isinstance(value, int | float)}
+    return recipe | {f"weights.{task}": weight for task, weight in record.cell["train"]["weights"].items()}
 
 
 def is_trial(record: Record) -> bool:

@@ -11,7 +11,7 @@ from harness.matrix import MatrixError, check, expand, plan
 from harness.store import Store
 from harness.tuning import Tuning, draw, trials, tuned
 from methods.baseline import MultiTask
-from results import plots
+from results import grids, plots
 from results.record import Record, Score, read
 from results.runs import comparisons
 from results.summary import summarise
@@ -196,6 +196,10 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
     single, multi = (lines[plots.palette(["ST", "MT"])[label]] for label in ("ST", "MT"))
     assert single[-1] == 0 and multi[-1] == pytest.approx(50 * (curves["MT"][-1] - curves["ST"][-1]))
     assert found.constants["rooms"].primary()["depth"].definition == final.primary()["depth"].definition
+    grid = grids.tuned(summarise(comparison, found.store))
+    assert grid.columns == ["Method", "tasks", "lr", "failed"]
+    assert [line[:2] for line in grid.rows] == [["ST", "depth"], ["ST", "normals"], ["MT", "depth+normals"]]
+    assert grid.rows[-1][2:] == [f"{final.cell['train']['lr']:g}", "0 of 3"]
     store = Store(tmp_path / "s")
     assert set(rescore.chosen(store, ["m"], None)) == {cell_id for cells in shown.values() for cell_id in cells}
     assert go(matrix(seeds=[0]))[0].finished == 12
