@@ -95,7 +95,7 @@ def open_split(
     Raises what `Benchmark.open` raises, and ValueError for a prepared split that is damaged.
     """
     places = [place for place in places if (place / PREPARED).is_dir()]  # else nobody needs to look at all the files
-    if benchmark.needs_root and places:
+    if places and benchmark.needs_root:
         kept = prepared_name(benchmark, root, fingerprint)
         for folder in (place / PREPARED / kept / split for place in places):
             if cache.holds(folder, tasks):
