@@ -13,7 +13,17 @@ SCHEMA = 1
 
 
 class Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as they are. Raises ValueError for one that a cell's id cannot be made of, as infinity or a date."""
+    for name, value in options.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} is {value!r}; give finite numbers, words, lists or mappings of them") from None
+    return options
 
 
 class BenchmarkConfig(Config):

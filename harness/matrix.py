@@ -10,15 +10,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from benchmarks import BENCHMARKS
 from benchmarks.benchmark import Benchmark
 from harness import presets, pretrained, strict_yaml
-from harness.cell import BackboneConfig, BenchmarkConfig, Cell, Config, TrainConfig
+from harness.cell import BackboneConfig, BenchmarkConfig, Cell, Config, TrainConfig, plain
 from harness.tuning import Tuning, trials, tuned
 from methods import check_options, resolve
 from methods.backbone import Backbone
@@ -39,7 +39,7 @@ class MethodEntry(Config):
 
     name: str
     label: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("name")
@@ -61,7 +61,8 @@ class MethodEntry(Config):
 class BenchmarkEntry(BenchmarkConfig):
     """A benchmark with the task sets to train on it; by default the benchmark's own."""
 
-    tasks: list[list[str]] | None = None
+    options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
+    tasks: Annotated[list[list[str]], Field(min_length=1)] | None = None
 
     @field_validator("name")
     @classmethod
@@ -142,7 +143,7 @@ class Matrix(Config):
     benchmarks: Annotated[list[BenchmarkEntry], Field(min_length=1)]
     methods: Annotated[list[MethodEntry], Field(min_length=1)]
     baseline: str | None = None  # the row that Eq. (6) divides by; None: the single-task one
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, default_factory=lambda: [0])]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1, default_factory=lambda: [0])]
     backbone: BackboneConfig = BackboneConfig()
     train: Recipe
     resources: Resources = Resources()
@@ -163,21 +164,26 @@ class Matrix(Config):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, raw: Any) -> Any:
-        """`benchmark: rooms` for one benchmark; `size` and `tasks` for all; names for entries that are only a name."""
-        if not isinstance(raw, dict):
-            return raw
-        raw = dict(raw)
-        if "benchmark" in raw and "benchmarks" not in raw:
-            raw["benchmarks"] = [raw.pop("benchmark")]
-        shared = {key: raw.pop(key) for key in ("size", "tasks") if key in raw}
-        for key in ("benchmarks", "methods"):
-            if isinstance(raw.get(key), list):
-                raw[key] = [{"name": entry} if isinstance(entry, str) else entry for entry in raw[key]]
-        if isinstance(raw.get("benchmarks"), list):
-            raw["benchmarks"] = [{**shared, **e} if isinstance(e, dict) else e for e in raw["benchmarks"]]
-        if isinstance(raw.get("backbone"), str):
-            raw["backbone"] = {"name": raw["backbone"]}
+        return _in_full(raw)
+
+
+def _in_full(raw: Any) -> Any:
+    """`benchmark: rooms` for one benchmark; `size` and `tasks` for all; names for entries that are only a name."""
+    if not isinstance(raw, dict):
         return raw
+    raw = dict(raw)
+    if "benchmark" in raw:
+        raw.setdefault("benchmarks", [raw.pop("benchmark")])
+        raw.pop("benchmark", None)  # beside `benchmarks`: a mistake that _cross_checks names
+    shared = {key: raw.pop(key) for key in ("size", "tasks") if key in raw}
+    for key in ("benchmarks", "methods"):
+        if isinstance(raw.get(key), list):
+            raw[key] = [{"name": entry} if isinstance(entry, str) else entry for entry in raw[key]]
+    if isinstance(raw.get("benchmarks"), list):
+        raw["benchmarks"] = [{**shared, **e} if isinstance(e, dict) else e for e in raw["benchmarks"]]
+    if isinstance(raw.get("backbone"), str):
+        raw["backbone"] = {"name": raw["backbone"]}
+    return raw
 
 
 class Planned(NamedTuple):
@@ -239,7 +245,7 @@ def check(raw: dict[str, Any], source: str) -> Matrix:
 
 def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     """What involves two parts of the file; looks at the raw form where another part is wrong."""
-    problems = []
+    problems = ["benchmark: give it or benchmarks, not both"] if {"benchmark", "benchmarks"} <= raw.keys() else []
     methods = raw.get("methods") if isinstance(raw.get("methods"), list) else []
     rows = [_row(entry) for entry in methods or []]
     for row in sorted({row for row in rows if row and rows.count(row) > 1}):
@@ -257,7 +263,7 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     if baseline is not None and rows and baseline not in rows:
         problems.append(f"baseline: no row is called {baseline!r}; rows: {', '.join(row for row in rows if row)}")
     defaults = raw.get("train") if isinstance(raw.get("train"), dict) else {}
-    recipes = {} if matrix is None else {"train.weights": matrix.train}
+    recipes = {} if (common := _parsed(Recipe, defaults)) is None else {"train.weights": common}
     for index, entry in enumerate(methods or []):
         own = entry.get("train") if isinstance(entry, dict) else None
         if isinstance(own, dict) and own:
@@ -267,9 +273,9 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
                     recipes[f"methods.{index}.train.weights"] = recipe
             except ValidationError as error:
                 problems += [
-                    f"methods.{index}.train{'.' if mistake['loc'] else ': '}{_describe(mistake)}"
+                    _describe(mistake, ("methods", index, "train"))
                     for mistake in error.errors()
-                    if not _of(mistake, defaults)
+                    if not mistake["loc"] or mistake["loc"][0] in own  # else it is said of the defaults
                 ]
     backbone = raw.get("backbone")
     name = backbone.get("name") if isinstance(backbone, dict) else backbone
@@ -281,8 +287,11 @@ def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     file = backbone.get("weights") if isinstance(backbone, dict) else None
     if isinstance(file, str) and file not in pretrained.NAMES and not Path(file).is_file():
         problems.append(f"backbone.weights: no file {file!r}; give none, imagenet, or the path of a safetensors file")
+    short = _in_full(raw).get("benchmarks")
+    parsed = [_parsed(BenchmarkEntry, entry) for entry in short] if isinstance(short, list) else []
+    entries = [entry for entry in parsed if entry is not None]
+    problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, entries)]
     if matrix is not None:
-        problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, matrix)]
         problems += [] if problems else _same_cells(matrix)
     return problems
 
@@ -300,9 +309,20 @@ def _same_cells(matrix: Matrix) -> list[str]:
     return [f"methods: {' and '.join(labels)} are the same cells; keep one of them" for labels in same]
 
 
-def _weight_problems(path: str, recipe: Recipe, matrix: Matrix) -> list[str]:
+Model = TypeVar("Model", bound=Config)
+
+
+def _parsed(model: type[Model], raw: Any) -> Model | None:
+    """A part of the file, None where it has a mistake: which is said of the whole."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _weight_problems(path: str, recipe: Recipe, entries: Sequence[BenchmarkEntry]) -> list[str]:
     problems = []
-    for entry in matrix.benchmarks:
+    for entry in entries:
         for task in recipe.weights:
             if task not in entry.make().tasks:
                 known = ", ".join(entry.make().tasks)
@@ -337,23 +357,20 @@ def _twice(path: str, values: Sequence[Any]) -> list[str]:
     return [f"{path}: {value} is there more than once" for value in dict.fromkeys(values) if values.count(value) > 1]
 
 
-def _of(mistake: Any, defaults: Any) -> bool:
-    return bool(mistake["loc"]) and mistake["loc"][0] in (defaults or {})
-
-
 def _row(entry: Any) -> str | None:
     if isinstance(entry, str):
         return entry
-    if isinstance(entry, dict):
-        return entry.get("label") or entry.get("name")
-    return None
+    named = (entry.get("label") or entry.get("name")) if isinstance(entry, dict) else None
+    return named if isinstance(named, str) else None
 
 
-def _describe(mistake: Any) -> str:
-    path = ".".join(str(part) for part in mistake["loc"])
+def _describe(mistake: Any, above: tuple[str | int, ...] = ()) -> str:
+    """A line for a mistake of pydantic's in what stands at the path `above`."""
+    loc = (*above, *mistake["loc"])
+    path = ".".join(map(str, loc))
     message = str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] == "extra_forbidden":
-        message = f"unknown key{_allowed(mistake['loc'])}"
+        message = f"unknown key{_allowed(loc)}"
     elif mistake["type"] == "missing":
         message = "missing"
     elif mistake["type"] != "value_error":

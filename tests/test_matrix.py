@@ -1,5 +1,7 @@
 """A matrix is refused with every mistake at once, or becomes cells that tables share."""
 
+from datetime import date
+
 import pytest
 
 from harness.matrix import MatrixError, check, embedded, expand, manifest, plan, read
@@ -66,6 +68,28 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
         ({"train": {}}, "one of epochs and steps"),
         ({"backbone": "resnet_9000"}, "resnet_9000"),
         ({"tasks": [["depth", "depth"]]}, "each of its tasks once"),
+        ({"tasks": []}, "benchmarks.0.tasks: List should have at least 1 item"),
+        ({"seeds": [2**32]}, "seeds.0: Input should be less than 4294967296"),
+        ({"train": {"epochs": 1, "lr": float("inf")}}, "train.lr: Input should be a finite number"),
+        ({"train": {"epochs": 1, "weights": {"depth": float("inf")}}}, "train.weights.depth: Input should be a finite"),
+        (
+            {"benchmark": {"name": "rooms", "options": {"tie": float("nan")}}},
+            "benchmarks.0.options: tie is nan; give finite numbers",
+        ),
+        ({"methods": ["single_task", {"name": "sca_mtl", "options": {"csam": date(2001, 1, 1)}}]}, "csam is datetime"),
+        ({"methods": ["single_task", "single_task", {"name": "multi_task", "label": 3}]}, "methods.2.label: Input"),
+        (
+            {
+                "train": {"epochs": 1, "lr": 1.0},
+                "methods": ["single_task", {"name": "multi_task", "train": {"lr": -1}}],
+            },
+            "methods.1.train.lr: Input should be greater than 0, not -1",
+        ),
+        (
+            {"methods": ["single_task", {"name": "multi_task", "train": {"lrr": 1}}]},
+            "methods.1.train.lrr: unknown key; allowed: accumulate, batch",
+        ),
+        ({"benchmarks": ["rooms"]}, "benchmark: give it or benchmarks, not both"),
         *(
             ({"name": name}, f"name: {name!r}: records")
             for name in ("../evil", "a/b", "a\\b", "", ".x", "a\n", "é" * 81)
@@ -74,6 +98,15 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
 )
 def test_a_mistake_is_one_clear_line(changes, expected):
     assert any(expected in line for line in problems(**changes)), problems(**changes)
+
+
+def test_a_mistake_at_the_top_hides_none_between_parts():
+    found = problems(
+        seedz=[0],
+        methods=["single_task", {"name": "multi_task", "train": {"lr": -1}}],
+        train={"epochs": 1, "lr": 1.0, "weights": {"edgez": 1}},
+    )
+    assert [line.partition(":")[0] for line in found] == ["seedz", "methods.1.train.lr", "train.weights.edgez"]
 
 
 def test_single_task_baselines_are_one_cell_a_task_and_shared_between_task_sets():
