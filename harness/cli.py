@@ -467,8 +467,11 @@ def check(
         results = check_method(name)
     except ValueError as error:
         raise fail(str(error)) from None
+    said: set[str | None] = {None}  # one cause may break every rule
     for rule, problem in results:
-        typer.echo(f"{'ok  ' if problem is None else 'FAIL'} {rule}" + (f": {problem}" if problem else ""))
+        why = "" if problem is None else ": the same" if problem in said else f": {problem}"
+        typer.echo(f"{'ok  ' if problem is None else 'FAIL'} {rule}{why}")
+        said.add(problem)
     if any(problem for _, problem in results):
         raise typer.Exit(1)
 

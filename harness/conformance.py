@@ -5,6 +5,7 @@ A rule is a function that raises AssertionError with what it found; its docstrin
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -53,6 +54,20 @@ def build(name: str, tasks: list[str], seed: int = 0) -> Method:
 def image(batch: int = 2) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(batch, 3, ROWS, COLUMNS, generator=generator)
+
+
+def options(name: str) -> None:
+    """the constructor takes (backbone, targets, *, options), and every option has a default"""
+    method = methods.resolve(name)
+    parameters = list(inspect.signature(method).parameters.values())
+    places = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    assert len(places) >= 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters), f"it takes {places}"
+    assert len(places) <= 2, (
+        f"{', '.join(places[2:])} can be given by place; put a `*,` before: options are keyword-only"
+    )
+    rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD and not methods.options_of(method)]
+    assert not rest or name in methods.METHODS, f"**{rest[0]} names no option; write each as an argument after `*`"
+    methods.check_options(name, {})
 
 
 def shapes(name: str) -> None:
@@ -152,5 +167,5 @@ def no_host_reads(name: str) -> None:
 
 
 RULES: tuple[Rule, ...] = (
-    shapes, order, gradients, parameter_groups, repeatable, per_image, saving, backbone_first, no_host_reads,
+    options, shapes, order, gradients, parameter_groups, repeatable, per_image, saving, backbone_first, no_host_reads,
 )  # fmt: skip

@@ -53,7 +53,9 @@ def network_cost(network: Method, size: tuple[int, int]) -> dict[str, float]:
     try:
         with FlopCounterMode(display=False) as counter:
             copy(torch.empty(1, 3, *size, device="meta"))
-    except (NotImplementedError, RuntimeError) as error:
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        if "meta" not in str(error).lower():  # so torch names the device wherever it lacks values
+            raise  # a plain mistake in the forward pass, which is told best by itself
         raise ValueError(
             f"{type(network).__name__}: its cost cannot be counted, because its forward needs the values of tensors, "
             f"which also makes a GPU wait ({error}); keep to tensor operations, or see `mtlbench check`"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import traceback
 import typing
 from collections.abc import Mapping
 from functools import partial
@@ -77,35 +78,58 @@ def resolve(name: str) -> type[Method]:
     if name in METHODS:
         return METHODS[name]
     module, _, attribute = name.partition(":")
-    if not (module and attribute):
+    if not (all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()):
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}; or package.module:Name of your own")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(f"method {name!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # it is anybody's code that runs
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""  # the first is this file
+        raise ValueError(f"method {name!r} cannot be imported: {type(error).__name__}: {error}{where}") from error
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise ValueError(f"method {name!r} is not a subclass of methods.Method but {found!r}")
     return found
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raise ValueError where `options` do not fit the signature of method `name`, by name or by type of the value."""
-    hints = options_of(resolve(name))
+    """Raise ValueError where `options` do not fit the signature of method `name`, in name, type, or by being left out.
+
+    It says all that is wrong.
+    """
+    method = resolve(name)
+    hints = options_of(method)
+    problems = []
     for option, value in options.items():
         if option not in hints:
-            raise ValueError(f"{name} has no option {option!r}; it has: {', '.join(hints) or 'none'}")
-        if not _fits(value, hints[option]):
-            raise ValueError(f"{name}: option {option} is {value!r}; it takes {_describe(hints[option])}")
+            problems.append(f"{name} has no option {option!r}; it has: {', '.join(hints) or 'none'}")
+            if name not in METHODS:
+                problems[-1] += " (an option is a keyword-only argument of the constructor, after `*`)"
+        elif not _fits(value, hints[option]):
+            problems.append(f"{name}: option {option} is {value!r}; it takes {_describe(hints[option])}")
+    for parameter in inspect.signature(method).parameters.values():
+        if parameter.name in hints and parameter.default is parameter.empty and parameter.name not in options:
+            kind = _describe(hints[parameter.name])
+            problems.append(f"{name}: option {parameter.name} ({kind}) is not given and has no default")
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def options_of(method: type[Method]) -> dict[str, Any]:
-    """The options of a method with their types: the keyword-only arguments of its constructor."""
+    """The options of a method with their types: the keyword-only arguments of its constructor.
+
+    Raises ValueError where a type cannot be read.
+    """
     parameters = inspect.signature(method).parameters.values()
     annotations = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
     # Resolved for the options alone: a method may import the types of its other arguments for type checkers only.
     namespace = SimpleNamespace(__annotations__=annotations)
     constructor: Any = method.__init__  # which a subclass in another module may inherit
-    return typing.get_type_hints(namespace, globalns=constructor.__globals__)
+    try:
+        return typing.get_type_hints(namespace, globalns=getattr(constructor, "__globals__", {}))
+    except Exception as error:  # an annotation of anybody's is evaluated
+        raise ValueError(
+            f"{method.__name__}: the type of an option cannot be read ({error}); import it there"
+        ) from error
 
 
 def _fits(value: Any, hint: Any) -> bool:

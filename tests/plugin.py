@@ -55,6 +55,21 @@ class BlindWhenScored(MultiTask):
         return outputs if self.training else outputs._replace(final={k: v / 0 for k, v in outputs.final.items()})
 
 
+class NeedsWidth(MultiTask):
+    def __init__(self, backbone, targets, *, width: int) -> None:
+        super().__init__(backbone, targets)
+
+
+class ByPlace(MultiTask):
+    def __init__(self, backbone, targets, width: int = 64) -> None:
+        super().__init__(backbone, targets)
+
+
+class UnknownType(MultiTask):
+    def __init__(self, backbone, targets, *, width: "Missing" = 64) -> None:  # noqa: F821
+        super().__init__(backbone, targets)
+
+
 class Forgets(Method):
     """Breaks the contract: a parameter without gradient, and a task missing."""
 

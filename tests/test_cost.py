@@ -88,14 +88,48 @@ def test_multiply_accumulates_of_a_convolution_are_pixels_times_weights():
     assert cost == {"parameters": 3, "backbone_parameters": 0, "macs": 32 * 64 * 3}
 
 
-class Reads(Toy):
+class Does(Toy):
+    def __init__(self, what) -> None:
+        super().__init__(1)
+        self.what = what
+
     def forward(self, image):
-        return Outputs({"depth": self.predict(image) * image.mean().item()}, [], {})
+        self.what(image)
+        return super().forward(image)
 
 
-def test_a_method_that_reads_values_on_the_host_is_named():
-    with pytest.raises(ValueError, match=r"Reads: its cost cannot be counted.*values of tensors"):
-        network_cost(Reads(1), (32, 64))
+READS = {
+    "item": lambda image: image.mean().item(),
+    "if": lambda image: 1 if image.mean() > 0 else 2,
+    "list": lambda image: image[0, 0, 0].tolist(),
+    "numpy": lambda image: image.numpy(),
+    "cpu": lambda image: image.cpu(),
+    "mask": lambda image: image[image > 0],
+    "unique": lambda image: image.unique(),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_method_that_reads_values_on_the_host_is_named(read):
+    with pytest.raises(ValueError, match=r"Does: its cost cannot be counted.*values of tensors"):
+        network_cost(Does(READS[read]), (32, 64))
+
+
+def boom(image):
+    raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "expected"),
+    [
+        (boom, "^boom$"),
+        (lambda image: image + image[..., 1:], "broadcast"),
+        (lambda image: image @ image, "batch2|size"),
+    ],
+)
+def test_a_mistake_in_the_forward_pass_is_told_as_it_is(mistake, expected):
+    with pytest.raises(RuntimeError, match=expected):
+        network_cost(Does(mistake), (32, 64))
 
 
 def test_counting_leaves_the_network_where_and_as_it_was():

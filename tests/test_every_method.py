@@ -264,6 +264,46 @@ def test_outputs_that_break_the_contract_are_named_before_they_are_learnt_from_o
     assert str(caught.value).startswith("multi_task: ")
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def x(:\n", "SyntaxError"),
+        ("from methods import Nope\n", r"ImportError.*broken0?.*\.py:1\)"),
+        ("\n1 / 0\n", r"ZeroDivisionError: division by zero \(.*\.py:2\)"),
+        ("import sys; sys.exit(3)\n", "SystemExit: 3"),
+        ("import no_such_package\n", "No module named 'no_such_package'"),
+        ("Name = 3\n", "not a subclass"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_the_reason(source, expected, tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    with pytest.raises(ValueError, match=r"method 'broken:Name'.*" + expected):
+        methods.resolve("broken:Name")
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+
+
+@pytest.mark.parametrize("name", ["../plugin:Fine", "plugin:", ":Fine", "plugin", "plugin:a.b", "a b:C"])
+def test_what_is_no_path_of_a_method_is_unknown(name):
+    with pytest.raises(ValueError, match=r"or package\.module:Name of your own"):
+        methods.resolve(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("plugin:NeedsWidth", {}, r"option width \(int\) is not given"),
+        ("plugin:NeedsWidth", {"width": "x", "depth": 1}, r"width is 'x'; it takes int; .* no option 'depth'"),
+        ("plugin:ByPlace", {"width": 3}, "no option 'width'; .*keyword-only"),
+        ("plugin:UnknownType", {"width": 3}, "type of an option cannot be read.*Missing"),
+    ],
+)
+def test_options_that_do_not_fit_a_method_from_outside_are_all_named(name, options, expected):
+    with pytest.raises(ValueError, match=expected):
+        methods.check_options(name, options)
+
+
 def test_listing_methods_does_not_wait_for_timm():
     code = "import methods, sys; methods.options_of(methods.resolve('atrc')); sys.exit('timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

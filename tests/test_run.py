@@ -211,6 +211,11 @@ def test_check_passes_a_method_that_keeps_the_contract_and_names_what_another_br
     broken = mtlbench("check", "plugin:Forgets")
     assert broken.returncode == 1
     assert "no gradient for unused" in broken.stdout
+    by_place = mtlbench("check", "plugin:ByPlace")
+    assert by_place.returncode == 1
+    assert by_place.stdout.count("FAIL") == by_place.stdout.count("options are keyword-only") == 1
+    unmade = mtlbench("check", "plugin:NeedsWidth")
+    assert unmade.stdout.count("option width (int) is not given") == 1 and unmade.stdout.count(": the same") > 5
 
 
 def test_what_no_node_can_hold_is_refused_and_not_waited_for():
