@@ -201,7 +201,7 @@ def track(
 def ui(
     store: StoreOption = "runs",
     tracking_uri: Annotated[str | None, typer.Option(help="A database; default: sqlite in the store.")] = None,
-    port: Annotated[int, typer.Option(help="Of this machine's loopback address.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of this machine's loopback address.")] = 5000,
 ) -> None:
     """Open the MLflow pages of a store on http://127.0.0.1:PORT.
 
@@ -213,6 +213,7 @@ def ui(
     uri = _tracking_uri(_store(store), tracking_uri)
     try:
         tracking.server(uri, port)
+        tracking.require_free(port)
     except ValueError as error:
         raise fail(str(error)) from None
     address = f"http://127.0.0.1:{port}"

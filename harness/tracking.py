@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -363,6 +364,16 @@ def server(uri: str, port: int) -> list[str]:
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
     ]  # fmt: skip
+
+
+def require_free(port: int) -> None:
+    """Raise ValueError where this machine's loopback address cannot be listened to at a port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has just ended is no obstacle to the server
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ValueError(f"port {port} cannot be had ({error.strerror}); give another by --port") from error
 
 
 def serve(uri: str, port: int) -> int:
