@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness import cli_data
-from harness.usage import INTERRUPTED, fail, one_line
+from harness.usage import fail, one_line, terminable
 
 if TYPE_CHECKING:
     from harness.matrix import Matrix
@@ -90,19 +90,20 @@ def run(
         overrides = [*overrides, "resources.save_predictions=true"]
     read = _read(matrix, overrides)
     place = _store(store)
-    try:
-        if dry_run:
-            _dry_run(read, place, data, only, address)
-            return
-        folders = preflight.roots(read, data)
-        target = out or _report_folder(place)
-        outcome = runner.run(
-            read, place, folders, only=only, rerun=rerun, address=address, tracking_uri=tracking_uri, out=target,
-            console=Console(highlight=False),
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with terminable() as status:
+        try:
+            if dry_run:
+                _dry_run(read, place, data, only, address)
+                return
+            folders = preflight.roots(read, data)
+            target = _out(out, place)
+            outcome = runner.run(
+                read, place, folders, only=only, rerun=rerun, address=address, tracking_uri=tracking_uri, out=target,
+                console=Console(highlight=False),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
+            raise typer.Exit(status()) from None
     _show_outcome(read, place, outcome, target, tracking_uri)
 
 
@@ -166,7 +167,7 @@ def report(
     names = matrices or known(place.url)
     if not names:
         raise fail(f"{place.url}: no matrix was run into this store")
-    written = write(place.url, names, out or _report_folder(place))
+    written = write(place.url, names, _out(out, place))
     typer.echo(written.markdown)
 
 
@@ -321,7 +322,10 @@ def show(
     cell_id = _find(place, cell)
     folder = place.folder(cell_id)
     typer.echo(f"{cell_id}: {place.state(cell_id)}\n{place.path(folder)}\n")
-    typer.echo(place.get(f"{folder}/cell.yaml").decode())
+    if place.exists(f"{folder}/cell.yaml"):
+        typer.echo(place.get(f"{folder}/cell.yaml").decode(errors="replace"))
+    else:
+        typer.echo("cell.yaml is missing; a run that trains the cell writes it anew\n")
     record, failure = place.record(cell_id), place.failure(cell_id)
     if record is not None:
         for score in record.scores:
@@ -333,7 +337,9 @@ def show(
     if failure is not None:
         typer.echo(f"attempts: {failure['attempts']}\n{failure['traceback']}")
     if place.exists(f"{folder}/log.txt"):
-        typer.echo("end of log.txt:\n" + "\n".join(place.get(f"{folder}/log.txt").decode().splitlines()[-20:]))
+        typer.echo(
+            "end of log.txt:\n" + "\n".join(place.get(f"{folder}/log.txt").decode(errors="replace").splitlines()[-20:])
+        )
 
 
 @app.command()
@@ -502,8 +508,16 @@ def _tracking_uri(store: Store, given: str | None) -> str:
     return uri
 
 
-def _report_folder(store: Store) -> Path:
-    return Path(store.url) / "report" if store.local else Path("report")
+def _out(given: Path | None, store: Store) -> Path:
+    """The folder of a report; one that is given is refused where it can be none, before a run and not after it."""
+    if given is None:
+        return Path(store.url) / "report" if store.local else Path("report")
+    existing = next(place for place in (given.absolute(), *given.absolute().parents) if os.path.lexists(place))
+    if not existing.is_dir():
+        raise fail(f"--out {given}: {existing} is no folder; give another")
+    if not os.access(existing, os.W_OK):
+        raise fail(f"--out {given}: {existing} cannot be written to; give another folder")
+    return given
 
 
 def _find(store: Store, part: str) -> str:

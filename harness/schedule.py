@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
 import tempfile
 import time
@@ -35,6 +36,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it aborts on SIGTERM, which is ours too
 }
 
 SECONDS_BETWEEN_REPORTS = 5.0
@@ -68,7 +70,13 @@ def cluster(address: str | None) -> Cluster:
             _knock(address)
         # The launcher of a cell with several workers takes no CPU of its own, or N workers would never fit N CPUs.
         local: dict[str, Any] = {} if address else {"include_dashboard": False, "resources": {"launcher": 1000}}
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        ours = signal.getsignal(signal.SIGTERM)  # which Ray replaces
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+            signal.signal(signal.SIGTERM, ours)
+        except SystemExit:  # so Ray answers it meanwhile
+            signal.signal(signal.SIGTERM, ours)
+            signal.raise_signal(signal.SIGTERM)
     return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
@@ -175,6 +183,8 @@ def run(
     retries: int = 1,
 ) -> None:
     """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends."""
+    # It prints three tracebacks for a trial that fails; the board says why, and the store keeps the cell's own.
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     store = Store(settings.store)
     searcher: Any = Cells(ready, store)
     if max_concurrent:

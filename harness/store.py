@@ -131,8 +131,15 @@ class Store:
         self.put(f"{self.folder(cell.id)}/cell.yaml", yaml.safe_dump(cell.model_dump(mode="json"), sort_keys=False))
 
     def cell(self, cell_id: str) -> Cell:
-        """Raises FileNotFoundError where the store has no such cell."""
-        return Cell.model_validate(yaml.safe_load(self.get(f"{self.folder(cell_id)}/cell.yaml")))
+        """Raises FileNotFoundError where the store has no such cell, CorruptRecord naming a file that holds none."""
+        name = f"{self.folder(cell_id)}/cell.yaml"
+        try:
+            return Cell.model_validate(yaml.safe_load(self.get(name)))
+        except (yaml.YAMLError, ValueError) as error:  # pydantic's and those of UTF-8 are ValueErrors
+            what = str(error).splitlines()[0]
+            raise CorruptRecord(
+                f"{self.path(name)}: not a cell ({what}); a run that trains the cell writes it anew"
+            ) from error
 
     def cells(self) -> list[str]:
         return self.names("cells")
@@ -149,7 +156,10 @@ class Store:
 
     def record(self, cell_id: str) -> Record | None:
         """Raises CorruptRecord, naming the file."""
-        return self._record(cell_id, "record.json")
+        try:
+            return self._record(cell_id, "record.json")
+        except CorruptRecord as error:
+            raise CorruptRecord(f"{error}; `mtlbench run` sets it aside and trains the cell again") from error
 
     def trained(self, cell_id: str) -> Record | None:
         """The record of a cell that lacks scores still. Raises CorruptRecord, naming the file."""
@@ -169,7 +179,7 @@ class Store:
         records, warnings = {}, []
         for cell_id in cell_ids:
             try:
-                record = self.record(cell_id)
+                record = self._record(cell_id, "record.json")
             except CorruptRecord as error:
                 aside = self.set_aside(f"{self.folder(cell_id)}/record.json")
                 warnings.append(f"{error}; kept as {aside}, and the cell runs again")
@@ -199,7 +209,10 @@ class Store:
         name = f"{self.folder(cell_id)}/failure.json"
         if not self.exists(name):
             return None
-        content: dict[str, Any] = json.loads(self.get(name))
+        content = {"error": f"{self.path(name)} cannot be read", "traceback": "", "attempts": 0, "log": "", "time": 0.0}
+        with contextlib.suppress(ValueError):  # what says why a cell failed decides nothing
+            found = json.loads(self.get(name))
+            content |= found if isinstance(found, dict) else {}
         return content
 
     def forget(self, cell_id: str) -> None:
@@ -217,7 +230,13 @@ class Store:
         if not self.exists(name):
             self.put(name, json.dumps({"benchmark": benchmark, "fingerprint": fingerprint}, indent=1) + "\n")
             return
-        bound = json.loads(self.get(name))["fingerprint"]
+        try:
+            bound = json.loads(self.get(name))["fingerprint"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self.path(name)}: does not say which copy of {benchmark} the store's results are on; remove it if "
+                "they are on this one"
+            ) from error
         if bound != fingerprint:
             raise StoreError(
                 f"{self.url} holds results on another copy of {benchmark}: data fingerprint {bound}, "
@@ -281,10 +300,11 @@ class Lease:
 
     def _holder(self) -> dict[str, Any] | None:
         try:
-            holder: dict[str, Any] = json.loads(self.store.get(self.name))
-        except (FileNotFoundError, json.JSONDecodeError):
+            holder = json.loads(self.store.get(self.name))
+        except (FileNotFoundError, ValueError):
             return None
-        return holder
+        whole = isinstance(holder, dict) and {"host", "pid", "token", "heartbeat"} <= holder.keys()
+        return holder if whole else None
 
     def _alive(self, holder: dict[str, Any]) -> bool:
         if holder["host"] == self.owner["host"]:

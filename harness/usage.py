@@ -1,15 +1,38 @@
-"""How commands refuse: one line on stderr and exit status 2."""
+"""How commands refuse and stop: a line on stderr and an exit status."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 import typer
 
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
 WRONG = 2  # what was asked for makes no sense, and nothing was started
+
+
+@contextmanager
+def terminable() -> Iterator[Callable[[], int]]:
+    """SIGTERM, as from SLURM, `timeout` or `docker stop`, ends what is in here as Ctrl-C does. For the main thread.
+
+    Yields what says the exit status of a KeyboardInterrupt: Ray passes on no exception of another class.
+    """
+    status = INTERRUPTED
+
+    def terminate(*_: object) -> None:
+        nonlocal status
+        status = TERMINATED
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield lambda: status
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def fail(message: str) -> typer.Exit:
@@ -30,6 +53,12 @@ def one_line(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **kwargs)
         except (MatrixError, NotReady, StoreError, CorruptRecord, NewerRecord, OSError) as error:
-            raise fail(str(error)) from None
+            raise fail(_without_number(error)) from None
 
     return guarded
+
+
+def _without_number(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}"
+    return str(error)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -77,6 +78,7 @@ def test_failures_of_every_kind_are_retried_reported_and_do_not_stop_the_rest(mt
     assert "2 of 6 cells are missing" in done.stderr
     assert "never again" in done.stderr
     assert "failed" in done.stdout  # in the table
+    assert "Traceback" not in done.stdout + done.stderr  # which `show` has
     assert "Traceback" in Path(found.failures[by_label["always"]]["log"]).read_text()
     fine, again = found.records[by_label["fine"]], found.records[by_label["once"]]
     assert [s.value for s in again.scores] == [s.value for s in fine.scores]  # resumed to the same bits
@@ -108,6 +110,31 @@ def test_a_killed_driver_leaves_a_store_that_the_same_command_finishes(mtlbench,
     assert again.returncode == 0
     assert "starting Ray" not in again.stdout
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_told_to_end_does_so_as_by_an_interrupt(cache, tmp_path):
+    file = matrix(tmp_path, train={"epochs": 200, "batch": 2}, methods=["single_task"])
+    environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", str(file), "--store", "s"],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert any(": started" in line for line in driver.stdout)
+    driver.send_signal(signal.SIGTERM)
+    said, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 128 + signal.SIGTERM
+    assert said.strip().splitlines()[-1] == "stopped; the same command goes on from the last checkpoints"
+    assert "SIGTERM" not in said
+    assert not (tmp_path / "s" / "driver.json").exists()
+
+
+def test_a_port_that_is_taken_is_refused_before_its_pages_are_named(mtlbench):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = mtlbench("ui", "--port", port)
+    assert done.returncode == 2 and f"port {port} cannot be had" in done.stderr
+    assert "http" not in done.stdout
 
 
 @pytest.mark.slow
@@ -166,6 +193,8 @@ def test_edges_are_scored_after_training_by_trials_of_their_own(mtlbench, tmp_pa
         (["report"], "no matrix was run into this store"),
         (["predict", "nothing", "x.jpg"], "fits no cell"),
         (["check", "no.such:Thing"], "cannot be imported"),
+        (["run", "smoke", "--out", "/dev/null/x"], "/dev/null is no folder; give another"),
+        (["ui", "--port", "70000"], "65535"),
     ],
 )
 def test_what_makes_no_sense_ends_in_one_clear_line_and_leaves_nothing(mtlbench, tmp_path, arguments, expected):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from harness.store import LEASE_SECONDS, Store, StoreBusy, StoreError
-from results.record import NewerRecord, Record, Score
+from results.record import CorruptRecord, NewerRecord, Record, Score
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -81,6 +81,32 @@ def test_data_of_another_copy_are_refused(store):
     store.bind("nyud", "one")
     with pytest.raises(StoreError, match="another copy of nyud"):
         store.bind("nyud", "two")
+
+
+GARBAGE = [b"", b"{", b"{}", b"[]", b"3", b"\xff\xfe"]
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+def test_what_says_nothing_is_named_or_does_no_harm(store, content):
+    store.bind("nyud", "one")
+    (binding,) = store.names("data")
+    store.put(f"data/{binding}", content)
+    with pytest.raises(StoreError, match=rf"{binding}: does not say which copy of nyud .* remove it"):
+        store.bind("nyud", "one")
+    store.put("cells/a/failure.json", content)
+    assert store.failure("a")["error"].endswith("failure.json cannot be read")
+    store.put_failure("a", "again", "trace")
+    assert store.failure("a") | {"time": 0} == store.failure("a") | {"time": 0, "error": "again", "attempts": 1}
+    if store.local:  # elsewhere a lease takes seconds
+        store.put("driver.json", content)
+        with store.lease():
+            pass
+    store.put("cells/a/cell.yaml", content)
+    with pytest.raises(CorruptRecord, match=r"cells/a/cell\.yaml: not a cell"):
+        store.cell("a")
+    store.put("cells/a/record.json", content)
+    with pytest.raises(CorruptRecord, match=r"record\.json: .*; `mtlbench run` sets it aside"):
+        store.record("a")
 
 
 def test_a_second_driver_is_refused_while_the_first_is_alive(store):
