@@ -253,7 +253,7 @@ def audit(
 def list_() -> None:
     """List methods with their options, benchmarks with their tasks, and the embedded matrices."""
     from benchmarks import BENCHMARKS
-    from harness.matrix import embedded, find
+    from harness.matrix_file import embedded, find
     from methods import METHODS, options_of
 
     typer.echo("Methods")
@@ -484,7 +484,7 @@ def check(
 
 
 def _read(matrix: str, overrides: list[str]) -> Matrix:
-    from harness.matrix import read
+    from harness.matrix_file import read
 
     sys.path.insert(0, os.getcwd())  # methods from outside: package.module:Name
     return read(matrix, overrides)

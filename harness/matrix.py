@@ -1,37 +1,21 @@
-"""A matrix: methods x benchmarks x task sets x seeds, read from YAML and expanded to cells.
-
-``read`` gives a Matrix or raises MatrixError listing every mistake with its path. ``plan`` says which cells to run now.
-"""
+"""A matrix: methods x benchmarks x task sets x seeds, and the cells that it stands for."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from benchmarks import BENCHMARKS
 from benchmarks.benchmark import Benchmark
-from harness import presets, pretrained, strict_yaml
+from harness import presets, pretrained
 from harness.cell import BackboneConfig, BenchmarkConfig, Cell, Config, TrainConfig, plain
 from harness.tuning import Tuning, trials, tuned
 from methods import check_options, resolve
-from methods.backbone import Backbone
 from results.record import Entry, Manifest, Record
-
-
-class MatrixError(ValueError):
-    """What is wrong with a matrix file: one line a mistake."""
-
-    def __init__(self, source: str, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
 
 
 class MethodEntry(Config):
@@ -164,10 +148,10 @@ class Matrix(Config):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, raw: Any) -> Any:
-        return _in_full(raw)
+        return in_full(raw)
 
 
-def _in_full(raw: Any) -> Any:
+def in_full(raw: Any) -> Any:
     """`benchmark: rooms` for one benchmark; `size` and `tasks` for all; names for entries that are only a name."""
     if not isinstance(raw, dict):
         return raw
@@ -194,209 +178,6 @@ class Planned(NamedTuple):
     trial: int | None = None  # its number, from 0, among those of the row's tuning
 
 
-def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
-    """The matrix of a file, or of a name in benchmarks/matrices. `overrides` are ``a.b=value`` with YAML values.
-
-    Raises FileNotFoundError with the embedded names, or MatrixError.
-    """
-    path = find(source)
-    try:
-        raw, repeated = strict_yaml.load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MatrixError(str(path), [f"not YAML: {error}"]) from error
-    if repeated:  # and not more: which of the values is meant is not known
-        raise MatrixError(str(path), repeated)
-    if not isinstance(raw, dict):
-        raise MatrixError(str(path), [f"a mapping is expected at the top, not {type(raw).__name__}"])
-    for override in overrides:
-        _override(raw, override)
-    raw.setdefault("name", path.stem)
-    return check(raw, str(path))
-
-
-def embedded() -> list[str]:
-    """Names of the matrices that come with the package."""
-    folder = resources.files("benchmarks") / "matrices"
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-
-
-def find(source: str) -> Path:
-    if Path(source).is_file():
-        return Path(source)
-    if source in embedded():
-        return Path(str(resources.files("benchmarks") / "matrices" / f"{source}.yaml"))
-    raise FileNotFoundError(f"no matrix file {source!r}, and no embedded one of that name: {', '.join(embedded())}")
-
-
-def check(raw: dict[str, Any], source: str) -> Matrix:
-    """Raises MatrixError."""
-    problems = []
-    matrix = None
-    try:
-        matrix = Matrix.model_validate(raw)
-    except ValidationError as error:
-        problems = [_describe(mistake) for mistake in error.errors()]
-    problems += _cross_checks(raw, matrix)
-    if problems:
-        raise MatrixError(source, problems)
-    assert matrix is not None
-    return matrix
-
-
-def _cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
-    """What involves two parts of the file; looks at the raw form where another part is wrong."""
-    problems = ["benchmark: give it or benchmarks, not both"] if {"benchmark", "benchmarks"} <= raw.keys() else []
-    methods = raw.get("methods") if isinstance(raw.get("methods"), list) else []
-    rows = [_row(entry) for entry in methods or []]
-    for row in sorted({row for row in rows if row and rows.count(row) > 1}):
-        problems.append(f"methods: two rows are called {row!r}; give one a label")
-    if matrix is not None:
-        problems += _twice("benchmarks", [entry.name for entry in matrix.benchmarks])
-        problems += [line for e in matrix.benchmarks for line in _twice("tasks", ["+".join(s) for s in e.task_sets])]
-        problems += _twice("seeds", matrix.seeds)
-        problems += _tuning_problems(matrix)
-    baseline = raw.get("baseline")
-    if baseline is None and matrix is not None and not any(resolve(m.name).one_task for m in matrix.methods):
-        problems.append(
-            f"baseline: name the row that Eq. (6) divides by, one of: {', '.join(row for row in rows if row)}"
-        )
-    if baseline is not None and rows and baseline not in rows:
-        problems.append(f"baseline: no row is called {baseline!r}; rows: {', '.join(row for row in rows if row)}")
-    defaults = raw.get("train") if isinstance(raw.get("train"), dict) else {}
-    recipes = {} if (common := _parsed(Recipe, defaults)) is None else {"train.weights": common}
-    for index, entry in enumerate(methods or []):
-        own = entry.get("train") if isinstance(entry, dict) else None
-        if isinstance(own, dict) and own:
-            try:
-                recipe = _merge_train(defaults or {}, own)
-                if "weights" in own:
-                    recipes[f"methods.{index}.train.weights"] = recipe
-            except ValidationError as error:
-                problems += [
-                    _describe(mistake, ("methods", index, "train"))
-                    for mistake in error.errors()
-                    if not mistake["loc"] or mistake["loc"][0] in own  # else it is said of the defaults
-                ]
-    backbone = raw.get("backbone")
-    name = backbone.get("name") if isinstance(backbone, dict) else backbone
-    if isinstance(name, str) and name != BackboneConfig().name:
-        try:
-            Backbone(name)
-        except ValueError as error:
-            problems.append(f"backbone: {error}")
-    file = backbone.get("weights") if isinstance(backbone, dict) else None
-    if isinstance(file, str) and file not in pretrained.NAMES and not Path(file).is_file():
-        problems.append(f"backbone.weights: no file {file!r}; give none, imagenet, or the path of a safetensors file")
-    short = _in_full(raw).get("benchmarks")
-    parsed = [_parsed(BenchmarkEntry, entry) for entry in short] if isinstance(short, list) else []
-    entries = [entry for entry in parsed if entry is not None]
-    problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, entries)]
-    if matrix is not None:
-        problems += [] if problems else _same_cells(matrix)
-    return problems
-
-
-def _same_cells(matrix: Matrix) -> list[str]:
-    """Rows that are the same runs under two labels, which a table would count as independent."""
-    runs: dict[tuple[str, str, tuple[str, ...]], set[str]] = {}
-    for item in expand(matrix.model_copy(update={"seeds": matrix.seeds[:1]})):
-        entry = item.entry
-        runs.setdefault((entry.label, entry.benchmark, entry.task_set), set()).add(entry.id)
-    tables: dict[tuple[str, tuple[str, ...], frozenset[str]], list[str]] = {}
-    for (label, benchmark, task_set), ids in runs.items():
-        tables.setdefault((benchmark, task_set, frozenset(ids)), []).append(label)
-    same = dict.fromkeys(tuple(labels) for labels in tables.values() if len(labels) > 1)
-    return [f"methods: {' and '.join(labels)} are the same cells; keep one of them" for labels in same]
-
-
-Model = TypeVar("Model", bound=Config)
-
-
-def _parsed(model: type[Model], raw: Any) -> Model | None:
-    """A part of the file, None where it has a mistake: which is said of the whole."""
-    try:
-        return model.model_validate(raw)
-    except ValidationError:
-        return None
-
-
-def _weight_problems(path: str, recipe: Recipe, entries: Sequence[BenchmarkEntry]) -> list[str]:
-    problems = []
-    for entry in entries:
-        for task in recipe.weights:
-            if task not in entry.make().tasks:
-                known = ", ".join(entry.make().tasks)
-                problems.append(f"{path}.{task}: {entry.name} has no such task; it has: {known}")
-        for task_set in entry.task_sets:
-            try:
-                recipe.on(entry.name, task_set)
-            except ValueError as error:
-                problems.append(f"{path}: {error}")
-    return problems
-
-
-def _tuning_problems(matrix: Matrix) -> list[str]:
-    """What keeps trials from being judged."""
-    if matrix.tune is None:
-        return []
-    problems = []
-    for entry in matrix.benchmarks:
-        benchmark = entry.make()
-        if not matrix.tune.holdout and "val" not in benchmark.splits:
-            problems.append(f"tune.holdout: {entry.name} has no val split of its own; give a share of train, as 0.1")
-        metrics = {task: benchmark.tasks[task].metric for task_set in entry.task_sets for task in task_set}
-        problems += [
-            f"tune: trials cannot be judged by {task}, whose scores take minutes; tune task sets without it"
-            for task, metric in metrics.items()
-            if metric is not None and metric.expensive
-        ]
-    return problems
-
-
-def _twice(path: str, values: Sequence[Any]) -> list[str]:
-    return [f"{path}: {value} is there more than once" for value in dict.fromkeys(values) if values.count(value) > 1]
-
-
-def _row(entry: Any) -> str | None:
-    if isinstance(entry, str):
-        return entry
-    named = (entry.get("label") or entry.get("name")) if isinstance(entry, dict) else None
-    return named if isinstance(named, str) else None
-
-
-def _describe(mistake: Any, above: tuple[str | int, ...] = ()) -> str:
-    """A line for a mistake of pydantic's in what stands at the path `above`."""
-    loc = (*above, *mistake["loc"])
-    path = ".".join(map(str, loc))
-    message = str(mistake["msg"]).removeprefix("Value error, ")
-    if mistake["type"] == "extra_forbidden":
-        message = f"unknown key{_allowed(loc)}"
-    elif mistake["type"] == "missing":
-        message = "missing"
-    elif mistake["type"] != "value_error":
-        message = f"{message}, not {mistake['input']!r}"
-    return f"{path}: {message}" if path else message
-
-
-def _allowed(loc: tuple[Any, ...]) -> str:
-    """The keys allowed where an unknown one stood."""
-    model: Any = Matrix
-    for part in loc[:-1]:
-        if isinstance(part, int):
-            continue
-        found = {
-            "benchmarks": BenchmarkEntry, "methods": MethodEntry, "train": TrainConfig,
-            "resources": Resources, "backbone": BackboneConfig, "tune": Tuning,
-        }  # fmt: skip
-        model = found.get(part)
-    if model is None:
-        return ""
-    keys = list(model.model_fields)
-    if model is Matrix:
-        keys += ["benchmark", "size", "tasks"]
-    return f"; allowed: {', '.join(sorted(keys))}"
-
-
 def _check_options(benchmark: str, options: Mapping[str, Any]) -> None:
     """Raise ValueError for an option that a benchmark does not take, or a value that it refuses."""
     known = [name for name in inspect.signature(BENCHMARKS[benchmark]).parameters if name != "size"]
@@ -405,40 +186,7 @@ def _check_options(benchmark: str, options: Mapping[str, Any]) -> None:
             raise ValueError(f"{benchmark} has no option {name!r}; it has: {', '.join(known) or 'none'}")
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise MatrixError("--set", [f"{override!r}: write key=value, for example train.epochs=10"])
-    try:
-        value, repeated = strict_yaml.load(text)
-    except yaml.YAMLError as error:
-        raise MatrixError("--set", [f"{override!r}: the value is not YAML: {error}"]) from error
-    if repeated:
-        raise MatrixError("--set", [f"{override!r}: {line}" for line in repeated])
-    node: Any = raw
-    *parents, leaf = key.split(".")
-    for part in parents:
-        place = _place(node, part, override)
-        child = node[place] if isinstance(node, list) else node.get(place)
-        if isinstance(child, str):  # the short form of a benchmark, a backbone or a method
-            child = {"name": child}
-        node[place] = child = {} if child is None else child
-        node = child
-    node[_place(node, leaf, override)] = value
-
-
-def _place(node: Any, part: str, override: str) -> Any:
-    """`part` as a key of a mapping or an index of a list. Raises MatrixError where it is neither."""
-    if isinstance(node, dict):
-        return part
-    if not isinstance(node, list):
-        raise MatrixError("--set", [f"{override!r}: there is nothing called {part!r} below {node!r}"])
-    if not part.isdigit() or int(part) >= len(node):
-        raise MatrixError("--set", [f"{override!r}: {part!r} is no place in a list of {len(node)}; they count from 0"])
-    return int(part)
-
-
-def _merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Recipe:
+def merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Recipe:
     """A method's own recipe over the matrix's; its length and weights replace the others', whichever way given."""
     merged = dict(defaults)
     if "epochs" in own or "steps" in own:
@@ -468,7 +216,7 @@ def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
         config = BenchmarkConfig.model_validate(benchmark.model_dump(exclude={"tasks"}))
         for task_set in benchmark.task_sets:
             for method in matrix.methods:
-                train = _merge_train(matrix.train.model_dump(exclude_unset=True), method.train)
+                train = merge_train(matrix.train.model_dump(exclude_unset=True), method.train)
                 trained = [(task,) for task in task_set] if resolve(method.name).one_task else [task_set]
                 for seed in matrix.seeds:
                     for tasks in trained:

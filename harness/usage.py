@@ -45,7 +45,7 @@ def one_line(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        from harness.matrix import MatrixError
+        from harness.matrix_file import MatrixError
         from harness.preflight import NotReady
         from harness.store import StoreError
         from results.record import CorruptRecord, NewerRecord

@@ -15,7 +15,8 @@ from harness import preflight
 from harness.cell import BackboneConfig
 from harness.cli import app
 from harness.forecast import CORE, GPU, forecast, show
-from harness.matrix import check, embedded, expand, read
+from harness.matrix import expand
+from harness.matrix_file import check, embedded, read
 from harness.store import Store
 from methods.backbone import require_pretrained
 from results.record import Record
@@ -65,7 +66,7 @@ def test_tables_of_one_data_set_share_what_they_have_in_common():
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_matrix_opens_with_its_command_and_says_that_its_hours_are_an_estimate(name):
-    from harness.matrix import find
+    from harness.matrix_file import find
 
     text = find(name).read_text()
     assert f"mtlbench run {name}" in text

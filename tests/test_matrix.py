@@ -4,7 +4,8 @@ from datetime import date
 
 import pytest
 
-from harness.matrix import MatrixError, check, embedded, expand, manifest, plan, read
+from harness.matrix import expand, manifest, plan
+from harness.matrix_file import MatrixError, check, embedded, read
 
 BASE = {
     "name": "m",
@@ -242,6 +243,6 @@ def test_a_name_that_is_no_file_lists_the_embedded_ones():
 def test_every_embedded_matrix_is_valid_and_opens_with_what_it_is_for(name):
     found = read(name)
     assert expand(found)
-    from harness.matrix import find
+    from harness.matrix_file import find
 
     assert find(name).read_text().startswith("# ")

@@ -3,7 +3,8 @@
 import pytest
 
 from harness import presets
-from harness.matrix import MatrixError, check, expand
+from harness.matrix import expand
+from harness.matrix_file import MatrixError, check
 
 BASE = {
     "name": "m",

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from harness import pretrained, train
 from harness.cell import BackboneConfig, BenchmarkConfig, Cell, TrainConfig
-from harness.matrix import MatrixError, expand, read
+from harness.matrix import expand
+from harness.matrix_file import MatrixError, read
 from harness.store import Store
 from methods.backbone import Backbone
 

@@ -4,7 +4,8 @@ import pytest
 from in_process import running
 
 from harness import run as runner
-from harness.matrix import check, expand, manifest, plan
+from harness.matrix import expand, manifest, plan
+from harness.matrix_file import check
 from harness.preflight import NotReady
 from harness.store import Store
 from methods import METHODS

@@ -7,7 +7,8 @@ import pytest
 from in_process import running
 
 from harness import rescore
-from harness.matrix import MatrixError, check, expand, plan
+from harness.matrix import expand, plan
+from harness.matrix_file import MatrixError, check
 from harness.store import Store
 from harness.tuning import Tuning, draw, trials, tuned
 from methods.baseline import MultiTask
