@@ -183,8 +183,9 @@ def run(
     retries: int = 1,
 ) -> None:
     """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends."""
-    # It prints three tracebacks for a trial that fails; the board says why, and the store keeps the cell's own.
-    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
+    # They print tracebacks and names of trials that fail; the board says why, and the store keeps the cell's traceback.
+    for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     store = Store(settings.store)
     searcher: Any = Cells(ready, store)
     if max_concurrent:
