@@ -179,14 +179,18 @@ def _count(cell: Cell, workers: int) -> _Counted:
 
 
 def _steps(cell: Cell, folders: Mapping[str, Path]) -> int:
-    """Of the images on disk, or of the data set's known number where they cannot be opened yet."""
+    """Of the images on disk, or of the data set's known number where those cannot be opened or are too few."""
+
+    def of(images: int) -> int:
+        return length(cell, images - round(cell.train.holdout * images)).steps
+
     benchmark = make_benchmark(cell.benchmark)
-    images = benchmark.splits["train"]
     if benchmark.needs_root and cell.benchmark.name in folders:
         with suppress(OSError, ValueError):  # these are among what is missing
-            images = len(benchmark.open(folders[cell.benchmark.name], "train", cell.tasks))
-    assert images is not None, f"{benchmark.name} does not know its number of training images"
-    return length(cell, images - round(cell.train.holdout * images)).steps
+            return of(len(benchmark.open(folders[cell.benchmark.name], "train", cell.tasks)))
+    known = benchmark.splits["train"]
+    assert known is not None, f"{benchmark.name} does not know its number of training images"
+    return of(known)
 
 
 def _network(cell: Mapping[str, Any]) -> str:

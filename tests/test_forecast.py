@@ -119,6 +119,10 @@ def test_data_that_lack_a_folder_are_missing_and_their_images_are_counted_once_t
     assert {line.steps for line in found.lines} == {2 * (4 // 2)}
     assert tree(tmp_path) == before
     assert {line.steps for line in forecast(asked, Store(tmp_path), []).lines} == {2 * (795 // 2)}
+    large = matrix(benchmark={"name": "nyud", "tasks": ["depth"]}, size=[32, 64], train={"epochs": 2, "batch": 8})
+    few = forecast(large, Store(tmp_path / "store"), [f"nyud={tmp_path}"])
+    assert "an epoch has no whole batch" in few.missing[0]
+    assert {line.steps for line in few.lines} == {2 * (795 // 8)}  # of the whole data set
     for file in (tmp_path / "depth").iterdir():
         file.unlink()
     (tmp_path / "depth").rmdir()
