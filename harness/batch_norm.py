@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -14,14 +16,22 @@ Network = TypeVar("Network", bound=nn.Module)
 def synchronise(network: Network, device: torch.device) -> Network:
     """The network with every batch norm normalising by the statistics of all processes' parts of a batch.
 
-    A process group has been joined, and the parts have equal sizes. Parameters and names stay as they are.
+    A process group has been joined, and the parts have equal sizes. Parameters and names stay as they are. Raises
+    ValueError for a kind of batch norm that it would leave alone or make another of.
     """
+    for name, module in network.named_modules():
+        if isinstance(module, _BatchNorm) and type(module) not in OVER_PROCESSES:
+            known = ", ".join(kind.__name__ for kind in OVER_PROCESSES)
+            raise ValueError(
+                f"{name} is a {type(module).__name__}, and only {known} can be synchronised; set resources.workers to 1"
+            )
     if device.type == "cuda":
-        converted: Network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        # timm's, since torch's would drop the activation of a BatchNormAct2d
+        converted: Network = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = BatchNormOverProcesses  # adds no state
+        if type(module) in OVER_PROCESSES:
+            module.__class__ = OVER_PROCESSES[type(module)]  # adds no state
     return network
 
 
@@ -30,20 +40,38 @@ class BatchNormOverProcesses(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """[B, C, H, W], a part of the batch -> the same, normalised by the mean and variance of the whole batch."""
+        return _normalise(self, input) if self.training else super().forward(input)
+
+
+class BatchNormActOverProcesses(BatchNormAct2d):
+    """The same for timm's batch norm that is followed by an activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(input)
-        assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
-        assert self.num_batches_tracked is not None
-        mean = _mean(input.mean((0, 2, 3), keepdim=True))  # [1, C, 1, 1]
-        centred = input - mean
-        variance = _mean(centred.square().mean((0, 2, 3), keepdim=True))
-        pixels = dist.get_world_size() * input.numel() // input.shape[1]
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean.flatten(), self.momentum)
-            self.running_var.lerp_(variance.flatten() * pixels / (pixels - 1), self.momentum)
-        scale = (variance + self.eps).rsqrt() * self.weight.view(1, -1, 1, 1)
-        return centred * scale + self.bias.view(1, -1, 1, 1)
+            return super().forward(x)  # type: ignore[no-untyped-call,no-any-return]
+        activated: Tensor = self.act(self.drop(_normalise(self, x)))
+        return activated
+
+
+OVER_PROCESSES: dict[type, type] = {
+    nn.BatchNorm2d: BatchNormOverProcesses,
+    BatchNormAct2d: BatchNormActOverProcesses,
+}
+
+
+def _normalise(norm: nn.BatchNorm2d, input: Tensor) -> Tensor:
+    assert norm.momentum is not None and norm.running_mean is not None and norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    mean = _mean(input.mean((0, 2, 3), keepdim=True))  # [1, C, 1, 1]
+    centred = input - mean
+    variance = _mean(centred.square().mean((0, 2, 3), keepdim=True))
+    pixels = dist.get_world_size() * input.numel() // input.shape[1]
+    with torch.no_grad():
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean.flatten(), norm.momentum)
+        norm.running_var.lerp_(variance.flatten() * pixels / (pixels - 1), norm.momentum)
+    scale = (variance + norm.eps).rsqrt() * norm.weight.view(1, -1, 1, 1)
+    return centred * scale + norm.bias.view(1, -1, 1, 1)
 
 
 def _mean(value: Tensor) -> Tensor:

@@ -358,9 +358,8 @@ def score(
 ) -> tuple[tuple[Score, ...], list[evaluate.Row]]:
     """The scores of the split `name` on every process, each image counted once whatever their number.
 
-    spent: seconds of training that led to the network.
-    What expensive scores need is put into the store instead. Raises Diverged on every process where a prediction is not
-    finite: an argmax would make a class of it.
+    What expensive scores need is put into the store instead. spent: seconds of training that led to the network. Raises
+    Diverged on every process where a prediction is not finite: an argmax would make a class of it.
     """
     network.eval()
     if accelerator.num_processes > 1:

@@ -20,6 +20,7 @@ from methods.method import Target
 PROCESSES = 2
 AXES = torch.nn.functional.normalize(torch.randn(40, 3, generator=torch.Generator().manual_seed(1)))
 TASKS = {"semseg": t.semseg(5), "depth": t.depth(0.7, 10.0), "normals": t.normals(AXES.tolist())}
+ACTIVATED = "test_efficientnet"  # a backbone whose batch norms end in an activation
 METHODS = [name for name, method in methods.METHODS.items() if not method.one_task]
 
 
@@ -60,11 +61,12 @@ def without_dropout(network):
             module.drop_path = 0.0
 
 
-def gradients(name, part, accelerator):
+def gradients(name, part, accelerator, backbone="hrnet_w18_small_v2"):
     """Of two passes, since a group would refuse the second if a parameter had been left out of the first. Returns (name
     -> gradient, name -> buffer, the shares of the losses).
     """
-    network = methods.build(name, {task: Target(it.channels, it.classes) for task, it in TASKS.items()}, seed=1)
+    targets = {task: Target(it.channels, it.classes) for task, it in TASKS.items()}
+    network = methods.build(name, targets, backbone, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in network.parameters():  # some start at zero, and would hide the gradients behind them
@@ -89,7 +91,9 @@ def _gradients_of_a_part(rank, folder):
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == PROCESSES
     part = slice(2 * rank, 2 * rank + 2)
-    torch.save({name: gradients(name, part, accelerator) for name in METHODS}, f"{folder}/{rank}.pt")
+    found = {name: gradients(name, part, accelerator) for name in METHODS}
+    found[ACTIVATED] = gradients("multi_task", part, accelerator, ACTIVATED)
+    torch.save(found, f"{folder}/{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +105,10 @@ def parts(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, ACTIVATED])
 def test_two_processes_have_the_gradients_of_one_at_the_same_batch(parts, name):
-    whole, statistics, losses = gradients(name, slice(None), Accelerator(cpu=True))
+    network = ("multi_task", slice(None), Accelerator(cpu=True), ACTIVATED) if name == ACTIVATED else None
+    whole, statistics, losses = gradients(*(network or (name, slice(None), Accelerator(cpu=True))))
     (first, buffers, share), (second, same, other) = (part[name] for part in parts)
     torch.testing.assert_close(share + other, losses, rtol=1e-5, atol=0)
     assert share[0] > 2 * other[0]  # so the mean of the two means would be another number
@@ -117,6 +122,22 @@ def test_two_processes_have_the_gradients_of_one_at_the_same_batch(parts, name):
         torch.testing.assert_close(buffers[key], buffer, rtol=1e-6, atol=1e-9, msg=key)
     silent = [key for key, gradient in whole.items() if not gradient.any()]
     assert len(silent) < 0.01 * len(whole), silent  # a gate of two units may be shut
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_synchronised_batch_norms_keep_what_follows_them_and_others_are_refused(device):
+    targets = {"depth": Target(1, 40)}
+    network = methods.build("multi_task", targets, ACTIVATED, seed=1).eval()
+    image = torch.randn(2, 3, 32, 64)
+    before = network(image).final["depth"]
+    kinds = [type(module) for module in network.modules()]
+    after = batch_norm.synchronise(network, torch.device(device)).eval()
+    assert [type(module) for module in after.modules()] != kinds
+    torch.testing.assert_close(after(image).final["depth"], before)
+    network = methods.build("multi_task", targets, ACTIVATED)
+    network.extra = torch.nn.BatchNorm1d(3)
+    with pytest.raises(ValueError, match="extra is a BatchNorm1d, and only BatchNorm2d, BatchNormAct2d can be"):
+        batch_norm.synchronise(network, torch.device(device))
 
 
 ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 8, "val": 1, "test": 5})

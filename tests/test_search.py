@@ -1,7 +1,6 @@
 """A search is a cell, and what it finds is trained as another: the table shows the second at the cost of both."""
 
 import pytest
-from in_process import running
 
 from harness import run as runner
 from harness.matrix import expand, manifest, plan
@@ -99,16 +98,6 @@ def test_atrc_trains_the_genotype_that_its_search_has_found():
 
 
 # whole runs, without a scheduler and without MLflow ------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def rooms(tmp_path_factory):
-    return tmp_path_factory.mktemp("rooms")
-
-
-@pytest.fixture
-def go(monkeypatch, tmp_path, rooms):
-    return running(monkeypatch, tmp_path, rooms)
 
 
 def row(tmp_path, label="Guess"):

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from in_process import running
 
 from harness import rescore
 from harness.matrix import expand, plan
@@ -160,16 +159,6 @@ class Sensitive(MultiTask):
         if self.training and self.limit == 0:
             return outputs._replace(final={name: value * math.inf for name, value in outputs.final.items()})
         return outputs
-
-
-@pytest.fixture(scope="module")
-def rooms(tmp_path_factory):
-    return tmp_path_factory.mktemp("rooms")
-
-
-@pytest.fixture
-def go(monkeypatch, tmp_path, rooms):
-    return running(monkeypatch, tmp_path, rooms)
 
 
 def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_path):
