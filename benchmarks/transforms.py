@@ -183,12 +183,19 @@ def resize(image: Tensor, size: Size, fit: Fit = "stretch") -> Tensor:
 
     Raises ValueError for an image that a padded input cannot hold.
     """
-    native = (image.shape[-2], image.shape[-1])
-    if fit == "stretch":
-        return _warp(image, Draw(), size)
-    if native[0] > size[0] or native[1] > size[1]:
+    require_room((image.shape[-2], image.shape[-1]), size, fit)
+    return _warp(image, still(fit), size)
+
+
+def still(fit: Fit) -> Draw:
+    """What moves an image, and labels with it, as `resize` does."""
+    return Draw(window=None if fit == "stretch" else (0.0, 0.0))
+
+
+def require_room(native: Size, size: Size, fit: Fit) -> None:
+    """Raise ValueError where an image of `native` rows and columns is larger than a padded input that would cut it."""
+    if fit == "pad" and (native[0] > size[0] or native[1] > size[1]):
         raise ValueError(f"an image of {native} does not fit into a padded input of {size}; choose a larger size")
-    return _warp(image, Draw(window=(0.0, 0.0)), size)
 
 
 def restore(prediction: Tensor, native: Size, fit: Fit = "stretch") -> Tensor:

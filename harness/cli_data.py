@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.usage import INTERRUPTED, fail, one_line
+
+if TYPE_CHECKING:
+    from benchmarks.benchmark import Benchmark
 
 app = typer.Typer(
     help="Check and prepare copies of data sets.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
@@ -44,12 +47,11 @@ def verify(
     """
 
     from benchmarks.verify import verify as run_verify
-    from harness.data import find, verification
+    from harness.data import verification
 
     try:
         with _bars() as told:
-            benchmark, root = find(name, data, options)
-            benchmark.make(root, lambda done, total: told("rendering", done, total))
+            benchmark, root = _copy(name, data, options, told)
             report = run_verify(benchmark, root, told, tasks or None)
     except (ValueError, OSError) as error:
         raise fail(str(error)) from None
@@ -75,12 +77,11 @@ def doctor(
     Example:  mtlbench data doctor nyud --data /data/NYUD_MT
     """
     from benchmarks.doctor import examine
-    from harness.data import available, diagnosis, find
+    from harness.data import available, diagnosis
 
     try:
         with _bars() as told:
-            benchmark, root = find(name, data, options)
-            benchmark.make(root, lambda done, total: told("rendering", done, total))
+            benchmark, root = _copy(name, data, options, told)
             findings = examine(benchmark, root, available(benchmark, root)[0], images, focal)
     except (ValueError, OSError) as error:
         raise fail(f"{error}\n`mtlbench data verify` lists everything that cannot be read") from None
@@ -140,6 +141,17 @@ def prepare(
         typer.echo(f"for training: export MTLBENCH_CACHE={place}")
     if scratch is not None:
         typer.echo(f"for training on this node: export MTLBENCH_SCRATCH={scratch.expanduser().absolute()}")
+
+
+def _copy(
+    name: str, data: Path | None, options: list[str], told: Callable[[str, int, int], None]
+) -> tuple[Benchmark, Path]:
+    """A benchmark and the folder of its data, which are made where there are none to be given."""
+    from harness.data import find
+
+    benchmark, root = find(name, data, options)
+    benchmark.make(root, lambda done, total: told("rendering", done, total))
+    return benchmark, root
 
 
 @contextmanager

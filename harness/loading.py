@@ -140,14 +140,13 @@ class _Evaluation(Dataset[Sample]):
         for task, label in labels.items():
             self._check(name, task, label)
         try:
-            resized = transforms.resize(image, self.size, self.fit)
+            transforms.require_room((image.shape[-2], image.shape[-1]), self.size, self.fit)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         if self.native:
-            return Sample(name, resized, labels)
-        still = transforms.Draw(window=None if self.fit == "stretch" else (0.0, 0.0))
+            return Sample(name, transforms.resize(image, self.size, self.fit), labels)
         kinds = {task: self.tasks[task].kind for task in labels}
-        return Sample(name, resized, transforms.apply(image, labels, kinds, still, self.size)[1])
+        return Sample(name, *transforms.apply(image, labels, kinds, transforms.still(self.fit), self.size))
 
     def _check(self, name: str, task: str, label: Tensor) -> None:
         """On the host: on a device, a metric would not look."""

@@ -105,10 +105,15 @@ def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], 
     if problems:
         raise preflight.NotReady(problems)
     with _refusing():
-        places = data.caches(preflight.default_roots())
+        places = _places()
         found = [data.advice(c.benchmark, folders[c.benchmark.name], c.tasks, places) for c in _of_each(cells)]
     for line in filter(None, found):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _places() -> tuple[Path, ...]:
+    """Where prepared data may be."""
+    return data.caches(preflight.default_roots())
 
 
 def _of_each(cells: Sequence[Cell]) -> list[Cell]:
@@ -131,7 +136,7 @@ def learn(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], 
         fingerprint = benchmark.fingerprint(root)
         for name in learning.missing(store, benchmark, fingerprint, tasks, holdout):
             console.print(f"learning what {name} needs from the training labels of {config.name}", markup=False)
-        learning.learn(store, benchmark, fingerprint, root, tasks, holdout, data.caches(preflight.default_roots()))
+        learning.learn(store, benchmark, fingerprint, root, tasks, holdout, _places())
 
 
 def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:
@@ -356,7 +361,7 @@ def _constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], consol
         found = constant.record_id(config, tasks, holdout)
         if not store.exists(f"constants/{found}.json"):
             console.print(f"scoring the best constant prediction on {name}", markup=False)
-            places = data.caches(preflight.default_roots())
+            places = _places()
             with Progress(console=console, transient=True) as bars:
                 report = partial(_tick, bars, bars.add_task("images", total=None))
                 record = constant.record(config, folders[name], tasks, places, report, holdout)

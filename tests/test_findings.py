@@ -20,11 +20,6 @@ def cell(method="multi_task", tasks=("semseg", "normals")):
     return Cell(method=method, tasks=tasks, benchmark=ROOMS, train=TrainConfig(steps=2, batch=2, lr=1e-3))
 
 
-@pytest.fixture(scope="module")
-def rooms(tmp_path_factory):
-    return tmp_path_factory.mktemp("rooms")
-
-
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "store")

@@ -17,11 +17,6 @@ STEPS = dict.fromkeys(METHODS, 150) | {"mti_net": 200, "sca_mtl": 250, "atrc": 3
 RATES = dict.fromkeys(METHODS, 1.5e-3) | {"atrc": 3e-3}
 
 
-@pytest.fixture(scope="module")
-def rooms(tmp_path_factory):
-    return tmp_path_factory.mktemp("rooms")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_two_images_are_learnt_by_heart(rooms, name):

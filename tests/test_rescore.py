@@ -28,11 +28,6 @@ CELL = Cell(
 
 
 @pytest.fixture(scope="module")
-def rooms(tmp_path_factory):
-    return tmp_path_factory.mktemp("rooms")
-
-
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory, rooms):
     folder = tmp_path_factory.mktemp("store")
     store = Store(folder)

@@ -24,11 +24,6 @@ CELL = Cell(
 
 
 @pytest.fixture(scope="module")
-def rooms(tmp_path_factory):
-    return tmp_path_factory.mktemp("rooms")
-
-
-@pytest.fixture(scope="module")
 def trained(tmp_path_factory, rooms):
     """The files of a cell that has been trained."""
     folder = tmp_path_factory.mktemp("store")

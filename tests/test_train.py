@@ -19,11 +19,6 @@ from harness.store import Store
 ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 6, "val": 2, "test": 5})
 
 
-@pytest.fixture(scope="module")
-def rooms(tmp_path_factory):
-    return tmp_path_factory.mktemp("rooms")
-
-
 def cell(**changes):
     fields = {
         "method": "multi_task",
