@@ -98,6 +98,7 @@ def read_npy(path: Path, dims: tuple[int, ...]) -> NDArray[Any]:
 def read_mat(path: Path, variable: str) -> NDArray[Any]:
     """A variable of a MATLAB file before v7.3. Raises ValueError naming the file, and the variables it has instead."""
     try:
+        path.open("rb").close()  # SciPy does not tell a file that it cannot open from one that is damaged
         content = scipy.io.loadmat(path)
     except (FileNotFoundError, PermissionError):
         raise

@@ -550,6 +550,15 @@ def test_labels_that_a_layout_may_lack_are_not_wrong_unless_they_are_asked_for(t
         problems(tmp_path, Small(), ("parts",))
 
 
+@pytest.mark.parametrize("folder", ["pascal-context/trainval", "human_parts", "sal_distill"])
+def test_a_folder_that_a_copy_lacks_is_said_once_a_task_and_not_for_each_of_its_files(tmp_path, folder):
+    pascal_mt(tmp_path)
+    shutil.rmtree(tmp_path / folder)
+    about = [line for line in problems(tmp_path, BENCHMARKS["pascal_context"]()) if folder in line]
+    assert about and all(f"{folder}: no such folder" in line for line in about)
+    assert len(about) == len(set(about)) <= 2
+
+
 def test_rooms_are_as_they_should_be(tmp_path):
     rooms = BENCHMARKS["rooms"](size=(32, 64), train=3, val=2, test=2)
     report = verify(rooms, tmp_path, quiet, ("semseg", "depth", "normals"))
