@@ -22,7 +22,7 @@ smoke: install
 	$(BIN)/mtlbench run smoke --store $(STORE)
 
 long: install
-	$(BIN)/mtlbench run rooms_long --store results/store --out results
+	$(BIN)/mtlbench run rooms_long --store results/rooms_long/store --out results
 
 test: install
 	$(BIN)/pytest -W error -m 'not slow and not gpu'

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.benchmark import Benchmark, Sample
-from benchmarks.nyud import NYUD
-from benchmarks.nyuv2_13 import NYUv2With13Classes
-from benchmarks.pascal_context import PascalContext
-from benchmarks.rooms import Rooms
+from mtlbench.benchmarks.benchmark import Benchmark, Sample
+from mtlbench.benchmarks.nyud import NYUD
+from mtlbench.benchmarks.nyuv2_13 import NYUv2With13Classes
+from mtlbench.benchmarks.pascal_context import PascalContext
+from mtlbench.benchmarks.rooms import Rooms
 
 __all__ = ["BENCHMARKS", "Benchmark", "Sample"]
 

@@ -9,8 +9,8 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from benchmarks.tasks import Task
-from benchmarks.transforms import Augmentation
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.benchmarks.transforms.augmentation import Augmentation
 
 
 class Sample(NamedTuple):

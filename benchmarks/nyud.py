@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks import frames, tasks
-from benchmarks.files import (
+from mtlbench.benchmarks.copies import axes as frames
+from mtlbench.benchmarks.copies.files import (
     load_npy,
     load_picture,
     numbers,
@@ -33,11 +33,12 @@ from benchmarks.files import (
     to_normals,
     to_normals_8bit,
 )
-from benchmarks.folders import Field, FolderLayout
-from benchmarks.labelled_mat import LabelledMat
-from benchmarks.layout import FolderBenchmark
-from benchmarks.tasks import Task
-from benchmarks.transforms import Augmentation, Crop
+from mtlbench.benchmarks.copies.folders import Field, FolderLayout
+from mtlbench.benchmarks.copies.labelled_mat import LabelledMat
+from mtlbench.benchmarks.copies.layout import FolderBenchmark
+from mtlbench.benchmarks.tasks import factories
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
 
 CLASSES = (
     *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture"),
@@ -171,9 +172,9 @@ class NYUD(FolderBenchmark):
     def __init__(self, size: tuple[int, int] = (480, 640), layout: str | None = None, frame: str = frames.OURS) -> None:
         super().__init__(size, layout, frame)
         made = (
-            tasks.semseg(len(CLASSES), class_names=CLASSES),
-            tasks.depth(*DEPTH_RANGE),
-            tasks.normals(),
-            tasks.edge(0.95, max_distance=0.011),
+            factories.semseg(len(CLASSES), class_names=CLASSES),
+            factories.depth(*DEPTH_RANGE),
+            factories.normals(),
+            factories.edge(0.95, max_distance=0.011),
         )
         self.tasks: Mapping[str, Task] = {task.name: task for task in made}

@@ -21,13 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks import frames, tasks
-from benchmarks.files import load_npy, one_channel, to_classes, to_depth, to_normals
-from benchmarks.folders import Field, FolderLayout
-from benchmarks.layout import FolderBenchmark
-from benchmarks.parquet import Column, ParquetLayout
-from benchmarks.tasks import Task
-from benchmarks.transforms import Augmentation, Crop
+from mtlbench.benchmarks.copies import axes as frames
+from mtlbench.benchmarks.copies.files import load_npy, one_channel, to_classes, to_depth, to_normals
+from mtlbench.benchmarks.copies.folders import Field, FolderLayout
+from mtlbench.benchmarks.copies.layout import FolderBenchmark
+from mtlbench.benchmarks.copies.parquet import Column, ParquetLayout
+from mtlbench.benchmarks.tasks import factories
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
 
 CLASSES = (
     *("bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv"),
@@ -113,8 +114,8 @@ class NYUv2With13Classes(FolderBenchmark):
     def __init__(self, size: tuple[int, int] = SIZE, layout: str | None = None, frame: str = frames.OURS) -> None:
         super().__init__(size, layout, frame)
         made = (
-            tasks.semseg(len(CLASSES), class_names=CLASSES),
-            tasks.depth(*DEPTH_RANGE),
-            tasks.normals(),
+            factories.semseg(len(CLASSES), class_names=CLASSES),
+            factories.depth(*DEPTH_RANGE),
+            factories.normals(),
         )
         self.tasks: Mapping[str, Task] = {task.name: task for task in made}

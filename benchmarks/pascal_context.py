@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from benchmarks import frames, tasks
-from benchmarks.files import (
+from mtlbench.benchmarks.copies import axes as frames
+from mtlbench.benchmarks.copies.files import (
     IGNORE,
     load_picture,
     numbers,
@@ -29,11 +29,12 @@ from benchmarks.files import (
     to_classes,
     to_normals_8bit,
 )
-from benchmarks.folders import Field, FolderLayout
-from benchmarks.layout import FolderBenchmark
-from benchmarks.tasks import Task
-from benchmarks.thinning import thin
-from benchmarks.transforms import Augmentation, Crop
+from mtlbench.benchmarks.copies.folders import Field, FolderLayout
+from mtlbench.benchmarks.copies.layout import FolderBenchmark
+from mtlbench.benchmarks.copies.thinning import thin
+from mtlbench.benchmarks.tasks import factories
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
 
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -181,10 +182,10 @@ class PascalContext(FolderBenchmark):
     def __init__(self, size: tuple[int, int] = (512, 512), layout: str | None = None, frame: str = frames.OURS) -> None:
         super().__init__(size, layout, frame)
         made = (
-            tasks.semseg(len(CLASSES), class_names=CLASSES),
-            tasks.human_parts(len(PARTS), class_names=PARTS),
-            tasks.normals(),
-            tasks.saliency(),
-            tasks.edge(0.95, max_distance=0.0075),
+            factories.semseg(len(CLASSES), class_names=CLASSES),
+            factories.human_parts(len(PARTS), class_names=PARTS),
+            factories.normals(),
+            factories.saliency(),
+            factories.edge(0.95, max_distance=0.0075),
         )
         self.tasks: Mapping[str, Task] = {task.name: task for task in made}

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import cache, tasks
-from benchmarks.benchmark import Benchmark, Sample
-from benchmarks.furniture import BODY_PARTS, CLASSES
-from benchmarks.scenes import render
-from benchmarks.transforms import Augmentation, Crop
+from mtlbench.benchmarks.benchmark import Benchmark, Sample
+from mtlbench.benchmarks.copies import cache
+from mtlbench.benchmarks.rendering.scenes import render
+from mtlbench.benchmarks.rendering.stage import BODY_PARTS, CLASSES
+from mtlbench.benchmarks.tasks import factories
+from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
 
 # Goes up with every change that moves a pixel, so that no cache and no record of other rooms passes for these.
 RENDERER = 2
@@ -73,13 +74,13 @@ class Rooms(Benchmark):
         self.tie = float(tie)
         self.seed = seed
         made = (
-            tasks.semseg(len(CLASSES), class_names=CLASSES),
-            tasks.human_parts(len(BODY_PARTS), class_names=BODY_PARTS),
-            tasks.depth(0.6, 8.0),
-            tasks.normals(),
+            factories.semseg(len(CLASSES), class_names=CLASSES),
+            factories.human_parts(len(BODY_PARTS), class_names=BODY_PARTS),
+            factories.depth(0.6, 8.0),
+            factories.normals(),
             # NYUD-v2's tolerance: of 96 x 128 pixels it is 1.8, a pixel and its eight neighbours.
-            tasks.edge(positive_weight=0.95, max_distance=0.011),
-            tasks.saliency(),
+            factories.edge(positive_weight=0.95, max_distance=0.011),
+            factories.saliency(),
         )
         self.tasks = {task.name: task for task in made}
         self.augmentations = {

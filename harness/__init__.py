@@ -1,1 +1,1 @@
-"""How it runs."""
+"""How a matrix of cells is planned, run, tracked and scored."""

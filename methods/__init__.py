@@ -16,14 +16,14 @@ from typing import Any, Literal, get_args, get_origin
 
 import torch
 
-from methods.atrc import ATRC
-from methods.backbone import Backbone
-from methods.baseline import MultiTask, SingleTask
-from methods.method import Method, Outputs, Target, check_outputs
-from methods.mti_net import MTINet
-from methods.order import in_order
-from methods.pad_net import PADNet
-from methods.sca_mtl import SCAMTL
+from mtlbench.methods.atrc import ATRC
+from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.baseline import MultiTask, SingleTask
+from mtlbench.methods.method import Method, Outputs, Target, check_outputs
+from mtlbench.methods.mti_net import MTINet
+from mtlbench.methods.pad_net import PADNet
+from mtlbench.methods.parts.order import in_order
+from mtlbench.methods.sca_mtl import SCAMTL
 
 __all__ = ["METHODS", "Method", "Outputs", "Target", "build", "check_options", "options_of", "resolve"]
 

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.backbone import Backbone
-from methods.context import KINDS, FixedContext, SearchedContext, class_tokens
-from methods.heads import concatenate, linear_classifier
-from methods.layers import conv_bn, conv_bn_relu, size_of, upsample
-from methods.method import Method, Outputs, Target
-from methods.order import ATRC_ORDER, in_order
+from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.method import Method, Outputs, Target
+from mtlbench.methods.parts.context import KINDS, FixedContext, SearchedContext, class_tokens
+from mtlbench.methods.parts.heads import concatenate, linear_classifier
+from mtlbench.methods.parts.layers import conv_bn, conv_bn_relu, size_of, upsample
+from mtlbench.methods.parts.order import ATRC_ORDER, in_order
 
 Genotype = dict[str, dict[str, str]]  # target -> source -> kind of context
 

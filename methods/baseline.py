@@ -7,11 +7,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from methods.backbone import Backbone
-from methods.heads import FCNHead, HRHead
-from methods.layers import size_of, upsample
-from methods.method import Method, Outputs, Target
-from methods.order import in_order
+from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.method import Method, Outputs, Target
+from mtlbench.methods.parts.heads import FCNHead, HRHead
+from mtlbench.methods.parts.layers import size_of, upsample
+from mtlbench.methods.parts.order import in_order
 
 HEADS: dict[str, type[HRHead] | type[FCNHead]] = {"hrnet": HRHead, "fcn_atrc": FCNHead}
 

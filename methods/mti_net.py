@@ -7,13 +7,13 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from methods.backbone import Backbone
-from methods.distillation import Distillation
-from methods.heads import HRHead
-from methods.layers import size_of, upsample
-from methods.method import Method, Outputs, Target
-from methods.order import in_order
-from methods.pyramid import FPM, TaskHeads, Widen, convolutional_body
+from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.method import Method, Outputs, Target
+from mtlbench.methods.parts.distillation import Distillation
+from mtlbench.methods.parts.heads import HRHead
+from mtlbench.methods.parts.layers import size_of, upsample
+from mtlbench.methods.parts.order import in_order
+from mtlbench.methods.parts.pyramid import FPM, TaskHeads, Widen, convolutional_body
 
 
 class MTINet(Method):

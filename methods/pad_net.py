@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from methods.backbone import Backbone
-from methods.distillation import Distillation
-from methods.heads import HRFuse
-from methods.layers import bottleneck, size_of, upsample
-from methods.method import Method, Outputs, Target
-from methods.order import in_order
+from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.method import Method, Outputs, Target
+from mtlbench.methods.parts.distillation import Distillation
+from mtlbench.methods.parts.heads import HRFuse
+from mtlbench.methods.parts.layers import bottleneck, size_of, upsample
+from mtlbench.methods.parts.order import in_order
 
 WIDTH = 256  # of a task's features
 

@@ -14,14 +14,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.attention import CrossAttention, WindowSelfAttention
-from methods.backbone import Backbone
-from methods.distillation import Distillation
-from methods.heads import HRHead
-from methods.layers import basic_block, conv_bn, size_of, upsample
-from methods.method import Method, Outputs, Target
-from methods.order import in_order
-from methods.pyramid import FPM, Features, TaskHeads, convolutional_body
+from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.method import Method, Outputs, Target
+from mtlbench.methods.parts.attention import CrossAttention, WindowSelfAttention
+from mtlbench.methods.parts.distillation import Distillation
+from mtlbench.methods.parts.heads import HRHead
+from mtlbench.methods.parts.layers import basic_block, conv_bn, size_of, upsample
+from mtlbench.methods.parts.order import in_order
+from mtlbench.methods.parts.pyramid import FPM, Features, TaskHeads, convolutional_body
 
 
 class SelfAttention(nn.Module):

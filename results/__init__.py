@@ -1,1 +1,1 @@
-"""What came out."""
+"""What came out: records in, tables and figures out. No torch here."""

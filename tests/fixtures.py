@@ -104,9 +104,9 @@ def nyud(root, layout="NYUD_MT", train=("0001", "0003"), test=("0002",), size=SI
 
 def rooms_as_nyud(root, images=10, size=(96, 128), change=lambda fields: fields):
     """Rooms in the layout NYUD_MT, every fifth for testing. change: of what is stored of an image, to break it."""
-    from benchmarks.furniture import CLASSES as ROOMS
-    from benchmarks.nyud import CLASSES as NYUD
-    from benchmarks.scenes import render
+    from mtlbench.benchmarks.nyud import CLASSES as NYUD
+    from mtlbench.benchmarks.rendering.scenes import render
+    from mtlbench.benchmarks.rendering.stage import CLASSES as ROOMS
 
     number = np.array([NYUD.index(name) + 1 if name in NYUD else 40 for name in ROOMS] + [0] * (256 - len(ROOMS)))
     names = [f"{index:04d}" for index in range(images)]

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-import harness
-from harness import run as runner
-from harness.attempt import attempt
-from harness.store import Store
+from mtlbench import harness
+from mtlbench.harness.driver import run as runner
+from mtlbench.harness.driver.attempt import attempt
+from mtlbench.harness.store.store import Store
 
 
 class Tracked:
@@ -60,7 +60,7 @@ def schedule():
 def running(monkeypatch, folder, rooms):
     """A function that runs a matrix into folder / "s" and returns (outcome, what was said)."""
     stand_in = schedule()
-    monkeypatch.setitem(sys.modules, "harness.schedule", stand_in)
+    monkeypatch.setitem(sys.modules, "mtlbench.harness.driver.schedule", stand_in)
     monkeypatch.setattr(harness, "schedule", stand_in, raising=False)
     monkeypatch.setattr(runner, "Tracker", Tracked)
 

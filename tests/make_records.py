@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from results.record import Entry, Manifest, Record, Score
+from mtlbench.results.records.record import Entry, Manifest, Record, Score
 
 PRIMARY = {"semseg": ("miou", True), "depth": ("rmse", False), "normals": ("mean_angle", False), "edge": ("odsf", True)}
 PRIMARY["human_parts"] = ("miou", True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from methods.baseline import MultiTask
-from methods.method import Method
+from mtlbench.methods.baseline import MultiTask
+from mtlbench.methods.method import Method
 
 
 class Fine(MultiTask):

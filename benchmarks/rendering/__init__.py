@@ -1,0 +1,1 @@
+"""How rooms are made: scenes, furniture, rays and shading."""

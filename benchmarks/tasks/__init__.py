@@ -1,0 +1,1 @@
+"""What is predicted: tasks, their kinds of label, losses and metrics."""

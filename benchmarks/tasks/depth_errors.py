@@ -1,0 +1,75 @@
+"""Errors of depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mtlbench.benchmarks.tasks.metric import pixel_sum, safe_ratio, safe_root, undefined_where
+
+
+@dataclass(frozen=True)
+class DepthErrors:
+    """Errors of depth over the pixels with label > 0. prediction and label in metres [B, 1, H, W].
+
+    ``rmse`` (metres) is pooled: the root of the mean over all pixels of the split, as in the multi-task papers. The
+    mean of the images' own RMSE is another, smaller number: ``rmse_image_mean``. ``rmse_log`` takes the natural
+    logarithm, ``delta1..3`` are the percentages of pixels with max(p/d, d/p) < 1.25^k (Eigen et al., NeurIPS 2014);
+    for these two a prediction below 1e-9 counts as 1e-9. An infinite prediction is no depth: no score is defined then.
+    """
+
+    primary: ClassVar[str] = "rmse"
+    expensive: ClassVar[bool] = False
+    higher_is_better: ClassVar[Mapping[str, bool]] = {
+        "rmse": False,
+        "rmse_log": False,
+        "abs_rel": False,
+        "rmse_image_mean": False,
+        "delta1": True,
+        "delta2": True,
+        "delta3": True,
+    }
+    definition: ClassVar[str] = (
+        "Errors over all pixels of the split with label > 0, without crop or cap, in metres: rmse and rmse_log "
+        "(natural logarithm) are roots of pooled means, rmse_image_mean is the mean of the images' rmse; delta1, 2, 3 "
+        "are percentages with ratio < 1.25, 1.25^2, 1.25^3; ratio and logarithm of predictions of at least 1e-9."
+    )
+
+    def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Pixels, sums of squared, squared log and relative errors, pixels within each ratio, images, their RMSE."""
+        assert prediction.shape == label.shape, f"prediction {list(prediction.shape)}, label {list(label.shape)}"
+        valid = label > 0  # [B, 1, H, W]
+        depth = torch.where(valid, label.double(), 1)
+        predicted = torch.where(valid, prediction.double(), 1)  # equal where invalid: no error
+        error = predicted - depth
+        ratio = predicted.clamp_min(1e-9) / depth
+        largest_ratio = torch.maximum(ratio, 1 / ratio)
+        num_pixels = pixel_sum(valid)
+        squared = pixel_sum(error.square())
+        within = [pixel_sum(valid & (largest_ratio < 1.25**k)) for k in (1, 2, 3)]
+        statistics = torch.stack(
+            [
+                num_pixels,
+                squared,
+                pixel_sum(ratio.log().square()),
+                pixel_sum(error.abs() / depth),
+                *within,
+                (num_pixels > 0).double(),
+                (squared / num_pixels.clamp_min(1)).sqrt(),
+            ],
+            dim=1,
+        )
+        return undefined_where(~predicted.isfinite(), statistics)
+
+    def scores(self, total: Tensor) -> dict[str, Tensor]:
+        num_pixels, squared, squared_log, relative, *within, num_images, image_rmse = total
+        return {
+            "rmse": safe_root(safe_ratio(squared, num_pixels)),
+            "rmse_log": safe_root(safe_ratio(squared_log, num_pixels)),
+            "abs_rel": safe_ratio(relative, num_pixels),
+            "rmse_image_mean": safe_ratio(image_rmse, num_images),
+        } | {f"delta{k}": 100 * safe_ratio(count, num_pixels) for k, count in enumerate(within, start=1)}

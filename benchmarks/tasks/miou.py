@@ -1,0 +1,74 @@
+"""Intersection over union of classes, from one confusion count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mtlbench.benchmarks.tasks.metric import IGNORE, bin_counts, require_classes, safe_ratio, undefined_where
+
+
+@dataclass(frozen=True)
+class MeanIoU:
+    """Intersection over union, its mean over classes, and pixel accuracy, in percent, from one confusion count.
+
+    prediction logits [B, C, H, W]; label integer [B, H, W] with 255 void. A class that occurs neither in the labels
+    nor in the predictions of the whole split is left out of the mean; the authors' code counts it as 0.
+    Scores: ``miou``, ``pixel_accuracy`` and ``iou/<class>``, with indices for classes without names.
+    """
+
+    num_classes: int
+    class_names: tuple[str, ...] | None = None
+
+    primary: ClassVar[str] = "miou"
+    expensive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != self.num_classes:
+            raise ValueError(f"class_names are {self.names}; {self.num_classes} different names are needed")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(map(str, range(self.num_classes))) if self.class_names is None else self.class_names
+
+    @property
+    def higher_is_better(self) -> Mapping[str, bool]:
+        return {"miou": True, "pixel_accuracy": True} | {f"iou/{name}": True for name in self.names}
+
+    @property
+    def definition(self) -> str:
+        return (
+            f"Intersection over union of {self.num_classes} classes, counted over all pixels of the split that are not "
+            f"{IGNORE}; miou is its mean without the classes found in neither labels nor predictions; percent."
+        )
+
+    def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Pixels of each class in (label and prediction, prediction, label): [B, 3 C].
+
+        Raises ValueError for a label that is neither a class nor 255, unless it is on a GPU already, where a look would
+        make the host wait: see `require_classes`.
+        """
+        if not label.is_cuda:
+            require_classes(label, self.num_classes)
+        best, predicted = prediction.max(dim=1)  # three times as fast as argmax, and NaN shows in `best`
+        return undefined_where(best.isnan() & (label != IGNORE), self.counts(predicted, label))
+
+    def counts(self, predicted: Tensor, label: Tensor) -> Tensor:
+        """The statistics of classes that are decided already: predicted and label integer [B, H, W]."""
+        # Narrow integers, and no mask: void pixels are counted in rows that are dropped.
+        cell = torch.add(predicted.int(), label.int(), alpha=self.num_classes)
+        cells = bin_counts(cell, (IGNORE + 1) * self.num_classes)
+        confusion = cells.view(-1, IGNORE + 1, self.num_classes)[:, : self.num_classes]  # label x prediction
+        return torch.cat([confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2)], dim=1)
+
+    def scores(self, total: Tensor) -> dict[str, Tensor]:
+        intersection, predicted, labelled = total.view(3, self.num_classes)
+        iou = safe_ratio(intersection, predicted + labelled - intersection)  # [C], NaN for an absent class
+        return {
+            "miou": 100 * iou.nanmean(),
+            "pixel_accuracy": 100 * safe_ratio(intersection.sum(), labelled.sum()),
+        } | {f"iou/{name}": 100 * value for name, value in zip(self.names, iou, strict=True)}

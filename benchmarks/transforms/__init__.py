@@ -1,0 +1,1 @@
+"""How images and labels are moved together: one draw, one resampling, colour."""

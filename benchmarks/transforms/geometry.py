@@ -1,0 +1,235 @@
+"""One geometric draw moves image, labels, fields and vectors together.
+
+A draw is one affine map from output pixels to input pixels: zoom about the centre, rotation in the image plane, and
+then either a resize of the whole image to the network's size or a window of that size cut out; a flip comes last.
+Every field is resampled once through that map: images bilinearly, everything else by nearest neighbour, so that no
+class, depth or normal arises that was not measured and no invalid pixel becomes valid. Pixel i covers [i, i + 1) and
+has its centre at i + 0.5, for images and labels alike.
+
+Departures from the published loaders, which resample twice with cubic weights: cubic weights overshoot (their uint8
+cast wraps round) and make unit normals of invalid ones. Images are antialiased where they shrink, except when
+rotated: the one protocol that rotates shrinks by a quarter at most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from mtlbench.benchmarks.tasks.kinds import Kind
+from mtlbench.benchmarks.transforms.colour import Colour, recolour
+
+Size = tuple[int, int]  # rows, columns
+
+Fit = Literal["stretch", "pad"]
+
+Borders = Literal["ignore", "background"]
+
+NormalsZoom = Literal["published", "consistent"]
+
+IGNORE = 255
+
+MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean: zero once the input is normalised
+
+
+class Draw(NamedTuple):
+    """One draw of an `Augmentation`; the default resizes the whole image to the output."""
+
+    flip: bool = False
+    zoom: float = 1.0
+    degrees: float = 0.0  # counter-clockwise as seen
+    window: tuple[float, float] | None = None  # None: stretch; else where in its slack the window lies, each in [0, 1)
+    colour: Colour | None = None
+    borders: Borders = "ignore"
+    normals_zoom: NormalsZoom = "published"
+
+
+def apply(
+    image: Tensor, labels: Mapping[str, Tensor], kinds: Mapping[str, Kind], drawn: Draw, size: Size
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Image and labels as drawn, at `size`.
+
+    image uint8 [3, H, W] -> uint8 [3, h, w]; labels, by kind: "label" uint8 [H, W] -> [h, w], "scalar" float
+    [1, H, W] -> [1, h, w], "vector" float [3, H, W] (x left, y up, z to the viewer) -> [3, h, w].
+
+    Depth is divided by the zoom: the zoomed picture is that of a nearer surface through the same camera. The resize to
+    the network's size changes neither depth nor normals, as published.
+    """
+    native = (image.shape[-2], image.shape[-1])
+    moved = _warp(image if drawn.colour is None else recolour(image, drawn.colour), drawn, size)
+    if not labels:
+        return moved, {}
+    index, outside = _nearest(native, drawn, size)
+    result = {}
+    for name, label in labels.items():
+        if kinds[name] == "label":
+            # A map without a single label, as of an image without people, gets none from its borders either.
+            background = drawn.borders == "background" and bool((label != IGNORE).any())
+            result[name] = _gather(label, index, outside, 0 if background else IGNORE)
+        elif kinds[name] == "scalar":
+            result[name] = _gather(label, index, outside, 0).div_(drawn.zoom)
+        else:
+            result[name] = _turn(_gather(label, index, outside, 0), drawn)
+    return moved, result
+
+
+def resize(image: Tensor, size: Size, fit: Fit = "stretch") -> Tensor:
+    """An image for evaluation, uint8 [3, H, W] -> [3, h, w]: stretched, or centred at its own scale in a margin.
+
+    Raises ValueError for an image that a padded input cannot hold.
+    """
+    require_room((image.shape[-2], image.shape[-1]), size, fit)
+    return _warp(image, still(fit), size)
+
+
+def still(fit: Fit) -> Draw:
+    """What moves an image, and labels with it, as `resize` does."""
+    return Draw(window=None if fit == "stretch" else (0.0, 0.0))
+
+
+def require_room(native: Size, size: Size, fit: Fit) -> None:
+    """Raise ValueError where an image of `native` rows and columns is larger than a padded input that would cut it."""
+    if fit == "pad" and (native[0] > size[0] or native[1] > size[1]):
+        raise ValueError(f"an image of {native} does not fit into a padded input of {size}; choose a larger size")
+
+
+def restore(prediction: Tensor, native: Size, fit: Fit = "stretch") -> Tensor:
+    """Predictions [B, C, h, w] back at an image's stored size, [B, C, H, W]: the inverse of `resize`.
+
+    Bilinear, without clipping or normalising; of a padded input the margin is cut off.
+    """
+    if fit == "stretch":
+        return F.interpolate(prediction, native, mode="bilinear", align_corners=False)
+    top, left = (
+        -_axis(length, out, 1.0, 0.0).offset for length, out in zip(native, prediction.shape[-2:], strict=True)
+    )
+    return prediction[..., top : top + native[0], left : left + native[1]]
+
+
+class _Axis(NamedTuple):
+    """Along one axis, position p of the output lies at step * (offset + p) of the input."""
+
+    offset: int  # output pixels
+    step: float  # input pixels to an output pixel
+
+
+def _axis(length: int, out: int, zoom: float, place: float | None) -> _Axis:
+    """The zoomed image measures whole output pixels and the window starts at one, as where resize precedes crop."""
+    zoomed = max(1, round(zoom * (out if place is None else length)))
+    slack = zoomed - out
+    offset = slack // 2 if place is None or slack < 0 else int(place * (slack + 1))
+    return _Axis(offset, length / zoomed)
+
+
+def _axes(native: Size, drawn: Draw, size: Size) -> tuple[_Axis, _Axis]:
+    places = drawn.window or (None, None)
+    return _axis(native[0], size[0], drawn.zoom, places[0]), _axis(native[1], size[1], drawn.zoom, places[1])
+
+
+def _affine(native: Size, drawn: Draw, size: Size) -> tuple[float, float, float, float, float, float]:
+    """(a, b, c, d, e, f): output position (x, y) lies at (a x + b y + c, d x + e y + f) of the input, before a flip."""
+    rows, columns = _axes(native, drawn, size)
+    cos, sin = math.cos(math.radians(drawn.degrees)), math.sin(math.radians(drawn.degrees))
+    cy, cx = native[0] / 2, native[1] / 2
+    x0, y0 = columns.offset * columns.step - cx, rows.offset * rows.step - cy
+    return (
+        cos * columns.step,
+        -sin * rows.step,
+        cos * x0 - sin * y0 + cx,
+        sin * columns.step,
+        cos * rows.step,
+        sin * x0 + cos * y0 + cy,
+    )
+
+
+def _nearest(native: Size, drawn: Draw, size: Size) -> tuple[Tensor, Tensor | None]:
+    """int64 [h, w] into the flattened input, and bool [h, w] where the output looks outside of it (None: nowhere)."""
+    a, b, c, d, e, f = _affine(native, drawn, size)
+    row = torch.arange(size[0], dtype=torch.float64)[:, None] + 0.5
+    column = torch.arange(size[1], dtype=torch.float64)[None] + 0.5
+    if drawn.degrees == 0:  # then b and d are zero, and one axis at a time will do
+        x, y = a * column + c, e * row + f
+    else:
+        x, y = a * column + (b * row + c), d * column + (e * row + f)
+    x, y = x.floor().long(), y.floor().long()
+    if drawn.flip:
+        x, y = x.flip(1), y.flip(1)
+    beside, above = (x < 0) | (x >= native[1]), (y < 0) | (y >= native[0])
+    outside = beside | above if bool(beside.any()) or bool(above.any()) else None
+    return y.clamp_(0, native[0] - 1) * native[1] + x.clamp_(0, native[1] - 1), outside
+
+
+def _gather(field: Tensor, index: Tensor, outside: Tensor | None, fill: int) -> Tensor:
+    """field [..., H, W] at index [h, w] -> [..., h, w]."""
+    # NumPy's take: torch's index_select needs six times as long for bytes.
+    gathered = torch.from_numpy(field.flatten(-2).numpy().take(index.numpy(), axis=-1))
+    return gathered if outside is None else gathered.masked_fill_(outside, fill)
+
+
+def _turn(normals: Tensor, drawn: Draw) -> Tensor:
+    """Vectors [3, h, w] after the picture was zoomed, rotated and flipped; changed in place."""
+    if drawn.normals_zoom == "consistent" and drawn.zoom != 1:
+        normals[2].mul_(drawn.zoom)
+        normals.div_(normals.square().sum(0).sqrt_().clamp_min_(1e-12))
+    if drawn.degrees != 0:
+        cos, sin = math.cos(math.radians(drawn.degrees)), math.sin(math.radians(drawn.degrees))
+        left, up = normals[0].clone(), normals[1].clone()
+        # x points left: seen in this frame, counter-clockwise turns from up to left
+        normals[0] = cos * left + sin * up
+        normals[1] = cos * up - sin * left
+    if drawn.flip:
+        normals[0].neg_()
+    return normals
+
+
+def _warp(image: Tensor, drawn: Draw, size: Size) -> Tensor:
+    """uint8 [3, H, W] -> [3, h, w]."""
+    fill = (0, 0, 0) if drawn.borders == "background" else MEAN_COLOUR
+    native = (image.shape[-2], image.shape[-1])
+    if drawn.degrees == 0:
+        result = _place(image, _axes(native, drawn, size), size, fill)
+    else:
+        picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
+        moved = picture.transform(
+            size[::-1],
+            Image.Transform.AFFINE,
+            _affine(native, drawn, size),
+            Image.Resampling.BILINEAR,
+            fillcolor=fill,
+        )
+        result = torch.from_numpy(np.array(moved)).permute(2, 0, 1)
+    return result.flip(2) if drawn.flip else result
+
+
+def _place(image: Tensor, axes: tuple[_Axis, _Axis], size: Size, fill: tuple[int, int, int]) -> Tensor:
+    """An axis-aligned move: one antialiased resize, and a window of it, on a canvas where the image does not fill it.
+
+    The whole image is resized: on bytes with their channels last torch's kernel, within one grey level of Pillow's, is
+    four times as fast, and Pillow's resize of a part alone gains less.
+    """
+    zoomed = [round(length / axis.step) for length, axis in zip(image.shape[-2:], axes, strict=True)]
+    channels_last = image[None].contiguous(memory_format=torch.channels_last)
+    whole = F.interpolate(channels_last, zoomed, mode="bilinear", antialias=True)[0]
+    (top, _), (left, _) = axes
+    seen = whole[:, max(0, top) : top + size[0], max(0, left) : left + size[1]]
+    if seen.shape[-2:] == size:
+        return seen
+    canvas = torch.tensor(fill, dtype=torch.uint8).view(3, 1, 1).repeat(1, *size)
+    row, column = max(0, -top), max(0, -left)
+    canvas[:, row : row + seen.shape[-2], column : column + seen.shape[-1]] = seen
+    return canvas
+
+
+def largest_share(label: Tensor, drawn: Draw, size: Size) -> float:
+    """The share of the most frequent class among the labelled pixels seen; 1 where none is labelled. label [H, W]."""
+    index, outside = _nearest((label.shape[-2], label.shape[-1]), drawn, size)
+    counts = torch.bincount(_gather(label, index, outside, IGNORE).flatten(), minlength=IGNORE + 1)[:IGNORE]
+    total = int(counts.sum())
+    return int(counts.max()) / total if total else 1.0

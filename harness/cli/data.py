@@ -1,0 +1,210 @@
+"""`mtlbench data`: check and prepare copies of data sets. Heavy imports stay inside the commands that need them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mtlbench.harness.cli.usage import INTERRUPTED, fail, one_line
+
+if TYPE_CHECKING:
+    from mtlbench.benchmarks.benchmark import Benchmark
+    from mtlbench.benchmarks.copies.evidence import Finding
+    from mtlbench.benchmarks.copies.verify import Report
+
+app = typer.Typer(
+    help="Check and prepare copies of data sets.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A benchmark (see `list`).")]
+PathOption = Annotated[Path | None, typer.Option("--data", metavar="PATH", help="The folder of the copy.")]
+OptionOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Of the benchmark, as layout=NYUDv2; repeatable.")
+]
+TaskOption = Annotated[
+    list[str], typer.Option("--task", help="A task whose labels are needed; repeatable. Default: all the layout has.")
+]
+
+
+@app.command()
+@one_line
+def verify(
+    name: NameArgument,
+    data: PathOption = None,
+    options: OptionOption = [],
+    tasks: TaskOption = [],
+    as_json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
+) -> None:
+    """Read every file of a copy: counts, sizes, types, ranges, invalid pixels, twins, and what cannot be read.
+
+    The exit status is 1 when something is wrong, and 2 when there is nothing to read.
+
+    Example:  mtlbench data verify nyud --data /data/NYUD_MT
+    """
+
+    from mtlbench.benchmarks.copies.verify import verify as run_verify
+
+    try:
+        with _bars() as told:
+            benchmark, root = _copy(name, data, options, told)
+            report = run_verify(benchmark, root, told, tasks or None)
+    except (ValueError, OSError) as error:
+        raise fail(str(error)) from None
+    typer.echo(json.dumps(asdict(report), indent=1, allow_nan=False) if as_json else verification(report))
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+@one_line
+def doctor(
+    name: NameArgument,
+    data: PathOption = None,
+    options: OptionOption = [],
+    images: Annotated[int, typer.Option(min=1, help="Images that are looked at, evenly spaced over all splits.")] = 24,
+    focal: Annotated[float | None, typer.Option(help="Focal length in pixels; default: NYUD-v2's camera.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """Look for wrong conventions in a copy: frame of the normals, unit and sense of depth, class ids, swapped sides.
+
+    The exit status is 1 when one is wrong. What the pictures do not tell is called undecided.
+
+    Example:  mtlbench data doctor nyud --data /data/NYUD_MT
+    """
+    from mtlbench.benchmarks.copies.doctor import examine
+    from mtlbench.harness.data.prepare import available
+
+    try:
+        with _bars() as told:
+            benchmark, root = _copy(name, data, options, told)
+            findings = examine(benchmark, root, available(benchmark, root)[0], images, focal)
+    except (ValueError, OSError) as error:
+        raise fail(f"{error}\n`mtlbench data verify` lists everything that cannot be read") from None
+    typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1) if as_json else diagnosis(findings))
+    if any(finding.verdict == "wrong" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+@one_line
+def prepare(
+    name: NameArgument,
+    data: PathOption = None,
+    options: OptionOption = [],
+    tasks: TaskOption = [],
+    cache: Annotated[
+        Path | None, typer.Option(envvar="MTLBENCH_CACHE", help="Where to keep it; default: ~/.cache/mtlbench.")
+    ] = None,
+    scratch: Annotated[
+        Path | None, typer.Option(help="A disk of this node, as $TMPDIR, to copy it to as well.")
+    ] = None,
+) -> None:
+    """Decode every image and label of a copy once, into memory-mapped files that all processes of a node share.
+
+    Training reads there when it finds it, with $MTLBENCH_CACHE set as here, and reads $MTLBENCH_SCRATCH and $TMPDIR
+    first; samples are the same either way. A killed run keeps the splits that it finished and starts the one it was at
+    anew. With --task, files of other tasks are not read; a later run with more tasks makes the splits anew with all of
+    them. Rooms are made by every command that needs them; here they can be made beforehand.
+
+    Example:  mtlbench data prepare nyud --data /data/NYUD_MT --task semseg --task depth
+    """
+    from mtlbench.harness.data.places import copy_of, default_roots
+    from mtlbench.harness.data.prepare import prepare as run_prepare
+
+    try:
+        with _bars() as told:
+            place = (cache or default_roots()).expanduser().absolute()
+            benchmark, root = copy_of(name, data, options)
+            if not benchmark.needs_root:
+                if tasks:
+                    raise ValueError(f"--task: {name} is made with the labels of all its tasks; leave it out")
+                benchmark.make(data or place / name, lambda done, total: told("rendering", done, total))
+                return
+            local = scratch and scratch.expanduser().absolute()
+            found = run_prepare(benchmark, root, place, told, only=tasks, scratch=local)
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; the same command goes on with the split that it was at", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except (ValueError, OSError) as error:
+        raise fail(str(error)) from None
+    counts = ", ".join(f"{count} {split}" for split, count in found.images.items())
+    typer.echo(f"{counts}: {', '.join(found.tasks)}; {found.bytes / 1e9:.2f} GB in {found.folder}")
+    for task, reason in found.lacking.items():
+        typer.echo(f"without {task}: {reason}")
+    if place != default_roots():
+        typer.echo(f"for training: export MTLBENCH_CACHE={place}")
+    if scratch is not None:
+        typer.echo(f"for training on this node: export MTLBENCH_SCRATCH={scratch.expanduser().absolute()}")
+
+
+def _copy(
+    name: str, data: Path | None, options: list[str], told: Callable[[str, int, int], None]
+) -> tuple[Benchmark, Path]:
+    """A benchmark and the folder of its data, which are made where there are none to be given."""
+    from mtlbench.harness.data.places import copy_of
+
+    benchmark, root = copy_of(name, data, options)
+    benchmark.make(root, lambda done, total: told("rendering", done, total))
+    return benchmark, root
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars on a terminal, one for each thing that is counted."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def told(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield told
+
+
+def verification(report: Report) -> str:
+    """A report as text: a table a split, and what is wrong."""
+    reading = ", ".join(f"{name} {value}" for name, value in report.reading.items())
+    lines = [f"{report.benchmark} in {report.root}" + (f": {reading}" if reading else "")]
+    lines.append(f"fingerprint {report.fingerprint or 'unknown'}")
+    for split in report.splits:
+        expected = "" if split.expected in (None, split.images) else f" of {split.expected}"
+        sizes = ", ".join(f"{count} of {size}" for size, count in list(split.sizes.items())[:3])
+        more = len(split.sizes) - 3
+        lines.append(
+            f"\n{split.name}: {split.images} images{expected} ({sizes}{f', {more} more sizes' if more > 0 else ''})"
+        )
+        lines.append(f"  {'field':12} {'read':>6}  {'type':10} {'range of values':22} {'invalid':>8}  {'blank':>6}")
+        for field in split.fields:
+            span = "none valid" if field.least is None else f"{field.least:.4g} to {field.greatest:.4g}"
+            span += f", {field.classes} classes" if field.classes is not None else ""
+            kinds = ", ".join(field.dtypes)
+            lines.append(
+                f"  {field.name:12} {field.read:>6}  {kinds:10} {span:22} {field.invalid:>7.1%}  {field.blank:>6}"
+            )
+    for task, reason in report.lacking.items():
+        lines.append(f"\nwithout {task}: {reason}")
+    lines.append("")
+    lines += [f"wrong: {problem}" for problem in report.problems]
+    lines.append(f"{len(report.problems)} problems" if report.problems else "nothing is wrong")
+    return "\n".join(lines)
+
+
+def diagnosis(findings: Sequence[Finding]) -> str:
+    """Findings as text, one a line."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.verdict:9}  {finding.convention}: {finding.detail}")
+        if finding.remedy and finding.verdict == "wrong":
+            lines.append(f"{'':9}  -> {finding.remedy}")
+    return "\n".join(lines)

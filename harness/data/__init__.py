@@ -1,0 +1,1 @@
+"""How a copy of a data set becomes batches."""

@@ -1,0 +1,92 @@
+"""What tasks learn from training labels, as the clusters of normals: learnt once, kept in the store, read by all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mtlbench.benchmarks.benchmark import Benchmark, Sample
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.harness import seeds
+from mtlbench.harness.data import prepare
+from mtlbench.harness.data.loading import Holdout, hold_out
+from mtlbench.harness.store.provenance import source_hash
+from mtlbench.harness.store.store import Store, StoreError
+
+IMAGES = 1000  # read at most: files of a large data set take longer to decode than to learn from
+
+Findings = dict[str, dict[str, Any]]  # task -> what Task.fitted takes
+
+
+def learn(
+    store: Store,
+    benchmark: Benchmark,
+    fingerprint: str,
+    root: Path,
+    tasks: Iterable[str],
+    holdout: float,
+    places: Sequence[Path] = (),
+) -> Findings:
+    """What each of `tasks` that learns something has learnt from the training images that are not held out.
+
+    From the store; learnt and put there where it lacks it, so that a cell trained alone needs no driver. Images are
+    drawn by a fixed generator: whoever learns from this copy of the data learns the same. places: where prepared data
+    may be.
+
+    Raises ValueError naming the task whose labels do not suffice, and StoreError for a file that is no findings.
+    """
+    found: Findings = {}
+    for name in (name for name in tasks if benchmark.tasks[name].learn is not None):
+        file = _file(benchmark.name, fingerprint, name, holdout)
+        if not store.exists(file):
+            train = prepare.open_split(benchmark, root, "train", [name], fingerprint, places)
+            if holdout:
+                train, _ = hold_out(train, holdout)
+            drawn = seeds.generator(0, "learning").permutation(len(train))[:IMAGES]
+            learnt = fit({name: benchmark.tasks[name]}, Holdout(train, sorted(drawn.tolist())))
+            store.put(file, json.dumps({"data": fingerprint, "holdout": holdout, "findings": learnt}, indent=1) + "\n")
+        found |= _read(store, file)
+    return found
+
+
+def fit(tasks: Mapping[str, Task], samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
+    """task -> what `Task.fitted` takes, as JSON, for the tasks that learn from the labels of training samples."""
+    return {
+        name: task.learn(sample.labels[name] for sample in samples if name in sample.labels)
+        for name, task in tasks.items()
+        if task.learn is not None
+    }
+
+
+def missing(store: Store, benchmark: Benchmark, fingerprint: str, tasks: Iterable[str], holdout: float) -> list[str]:
+    """The tasks that `learn` would have to learn."""
+    return [
+        name
+        for name in tasks
+        if benchmark.tasks[name].learn is not None
+        and not store.exists(_file(benchmark.name, fingerprint, name, holdout))
+    ]
+
+
+def digest(findings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of everything that the tasks of a cell have learnt, for its record."""
+    return hashlib.sha256(json.dumps(findings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _file(benchmark: str, fingerprint: str, task: str, holdout: float) -> str:
+    content = json.dumps([benchmark, fingerprint, task, holdout, source_hash()])  # other code may learn otherwise
+    return f"fits/{benchmark}-{task}-{hashlib.sha256(content.encode()).hexdigest()[:10]}.json"
+
+
+def _read(store: Store, file: str) -> Findings:
+    try:
+        findings: Findings = json.loads(store.get(file))["findings"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{store.path(file)}: not what a task has learnt ({type(error).__name__}: {error}); "
+            "remove it to have it learnt anew"
+        ) from error
+    return findings

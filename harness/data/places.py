@@ -1,0 +1,104 @@
+"""Where data and made files lie on this machine, and what is missing of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from mtlbench.benchmarks.benchmark import Benchmark
+from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix
+
+
+class NotReady(RuntimeError):
+    """What is missing on this machine: one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(problems))
+
+
+def default_roots() -> Path:
+    """Where made data are kept: $MTLBENCH_CACHE, else ~/.cache/mtlbench."""
+    return Path(os.environ.get("MTLBENCH_CACHE") or Path.home() / ".cache" / "mtlbench").absolute()
+
+
+def roots(matrix: Matrix, data: Sequence[str]) -> dict[str, Path]:
+    """benchmark -> the folder of its data, from NAME=PATH arguments. Raises NotReady."""
+    found, problems = available_roots(matrix, data)
+    if problems:
+        raise NotReady(problems)
+    return found
+
+
+def available_roots(matrix: Matrix, data: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """The folders that there are, as `roots`, and what is wrong with the others."""
+    given, problems = arguments(data)
+    named = {entry.name for entry in matrix.benchmarks}
+    problems += [f"--data {name}: the matrix has {', '.join(sorted(named))}" for name in given if name not in named]
+    found = {}
+    for entry in matrix.benchmarks:
+        if entry.name in given:
+            if entry.make().needs_root and not given[entry.name].is_dir():
+                problems.append(f"--data {entry.name}={given[entry.name]}: no such folder")
+            else:
+                found[entry.name] = given[entry.name]
+        elif entry.make().needs_root:
+            problems.append(f"benchmark {entry.name} reads data from disk: give --data {entry.name}=PATH")
+        else:
+            found[entry.name] = default_roots() / entry.name
+    return found, problems
+
+
+def arguments(data: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """NAME=PATH arguments as a mapping, and what is wrong with them."""
+    given: dict[str, Path] = {}
+    problems = []
+    for argument in data:
+        name, equals, path = argument.partition("=")
+        if not equals or not path:
+            problems.append(f"--data {argument}: write NAME=PATH, for example nyud=/data/NYUD_MT")
+        given[name] = Path(path).expanduser().resolve()
+    return given, problems
+
+
+def copy_of(name: str, path: Path | None, options: Sequence[str]) -> tuple[Benchmark, Path]:
+    """A benchmark with options (KEY=VALUE, as layout=NYUDv2) and the folder of its data.
+
+    Raises ValueError for an unknown name or option and for a missing path, FileNotFoundError for one that is not there.
+    """
+    given = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"--set {option}: write KEY=VALUE, for example layout=NYUD_MT")
+        given[key] = yaml.safe_load(value)
+    size = {"size": given.pop("size")} if "size" in given else {}
+    try:
+        benchmark = BenchmarkEntry.model_validate({"name": name, **size, "options": given}).make()
+    except ValidationError as error:
+        raise ValueError("; ".join(map(_describe, error.errors()))) from None
+    if not benchmark.needs_root:
+        return benchmark, path or default_roots() / name
+    if path is None:
+        raise ValueError(f"benchmark {name} reads data from disk: give --data PATH")
+    if not path.is_dir():
+        raise FileNotFoundError(f"--data {path}: no such folder")
+    return benchmark, path.resolve()
+
+
+def _describe(mistake: Any) -> str:
+    message: str = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "value_error":  # ours, which says it all
+        return message
+    return f"--set {'.'.join(map(str, mistake['loc']))}: {message}, not {mistake['input']!r}"
+
+
+def caches(cache_root: Path | None) -> tuple[Path, ...]:
+    """Where prepared data may be: this node's scratch ($MTLBENCH_SCRATCH or $TMPDIR) first, then the cache."""
+    scratch = (os.environ.get(name) for name in ("MTLBENCH_SCRATCH", "TMPDIR"))
+    return tuple(Path(path) for path in [*scratch, cache_root] if path)

@@ -1,0 +1,204 @@
+"""What a matrix would take, before anything runs: the command `mtlbench run --dry-run`. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from mtlbench.harness.data import places
+from mtlbench.harness.driver import preflight
+from mtlbench.harness.driver.progress import duration
+from mtlbench.harness.driver.work import recorded, require, select, survey, title
+from mtlbench.harness.inspect.describe import align, on_meta
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.entries import Matrix, Resources, make_benchmark
+from mtlbench.harness.matrix.expand import Planned, waiting
+from mtlbench.harness.matrix.length import length
+from mtlbench.harness.store.store import Store
+from mtlbench.harness.training.cost import count_step, network_cost
+from mtlbench.harness.training.network import chosen_tasks
+from mtlbench.results.records.record import Record
+
+
+class Pace(NamedTuple):
+    """How fast training steps are taken to be where no record says it."""
+
+    launch: float  # seconds an operator
+    flops: float  # a second, of a GPU or of a CPU core
+    note: str
+
+
+# Fitted to steps of six methods with 2 and 3 tasks at 480 x 640, batch 8, with random data.
+GPU = Pace(50e-6, 150e12, "an H100 took 0.6 to 1.6 times as long in float32")
+CORE = Pace(0, 90e9, "a Xeon core with AVX-512 took 0.6 to 1.2 times as long")
+
+
+class _Counted(NamedTuple):
+    parameters: float
+    macs: float
+    step_bytes: float
+    operators: int
+
+
+class Line(NamedTuple):
+    """A cell, and what is known of its cost."""
+
+    item: Planned
+    state: str
+    parameters: float
+    macs: float  # of one image
+    step_bytes: float  # of a process
+    steps: int
+    step_seconds: float
+    records: list[Record]  # that the seconds are from; []: from counts
+
+    @property
+    def seconds(self) -> float:
+        return self.steps * self.step_seconds
+
+
+class Forecast(NamedTuple):
+    lines: list[Line]
+    waiting: list[str]  # what is planned only when a search or a tuning is done
+    missing: list[str]  # on this machine, each with what to do
+
+
+def forecast(
+    matrix: Matrix, store: Store, data: Sequence[str], only: Sequence[str] = (), address: str | None = None
+) -> Forecast:
+    """Every chosen cell once, and everything that can be known to be missing.
+
+    data: NAME=PATH. address: of a Ray cluster, whose resources are not looked at. Raises ValueError for a word of
+    `only` that fits nothing, CorruptRecord for a record that cannot be read.
+    """
+    planned, records = survey(matrix, recorded(store))
+    require(planned, only)
+    items = {item.cell.id: item for item in select(planned, only)}
+    cells = [item.cell for item in items.values()]
+    folders, missing = places.available_roots(matrix, data)
+    on_disk = [c for c in cells if c.benchmark.name in folders and make_benchmark(c.benchmark).needs_root]
+    missing += preflight.data(on_disk, folders)
+    missing += preflight.batches(cells, matrix.resources)
+    missing += preflight.weights(matrix.backbone, fetch=False)
+    if address is None:
+        here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+        missing += preflight.feasible(matrix.resources, {**here, "launcher": 1}, [here])
+    done: dict[str, list[Record]] = {}
+    for cell_id in store.cells():
+        if (record := store.record(cell_id)) is not None:
+            done.setdefault(_network(record.cell), []).append(record)
+    counted: dict[str, _Counted] = {}
+    lines = []
+    for item in items.values():
+        key = _network(item.cell.model_dump(mode="json"))
+        if key not in counted:
+            counted[key] = _count(item.cell, matrix.resources.workers)
+        state, steps = store.state(item.cell.id), _steps(item.cell, folders)
+        lines.append(_line(item, state, steps, counted[key], done.get(key, []), matrix.resources))
+    unfinished = [item for cell_id, item in items.items() if cell_id not in records]
+    return Forecast(lines, waiting(unfinished), missing)
+
+
+def show(found: Forecast, resources: Resources) -> str:
+    """The cells as a table, with their sum and what the times are based on."""
+    titles = ["state", "cell", "parameters", "GMAC", "memory", "steps", "time"]
+    table = [
+        [
+            line.state,
+            title(line.item),
+            f"{line.parameters:,.0f}",
+            f"{line.macs / 1e9:.1f}",
+            f"{line.step_bytes / 2**30:.1f} GiB",
+            f"{line.steps:,}",
+            duration(line.seconds),
+        ]
+        for line in found.lines
+    ]
+    left = [line for line in found.lines if line.state != "finished"]
+    counted = [line for line in left if not line.records]
+    text = [align([titles, *table], left=2), *found.waiting, ""]
+    total = sum(line.seconds for line in left)
+    text.append(
+        f"{len(found.lines)} cells, {len(left)} to run: {duration(total)} of training steps, one cell after another. "
+        "Reading images, evaluation and start-up come on top."
+    )
+    if len(counted) < len(left):
+        measured = {line.item.cell.id: line.records for line in left if line.records}
+        devices = sorted({str(record.provenance.get("device")) for each in measured.values() for record in each})
+        text.append(f"Times of {len(measured)} cells: median of records of the same network on {', '.join(devices)}.")
+    if counted:
+        pace = GPU if resources.gpus else CORE
+        launch = f"{1e6 * pace.launch:.0f} microseconds an operator and " if pace.launch else ""
+        text.append(
+            f"Times of {len(counted)} cells: an estimate from counted operations, no measurement. It takes {launch}"
+            f"{pace.flops / 1e12:g} TFLOP/s; {pace.note}."
+        )
+    return "\n".join(text)
+
+
+def _line(
+    item: Planned,
+    state: str,
+    steps: int,
+    counted: _Counted,
+    records: list[Record],
+    resources: Resources,
+) -> Line:
+    measured = [float(record.cost["seconds_per_step"]) for record in records]
+    return Line(
+        item=item,
+        state=state,
+        parameters=counted.parameters,
+        macs=counted.macs,
+        step_bytes=counted.step_bytes,
+        steps=steps,
+        step_seconds=statistics.median(measured) if measured else _estimate(item.cell, counted, resources),
+        records=records,
+    )
+
+
+def _estimate(cell: Cell, counted: _Counted, resources: Resources) -> float:
+    """Seconds of a step from counted operations; the processes of a cell share its batch."""
+    pace, parts = (GPU, 1) if resources.gpus else (CORE, resources.cpus)
+    flops = 2 * 3 * counted.macs * cell.train.batch / resources.workers  # backward is twice forward
+    return cell.train.accumulate * counted.operators * pace.launch + flops / (pace.flops * parts)
+
+
+def _count(cell: Cell, workers: int) -> _Counted:
+    benchmark = make_benchmark(cell.benchmark)
+    tasks = chosen_tasks(benchmark, cell)
+    network = on_meta(cell.method, tasks, backbone=cell.backbone.name, **cell.options)
+    cost = network_cost(network, benchmark.size)
+    share = cell.train.model_copy(update={"batch": cell.train.batch // workers})
+    step = count_step(network, tasks, benchmark.size, share)
+    return _Counted(cost["parameters"], cost["macs"], step.peak_bytes, step.operators)
+
+
+def _steps(cell: Cell, folders: Mapping[str, Path]) -> int:
+    """Of the images on disk, or of the data set's known number where those cannot be opened or are too few."""
+
+    def of(images: int) -> int:
+        return length(cell, images - round(cell.train.holdout * images)).steps
+
+    benchmark = make_benchmark(cell.benchmark)
+    if benchmark.needs_root and cell.benchmark.name in folders:
+        with suppress(OSError, ValueError):  # these are among what is missing
+            return of(len(benchmark.open(folders[cell.benchmark.name], "train", cell.tasks)))
+    known = benchmark.splits["train"]
+    assert known is not None, f"{benchmark.name} does not know its number of training images"
+    return of(known)
+
+
+def _network(cell: Mapping[str, Any]) -> str:
+    """What the cost of a step depends on, of a cell as a dict."""
+    recipe = {key: cell["train"][key] for key in ("optimizer", "batch", "accumulate", "precision")}
+    benchmark = {key: cell["benchmark"][key] for key in ("name", "size")}
+    parts = [cell["method"], cell["options"], cell["tasks"], benchmark, cell["backbone"]["name"], recipe]
+    return json.dumps(parts, sort_keys=True)

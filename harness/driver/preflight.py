@@ -1,0 +1,111 @@
+"""Everything that can be known to fail before a processor is taken, all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mtlbench.benchmarks.benchmark import Benchmark, Sample
+from mtlbench.benchmarks.copies.layout import Split
+from mtlbench.harness.matrix.cell import BackboneConfig, Cell
+from mtlbench.harness.matrix.entries import Resources, make_benchmark
+from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.weights import require_pretrained
+
+
+def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
+    """What is wrong with the data of the cells: layout, missing files, too few images for a batch."""
+    from mtlbench.harness.matrix.length import length
+
+    problems: list[str] = []
+    configs = {cell.benchmark.model_dump_json(): cell.benchmark for cell in cells}
+    for key, config in configs.items():
+        benchmark = make_benchmark(config)
+        its_cells = [cell for cell in cells if cell.benchmark.model_dump_json() == key]
+        tasks = [task for task in benchmark.tasks if any(task in cell.tasks for cell in its_cells)]
+        try:
+            images = len(benchmark.open(folders[config.name], "train", tasks))
+            test = benchmark.open(folders[config.name], "test", tasks)
+            if benchmark.augmentations[config.protocol].fit == "pad":
+                problems += _too_large(benchmark, test)
+            for cell in its_cells:
+                length(cell, images - round(cell.train.holdout * images))
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    return problems
+
+
+def _too_large(benchmark: Benchmark, test: Sequence[Sample]) -> list[str]:
+    """Test images that a padded input cannot hold; training does not look at them."""
+    rows, columns = benchmark.size
+    sizes = test.sizes() if isinstance(test, Split) else set()  # made images are of the input's size
+    beyond = sorted(size for size in sizes if size[0] > rows or size[1] > columns)
+    if not beyond:
+        return []
+    least = [-(-max(size[axis] for size in sizes) // 32) * 32 for axis in (0, 1)]
+    return [
+        f"{benchmark.name}: test images of {beyond[-1][0]} x {beyond[-1][1]} do not fit into a padded input of "
+        f"{rows} x {columns}; set size to [{least[0]}, {least[1]}] or more, or protocol to mtl"
+    ]
+
+
+def weights(backbone: BackboneConfig, *, fetch: bool = True) -> list[str]:
+    """Why a backbone's initial weights cannot be had. fetch: ImageNet's are downloaded now rather than in each cell."""
+    try:
+        if backbone.weights == "imagenet":
+            require_pretrained(backbone.name)
+            if fetch:
+                Backbone(backbone.name, pretrained=True)
+        elif backbone.weights != "none":
+            Backbone(backbone.name, weights=backbone.weights)
+    except (ValueError, FileNotFoundError) as error:
+        return [str(error)]
+    return []
+
+
+def feasible(resources: Resources, available: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> list[str]:
+    """What a cell asks for that the cluster does not have at all: such a trial would wait for ever.
+
+    available: of all nodes together.
+    """
+    problems = []
+    if resources.workers > 1 and available.get("launcher", 0) < 1:
+        problems.append(
+            "cells of several workers are started by a trial that takes no CPU but a `launcher`, and the cluster has "
+            "none; start its head with: ray start --head --resources='{\"launcher\": 1000}'"
+        )
+    for kind, one in (("CPU", resources.cpus), ("GPU", resources.gpus)):
+        asked = one * resources.workers
+        if asked > available.get(kind, 0):
+            problems.append(
+                f"a cell asks for {asked:g} {kind}s ({resources.workers} workers x {one:g}), "
+                f"and there are {available.get(kind, 0):g}; change resources in the matrix"
+            )
+    fits = (node.get("CPU", 0) >= resources.cpus and node.get("GPU", 0) >= resources.gpus for node in nodes)
+    if not problems and not any(fits):
+        problems.append(
+            f"a process asks for {resources.cpus} CPUs and {resources.gpus:g} GPUs, and no node has as many; change "
+            "resources in the matrix"
+        )
+    return problems
+
+
+def slots(resources: Resources, available: Mapping[str, float]) -> int:
+    """How many cells run at once."""
+    fits = [available.get("CPU", 1) // (resources.cpus * resources.workers)]
+    if resources.gpus:
+        fits.append(available.get("GPU", 0) // (resources.gpus * resources.workers))
+    return max(1, int(min([*fits, resources.max_concurrent or fits[0]])))
+
+
+def batches(cells: Sequence[Cell], resources: Resources) -> list[str]:
+    """Batches that cannot be divided among the processes of a cell."""
+    problems = []
+    for cell in cells:
+        parts = resources.workers * cell.train.accumulate
+        if cell.train.batch % parts:
+            problems.append(
+                f"train.batch {cell.train.batch} is not a multiple of workers x accumulate "
+                f"({resources.workers} x {cell.train.accumulate})"
+            )
+    return list(dict.fromkeys(problems))

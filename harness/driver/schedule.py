@@ -1,0 +1,284 @@
+"""Ray Tune: cells -> trials, one each to train, and one more to score where that takes long and no GPU.
+
+What is done is decided by the store, never by Tune's own status: `Tuner.fit()` returns normally when trials fail, and a
+trial that can never be placed ends without an error; so nothing here is believed but record.json.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Literal, NamedTuple, Protocol
+
+import ray
+from ray import train, tune
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.tune import Callback
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.search import ConcurrencyLimiter, Searcher
+
+from mtlbench.harness.driver.attempt import Settings, attempt, score
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.store.store import Store
+
+# No usage reports, no result files or tables of Tune's own, and Ctrl-C is ours.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it aborts on SIGTERM, which is ours too
+}
+
+SECONDS_BETWEEN_REPORTS = 5.0
+
+
+class Board(Protocol):
+    """Whoever wants to know how the cells do."""
+
+    def started(self, cell_id: str) -> None: ...
+    def progressed(self, cell_id: str, progress: dict[str, float]) -> None: ...
+    def scoring(self, cell_id: str, done: int, images: int) -> None: ...
+    def retried(self, cell_id: str, error: str) -> None: ...
+    def ended(self, cell_id: str) -> None: ...
+
+
+class Cluster(NamedTuple):
+    """Resources by kind: of all nodes together, and of each."""
+
+    total: dict[str, float]
+    nodes: list[dict[str, float]]
+
+
+def cluster(address: str | None) -> Cluster:
+    """Join Ray, or start it on this machine where `address` is None; "auto" finds one that runs here.
+
+    Raises ConnectionError naming the address.
+    """
+    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+    if not ray.is_initialized():
+        if address is not None and address != "auto":
+            _knock(address)
+        # The launcher of a cell with several workers takes no CPU of its own, or N workers would never fit N CPUs.
+        local: dict[str, Any] = {} if address else {"include_dashboard": False, "resources": {"launcher": 1000}}
+        ours = signal.getsignal(signal.SIGTERM)  # which Ray replaces
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+            signal.signal(signal.SIGTERM, ours)
+        except SystemExit:  # so Ray answers it meanwhile
+            signal.signal(signal.SIGTERM, ours)
+            signal.raise_signal(signal.SIGTERM)
+    return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def _knock(address: str) -> None:
+    """Raise ConnectionError where nothing listens at HOST:PORT; Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ConnectionError("give HOST:PORT of its head node, as `ray start --head` prints it, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"nothing answers there ({error})") from error
+
+
+def leave() -> None:
+    ray.shutdown()
+
+
+Stage = Literal["train", "score"]
+
+
+class Cells(Searcher):  # type: ignore[misc]
+    """Hands out each cell once to be trained and, where that left scores to compute, once to be scored.
+
+    Its state is the store's, so there is nothing to save or to pickle.
+    """
+
+    def __init__(self, ready: Callable[[], Sequence[Cell]], store: Store) -> None:
+        super().__init__()
+        self.ready, self.store = ready, store
+        self.issued: set[str] = set()
+        self.trained: list[str] = []  # ids of cells that wait for scores
+        self.live: dict[str, tuple[str, Stage]] = {}  # by trial
+
+    def suggest(self, trial_id: str) -> Any:
+        cell_id, stage = self._next()
+        if cell_id is None:
+            return None if self.live else Searcher.FINISHED
+        self.live[trial_id] = cell_id, stage
+        return {"cell": cell_id, "stage": stage}
+
+    def _next(self) -> tuple[str | None, Stage]:
+        """Scores come first: they need no GPU, and a finished cell may lead to another."""
+        if self.trained:
+            return self.trained.pop(0), "score"
+        cell_id = next((cell.id for cell in self.ready() if cell.id not in self.issued), None)
+        if cell_id is None:
+            return None, "train"
+        self.issued.add(cell_id)
+        return cell_id, "score" if self.store.state(cell_id) == "trained" else "train"
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        cell_id, stage = self.live.pop(trial_id)
+        if stage == "train" and self.store.state(cell_id) == "trained":
+            self.trained.append(cell_id)
+
+    def save(self, checkpoint_path: str) -> None: ...
+
+    def restore(self, checkpoint_path: str) -> None: ...
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Tell(Callback):  # type: ignore[misc]
+    """Passes on to the board what Tune says of its trials."""
+
+    def __init__(self, board: Board, store: Store) -> None:
+        self.board, self.store = board, store
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.board.started(trial.config["cell"])
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        if "step" in result:
+            self.board.progressed(trial.config["cell"], result)
+        elif "scored" in result:
+            self.board.scoring(trial.config["cell"], result["scored"], result["images"])
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        failure = self.store.failure(trial.config["cell"])
+        self.board.retried(trial.config["cell"], failure["error"] if failure else "its process died")
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        cell_id = trial.config["cell"]
+        unfinished = ("new", "started") if trial.config["stage"] == "train" else ("trained",)
+        if self.store.state(cell_id) in unfinished:  # killed before it could say why
+            self.store.put_failure(cell_id, _last_line(trial), _text(trial))
+        self.board.ended(cell_id)
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.board.ended(trial.config["cell"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def run(
+    ready: Callable[[], Sequence[Cell]],
+    settings: Settings,
+    board: Board,
+    *,
+    max_concurrent: int | None = None,
+    retries: int = 1,
+) -> None:
+    """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends."""
+    # They print tracebacks and names of trials that fail; the board says why, and the store keeps the cell's traceback.
+    for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    store = Store(settings.store)
+    searcher: Any = Cells(ready, store)
+    if max_concurrent:
+        searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
+
+    def needs(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        if config["stage"] == "score":
+            return tune.PlacementGroupFactory([{"CPU": settings.cpus}])
+        if settings.workers > 1:
+            return tune.PlacementGroupFactory([{"launcher": 1}])
+        return tune.PlacementGroupFactory([{"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})])
+
+    trainable = tune.with_resources(tune.with_parameters(_trial, settings=asdict(settings)), needs)
+    with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, num_samples=-1, trial_dirname_creator=_name, trial_name_creator=_name
+            ),
+            run_config=tune.RunConfig(
+                name="cells",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[Tell(board, store)],
+                failure_config=tune.FailureConfig(max_failures=retries),
+            ),
+        )
+        tuner.fit()
+
+
+def _name(trial: Any) -> str:
+    return str(trial.config["cell"]) + ("" if trial.config["stage"] == "train" else "-scores")
+
+
+def _text(trial: Any) -> str:
+    file = getattr(trial, "error_file", None)
+    return open(file).read() if file and os.path.exists(file) else "the process of the trial ended without a traceback"
+
+
+def _last_line(trial: Any) -> str:
+    lines = [line for line in _text(trial).splitlines() if line.strip()]
+    return lines[-1].strip()
+
+
+def _trial(config: dict[str, Any], settings: dict[str, Any]) -> None:
+    """A stage of a cell as a Tune trial."""
+    where = Settings(**settings)
+    if config["stage"] == "score":
+        _score(config["cell"], where)
+    elif where.workers > 1:
+        _group(config["cell"], settings)
+    else:  # trained in this process; Accelerate sees a plain one
+        cell = Store(where.store).cell(config["cell"])
+        attempt(cell, where, lambda progress: tune.report(progress._asdict()))
+
+
+def _score(cell_id: str, where: Settings) -> None:
+    told = -math.inf
+
+    def report(done: int, images: int) -> None:
+        nonlocal told
+        if done == images or time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
+            told = time.monotonic()
+            tune.report({"scored": done, "images": images})
+
+    score(cell_id, where, report)
+
+
+def _group(cell_id: str, settings: dict[str, Any]) -> None:
+    """Start a Ray Train group, whose process group Accelerate joins."""
+    where = Settings(**settings)
+    with tempfile.TemporaryDirectory(prefix="mtlbench-train-") as scratch:
+        TorchTrainer(
+            _worker,
+            train_loop_config={"cell": cell_id, "settings": settings},
+            torch_config=TorchConfig(backend="nccl" if where.gpus else "gloo"),
+            scaling_config=train.ScalingConfig(
+                num_workers=where.workers,
+                use_gpu=bool(where.gpus),
+                resources_per_worker={"CPU": where.cpus} | ({"GPU": where.gpus} if where.gpus else {}),
+            ),
+            run_config=train.RunConfig(
+                name=cell_id,
+                storage_path=scratch,
+                callbacks=[TuneReportCallback()],
+                failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=0),
+            ),
+        ).fit()
+
+
+def _worker(config: dict[str, Any]) -> None:
+    where = Settings(**config["settings"])
+    if not where.gpus:
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    cell = Store(where.store).cell(config["cell"])
+    attempt(cell, where, lambda progress: train.report(progress._asdict()))

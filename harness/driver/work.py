@@ -1,0 +1,122 @@
+"""The chosen cells of a matrix, and what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+from mtlbench.harness.matrix.entries import Matrix
+from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest
+from mtlbench.harness.store import provenance
+from mtlbench.harness.store.store import Store
+from mtlbench.methods import resolve
+from mtlbench.results.records.record import Manifest, Record
+
+Rerun = Literal["none", "failed", "stale", "all"]  # which cells start anew instead of going on or being kept
+
+
+Look = Callable[[Sequence[str]], Mapping[str, Record]]  # cell ids -> the records among them
+
+
+def survey(
+    matrix: Matrix, look: Look, known: Mapping[str, Record] = NO_RECORDS
+) -> tuple[list[Planned], dict[str, Record]]:
+    """Every cell of the matrix, and the records among them; looks again while a record leads to another cell.
+
+    Records that are `known` are not looked for.
+    """
+    records, seen = dict(known), set(known)
+    planned = expand(matrix, records)
+    while fresh := [cell_id for cell_id in dict.fromkeys(item.cell.id for item in planned) if cell_id not in seen]:
+        seen.update(fresh)
+        records |= look(fresh)
+        planned = expand(matrix, records)
+    return planned, records
+
+
+def recorded(store: Store) -> Look:
+    """Looks into a store and changes nothing in it. Raises CorruptRecord naming the file."""
+    return lambda ids: {cell_id: record for cell_id in ids if (record := store.record(cell_id)) is not None}
+
+
+def select(planned: Iterable[Planned], only: Sequence[str]) -> list[Planned]:
+    """The planned cells whose id or label contains one of `only`; all where it is empty."""
+    return [item for item in planned if not only or any(_fits(item, word) for word in only)]
+
+
+def require(planned: Sequence[Planned], only: Sequence[str]) -> None:
+    """Raise ValueError where a word of `only` fits no cell."""
+    for word in only:
+        if not any(_fits(item, word) for item in planned):
+            labels = ", ".join(dict.fromkeys(item.entry.label for item in planned))
+            raise ValueError(f"--only {word}: fits no cell's id and no label; labels: {labels}")
+
+
+def _fits(item: Planned, word: str) -> bool:
+    return word in item.cell.id or word in item.entry.label
+
+
+def title(item: Planned) -> str:
+    """As in "PAD-Net · semseg+depth · seed 0"; "ATRC, search · ..." for a cell that is trained for its findings."""
+    label = item.entry.label
+    if item.trial is not None:
+        label += f", trial {item.trial}"
+    elif item.entry.preliminary:
+        label += ", search"
+    return f"{label} · {'+'.join(item.cell.tasks)} · seed {item.cell.seed}"
+
+
+class Work:
+    """The chosen cells of a matrix, and what is left to do. It grows: the record of a search leads to another cell."""
+
+    def __init__(
+        self, matrix: Matrix, store: Store, only: Sequence[str], look: Look, constants: Mapping[str, str]
+    ) -> None:
+        self.matrix, self.store, self.only, self.look, self.constants = matrix, store, only, look, constants
+        self.records: dict[str, Record] = {}
+        self.cells: dict[str, Planned] = {}  # by id
+        self.todo: list[str] = []  # ids of the cells that had no record when they were planned
+        self.refresh()
+
+    def refresh(self) -> list[Planned]:
+        """Look for records, plan what they lead to, and return the cells that are new and to be trained."""
+        planned, self.records = survey(self.matrix, self.look, self.records)
+        fresh = {item.cell.id: item for item in select(planned, self.only) if item.cell.id not in self.cells}
+        self.cells |= fresh
+        waiting = [item for cell_id, item in fresh.items() if cell_id not in self.records]
+        for item in waiting:
+            self.store.put_cell(item.cell)
+            # A cell that failed goes on from its last checkpoint.
+            self.store.remove(f"{self.store.folder(item.cell.id)}/failure.json")
+        self.todo += [item.cell.id for item in waiting]
+        return waiting
+
+    def found(self) -> bool:
+        """Whether a search has finished since the last look: only then is there more to plan."""
+        searches = [i for i in self.todo if self.cells[i].entry.preliminary and i not in self.records]
+        return any(self.store.exists(f"{self.store.folder(cell_id)}/record.json") for cell_id in searches)
+
+    def publish(self) -> Manifest:
+        """Put into the store what the matrix expects of it by now."""
+        contents = manifest(self.matrix, self.constants, self.records)
+        self.store.put(f"matrices/{self.matrix.name}.json", contents.to_json())
+        return contents
+
+
+def starts_anew(rerun: Rerun, cell_id: str, records: Mapping[str, Record], store: Store) -> bool:
+    record = records.get(cell_id)
+    if rerun == "all":
+        return True
+    if rerun == "failed":
+        return store.state(cell_id) == "failed"
+    return rerun == "stale" and record is not None and stale(record)
+
+
+def stale(record: Record) -> bool:
+    """Made by code, ours or an outside method's, that has changed since in a way that may move its numbers."""
+    try:
+        plugin = provenance.plugin_hash(resolve(record.cell["method"]))
+    except ValueError:  # it cannot be imported any more
+        return True
+    made_by = record.provenance
+    return made_by.get("source") != provenance.source_hash() or made_by.get("plugin") != plugin

@@ -1,0 +1,1 @@
+"""What can be asked of methods and finished cells without a matrix."""

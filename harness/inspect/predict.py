@@ -1,0 +1,110 @@
+"""Predictions of a finished cell for images of one's own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from PIL import Image, UnidentifiedImageError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.benchmarks.transforms import geometry
+from mtlbench.harness.data.loading import normalise
+from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.store.store import Store
+from mtlbench.harness.training.judge import fit_of
+from mtlbench.harness.training.network import build, chosen_tasks
+from mtlbench.methods.method import Method
+
+
+def load(store: Store, cell_id: str) -> Method:
+    """The trained network of a finished cell, in evaluation mode. Raises FileNotFoundError."""
+    cell = store.cell(cell_id)
+    # The weights come from the store, so the backbone's own are not fetched again.
+    plain = cell.model_copy(update={"backbone": cell.backbone.model_copy(update={"weights": "none"})})
+    network = build(plain, chosen_tasks(make_benchmark(cell.benchmark), cell))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.safetensors"
+        file.write_bytes(store.get(f"{store.folder(cell_id)}/model.safetensors"))
+        network.load_state_dict(load_file(file))
+    return network.eval()
+
+
+@torch.no_grad()
+def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> Iterator[Path]:
+    """Write NAME.npz (an array a task) and NAME.png (the image beside its predictions) for each image.
+
+    Arrays have the image's size: class indices, probabilities, metres, or unit normals [3, H, W]. Raises ValueError
+    naming a file that is no image, or where an image would be written over or two get the same name.
+    """
+    require_own_places(images, out)
+    cell = store.cell(cell_id)
+    benchmark = make_benchmark(cell.benchmark)
+    network, fit = load(store, cell_id), fit_of(cell, benchmark)
+    out.mkdir(parents=True, exist_ok=True)
+    for path in images:
+        image = read_image(path)
+        size = (image.shape[-2], image.shape[-1])
+        final = network(normalise(geometry.resize(image, benchmark.size, fit)[None])).final
+        arrays, panels = {}, [image.permute(1, 2, 0).numpy()]
+        for name in cell.tasks:
+            task = benchmark.tasks[name]
+            array = values(task, geometry.restore(final[name].float(), size, fit)[0])
+            arrays[name] = array
+            panels.append(picture(task, array))
+        np.savez_compressed(out / f"{path.stem}.npz", **arrays)  # type: ignore[arg-type]
+        Image.fromarray(np.concatenate(panels, axis=1)).save(out / f"{path.stem}.png")
+        yield out / f"{path.stem}.png"
+
+
+def require_own_places(images: Sequence[Path], out: Path) -> None:
+    """Raise ValueError where predictions would be written over an image that they are of, or over each other."""
+    given = {path.resolve(): path for path in images}
+    named: dict[str, Path] = {}
+    for path in images:
+        for place in (out / f"{path.stem}.png", out / f"{path.stem}.npz"):
+            if place.resolve() in given:
+                raise ValueError(
+                    f"{place}: its predictions would be written over this image; give another folder by --out"
+                )
+        if path.stem in named:
+            raise ValueError(f"{named[path.stem]} and {path} would both become {path.stem}.png; predict them apart")
+        named[path.stem] = path
+
+
+def read_image(path: Path) -> Tensor:
+    """uint8 [3, H, W]."""
+    try:
+        with Image.open(path) as file:
+            return torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: not an image") from error
+
+
+def values(task: Task, prediction: Tensor) -> np.ndarray:
+    """prediction [C, H, W] -> what it says: classes uint8, probability, metres [H, W], or unit vectors [3, H, W]."""
+    if task.kind == "label":
+        return (prediction.argmax(0).byte() if task.channels > 1 else prediction[0].sigmoid()).numpy()
+    if task.kind == "scalar":
+        return prediction[0].numpy()
+    return torch.nn.functional.normalize(prediction, dim=0).numpy()
+
+
+def picture(task: Task, array: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] to look at."""
+    if task.kind == "vector":
+        return (np.moveaxis(array, 0, -1) * 127.5 + 127.5).astype(np.uint8)
+    if task.kind == "label" and task.channels > 1:
+        palette = colormaps["tab20"](np.arange(20))[:, :3]
+        shown = palette[array % len(palette)]
+    else:
+        low, high = (float(array.min()), float(array.max())) if task.kind == "scalar" else (0.0, 1.0)
+        scaled = (array - low) / max(high - low, 1e-6)
+        shown = colormaps["viridis" if task.kind == "scalar" else "gray"](scaled)[..., :3]
+    return (np.asarray(shown) * 255).astype(np.uint8)

@@ -1,0 +1,249 @@
+"""Scores of finished cells computed anew: from the statistics of each image, or from saved predictions and the data."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mtlbench.benchmarks.benchmark import Benchmark
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.harness.data import places
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.scoring import expensive as scoring
+from mtlbench.harness.scoring import per_image as per_image_file
+from mtlbench.harness.scoring import protocol, statistics
+from mtlbench.harness.scoring.per_image import Row, counts, read_origins, read_rows, require_counts
+from mtlbench.harness.store import provenance
+from mtlbench.harness.store.store import Store
+from mtlbench.results.records.reading import read
+from mtlbench.results.records.record import Record, Score
+from mtlbench.results.summary.tuning import is_trial
+
+Rule = Literal["native", "network"]
+
+KEPT = ("model.safetensors", "history.jsonl", "samples.npz")  # what a cell under another rule shares
+
+
+class Rescored(NamedTuple):
+    old: Record
+    new: Record  # of another cell, where the rule of evaluation is another
+    per_image: bytes
+
+    @property
+    def rounded(self) -> list[str]:
+        """The tasks that were scored from predictions of float16: their last digits are not the trained cell's."""
+        found: list[str] = self.new.provenance["rescored"].get("rounded", [])
+        return found
+
+    @property
+    def differences(self) -> list[str]:
+        """A line for each score that is another, new or gone, or is defined otherwise; [] where no bit differs."""
+        old = {(score.task, score.metric): score for score in self.old.scores}
+        new = {(score.task, score.metric): score for score in self.new.scores}
+        return [_line(old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
+
+
+def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]) -> list[str]:
+    """Ids of the finished cells of matrices that were run into the store, and of cells, which `find` finds by name.
+
+    Raises FileNotFoundError for a matrix without a finished cell, and for a cell that is not finished.
+    """
+    ids: dict[str, None] = {}
+    for name in names:
+        if store.exists(f"matrices/{name}.json"):
+            results = read(store.url, name)
+            trials = {cell_id for cell_id, record in results.records.items() if is_trial(record)}  # they have served
+            scored = [entry.id for entry in results.manifest.entries if entry.id not in trials]
+            finished = [cell_id for cell_id in scored if store.state(cell_id) == "finished"]
+            if not finished:
+                raise FileNotFoundError(f"{name}: none of its {len(scored)} cells is finished; `mtlbench run` it first")
+            ids |= dict.fromkeys(finished)
+        else:
+            cell_id = find(store, name)
+            if store.state(cell_id) != "finished":
+                raise _unfinished(store, cell_id)
+            ids[cell_id] = None
+    return list(ids)
+
+
+def from_statistics(store: Store, cell_id: str) -> Rescored:
+    """By this version's scores, from per_image.parquet.
+
+    Raises ValueError naming a task whose statistics were not taken as this version takes them, or of fewer images.
+    """
+    old, cell, benchmark, tasks = _finished(store, cell_id)
+    conditions = _conditions(old, cell, benchmark)
+    content, place = scoring.per_image(store, cell_id)
+    origins = read_origins(content, place)
+    for name, task in tasks.items():
+        if task.metric is not None and origins.get(name) != protocol.origin(task, conditions):
+            raise ValueError(
+                f"{cell_id}: the statistics of {name} were taken by another definition of its metric; score it again "
+                "from saved predictions (--predictions), or train it anew"
+            )
+    rows = read_rows(content, place)
+    require_counts(counts(rows, tasks), old, place)
+    return _rescored(old, rows, tasks, conditions, "statistics")
+
+
+def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None = None) -> Rescored:
+    """By this version's metrics and another `rule` of evaluation if one is given, on the data at `root`.
+
+    Predictions were rounded to float16 when they were saved. So they are looked at only for tasks whose metric or rule
+    is another than the record's; of the others, the statistics that the cell kept are exact. Raises FileNotFoundError
+    where none were saved, ValueError where the data are not those that the cell was scored on, or a file is damaged.
+    """
+    old, cell, benchmark, tasks = _finished(store, cell_id)
+    folder = f"{store.folder(cell_id)}/predictions"
+    files = store.names(folder)
+    if not files:
+        raise FileNotFoundError(
+            f"{cell_id} has saved no predictions; training it by `mtlbench run --save-predictions` saves them"
+        )
+    fingerprint, scored_on = benchmark.fingerprint(root), old.provenance["data"]["fingerprint"]
+    if fingerprint != scored_on:
+        raise ValueError(f"{cell_id} was scored on data with fingerprint {scored_on}; {root} has {fingerprint}")
+    if rule is not None and rule != cell.benchmark.evaluate:
+        cell = cell.model_copy(update={"benchmark": cell.benchmark.model_copy(update={"evaluate": rule})})
+    split = benchmark.open(root, "test", cell.tasks)
+    expected = [f"{number:06d}.npz" for number in range(len(split))]
+    if files != expected:
+        raise ValueError(f"{cell_id} has predictions for {len(files)} images, and the test split {len(split)}")
+    conditions = _conditions(old, cell, benchmark)
+    content, place = scoring.per_image(store, cell_id)
+    origins = read_origins(content, place)
+    scored = {name: task for name, task in tasks.items() if task.metric is not None}
+    others = {name: task for name, task in scored.items() if origins.get(name) != protocol.origin(task, conditions)}
+    kept = [row for row in read_rows(content, place) if row.task in scored and row.task not in others]
+    slow: list[Row] = []
+    with scoring.Pool(tasks, os.cpu_count() or 1, slow.append) as pool:
+        rows = statistics.collect(
+            _replay(store, [f"{folder}/{file}" for file in files], others), split, others, benchmark.size,
+            conditions.fit,
+            native=cell.benchmark.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
+        ) if others else []  # fmt: skip
+    rows += [*slow, *kept]
+    require_counts(counts(rows, tasks), old, store.path(store.folder(cell_id)))
+    renamed = replace(old, id=cell.id, cell=cell.model_dump(mode="json"))
+    return _rescored(old, rows, tasks, conditions, "predictions" if others else "statistics", renamed, others)
+
+
+def write(store: Store, rescored: Rescored) -> None:
+    """Put the new record into the store, and what belongs to it where it is of another cell.
+
+    Raises FileExistsError where that cell has a record of its own.
+    """
+    old, new = rescored.old, rescored.new
+    folder = store.folder(new.id)
+    if new.id != old.id:
+        if store.record(new.id) is not None:
+            raise FileExistsError(f"{new.id} has a record already; nothing is written over it")
+        store.put_cell(Cell.model_validate(new.cell))
+        for file in KEPT:
+            store.put(f"{folder}/{file}", store.get(f"{store.folder(old.id)}/{file}"))
+    store.put(f"{folder}/per_image.parquet", rescored.per_image)
+    store.put_record(new)
+
+
+def roots(store: Store, cell_ids: Iterable[str], data: Sequence[str]) -> dict[str, Path]:
+    """cell id -> the folder of its data, from NAME=PATH arguments. Raises NotReady naming each that is not given."""
+    given, problems = places.arguments(data)
+    found = {}
+    for cell_id in cell_ids:
+        config = store.cell(cell_id).benchmark
+        if config.name in given:
+            found[cell_id] = given[config.name]
+        elif make_benchmark(config).needs_root:
+            problems.append(f"benchmark {config.name} reads data from disk: give --data {config.name}=PATH")
+        else:
+            found[cell_id] = places.default_roots() / config.name
+    if problems:
+        raise places.NotReady(list(dict.fromkeys(problems)))
+    return found
+
+
+def _finished(store: Store, cell_id: str) -> tuple[Record, Cell, Benchmark, dict[str, Task]]:
+    record = store.record(cell_id)
+    if record is None:
+        raise _unfinished(store, cell_id)
+    cell = Cell.model_validate(record.cell)
+    benchmark = make_benchmark(cell.benchmark)
+    return record, cell, benchmark, {name: benchmark.tasks[name] for name in cell.tasks}
+
+
+def _unfinished(store: Store, cell_id: str) -> FileNotFoundError:
+    return FileNotFoundError(f"{cell_id} is {store.state(cell_id)}: only a finished cell can be scored again")
+
+
+def _conditions(record: Record, cell: Cell, benchmark: Benchmark) -> protocol.Conditions:
+    images = record.provenance["data"]["images"][1]
+    split = "val" if cell.trial else "test"
+    return protocol.conditions(cell.benchmark, benchmark, images, split=split, holdout=cell.train.holdout)
+
+
+def _rescored(
+    old: Record,
+    rows: list[Row],
+    tasks: Mapping[str, Task],
+    conditions: protocol.Conditions,
+    source: str,
+    renamed: Record | None = None,
+    rounded: Iterable[str] = (),
+) -> Rescored:
+    """rounded: the tasks that were scored from predictions of float16."""
+    how: dict[str, Any] = {
+        "from": source,
+        **({"rounded": list(rounded)} if rounded else {}),
+        "of": old.id,
+        "source": provenance.source_hash(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    new = replace(
+        renamed or old,
+        scores=statistics.scores(rows, tasks, conditions),
+        provenance={**old.provenance, "rescored": how},
+    )
+    return Rescored(old, new, per_image_file.per_image(rows, tasks, conditions))
+
+
+def _replay(store: Store, files: Sequence[str], tasks: Iterable[str]) -> statistics.Predict:
+    """Gives the predictions of the images in their order, whatever is asked."""
+
+    def held() -> Iterator[dict[str, Tensor]]:
+        for file in files:
+            arrays = scoring.read_arrays(store, file)
+            if lacking := [name for name in tasks if name not in arrays]:
+                raise ValueError(f"{store.path(file)}: no predictions of {lacking[0]}; it holds {', '.join(arrays)}")
+            yield {name: torch.from_numpy(arrays[name]).float() for name in tasks}
+
+    remaining = held()
+
+    def predict(image: Tensor) -> Mapping[str, Tensor]:
+        batch = list(itertools.islice(remaining, len(image)))
+        return {name: torch.stack([one[name] for one in batch]) for name in batch[0]}
+
+    return predict
+
+
+def _line(old: Score | None, new: Score | None) -> str:
+    score = new or old
+    assert score is not None
+    text = f"{score.task} {score.metric}: {_value(old)} -> {_value(new)}"
+    if old is not None and new is not None and old.value == new.value:
+        text += f", defined otherwise: protocol {old.protocol or 'unknown'} -> {new.protocol}"
+    return text
+
+
+def _value(score: Score | None) -> str:
+    if score is None:
+        return "absent"
+    return "undefined" if score.value is None else repr(score.value)

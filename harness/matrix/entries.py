@@ -1,0 +1,193 @@
+"""A matrix as it is written: rows, benchmarks, recipe and resources, checked one by one."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from mtlbench.benchmarks import BENCHMARKS
+from mtlbench.benchmarks.benchmark import Benchmark
+from mtlbench.harness.matrix import presets
+from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Config, TrainConfig, plain
+from mtlbench.harness.matrix.tuning import Tuning
+from mtlbench.methods import check_options, resolve
+
+
+class MethodEntry(Config):
+    """A row of the table: a method with its options, and what differs in its training."""
+
+    name: str
+    label: str | None = None
+    options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        resolve(name)
+        return name
+
+    @model_validator(mode="after")
+    def _options_bind(self) -> MethodEntry:
+        check_options(self.name, self.options)
+        return self
+
+    @property
+    def row(self) -> str:
+        return self.label or self.name
+
+
+class BenchmarkEntry(BenchmarkConfig):
+    """A benchmark with the task sets to train on it; by default the benchmark's own."""
+
+    options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
+    tasks: Annotated[list[list[str]], Field(min_length=1)] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in BENCHMARKS:
+            raise ValueError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
+        return name
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _one_or_many(cls, tasks: Any) -> Any:
+        return [tasks] if isinstance(tasks, list) and tasks and all(isinstance(task, str) for task in tasks) else tasks
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> BenchmarkEntry:
+        _check_options(self.name, self.options)
+        known = self.make().tasks
+        for task_set in self.task_sets:
+            for task in task_set:
+                if task not in known:
+                    raise ValueError(f"{self.name} has no task {task!r}; it has: {', '.join(known)}")
+            if not task_set or len(set(task_set)) < len(task_set):
+                raise ValueError(f"{task_set}: a task set names each of its tasks once, and at least one")
+        return self
+
+    @property
+    def task_sets(self) -> list[tuple[str, ...]]:
+        """In the benchmark's order of tasks."""
+        benchmark = self.make()
+        order = list(benchmark.tasks)
+        sets = self.tasks if self.tasks is not None else [list(benchmark.default_tasks)]
+        return [tuple(sorted(s, key=lambda task: order.index(task) if task in order else -1)) for s in sets]
+
+    def make(self) -> Benchmark:
+        return make_benchmark(self)
+
+
+class Resources(Config):
+    """Where cells run. Nothing of it is in a cell's id, since nothing of it changes a number beyond its last digits."""
+
+    cpus: Annotated[int, Field(gt=0)] = 1  # of a process
+    gpus: Annotated[float, Field(ge=0)] = 0  # of a process; a fraction shares a GPU and is not for timings
+    workers: Annotated[int, Field(gt=0)] = 1  # processes a cell
+    loaders: Annotated[int, Field(ge=0)] = 0  # processes that read and transform images, for each worker
+    max_concurrent: Annotated[int, Field(gt=0)] | None = None  # cells at once; None: as many as fit
+    checkpoint_every: Annotated[int, Field(gt=0)] = 1  # epochs
+    validate_every: Annotated[int, Field(gt=0)] | None = None  # epochs; where there is a val split
+    save_predictions: bool = False  # of all test images, at the network's size, in float16
+    retries: Annotated[int, Field(ge=0)] = 1  # of a cell that failed, from its last checkpoint
+
+
+class Recipe(TrainConfig):
+    """Training as a matrix says it, for all its benchmarks: `weights` is a mapping, or the name of a preset."""
+
+    preset: str = presets.COMMON  # the form that `weights: NAME` takes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_weights(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and isinstance(raw.get("weights"), str):
+            presets.require(raw["weights"])
+            return {**raw, "preset": raw["weights"], "weights": {}}
+        return raw
+
+    def on(self, benchmark: str, tasks: Sequence[str]) -> TrainConfig:
+        """What a cell holds: weights as numbers, of `tasks` alone. Raises ValueError where the preset lacks one."""
+        weights = {**presets.weights(self.preset, benchmark, tasks), **self.weights}
+        chosen = {task: weights[task] for task in sorted(weights) if task in tasks}
+        return TrainConfig(**self.model_dump(exclude={"preset", "weights"}), weights=chosen)
+
+
+class Matrix(Config):
+    """The file, checked."""
+
+    name: str
+    title: str = ""
+    caption: str = ""
+    benchmarks: Annotated[list[BenchmarkEntry], Field(min_length=1)]
+    methods: Annotated[list[MethodEntry], Field(min_length=1)]
+    baseline: str | None = None  # the row that Eq. (6) divides by; None: the single-task one
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1, default_factory=lambda: [0])]
+    backbone: BackboneConfig = BackboneConfig()
+    train: Recipe
+    resources: Resources = Resources()
+    demonstration: bool = False  # the table shows that the path works and compares nothing
+    tune: Tuning | None = None  # every row by the same trials before it is trained
+    must_beat_constant: bool = False  # a cell that does not beat the best constant prediction fails the run
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_file(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[^/\\\x00-\x1f]{0,79}", name):
+            raise ValueError(
+                f"{name!r}: records, tables and figures are put under this name; give one of at most 80 characters "
+                "that begins with a letter, a digit or _ and has no slash"
+            )
+        return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, raw: Any) -> Any:
+        return in_full(raw)
+
+
+def in_full(raw: Any) -> Any:
+    """`benchmark: rooms` for one benchmark; `size` and `tasks` for all; names for entries that are only a name."""
+    if not isinstance(raw, dict):
+        return raw
+    raw = dict(raw)
+    if "benchmark" in raw:
+        raw.setdefault("benchmarks", [raw.pop("benchmark")])
+        raw.pop("benchmark", None)  # beside `benchmarks`: a mistake that _cross_checks names
+    shared = {key: raw.pop(key) for key in ("size", "tasks") if key in raw}
+    for key in ("benchmarks", "methods"):
+        if isinstance(raw.get(key), list):
+            raw[key] = [{"name": entry} if isinstance(entry, str) else entry for entry in raw[key]]
+    if isinstance(raw.get("benchmarks"), list):
+        raw["benchmarks"] = [{**shared, **e} if isinstance(e, dict) else e for e in raw["benchmarks"]]
+    if isinstance(raw.get("backbone"), str):
+        raw["backbone"] = {"name": raw["backbone"]}
+    return raw
+
+
+def _check_options(benchmark: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for an option that a benchmark does not take, or a value that it refuses."""
+    known = [name for name in inspect.signature(BENCHMARKS[benchmark]).parameters if name != "size"]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"{benchmark} has no option {name!r}; it has: {', '.join(known) or 'none'}")
+
+
+def merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Recipe:
+    """A method's own recipe over the matrix's; its length and weights replace the others', whichever way given."""
+    merged = dict(defaults)
+    if "epochs" in own or "steps" in own:
+        merged.pop("epochs", None), merged.pop("steps", None)
+    if "weights" in own:
+        merged.pop("preset", None)
+    return Recipe.model_validate({**merged, **own})
+
+
+def make_benchmark(config: BenchmarkConfig) -> Benchmark:
+    """The benchmark of a configuration, at its size."""
+    size = {} if config.size is None else {"size": config.size}
+    return BENCHMARKS[config.name](**size, **config.options)

@@ -1,0 +1,127 @@
+"""A matrix becomes cells: methods x benchmarks x task sets x seeds, and what their records lead to."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from mtlbench.harness.matrix import weights as pretrained
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
+from mtlbench.harness.matrix.entries import Matrix, merge_train
+from mtlbench.harness.matrix.tuning import Tuning, trials, tuned
+from mtlbench.methods import resolve
+from mtlbench.results.records.record import Entry, Manifest, Record
+
+
+class Planned(NamedTuple):
+    """A cell with the place in the table that asks for it. A single-task cell is asked for by several."""
+
+    cell: Cell
+    entry: Entry
+    trial: int | None = None  # its number, from 0, among those of the row's tuning
+
+
+NO_RECORDS: Mapping[str, Record] = {}
+
+
+def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[Planned]:
+    """Every cell of the matrix, in the order of the table, with the row and task set that asks for it.
+
+    A preliminary cell, as a search or the trials of a tuning, is followed by the cell that its record leads to, once it
+    is among `records`: that is the row's, and until then the preliminary one holds its place.
+    """
+    planned, backbone = [], pretrained.by_content(matrix.backbone)
+    for benchmark in matrix.benchmarks:
+        config = BenchmarkConfig.model_validate(benchmark.model_dump(exclude={"tasks"}))
+        for task_set in benchmark.task_sets:
+            for method in matrix.methods:
+                train = merge_train(matrix.train.model_dump(exclude_unset=True), method.train)
+                trained = [(task,) for task in task_set] if resolve(method.name).one_task else [task_set]
+                for seed in matrix.seeds:
+                    for tasks in trained:
+                        cell = Cell(
+                            method=method.name,
+                            options=_without_defaults(method.name, method.options),
+                            tasks=tasks,
+                            benchmark=config,
+                            backbone=backbone,
+                            train=train.on(benchmark.name, tasks),
+                            seed=seed,
+                        )
+                        for each, preliminary, trial in _with_trials(cell, matrix.tune, records):
+                            entry = Entry(
+                                each.id, method.row, method.name, tasks, task_set, benchmark.name, seed, preliminary
+                            )
+                            planned.append(Planned(each, entry, trial))
+    return planned
+
+
+def _without_defaults(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """An option that says its default is the same cell as one that says nothing."""
+    parameters = inspect.signature(resolve(method).__init__).parameters
+    return {name: value for name, value in sorted(options.items()) if parameters[name].default != value}
+
+
+def _with_trials(
+    cell: Cell, tune: Tuning | None, records: Mapping[str, Record]
+) -> Iterator[tuple[Cell, bool, int | None]]:
+    """The trials of a cell if it is to be tuned and, once all have records, what is trained with the hyperparameters of
+    the best; each with whether it is preliminary, and a trial's number."""
+    if tune is not None:
+        yield from ((trial, True, number) for number, trial in enumerate(trials(cell, tune)))
+        best = tuned(cell, tune, records)
+        if best is None:
+            return
+        cell = best
+    yield from ((each, preliminary, None) for each, preliminary in _with_followers(cell, records))
+
+
+def _with_followers(cell: Cell, records: Mapping[str, Record]) -> Iterator[tuple[Cell, bool]]:
+    """A cell and, while it is preliminary and has a record, the one that follows; each with whether it is preliminary.
+
+    What follows has the recipe and the seed of what it is derived from, and other options.
+    """
+    method = resolve(cell.method)
+    while method.preliminary(cell.options):
+        yield cell, True
+        if cell.id not in records:
+            return
+        options = method.follow_up(cell.options, records[cell.id].findings)
+        options = _without_defaults(cell.method, options)
+        cell = cell.model_copy(update={"options": options, "derived_from": (cell.id,)})
+    yield cell, False
+
+
+def plan(matrix: Matrix, records: Mapping[str, Record]) -> tuple[list[Cell], list[str]]:
+    """The cells to run now, each once, and what waits for records. Pure: called again after each record."""
+    planned = {item.cell.id: item for item in expand(matrix, records)}
+    unfinished = [item for cell_id, item in planned.items() if cell_id not in records]
+    return [item.cell for item in unfinished], waiting(unfinished)
+
+
+def waiting(unfinished: Iterable[Planned]) -> list[str]:
+    """What will be planned once preliminary cells among the unfinished ones have records."""
+    lines = []
+    for item in unfinished:
+        place = f"{item.entry.label}, {'+'.join(item.cell.tasks)}"
+        if item.trial is not None:
+            lines.append(f"{place}: will train with the best of its trials")
+        elif item.entry.preliminary:
+            lines.append(f"{place}, seed {item.cell.seed}: will train with what {item.cell.id} finds")
+    return list(dict.fromkeys(lines))
+
+
+def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str, Record] = NO_RECORDS) -> Manifest:
+    """What `results` needs to know of the matrix."""
+    rows = [method.row for method in matrix.methods]
+    single = next((method.row for method in matrix.methods if resolve(method.name).one_task), "")
+    return Manifest(
+        name=matrix.name,
+        title=matrix.title or matrix.name,
+        caption=" ".join(filter(None, [matrix.caption, matrix.tune.sentence if matrix.tune else ""])),
+        baseline=matrix.baseline if matrix.baseline in rows else single,
+        demonstration=matrix.demonstration,
+        entries=tuple(planned.entry for planned in expand(matrix, records)),
+        constants=dict(constants),
+    )

@@ -1,0 +1,180 @@
+"""What is wrong with a matrix, each mistake with its path and what is allowed there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from mtlbench.harness.matrix import weights as pretrained
+from mtlbench.harness.matrix.cell import BackboneConfig, Config, TrainConfig
+from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, MethodEntry, Recipe, Resources, in_full, merge_train
+from mtlbench.harness.matrix.expand import expand
+from mtlbench.harness.matrix.tuning import Tuning
+from mtlbench.methods import resolve
+from mtlbench.methods.backbone import Backbone
+
+
+class MatrixError(ValueError):
+    """What is wrong with a matrix file: one line a mistake."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
+
+
+def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
+    """What involves two parts of the file; looks at the raw form where another part is wrong."""
+    problems = ["benchmark: give it or benchmarks, not both"] if {"benchmark", "benchmarks"} <= raw.keys() else []
+    methods = raw.get("methods") if isinstance(raw.get("methods"), list) else []
+    rows = [_row(entry) for entry in methods or []]
+    for row in sorted({row for row in rows if row and rows.count(row) > 1}):
+        problems.append(f"methods: two rows are called {row!r}; give one a label")
+    if matrix is not None:
+        problems += _twice("benchmarks", [entry.name for entry in matrix.benchmarks])
+        problems += [line for e in matrix.benchmarks for line in _twice("tasks", ["+".join(s) for s in e.task_sets])]
+        problems += _twice("seeds", matrix.seeds)
+        problems += _tuning_problems(matrix)
+    baseline = raw.get("baseline")
+    if baseline is None and matrix is not None and not any(resolve(m.name).one_task for m in matrix.methods):
+        problems.append(
+            f"baseline: name the row that Eq. (6) divides by, one of: {', '.join(row for row in rows if row)}"
+        )
+    if baseline is not None and rows and baseline not in rows:
+        problems.append(f"baseline: no row is called {baseline!r}; rows: {', '.join(row for row in rows if row)}")
+    defaults = raw.get("train") if isinstance(raw.get("train"), dict) else {}
+    recipes = {} if (common := _parsed(Recipe, defaults)) is None else {"train.weights": common}
+    for index, entry in enumerate(methods or []):
+        own = entry.get("train") if isinstance(entry, dict) else None
+        if isinstance(own, dict) and own:
+            try:
+                recipe = merge_train(defaults or {}, own)
+                if "weights" in own:
+                    recipes[f"methods.{index}.train.weights"] = recipe
+            except ValidationError as error:
+                problems += [
+                    describe_mistake(mistake, ("methods", index, "train"))
+                    for mistake in error.errors()
+                    if not mistake["loc"] or mistake["loc"][0] in own  # else it is said of the defaults
+                ]
+    backbone = raw.get("backbone")
+    name = backbone.get("name") if isinstance(backbone, dict) else backbone
+    if isinstance(name, str) and name != BackboneConfig().name:
+        try:
+            Backbone(name)
+        except ValueError as error:
+            problems.append(f"backbone: {error}")
+    file = backbone.get("weights") if isinstance(backbone, dict) else None
+    if isinstance(file, str) and file not in pretrained.NAMES and not Path(file).is_file():
+        problems.append(f"backbone.weights: no file {file!r}; give none, imagenet, or the path of a safetensors file")
+    short = in_full(raw).get("benchmarks")
+    parsed = [_parsed(BenchmarkEntry, entry) for entry in short] if isinstance(short, list) else []
+    entries = [entry for entry in parsed if entry is not None]
+    problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, entries)]
+    if matrix is not None:
+        problems += [] if problems else _same_cells(matrix)
+    return problems
+
+
+def _same_cells(matrix: Matrix) -> list[str]:
+    """Rows that are the same runs under two labels, which a table would count as independent."""
+    runs: dict[tuple[str, str, tuple[str, ...]], set[str]] = {}
+    for item in expand(matrix.model_copy(update={"seeds": matrix.seeds[:1]})):
+        entry = item.entry
+        runs.setdefault((entry.label, entry.benchmark, entry.task_set), set()).add(entry.id)
+    tables: dict[tuple[str, tuple[str, ...], frozenset[str]], list[str]] = {}
+    for (label, benchmark, task_set), ids in runs.items():
+        tables.setdefault((benchmark, task_set, frozenset(ids)), []).append(label)
+    same = dict.fromkeys(tuple(labels) for labels in tables.values() if len(labels) > 1)
+    return [f"methods: {' and '.join(labels)} are the same cells; keep one of them" for labels in same]
+
+
+Model = TypeVar("Model", bound=Config)
+
+
+def _parsed(model: type[Model], raw: Any) -> Model | None:
+    """A part of the file, None where it has a mistake: which is said of the whole."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _weight_problems(path: str, recipe: Recipe, entries: Sequence[BenchmarkEntry]) -> list[str]:
+    problems = []
+    for entry in entries:
+        for task in recipe.weights:
+            if task not in entry.make().tasks:
+                known = ", ".join(entry.make().tasks)
+                problems.append(f"{path}.{task}: {entry.name} has no such task; it has: {known}")
+        for task_set in entry.task_sets:
+            try:
+                recipe.on(entry.name, task_set)
+            except ValueError as error:
+                problems.append(f"{path}: {error}")
+    return problems
+
+
+def _tuning_problems(matrix: Matrix) -> list[str]:
+    """What keeps trials from being judged."""
+    if matrix.tune is None:
+        return []
+    problems = []
+    for entry in matrix.benchmarks:
+        benchmark = entry.make()
+        if not matrix.tune.holdout and "val" not in benchmark.splits:
+            problems.append(f"tune.holdout: {entry.name} has no val split of its own; give a share of train, as 0.1")
+        metrics = {task: benchmark.tasks[task].metric for task_set in entry.task_sets for task in task_set}
+        problems += [
+            f"tune: trials cannot be judged by {task}, whose scores take minutes; tune task sets without it"
+            for task, metric in metrics.items()
+            if metric is not None and metric.expensive
+        ]
+    return problems
+
+
+def _twice(path: str, values: Sequence[Any]) -> list[str]:
+    return [f"{path}: {value} is there more than once" for value in dict.fromkeys(values) if values.count(value) > 1]
+
+
+def _row(entry: Any) -> str | None:
+    if isinstance(entry, str):
+        return entry
+    named = (entry.get("label") or entry.get("name")) if isinstance(entry, dict) else None
+    return named if isinstance(named, str) else None
+
+
+def describe_mistake(mistake: Any, above: tuple[str | int, ...] = ()) -> str:
+    """A line for a mistake of pydantic's in what stands at the path `above`."""
+    loc = (*above, *mistake["loc"])
+    path = ".".join(map(str, loc))
+    message = str(mistake["msg"]).removeprefix("Value error, ")
+    if mistake["type"] == "extra_forbidden":
+        message = f"unknown key{_allowed(loc)}"
+    elif mistake["type"] == "missing":
+        message = "missing"
+    elif mistake["type"] != "value_error":
+        message = f"{message}, not {mistake['input']!r}"
+    return f"{path}: {message}" if path else message
+
+
+def _allowed(loc: tuple[Any, ...]) -> str:
+    """The keys allowed where an unknown one stood."""
+    model: Any = Matrix
+    for part in loc[:-1]:
+        if isinstance(part, int):
+            continue
+        found = {
+            "benchmarks": BenchmarkEntry, "methods": MethodEntry, "train": TrainConfig,
+            "resources": Resources, "backbone": BackboneConfig, "tune": Tuning,
+        }  # fmt: skip
+        model = found.get(part)
+    if model is None:
+        return ""
+    keys = list(model.model_fields)
+    if model is Matrix:
+        keys += ["benchmark", "size", "tasks"]
+    return f"; allowed: {', '.join(sorted(keys))}"

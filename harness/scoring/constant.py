@@ -1,0 +1,145 @@
+"""The best constant predictor: what a network that looks at nothing could score. Every trained cell must beat it.
+
+The constant is learnt from the training labels: the most frequent class, the mean of the valid depths, the mean normal,
+the share of positive pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtlbench.benchmarks.benchmark import Sample
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.harness.data import prepare
+from mtlbench.harness.data.loading import augmentation, hold_out
+from mtlbench.harness.matrix.cell import BenchmarkConfig
+from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.scoring import expensive as scoring
+from mtlbench.harness.scoring import per_image, protocol, statistics
+from mtlbench.harness.store import provenance
+from mtlbench.results.records.record import Record, Score
+
+IMAGES_PER_PROCESS = 20  # fewer are not worth a process that computes expensive scores
+
+
+def record_id(config: BenchmarkConfig, tasks: Sequence[str], holdout: float = 0.0) -> str:
+    """Another where scores are defined otherwise: what was scored by other rules is made anew."""
+    benchmark = make_benchmark(config)
+    taken = protocol.conditions(config, benchmark, images=0, holdout=holdout)  # their number follows from the rest
+    scored = [benchmark.tasks[name] for name in tasks if benchmark.tasks[name].metric is not None]
+    protocols = {task.name: protocol.protocol(task, taken) for task in scored}
+    content = json.dumps([config.model_dump(mode="json", exclude_defaults=True), protocols], sort_keys=True)
+    return f"constant-{config.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}-{'-'.join(tasks)}"
+
+
+def record(
+    config: BenchmarkConfig,
+    root: Path,
+    tasks: Sequence[str],
+    places: Sequence[Path] = (),
+    report: Callable[[int, int], None] = lambda done, images: None,
+    holdout: float = 0.0,
+) -> Record:
+    """The scores of the best constant prediction on the test split, learnt from what is not held out of train.
+
+    places: where prepared data may be. `report` is told (images read, images in all).
+    """
+    benchmark = make_benchmark(config)
+    chosen = {name: benchmark.tasks[name] for name in tasks}
+    fingerprint = benchmark.fingerprint(root)
+    train, test = (
+        prepare.open_split(benchmark, root, split, tasks, fingerprint, places) for split in ("train", "test")
+    )
+    if holdout:
+        train, _ = hold_out(train, holdout)
+    read = 0
+
+    def count(images: int) -> None:
+        nonlocal read
+        read += images
+        report(read, len(train) + len(test))
+
+    constants = fit(train, chosen, lambda: count(1))
+
+    def predict(image: Tensor) -> Mapping[str, Tensor]:
+        batch, _, rows, columns = image.shape
+        count(batch)
+        return {name: value.view(1, -1, 1, 1).expand(batch, -1, rows, columns) for name, value in constants.items()}
+
+    slow: list[per_image.Row] = []
+    processes = min(os.cpu_count() or 1, 1 + len(test) // IMAGES_PER_PROCESS)
+    with scoring.Pool(chosen, processes, slow.append) as pool:
+        rows = statistics.collect(
+            predict, test, chosen, benchmark.size, augmentation(benchmark, config).fit,
+            native=config.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
+        )  # fmt: skip
+    taken = protocol.conditions(config, benchmark, len(test), holdout=holdout)
+    cell: dict[str, Any] = {"method": "constant", "tasks": list(tasks), "benchmark": config.model_dump(mode="json")}
+    return Record(
+        id=record_id(config, tasks, holdout),
+        cell=cell,
+        scores=statistics.scores([*rows, *slow], chosen, taken),
+        cost={"parameters": float(sum(value.numel() for value in constants.values()))},
+        provenance=provenance.describe(
+            torch.device("cpu"), data={"fingerprint": fingerprint, **benchmark.reading(root)}
+        ),
+        findings={name: value.tolist() for name, value in constants.items()},
+    )
+
+
+def fit(
+    samples: Sequence[Sample], tasks: Mapping[str, Task], tick: Callable[[], None] = lambda: None
+) -> dict[str, Tensor]:
+    """task -> the constant prediction, [channels]: logits of classes, values of fields; 0 where nothing is labelled.
+
+    `tick` is called for each image.
+    """
+    sums = {name: torch.zeros(_length(task), dtype=torch.float64) for name, task in tasks.items()}
+    counts = {name: 0 for name in tasks}
+    for sample in samples:
+        for name, label in sample.labels.items():
+            task = tasks[name]
+            if task.kind == "label":
+                valid = label[label != 255]
+                sums[name] += torch.bincount(valid.flatten().long(), minlength=_length(task))
+                counts[name] += valid.numel()
+            else:
+                valid = (label != 0).any(0)
+                sums[name] += label[:, valid].double().sum(1)
+                counts[name] += int(valid.sum())
+        tick()
+    return {name: _constant(tasks[name], sums[name], counts[name]).float() for name in tasks}
+
+
+def _length(task: Task) -> int:
+    return max(2, task.channels) if task.kind == "label" else task.channels
+
+
+def _constant(task: Task, total: Tensor, count: int) -> Tensor:
+    if count == 0:
+        return torch.zeros(task.channels)
+    mean = total / count
+    if task.kind != "label":
+        return mean
+    return torch.logit(mean[1:2], eps=1e-6) if task.channels == 1 else mean.clamp(min=1e-12).log()
+
+
+def not_beaten(scores: Sequence[Score], constant: Record) -> list[str]:
+    """The tasks on which primary scores are not better than the constant's: what a demonstration must not show."""
+    floor = constant.primary()
+    problems = []
+    for score in scores:
+        bar = floor.get(score.task)
+        if not score.primary or score.value is None or bar is None or bar.value is None:
+            continue
+        if score.value <= bar.value if score.higher_is_better else score.value >= bar.value:
+            problems.append(f"{score.task} {score.metric} {score.value:.4g}, the best constant {bar.value:.4g}")
+    return problems

@@ -1,0 +1,217 @@
+"""Expensive scores: a cell that has been trained leaves what they need, and processes without a GPU compute them.
+
+Beside what every cell leaves, cells/ID/ has until then
+
+    trained.json                  the record without these scores; record.json takes its place
+    to_score/TASK/NNNNNN.npz      what the statistics of an image depend on
+    to_score/TASK/NNNNNN.json     its statistics, once they are computed
+
+A cell that saves predictions keeps, from then on,
+
+    predictions/NNNNNN.npz        task -> float16 [C, H, W] at the network's size, for each test image
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtlbench.benchmarks.tasks.metric import ExpensiveMetric
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.scoring import per_image as per_image_file
+from mtlbench.harness.scoring import protocol, statistics
+from mtlbench.harness.scoring.per_image import BRING_BACK, Row, read_rows, require_counts
+from mtlbench.harness.store.provenance import source_hash
+from mtlbench.harness.store.store import Store
+from mtlbench.results.records.record import Record
+
+Statistics = NDArray[np.float64]
+
+
+def is_expensive(task: Task) -> bool:
+    return task.metric is not None and task.metric.expensive
+
+
+def keeper(store: Store, cell_id: str) -> statistics.Keep:
+    """Puts what an image's statistics depend on into the cell's folder."""
+
+    def keep(task: str, number: int, image: str, condensed: np.ndarray) -> None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, image=np.array(image), condensed=condensed)
+        store.put(f"{_folder(cell_id, task)}/{number:06d}.npz", buffer.getvalue())
+
+    return keep
+
+
+def saver(store: Store, cell_id: str) -> statistics.Save:
+    """Puts all predictions of an image into the cell's folder, rounded to float16."""
+
+    def save(number: int, predictions: Mapping[str, Tensor]) -> None:
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: value.half().cpu().numpy() for name, value in predictions.items()})  # type: ignore[arg-type]
+        store.put(f"{store.folder(cell_id)}/predictions/{number:06d}.npz", buffer.getvalue())
+
+    return save
+
+
+def finish(
+    store: Store, cell_id: str, processes: int = 1, report: Callable[[int, int], None] = lambda done, images: None
+) -> Record:
+    """Compute the scores that a trained cell lacks, and put its record into the store.
+
+    An image whose statistics are there is not computed again, unless the code has changed since the cell was trained.
+    `report` is told (images done, images in all). Raises FileNotFoundError where the cell has not been trained,
+    ValueError where images that it was trained to score are missing, BrokenProcessPool where a process was killed.
+    """
+    folder = store.path(store.folder(cell_id))
+    trained = store.trained(cell_id)
+    if trained is None:
+        raise FileNotFoundError(f"{folder} has no trained.json: the cell is not trained yet")
+    cell = Cell.model_validate(trained.cell)
+    benchmark = make_benchmark(cell.benchmark)
+    tasks = {name: benchmark.tasks[name] for name in cell.tasks}
+    expensive = {name: task for name, task in tasks.items() if is_expensive(task)}
+    same_code = trained.provenance["source"] == source_hash()  # else an earlier attempt's may be another metric's
+    kept = {name: _kept(store, cell_id, name) for name in expensive}
+    images, done = sum(len(files) for files in kept.values()), 0
+    rows = [row for row in read_rows(*per_image(store, cell_id)) if row.task not in expensive]
+    require_counts(counts(store, cell_id, rows, tasks), trained, folder)
+
+    def add(row: Row) -> None:
+        nonlocal done
+        rows.append(row)
+        done += 1
+        report(done, images)
+
+    def computed(row: Row) -> None:
+        content = {"image": row.image, "statistics": row.statistics.tolist()}
+        store.put(f"{_folder(cell_id, row.task)}/{row.number:06d}.json", json.dumps(content))
+        add(row)
+
+    with Pool(expensive, processes, computed) as pool:
+        for name, files in kept.items():
+            place = _folder(cell_id, name)
+            results = {file for file in store.names(place) if file.endswith(".json") and same_code}
+            for file in files:
+                stem = file.removesuffix(".npz")
+                if f"{stem}.json" in results:
+                    content = json.loads(store.get(f"{place}/{stem}.json"))
+                    add(Row(name, int(stem), content["image"], np.array(content["statistics"])))
+                    continue
+                arrays = read_arrays(store, f"{place}/{file}")
+                pool.add(name, int(stem), str(arrays["image"]), arrays["condensed"])
+    conditions = protocol.conditions(
+        cell.benchmark, benchmark, trained.provenance["data"]["images"][1], holdout=cell.train.holdout
+    )
+    record = replace(trained, scores=statistics.scores(rows, tasks, conditions))
+    store.put(f"{store.folder(cell_id)}/per_image.parquet", per_image_file.per_image(rows, tasks, conditions))
+    store.put_record(record)
+    store.remove(f"{store.folder(cell_id)}/to_score")
+    return record
+
+
+def counts(store: Store, cell_id: str, rows: Iterable[Row], tasks: Mapping[str, Task]) -> dict[str, int]:
+    """task -> how many images can be scored: those in `rows` and, of an expensive task, those whose file is kept."""
+    found = per_image_file.counts(rows, (name for name, task in tasks.items() if task.metric is not None))
+    return found | {name: len(_kept(store, cell_id, name)) for name, task in tasks.items() if is_expensive(task)}
+
+
+def _kept(store: Store, cell_id: str, task: str) -> list[str]:
+    return [file for file in store.names(_folder(cell_id, task)) if file.endswith(".npz")]
+
+
+def _folder(cell_id: str, task: str) -> str:
+    return f"{Store.folder(cell_id)}/to_score/{task}"
+
+
+def per_image(store: Store, cell_id: str) -> tuple[bytes, str]:
+    """The content of a cell's per_image.parquet, and where it lies. Raises FileNotFoundError naming it."""
+    name = f"{store.folder(cell_id)}/per_image.parquet"
+    if not store.exists(name):
+        raise FileNotFoundError(f"{store.path(name)}: no such file; {BRING_BACK}")
+    return store.get(name), store.path(name)
+
+
+def read_arrays(store: Store, name: str) -> dict[str, NDArray[Any]]:
+    """What a .npz of the store holds. Raises ValueError naming it where it is damaged."""
+    content = store.get(name)
+    try:
+        with np.load(io.BytesIO(content)) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except Exception as error:  # of zip, zlib or NumPy, by where it was cut
+        raise ValueError(f"{store.path(name)}: damaged ({type(error).__name__}: {error}); {BRING_BACK}") from error
+
+
+class Pool:
+    """Computes the statistics of images in several processes; a context manager, which waits for all at its end.
+
+    `computed` is called in this process with the row of each image, in the order in which they were added. Few images
+    are held at once: `add` waits when all processes are busy. Tasks without an expensive metric are left alone.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task], processes: int, computed: Callable[[Row], None]) -> None:
+        self.metrics = {name: task.metric for name, task in tasks.items() if isinstance(task.metric, ExpensiveMetric)}
+        self.processes, self.computed = processes, computed
+        self.waiting: deque[tuple[str, int, str, Future[Statistics]]] = deque()
+        self.executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Pool:
+        if self.processes > 1 and self.metrics:
+            # Forked, so that nothing is imported again and no script needs a guard; the children use NumPy and SciPy.
+            context = multiprocessing.get_context("fork")
+            self.executor = ProcessPoolExecutor(self.processes, context, _child, (os.getpid(),))
+        return self
+
+    def add(self, task: str, number: int, image: str, condensed: NDArray[np.uint8]) -> None:
+        """An evaluate.Keep."""
+        metric = self.metrics[task]
+        if self.executor is None:
+            self.computed(Row(task, number, image, metric.statistics_of(condensed)))
+            return
+        self.waiting.append((task, number, image, self.executor.submit(metric.statistics_of, condensed)))
+        if len(self.waiting) > 2 * self.processes:
+            self._take()
+
+    def _take(self) -> None:
+        task, number, image, future = self.waiting.popleft()
+        self.computed(Row(task, number, image, future.result()))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            while self.waiting and kind is None:
+                self._take()
+        finally:
+            if self.executor is not None:
+                self.executor.shutdown(cancel_futures=True)
+
+
+def _child(parent: int) -> None:
+    """The parent decides when to stop; a child that it can no longer tell so ends by itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,66 @@
+"""What fixes a score besides the network: its conditions, and hashes of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import NamedTuple
+
+from mtlbench.benchmarks.benchmark import Benchmark
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.benchmarks.transforms.geometry import Fit
+from mtlbench.harness.data.loading import augmentation
+from mtlbench.harness.matrix.cell import BenchmarkConfig
+
+
+class Conditions(NamedTuple):
+    """What fixes a score besides the task's metric: which maps are compared, of which images, from which weights."""
+
+    resolution: str  # "the stored size", and which one where data are made at it; or the network's rows x columns
+    fit: Fit  # how an image came to the network's size
+    images: int  # of the split
+    split: str = "test"
+    holdout: float = 0.0  # share of train that was kept from training
+    checkpoint: str = "last"
+
+    @property
+    def sentence(self) -> str:
+        part = f", without {self.holdout:.1%} of train" if self.holdout else ""
+        return (
+            f"Scored at {self.resolution}, images {'stretched' if self.fit == 'stretch' else 'padded'} for the "
+            f"network; {self.split} split of {self.images} images; {self.checkpoint} checkpoint{part}."
+        )
+
+
+def conditions(
+    config: BenchmarkConfig, benchmark: Benchmark, images: int, *, split: str = "test", holdout: float = 0.0
+) -> Conditions:
+    """Of scoring a split of `images` images."""
+    rows, columns = benchmark.size
+    resolution = f"{rows}x{columns}"
+    if config.evaluate == "native":
+        resolution = "the stored size" if benchmark.needs_root else f"the stored size, {resolution}"
+    return Conditions(resolution, augmentation(benchmark, config).fit, images, split, holdout)
+
+
+def protocol(task: Task, conditions: Conditions) -> str:
+    """A hash of all that fixes a task's scores besides the network: metric, parameters, classes, conditions."""
+    metric = task.metric
+    assert metric is not None
+    return hash_of([origin(task, conditions), metric.definition, dict(metric.higher_is_better)])
+
+
+def origin(task: Task, conditions: Conditions) -> str:
+    """A hash of all that fixes a task's statistics besides the network; scores of equal ones may be computed anew.
+
+    Of the metric: its class, its fields and the constants of its class, whose names are in capitals.
+    """
+    metric = task.metric
+    kind = type(metric)
+    constants = {name: value for base in kind.__mro__ for name, value in vars(base).items() if name.isupper()}
+    parameters = {**constants, **vars(metric)}
+    return hash_of([task.name, task.kind, task.channels, kind.__qualname__, parameters, conditions._asdict()])
+
+
+def hash_of(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=repr).encode()).hexdigest()[:12]

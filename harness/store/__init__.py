@@ -1,0 +1,1 @@
+"""Where cells live, who may write there, and which code made them."""

@@ -1,0 +1,81 @@
+"""What a store can do without: found first, said with its size, and removed only then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mtlbench.harness.store.store import Store
+from mtlbench.results.records.reading import matrices, read
+
+
+class Leftover(NamedTuple):
+    name: str  # of a file or a folder, relative to the store
+    size: int  # bytes
+    reason: str
+
+
+def find(store: Store, *, predictions: bool = False, orphans: bool = False) -> list[Leftover]:
+    """Checkpoints and unscored images of finished cells, what is corrupt or half-written, sorted by name.
+
+    predictions: saved ones of finished cells too. orphans: cells and constants that no matrix of the store needs.
+    Raises CorruptRecord for a matrix that cannot be read.
+    """
+    sizes = {path.removeprefix(f"{store.root}/"): size for path, size in _files(store)}
+    finished = {name.split("/")[1] for name in sizes if name.startswith("cells/") and name.endswith("/record.json")}
+    needed = _needed(store) if orphans else None
+    found: dict[str, Leftover] = {}
+    for name, size in sizes.items():
+        verdict = _verdict(name.split("/"), finished, needed, predictions)
+        if verdict is not None:
+            whole, reason = verdict
+            known = found.get(whole)
+            found[whole] = Leftover(whole, size + (known.size if known else 0), reason)
+    return [found[name] for name in sorted(found)]
+
+
+def remove(store: Store, leftovers: Iterable[Leftover]) -> None:
+    """The store must be leased: a driver may be writing what looks left over."""
+    for leftover in leftovers:
+        store.remove(leftover.name)
+
+
+def _verdict(
+    parts: list[str], finished: set[str], needed: set[str] | None, predictions: bool
+) -> tuple[str, str] | None:
+    """What to remove because of a file, and why; None where the file stays."""
+    if needed is not None and parts[0] == "cells" and parts[1] not in needed:
+        return "/".join(parts[:2]), "a cell of no matrix"
+    if needed is not None and parts[0] == "constants" and parts[1].removesuffix(".json") not in needed:
+        return "/".join(parts[:2]), "a constant prediction of no matrix"
+    for depth, part in enumerate(parts, start=1):
+        if ".corrupt-" in part:
+            return "/".join(parts[:depth]), "set aside because it was corrupt or of other code"
+    if parts[-1].endswith(".tmp") or parts[-1].startswith(".probe-"):
+        return "/".join(parts), "half-written when a process was killed"
+    if parts[0] != "cells" or parts[1] not in finished or len(parts) < 3:
+        return None
+    whole = "/".join(parts[:3])
+    if parts[2] == "checkpoints":
+        return whole, "checkpoints of a finished cell"
+    if parts[2] in ("to_score", "trained.json"):
+        return whole, "what the scores of a finished cell were computed from"
+    if predictions and parts[2] == "predictions":
+        return whole, "saved predictions"
+    return None
+
+
+def _files(store: Store) -> list[tuple[str, int]]:
+    if not store.fs.isdir(store.root):
+        return []
+    return [(path, int(info["size"])) for path, info in store.fs.find(store.root, detail=True).items()]
+
+
+def _needed(store: Store) -> set[str]:
+    """Ids of the cells of all matrices with those that they are derived from, and of constants."""
+    found: set[str] = set()
+    for name in matrices(store.url):
+        results = read(store.url, name)
+        found |= {entry.id for entry in results.manifest.entries} | set(results.manifest.constants.values())
+        found |= set(results.records)
+    return found

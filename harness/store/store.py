@@ -1,0 +1,235 @@
+"""Where cells live: a folder over fsspec. The store is the truth; Tune schedules and MLflow shows.
+
+A cell is finished when its record.json exists, which is written last. Nothing here renames or locks on the store
+itself, since object stores can do neither: on a local disk a file is put through a temporary name, elsewhere a put is
+atomic already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from fsspec.implementations.local import LocalFileSystem
+
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.results.records.reading import open_store
+from mtlbench.results.records.record import CorruptRecord, Record
+
+# trained: what is left to do are scores that take long and no GPU
+State = Literal["new", "started", "trained", "finished", "failed"]
+
+
+class StoreError(RuntimeError):
+    """The store cannot be used; the message says which and why."""
+
+
+class Store:
+    """Cells, matrices and data bindings under one URL. Paths given to the methods are relative to it."""
+
+    def __init__(self, url: str | Path) -> None:
+        self.fs, self.root = open_store(str(url))
+        self.local = isinstance(self.fs, LocalFileSystem)
+        self.url = os.path.abspath(self.root) if self.local else str(url)
+        if self.local:
+            self.root = self.url
+
+    # files ------------------------------------------------------------------------------------------------------------
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def put(self, name: str, content: bytes | str) -> None:
+        """Write a file so that a reader sees either the old content or all of the new."""
+        data = content.encode() if isinstance(content, str) else content
+        path = self.path(name)
+        try:
+            if not self.local:
+                self.fs.pipe_file(path, data)
+                return
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def get(self, name: str) -> bytes:
+        return bytes(self.fs.cat_file(self.path(name)))
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.exists(self.path(name)))
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files and folders in a folder, sorted; [] where it does not exist."""
+        try:
+            found = self.fs.ls(self.path(folder), detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+        return sorted(name for name in names if not name.endswith(".tmp"))
+
+    def remove(self, name: str) -> None:
+        if self.exists(name):
+            self.fs.rm(self.path(name), recursive=True)
+
+    def publish(self, folder: Path, name: str, last: str) -> None:
+        """Copy the files of a local folder into the store, `last` after all others: it marks the copy as whole."""
+        for file in sorted(folder.iterdir(), key=lambda file: (file.name == last, file.name)):
+            self.put(f"{name}/{file.name}", file.read_bytes())
+
+    def fetch(self, name: str, folder: Path) -> None:
+        """Copy the files of a folder of the store to a local folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in self.names(name):
+            (folder / file).write_bytes(self.get(f"{name}/{file}"))
+
+    def set_aside(self, name: str) -> str:
+        """Rename something corrupt out of the way, and return its new name."""
+        aside = f"{name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+        self.fs.mv(self.path(name), self.path(aside), recursive=True)
+        return aside
+
+    def probe(self) -> None:
+        """Raise StoreError unless a file can be written, read back and removed; leaves no new folder behind."""
+        name = f".probe-{uuid.uuid4().hex[:8]}"
+        missing = [folder for folder in (Path(self.root), *Path(self.root).parents) if not folder.exists()]
+        self.put(name, b"probe")
+        if self.get(name) != b"probe":
+            raise StoreError(f"{self.url}: a file written there reads back differently")
+        self.remove(name)
+        for folder in missing if self.local else []:
+            folder.rmdir()
+
+    # cells ------------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def folder(cell_id: str) -> str:
+        return f"cells/{cell_id}"
+
+    def put_cell(self, cell: Cell) -> None:
+        self.put(f"{self.folder(cell.id)}/cell.yaml", yaml.safe_dump(cell.model_dump(mode="json"), sort_keys=False))
+
+    def cell(self, cell_id: str) -> Cell:
+        """Raises FileNotFoundError where the store has no such cell, CorruptRecord naming a file that holds none."""
+        name = f"{self.folder(cell_id)}/cell.yaml"
+        try:
+            return Cell.model_validate(yaml.safe_load(self.get(name)))
+        except (yaml.YAMLError, ValueError) as error:  # pydantic's and those of UTF-8 are ValueErrors
+            what = str(error).splitlines()[0]
+            raise CorruptRecord(
+                f"{self.path(name)}: not a cell ({what}); a run that trains the cell writes it anew"
+            ) from error
+
+    def cells(self) -> list[str]:
+        return self.names("cells")
+
+    def state(self, cell_id: str) -> State:
+        names = self.names(self.folder(cell_id))
+        if "record.json" in names:
+            return "finished"
+        if "failure.json" in names:
+            return "failed"
+        if "trained.json" in names:
+            return "trained"
+        return "started" if {"checkpoints", "history.jsonl"} & set(names) else "new"
+
+    def record(self, cell_id: str) -> Record | None:
+        """Raises CorruptRecord, naming the file."""
+        try:
+            return self._record(cell_id, "record.json")
+        except CorruptRecord as error:
+            raise CorruptRecord(f"{error}; `mtlbench run` sets it aside and trains the cell again") from error
+
+    def trained(self, cell_id: str) -> Record | None:
+        """The record of a cell that lacks scores still. Raises CorruptRecord, naming the file."""
+        return self._record(cell_id, "trained.json")
+
+    def _record(self, cell_id: str, file: str) -> Record | None:
+        name = f"{self.folder(cell_id)}/{file}"
+        if not self.exists(name):
+            return None
+        record = Record.from_json(self.get(name).decode(errors="replace"), self.path(name))
+        if record.id != cell_id:
+            raise CorruptRecord(f"{self.path(name)}: holds the record of {record.id}")
+        return record
+
+    def records(self, cell_ids: Iterable[str]) -> tuple[dict[str, Record], list[str]]:
+        """The finished ones among the cells. A corrupt record is set aside, so that its cell runs again, and named."""
+        records, warnings = {}, []
+        for cell_id in cell_ids:
+            try:
+                record = self._record(cell_id, "record.json")
+            except CorruptRecord as error:
+                aside = self.set_aside(f"{self.folder(cell_id)}/record.json")
+                warnings.append(f"{error}; kept as {aside}, and the cell runs again")
+                continue
+            if record is not None:
+                records[cell_id] = record
+        return records, warnings
+
+    def put_record(self, record: Record) -> None:
+        self.put(f"{self.folder(record.id)}/record.json", record.to_json())
+        self.remove(f"{self.folder(record.id)}/trained.json")
+        self.remove(f"{self.folder(record.id)}/failure.json")
+
+    def put_trained(self, record: Record) -> None:
+        """A record that lacks scores still."""
+        self.put(f"{self.folder(record.id)}/trained.json", record.to_json())
+        self.remove(f"{self.folder(record.id)}/failure.json")
+
+    def put_failure(self, cell_id: str, error: str, traceback: str) -> None:
+        """Say why a cell has no record; counts the attempts."""
+        attempts = 1 + (self.failure(cell_id) or {"attempts": 0})["attempts"]
+        log = self.path(f"{self.folder(cell_id)}/log.txt")
+        content = {"error": error, "traceback": traceback, "attempts": attempts, "log": log, "time": time.time()}
+        self.put(f"{self.folder(cell_id)}/failure.json", json.dumps(content, indent=1) + "\n")
+
+    def failure(self, cell_id: str) -> dict[str, Any] | None:
+        name = f"{self.folder(cell_id)}/failure.json"
+        if not self.exists(name):
+            return None
+        content = {"error": f"{self.path(name)} cannot be read", "traceback": "", "attempts": 0, "log": "", "time": 0.0}
+        with contextlib.suppress(ValueError):  # what says why a cell failed decides nothing
+            found = json.loads(self.get(name))
+            content |= found if isinstance(found, dict) else {}
+        return content
+
+    def forget(self, cell_id: str) -> None:
+        """Remove what a cell has produced, so that it starts anew."""
+        decisive = ("record.json", "trained.json")  # first: what is left after a kill must not pass for done
+        names = self.names(self.folder(cell_id))
+        for name in [*decisive, *(name for name in names if name not in decisive and name != "cell.yaml")]:
+            self.remove(f"{self.folder(cell_id)}/{name}")
+
+    # one copy of the data, one driver --------------------------------------------------------------------------------
+
+    def bind(self, benchmark: str, fingerprint: str) -> None:
+        """Tie a benchmark's configuration to one copy of the data. Raises StoreError where it is tied to another."""
+        name = f"data/{hashlib.sha256(benchmark.encode()).hexdigest()[:12]}.json"
+        if not self.exists(name):
+            self.put(name, json.dumps({"benchmark": benchmark, "fingerprint": fingerprint}, indent=1) + "\n")
+            return
+        try:
+            bound = json.loads(self.get(name))["fingerprint"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self.path(name)}: does not say which copy of {benchmark} the store's results are on; remove it if "
+                "they are on this one"
+            ) from error
+        if bound != fingerprint:
+            raise StoreError(
+                f"{self.url} holds results on another copy of {benchmark}: data fingerprint {bound}, "
+                f"here {fingerprint}; use another --store for this copy"
+            )

@@ -1,0 +1,1 @@
+"""How MLflow shows what a store holds."""

@@ -1,0 +1,231 @@
+"""MLflow shows what the store holds: an experiment a matrix, a run a cell. Only the driver speaks to it.
+
+The store is the truth and MLflow a projection of it. A run is looked up by its cell's id, brought up to date from the
+cell's record and history, and made anew where it contradicts them; projecting twice changes nothing. Logging live is
+the same projection, called while the history still grows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mtlbench.harness.store.store import Store
+from mtlbench.harness.tracking.views import (  # fmt: skip
+    RECORD,
+    Point,
+    State,
+    View,
+    contradicts,
+    curve,
+    digest,
+    finals,
+    flatten,
+    metric,
+    note,
+    page,
+    progress,
+    projected,
+    rounded,
+    run_name,
+    tags,
+    view,
+    views,
+)
+from mtlbench.results.records.record import Manifest, Score
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+from mtlbench.harness.tracking.connection import client
+
+STATUS = {"waiting": "SCHEDULED", "running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
+
+OF_A_FAILURE = {"error", "mlflow.note.content"}  # tags that go when a cell is tried again
+
+METRICS_A_CALL, PARAMS_A_CALL, TAGS_A_CALL = 800, 90, 90  # below the limits of log_batch: 1000 in all, 100, 100
+
+
+class Projection:
+    """The MLflow experiment of one matrix. Making it creates or migrates the database, and finds or makes the
+    experiment. Every method waits for MLflow, may be repeated, and raises what MLflow raises.
+    """
+
+    def __init__(self, uri: str, store: str, manifest: Manifest, description: str = "") -> None:
+        self.client = client(uri)
+        self.store = Store(store).url
+        self.manifest = manifest
+        self.description = description
+        self.scores: dict[str, Score] = {}  # by metric: what is known of its direction
+        name, found = find_experiment(self.client, self.store, manifest.name)
+        if found is None:
+            # A server keeps artifacts where its owner decided; MLflow's default otherwise is the working directory.
+            location = None if urlsplit(uri).scheme in ("http", "https") else self._artifacts()
+            tags = {"store": self.store, "mlflow.experimentKind": "custom_model_development"}
+            self.experiment_id = str(self.client.create_experiment(name, artifact_location=location, tags=tags))
+            self._describe()
+        else:
+            self.experiment_id = str(found.experiment_id)
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+        self.run_ids = {run.data.tags["cell_id"]: run.info.run_id for run in self._runs() if "cell_id" in run.data.tags}
+
+    def expect(self, manifest: Manifest) -> None:
+        """Take a newer manifest of the matrix, with cells that its records have led to."""
+        self.manifest = manifest
+
+    def cell(self, cell_id: str, state: State) -> None:
+        """Bring a cell's run up to date with the store, or make it."""
+        now = view(self.store, self.manifest, cell_id, state)
+        run = self._run(cell_id)
+        if run is not None and contradicts(run.data.params, run.data.tags, now):
+            self.client.delete_run(run.info.run_id)
+            run = None
+        self._update(run or self._create(now), now)
+        scores = {metric(score, now.record): score for score in now.record.scores} if now.record else {}
+        if scores.keys() - self.scores.keys():
+            self.scores |= scores
+            self._describe()
+
+    def deltas(self, deltas: Mapping[str, Mapping[str, float]]) -> None:
+        """cell id -> {"delta/m": percent, "delta/TASK": percent}, for all cells that have one. A delta that is gone,
+        since its baseline is, becomes NaN: MLflow can append to a metric and not remove it."""
+        for cell_id in deltas.keys() - self.run_ids.keys():
+            self.cell(cell_id, "finished")
+        for run in self._runs():
+            shown = {name: value for name, value in run.data.metrics.items() if name.startswith("delta/")}
+            now = deltas.get(run.data.tags.get("cell_id", ""), {})
+            wanted = dict.fromkeys(shown, math.nan) | {name: rounded(value) for name, value in now.items()}
+            changed = [Point(name, value, 0) for name, value in wanted.items() if not _same(value, shown.get(name))]
+            self._log(run.info.run_id, changed, since=_milliseconds())  # of equal steps the newest shows
+
+    def report(self, folder: Path) -> None:
+        """Put a folder of tables and figures beside the runs, as the artifacts of a run of their own, and link it from
+        the experiment's description."""
+        run = next((run for run in self._runs() if run.data.tags.get("kind") == "report"), None)
+        run = run or self.client.create_run(self.experiment_id, run_name="Tables and figures")
+        self.client.log_artifacts(run.info.run_id, str(folder))
+        page = "artifacts/report.html" if (folder / "report.html").exists() else "artifacts"
+        self._tag(run.info.run_id, run.data.tags, {"kind": "report", "matrix": self.manifest.name, "page": page})
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+        self._describe()
+
+    def interrupt(self) -> None:
+        """Runs that are not finished and that nobody works on any more."""
+        for run in self._runs():
+            if run.info.status == "RUNNING":
+                self.client.set_tag(run.info.run_id, "state", "interrupted")
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _artifacts(self) -> str:
+        store = Store(self.store)
+        base = Path(store.root).as_uri() if store.local else store.url.rstrip("/")
+        return f"{base}/mlflow/{self.manifest.name}"
+
+    def _runs(self) -> Iterator[Run]:
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _run(self, cell_id: str) -> Run | None:
+        """As MLflow has it now; None where it has none, or a user deleted it."""
+        if cell_id not in self.run_ids:
+            return None
+        run = self.client.get_run(self.run_ids[cell_id])
+        return run if run.info.lifecycle_stage == "active" else None
+
+    def _create(self, now: View) -> Run:
+        """Starts when it is made, or, for a cell that is finished already, as long before as its training took."""
+        seconds = now.record.cost.get("train_seconds", 0.0) if now.record else 0.0
+        several = len({entry.benchmark for entry in self.manifest.entries}) > 1
+        run = self.client.create_run(
+            self.experiment_id,
+            start_time=_milliseconds() - int(1000 * seconds),
+            tags={"cell_id": now.entries[0].id},
+            run_name=run_name(now.entries, several),
+        )
+        self.run_ids[now.entries[0].id] = run.info.run_id
+        return run
+
+    def _update(self, run: Run, now: View) -> None:
+        run_id, have = run.info.run_id, run.data
+        points = curve(now.rows[projected(have.tags) :])
+        if now.record and RECORD not in have.tags:
+            points += finals(now.record)
+            self.client.log_text(run_id, now.record.to_json(), "record.json")
+        if now.failure:
+            self.client.log_text(run_id, json.dumps(now.failure, indent=1), "failure.json")
+        params = {key: value for key, value in flatten(now.config or {}) if key not in have.params}
+        # A history has no clock, so a point's time is its step, in milliseconds after the start of the run: a point
+        # logged twice, because a driver died before it noted how far it came, is then one point.
+        self._log(run_id, points, run.info.start_time, params)
+        self._tag(run_id, have.tags, tags(now, self.manifest.name) | progress(now, projected(have.tags)))
+        if run.info.status != STATUS[now.state]:
+            if now.state in ("finished", "failed"):
+                self.client.set_terminated(run_id, STATUS[now.state])
+            else:
+                self.client.update_run(run_id, status=STATUS[now.state])
+
+    def _log(self, run_id: str, points: Sequence[Point], since: int, params: Mapping[str, str] | None = None) -> None:
+        from mlflow.entities import Metric, Param
+
+        metrics = [Metric(point.name, point.value, since + point.step, point.step) for point in points]
+        for chunk in _chunks(metrics, METRICS_A_CALL):
+            self.client.log_batch(run_id, metrics=chunk)
+        for chunk in _chunks([Param(key, value) for key, value in (params or {}).items()], PARAMS_A_CALL):
+            self.client.log_batch(run_id, params=chunk)
+
+    def _tag(self, run_id: str, have: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        changed = [RunTag(key, value) for key, value in wanted.items() if have.get(key) != value]
+        for chunk in _chunks(changed, TAGS_A_CALL):
+            self.client.log_batch(run_id, tags=chunk)
+        for gone in OF_A_FAILURE & have.keys() - wanted.keys():
+            self.client.delete_tag(run_id, gone)
+
+    def _describe(self) -> None:
+        links = {
+            "means over seeds": page(self.experiment_id, "methods"),
+            "all cells": page(self.experiment_id, "cells"),
+        }
+        for run in self._runs():
+            if run.data.tags.get("kind") == "report":
+                links["tables and figures"] = (
+                    f"#/experiments/{self.experiment_id}/runs/{run.info.run_id}/{run.data.tags['page']}"
+                )
+        text = "\n\n".join(filter(None, [note(self.manifest, self.scores, links), self.description]))
+        self.client.set_experiment_tag(self.experiment_id, "mlflow.note.content", text)
+        for name, state in views(self.manifest, self.scores).items():
+            self.client.set_experiment_tag(self.experiment_id, f"mlflow.sharedViewState.{name}", json.dumps(state))
+
+
+def find_experiment(client: MlflowClient, store: str, matrix: str) -> tuple[str, Experiment | None]:
+    """The experiment of a matrix of a store, and its name: the matrix's, unless another store tracks to the same place
+    and has it, whose runs would otherwise be taken for this one's and made anew."""
+    found = client.get_experiment_by_name(matrix)
+    if found is None or found.tags.get("store") == store:
+        return matrix, found
+    name = f"{matrix} ({digest(store)[:6]})"
+    return name, client.get_experiment_by_name(name)
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _same(a: float, b: float | None) -> bool:
+    return b is not None and (a == b or (math.isnan(a) and math.isnan(b)))
+
+
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,63 @@
+"""MLflow's own pages, served from a store's database."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mtlbench.harness.store.store import Store
+from mtlbench.harness.tracking.views import (  # fmt: skip
+    page,
+)
+
+if TYPE_CHECKING:
+    pass
+from mtlbench.harness.tracking.connection import ENVIRONMENT, client, public
+from mtlbench.harness.tracking.projection import find_experiment
+
+
+def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
+    """The prepared pages of a matrix under a server's address: {"methods": ..., "cells": ...}.
+
+    Raises ValueError where nothing of the matrix was tracked there.
+    """
+    _, found = find_experiment(client(uri), Store(store).url, matrix)
+    if found is None:
+        raise ValueError(
+            f"tracking URI {public(uri, uri)!r} holds nothing of matrix {matrix!r} of {store}; "
+            f"show it with: mtlbench track {matrix}"
+        )
+    return {view: f"{address.rstrip('/')}/{page(found.experiment_id, view)}" for view in ("methods", "cells")}
+
+
+def server(uri: str, port: int) -> list[str]:
+    """The command line that serves a database's pages on this machine's loopback address.
+
+    Raises ValueError for the address of a server, which shows its pages itself.
+    """
+    if urlsplit(uri).scheme in ("http", "https"):
+        raise ValueError(f"tracking URI {public(uri, uri)!r} is a server already: open it in a browser")
+    return [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+
+
+def require_free(port: int) -> None:
+    """Raise ValueError where this machine's loopback address cannot be listened to at a port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has just ended is no obstacle to the server
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ValueError(f"port {port} cannot be had ({error.strerror}); give another by --port") from error
+
+
+def serve(uri: str, port: int) -> int:
+    """Serve MLflow's pages until interrupted, without its job runner and telemetry; returns the exit status."""
+    environment = os.environ | ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return subprocess.run(server(uri, port), env=environment, check=False).returncode

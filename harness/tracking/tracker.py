@@ -1,0 +1,123 @@
+"""The driver's side of MLflow: what it shows never holds up nor fails the training that it shows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from mtlbench.harness.tracking.connection import errors, public, reason
+from mtlbench.harness.tracking.projection import Projection
+from mtlbench.harness.tracking.views import State
+from mtlbench.results.records.record import Manifest
+
+RETRY_SECONDS = 30.0  # how long a tracking server that failed is left alone
+
+log = logging.getLogger(__name__)
+
+Job = Callable[[Projection], None]
+
+
+class Tracker:
+    """A Projection that never holds up nor fails the training it shows.
+
+    Its methods return at once: a thread speaks to MLflow, and of several projections of one cell that wait only the
+    newest is made. What fails is warned of once and tried again later. Errors of the store are another matter: `close`
+    and `flush` raise them. To be closed, or used as a context manager.
+    """
+
+    def __init__(self, uri: str, store: str, manifest: Manifest, description: str = "") -> None:
+        self._make: Callable[[], Projection] = lambda: Projection(uri, store, manifest, description)
+        self._projection: Projection | None = None
+        self._uri, self._store, self._description = uri, store, description
+        self._again = f"mtlbench track {manifest.name} --store {store} --tracking-uri {public(uri, uri)}"
+        self._jobs: dict[tuple[str, str], Job] = {}  # what to bring up to date -> how
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tracking")
+        self._futures: list[Future[None]] = []
+        self._warned = False
+        self._rest_until = 0.0
+        self._submit(("experiment", ""), lambda projection: None)  # a new database takes seconds: begin now
+
+    def expect(self, manifest: Manifest) -> None:
+        """Take a newer manifest of the matrix, before a cell is projected that only this one has."""
+        self._make = lambda: Projection(self._uri, self._store, manifest, self._description)
+        self._submit(("manifest", ""), lambda projection: projection.expect(manifest))
+
+    def project(self, cell_id: str, state: State) -> None:
+        """Show what the store holds of a cell: params, tags, new points of its history; when finished, its scores."""
+        self._submit(("cell", cell_id), lambda projection: projection.cell(cell_id, state))
+
+    def project_deltas(self, deltas: Mapping[str, Mapping[str, float]]) -> None:
+        """cell id -> {"delta/m": percent, "delta/TASK": percent}: all there are now; rewritten where changed."""
+        self._submit(("deltas", ""), lambda projection: projection.deltas(deltas))
+
+    def log_report(self, folder: Path) -> None:
+        """Show a folder of tables and figures as the artifacts of one more run, linked from the description. The
+        folder is read until `flush` or `close` returns."""
+        self._submit(("report", ""), lambda projection: projection.report(folder))
+
+    def flush(self) -> None:
+        """Wait until everything was tried. Raises what the store raised."""
+        self._futures.append(self._thread.submit(self._work, True))
+        futures, self._futures = self._futures, []
+        for future in futures:
+            future.result()
+
+    def close(self) -> None:
+        """Flush, and leave no run running."""
+        try:
+            self.flush()
+        finally:
+            self._submit(("interrupt", ""), Projection.interrupt)
+            try:
+                self.flush()
+            finally:
+                self._thread.shutdown()
+                self._jobs.pop(("interrupt", ""), None)
+                if self._jobs:
+                    log.warning("MLflow lacks %d updates; show them later with: %s", len(self._jobs), self._again)
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _submit(self, what: tuple[str, str], job: Job) -> None:
+        with self._lock:
+            self._jobs[what] = job
+        self._futures = [future for future in self._futures if not future.done() or future.exception()]
+        self._futures.append(self._thread.submit(self._work))
+
+    def _work(self, now: bool = False) -> None:
+        """Do what waits. The one place where MLflow may fail: once can be the fault of a job, twice is the server's."""
+        if time.monotonic() < self._rest_until and not now:
+            return
+        failed: dict[tuple[str, str], Job] = {}
+        try:
+            while self._jobs and len(failed) < 2:
+                with self._lock:
+                    what = next(iter(self._jobs))
+                    job = self._jobs.pop(what)
+                try:
+                    self._projection = self._projection or self._make()
+                    job(self._projection)
+                except errors() as error:
+                    failed[what] = job
+                    self._rest_until = time.monotonic() + RETRY_SECONDS
+                    self._warn(error)
+        finally:
+            with self._lock:
+                self._jobs = failed | self._jobs  # a newer job for the same thing wins
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            log.warning(
+                "MLflow failed (%s); training goes on, and tracking is tried again every %d s. To show everything "
+                "later: %s", reason(error, self._uri), RETRY_SECONDS, self._again,
+            )  # fmt: skip
+        self._warned = True

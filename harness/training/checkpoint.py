@@ -1,0 +1,108 @@
+"""Checkpoints: model, optimisers and the place in training; two are kept. No pickle is loaded that could run code.
+
+Random states are not part of it: they are drawn anew for each epoch (seeds.py), which is what makes a resumed run end
+with the bits of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mtlbench.harness.store.provenance import code_hash
+from mtlbench.harness.store.store import Store
+
+KEPT = 2
+
+
+class Place(NamedTuple):
+    """How far training has come."""
+
+    epoch: int  # epochs done
+    step: int  # optimiser steps done
+    seconds: float  # spent training, over all attempts
+
+
+class UnusableCheckpoint(ValueError):
+    """A checkpoint whose files do not match its state.json, or that other code made; the message names it."""
+
+
+def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], place: Place) -> None:
+    """Publish a checkpoint, state.json last, and remove those before the last two."""
+    folder = f"{store.folder(cell_id)}/checkpoints"
+    with tempfile.TemporaryDirectory() as temporary:
+        local = Path(temporary)
+        save_model(model, local / "model.safetensors")
+        torch.save([optimizer.state_dict() for optimizer in optimizers], local / "optimizers.pt")
+        hashes = {file.name: _sha256(file) for file in sorted(local.iterdir())}
+        state = {**place._asdict(), "source": code_hash(type(model)), "sha256": hashes}
+        (local / "state.json").write_text(json.dumps(state, indent=1))
+        store.publish(local, f"{folder}/{place.epoch:06d}", last="state.json")
+    for name in [name for name in store.names(folder) if name.isdigit()][:-KEPT]:
+        store.remove(f"{folder}/{name}")
+
+
+def restore(
+    store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], device: torch.device
+) -> tuple[Place, list[str]]:
+    """Load the newest whole checkpoint into model and optimisers. Returns Place(0, 0, 0.0) where there is none.
+
+    A corrupt one is set aside, and so is one made by code that has changed since in a way that may move numbers: half a
+    training by each would be nobody's result. The list says which, and why.
+    """
+    folder = f"{store.folder(cell_id)}/checkpoints"
+    warnings = []
+    for name in reversed([name for name in store.names(folder) if name.isdigit()]):
+        with tempfile.TemporaryDirectory() as temporary:
+            local = Path(temporary)
+            try:
+                place = _fetch(store, f"{folder}/{name}", local, code_hash(type(model)))
+                weights = load_file(local / "model.safetensors")
+                states = torch.load(local / "optimizers.pt", weights_only=True, map_location=device)
+            except (UnusableCheckpoint, SafetensorError, UnpicklingError) as error:
+                aside = store.set_aside(f"{folder}/{name}")
+                first = next(iter(str(error).splitlines()), type(error).__name__)
+                warnings.append(f"checkpoint not used, kept as {aside}: {first}")
+                continue
+            model.load_state_dict(weights)
+            for optimizer, state in zip(optimizers, states, strict=True):
+                optimizer.load_state_dict(state)
+            return place, warnings
+    return Place(0, 0, 0.0), warnings
+
+
+def _fetch(store: Store, name: str, local: Path, code: str) -> Place:
+    store.fetch(name, local)
+    try:
+        state = json.loads((local / "state.json").read_text())
+        hashes, source = dict(state["sha256"]), state["source"]
+        place = Place(int(state["epoch"]), int(state["step"]), float(state["seconds"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: no JSON, or not in UTF-8
+        raise UnusableCheckpoint(f"{store.path(name)}/state.json: {type(error).__name__}: {error}") from error
+    if source != code:
+        raise UnusableCheckpoint(f"{store.path(name)} was made by other code: {source}, now {code}")
+    for file, expected in hashes.items():
+        if not (local / file).exists() or _sha256(local / file) != expected:
+            raise UnusableCheckpoint(f"{store.path(name)}/{file} is missing or has changed since it was written")
+    return place
+
+
+def save_model(model: nn.Module, path: Path) -> None:
+    """The weights and buffers as safetensors; contiguous, since that format knows no memory layout."""
+    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(state, path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

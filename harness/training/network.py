@@ -1,0 +1,41 @@
+"""A cell's network and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mtlbench import methods
+from mtlbench.benchmarks.benchmark import Benchmark
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.harness.data import learning
+from mtlbench.harness.matrix import weights as pretrained
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.methods.method import Method, Target
+
+NO_FILES: Mapping[str, str] = {}
+
+
+def chosen_tasks(benchmark: Benchmark, cell: Cell, learnt: learning.Findings | None = None) -> dict[str, Task]:
+    """The cell's tasks with its weights in the objective, completed with what they have learnt."""
+    weights = cell.train.weights
+    tasks = {name: benchmark.tasks[name].fitted((learnt or {}).get(name, {})) for name in cell.tasks}
+    return {name: replace(task, weight=weights.get(name, task.weight)) for name, task in tasks.items()}
+
+
+def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILES) -> Method:
+    """The cell's network, initialised from its seed: the backbone first, bit-equal across methods.
+
+    files: what a cell calls a file of weights -> its path.
+    """
+    targets = {name: Target(task.channels, task.classes) for name, task in tasks.items()}
+    return methods.build(
+        cell.method,
+        targets,
+        backbone=cell.backbone.name,
+        pretrained=cell.backbone.weights == "imagenet",
+        weights=pretrained.locate(cell.backbone, files),
+        bn_momentum=cell.backbone.bn_momentum,
+        seed=cell.seed,
+        **cell.options,
+    )

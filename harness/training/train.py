@@ -1,0 +1,261 @@
+"""train(cell) -> Record, top to bottom."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor
+
+from mtlbench.benchmarks.benchmark import Benchmark, Sample
+from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.harness import seeds
+from mtlbench.harness.data import learning, loading, prepare
+from mtlbench.harness.data.places import caches
+from mtlbench.harness.matrix import weights as pretrained
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.matrix.length import length
+from mtlbench.harness.scoring import expensive as scoring
+from mtlbench.harness.scoring import per_image as per_image_file
+from mtlbench.harness.store import provenance
+from mtlbench.harness.store.store import Store
+from mtlbench.harness.training import batch_norm, checkpoint, optimizers
+from mtlbench.harness.training.cost import network_cost
+from mtlbench.harness.training.environment import Place
+from mtlbench.harness.training.history import History
+from mtlbench.harness.training.judge import conditions, fit_of, samples, score
+from mtlbench.harness.training.network import build, chosen_tasks
+from mtlbench.harness.training.objective import objective, weighted_sum
+from mtlbench.harness.training.progress import Diverged, Progress
+from mtlbench.methods.method import Method
+from mtlbench.results.records.record import Record
+
+INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisation
+
+
+def open_splits(
+    benchmark: Benchmark, cell: Cell, root: Path, fingerprint: str, places: Sequence[Path]
+) -> tuple[Sequence[Sample], Sequence[Sample] | None, Sequence[Sample]]:
+    """train, val (the benchmark's own, or the part held out of train, or None) and test."""
+
+    def opened(split: str, tasks: Sequence[str] = cell.tasks) -> Sequence[Sample]:
+        return prepare.open_split(benchmark, root, split, tasks, fingerprint, places)
+
+    augmentation = loading.augmentation(benchmark, cell.benchmark)
+    train = opened("train", prepare.for_training(benchmark, root, cell.tasks, augmentation))
+    val = opened("val") if "val" in benchmark.splits else None
+    if cell.train.holdout:
+        train, val = loading.hold_out(train, cell.train.holdout)
+    return train, val, opened("test")
+
+
+def train(cell: Cell, place: Place) -> Record:
+    """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
+
+    Where a task's metric is expensive the record lacks its scores, and waits in the store for `scoring.finish`: a GPU
+    that is held here would be idle there.
+
+    Raises Diverged for a loss or a prediction that is not finite, ValueError for outputs that break the contract, and
+    ValueError or OSError naming the file for data that cannot be read. Runs in one process, or as one of a group that
+    has been joined already.
+    """
+    AcceleratorState._reset_state()  # it is the process's, and would hold the next cell to this one's precision
+    accelerator = Accelerator(
+        mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=place.device == "cpu"
+    )
+    device, main = accelerator.device, accelerator.is_main_process
+    store = Store(place.store)
+    benchmark = make_benchmark(cell.benchmark)
+    fingerprint = benchmark.fingerprint(place.root)
+    places = caches(place.cache)
+    with accelerator.main_process_first():  # which puts into the store what the others read there
+        learnt = learning.learn(store, benchmark, fingerprint, place.root, cell.tasks, cell.train.holdout, places)
+    tasks = chosen_tasks(benchmark, cell, learnt)
+    train_split, val_split, test_split = open_splits(benchmark, cell, place.root, fingerprint, places)
+    extent = length(cell, len(train_split))
+    processes, rank = accelerator.num_processes, accelerator.process_index
+    if cell.train.batch % (processes * cell.train.accumulate):
+        raise ValueError(
+            f"train.batch {cell.train.batch} is not a multiple of workers x accumulate "
+            f"({processes} x {cell.train.accumulate})"
+        )
+
+    network = build(cell, tasks, place.weights)
+    cost = network_cost(network, benchmark.size)
+    if processes > 1:
+        network = batch_norm.synchronise(network, device)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    own = optimizers.make(network, cell.train)
+    model, *wrapped = accelerator.prepare(network, *own)
+    done, warnings = checkpoint.restore(store, cell.id, network, own, device)
+    for warning in warnings if main else []:
+        print(warning, flush=True)
+    history = History(store, cell.id, done.step, writes=main)
+    for warning in history.warnings:
+        print(warning, flush=True)
+
+    batches = iter(
+        loading.training_batches(
+            train_split, tasks, benchmark.size, loading.augmentation(benchmark, cell.benchmark), cell.seed,
+            loading.micro_batches(
+                cell.seed, len(train_split), cell.train.batch, range(done.epoch, extent.epochs),
+                rank=rank, processes=processes, accumulate=cell.train.accumulate,
+            ),
+            balance=benchmark.balance, loaders=place.loaders, pin=device.type == "cuda",
+        )
+    )  # fmt: skip
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    step, spent = done.step, done.seconds
+    for epoch in range(done.epoch, extent.epochs):
+        model.train()
+        seeds.seed_torch(cell.seed, "layers", epoch, rank)
+        started, first = time.perf_counter(), step
+        running, counted = torch.zeros(1 + len(tasks), device=device), 0
+        for _ in range(min(extent.steps_per_epoch, extent.steps - step)):
+            progress = step / extent.steps
+            network.at(progress)
+            by_epoch = epoch / extent.epochs
+            rate = optimizers.set_learning_rates(own, cell.train, by_epoch if cell.train.per == "epoch" else progress)
+            for micro in range(cell.train.accumulate):
+                batch = next(batches)
+                image = loading.normalise(batch.image.to(device, non_blocking=True))
+                labels = {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()}
+                last = micro == cell.train.accumulate - 1
+                with nullcontext() if last else accelerator.no_sync(model):
+                    running += backpropagate(accelerator, model, image, labels, tasks, cell.train.accumulate)
+            optimizers.clip(parameters, cell.train.clip)
+            for optimizer in wrapped:
+                optimizer.step()
+                optimizer.zero_grad()
+            step, counted = step + 1, counted + 1
+            if counted == INTERVAL or step - first == extent.steps_per_epoch or step == extent.steps:
+                scalar_mean, *means = (accelerator.reduce(running, "sum") / counted).tolist()  # waits for the device
+                now = spent + time.perf_counter() - started
+                if not math.isfinite(scalar_mean):
+                    raise Diverged(
+                        f"the loss is {scalar_mean} at step {step} of {extent.steps} (epoch {epoch + 1})", now
+                    )
+                values = {"train/loss": scalar_mean, "train/lr": rate}
+                values |= {f"train/loss/{name}": mean for name, mean in zip(tasks, means, strict=True)}
+                history.add(step, epoch + 1, values)
+                place.report(Progress(epoch + 1, extent.epochs, step, extent.steps, scalar_mean, now))
+                running.zero_()
+                counted = 0
+        spent += time.perf_counter() - started
+        if val_split is not None and place.validate_every and (epoch + 1) % place.validate_every == 0:
+            cheap = {name: task for name, task in tasks.items() if not scoring.is_expensive(task)}
+            found, _ = score(network, val_split, "val", cheap, benchmark, cell, place, accelerator, spent)
+            primary = [score for score in found if score.primary and score.value is not None]
+            history.add(step, epoch + 1, {f"val/{score.task}/{score.metric}": score.value for score in primary})
+        if main and ((epoch + 1) % place.checkpoint_every == 0 or epoch + 1 == extent.epochs):
+            checkpoint.save(store, cell.id, network, own, checkpoint.Place(epoch + 1, step, spent))
+
+    judged, split = (val_split, "val") if cell.trial else (test_split, "test")
+    assert judged is not None, "a trial needs a val split, which reading the matrix has seen to"
+    if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
+        raise Diverged("a weight is not finite at the end of training", spent)
+    scores, rows = score(network, judged, split, tasks, benchmark, cell, place, accelerator, spent)
+    record = Record(
+        id=cell.id,
+        cell=cell.model_dump(mode="json"),
+        scores=scores,
+        cost={
+            **cost,
+            "steps": float(step),
+            "seconds_per_step": spent / step,
+            "train_seconds": spent,
+            "peak_memory_bytes": peak_memory(device),
+        },
+        provenance=provenance.describe(
+            device,
+            plugin=provenance.plugin_hash(type(network)),
+            processes=processes,
+            threads=torch.get_num_threads(),
+            weights=pretrained.origin(cell.backbone, place.weights),
+            data={
+                "fingerprint": fingerprint,
+                **benchmark.reading(place.root),
+                "images": [len(train_split), len(judged)],
+                "rows": scoring.counts(store, cell.id, rows, tasks),
+                **({"learnt": learning.digest(learnt)} if learnt else {}),
+            },
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+        findings=network.findings(),
+        derived_from=cell.derived_from,
+    )
+    if main:
+        publish(
+            store,
+            record,
+            network,
+            per_image_file.per_image(rows, tasks, conditions(cell, benchmark, len(judged), split)),
+            whole=not any(scoring.is_expensive(task) for task in tasks.values()),
+            predictions=samples(network, judged, tasks, benchmark.size, fit_of(cell, benchmark)),
+        )
+    accelerator.wait_for_everyone()
+    return record
+
+
+def backpropagate(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    image: Tensor,
+    labels: Mapping[str, Tensor],
+    tasks: Mapping[str, Task],
+    accumulate: int = 1,
+) -> Tensor:
+    """Add the gradients of a micro-batch, one of `accumulate`, which other processes may hold other images of.
+
+    image: normalised [B, 3, H, W]. Returns this process's share of the loss and of each task's, [1 + tasks]: shares
+    add up over processes and micro-batches. What the method adds by its penalty is minimised and not in it.
+    """
+    processes = accelerator.num_processes
+
+    def total(counts: Tensor) -> Tensor:
+        return accelerator.reduce(counts, "sum") if processes > 1 else counts
+
+    outputs = model(image.contiguous(memory_format=torch.channels_last))
+    losses = objective(outputs, labels, tasks, total)
+    scalar = weighted_sum(losses, tasks)
+    # Gradients are averaged over processes, and `scalar` is this process's share of a sum.
+    minimised = scalar * processes + (0 if outputs.penalty is None else outputs.penalty)
+    accelerator.backward(minimised / accumulate)
+    return torch.stack([scalar, *losses.values()]).detach() / accumulate
+
+
+def peak_memory(device: torch.device) -> float:
+    """Bytes: allocated on the GPU; on a CPU the process's resident set, libraries included."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    kilobyte = 1 if os.uname().sysname == "Darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte)
+
+
+def publish(store: Store, record: Record, network: Method, per_image: bytes, predictions: bytes, whole: bool) -> None:
+    """Everything a trained cell leaves, the record last, be it whole or not; its checkpoints have served."""
+    folder = store.folder(record.id)
+    with tempfile.TemporaryDirectory() as temporary:
+        weights = Path(temporary) / "model.safetensors"
+        checkpoint.save_model(network, weights)
+        store.put(f"{folder}/model.safetensors", weights.read_bytes())
+    store.put(f"{folder}/per_image.parquet", per_image)
+    store.put(f"{folder}/samples.npz", predictions)
+    if whole:
+        store.put_record(record)
+    else:
+        store.put_trained(record)
+    store.remove(f"{folder}/checkpoints")

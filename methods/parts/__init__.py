@@ -1,0 +1,1 @@
+"""What several methods are made of: layers, heads, attention, contexts, pyramids."""

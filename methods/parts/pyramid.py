@@ -1,0 +1,96 @@
+"""One scale of MTI-Net, and of SCA-MTL which builds on it: task heads, and the way up to the next finer scale."""
+
+# B batch, N tasks, C channels of a task's features at the scale, H W rows and columns
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mtlbench.methods.method import Target
+from mtlbench.methods.parts.layers import SqueezeExcite, basic_block, conv_bn_relu, size_of, upsample
+
+Features = dict[str, Tensor]  # task -> [B, C, H, W]
+
+
+class TaskHeads(nn.Module):
+    """The initial features and predictions of every task at one scale.
+
+    shared [B, in_channels, H, W], coarser: task -> [B, coarser_channels, H/2, W/2] from the next coarser scale, None at
+    the coarsest -> features task -> [B, channels, H, W], predictions task -> [B, Target.channels, H, W].
+    """
+
+    def __init__(self, targets: Mapping[str, Target], in_channels: int, coarser_channels: int, channels: int) -> None:
+        super().__init__()
+        self.features = nn.ModuleDict(
+            {
+                task: nn.Sequential(
+                    basic_block(in_channels + coarser_channels, channels), basic_block(channels, channels)
+                )
+                for task in targets
+            }
+        )
+        self.predict = nn.ModuleDict({task: nn.Conv2d(channels, t.channels, 1) for task, t in targets.items()})
+
+    def forward(self, shared: Tensor, coarser: Features | None) -> tuple[Features, Features]:
+        features = {}
+        for task, extract in self.features.items():
+            inputs = [shared] if coarser is None else [shared, upsample(coarser[task], size_of(shared))]
+            features[task] = extract(torch.cat(inputs, dim=1))
+        return features, {task: predict(features[task]) for task, predict in self.predict.items()}
+
+
+class FPM(nn.Module):
+    """MTI-Net's feature propagation module: each task's features, enriched from all tasks', for the next finer scale.
+
+    A mask made by `body` ([B, N*C, H, W] -> the same) from the concatenated features selects among them; the selection,
+    reduced to C channels and re-weighted a task, is added to the task's own. task -> [B, C, H, W] in and out.
+
+    mask "author": softmax over groups of N consecutive channels of the task-major concatenation, so nearly always of
+    one task, as the authors' code does. "per_task": over the N tasks at the same channel, as it was meant.
+    """
+
+    def __init__(self, tasks: Sequence[str], channels: int, body: nn.Module, mask: str) -> None:
+        super().__init__()
+        self.mask = mask
+        self.body = body
+        self.reduce = basic_block(len(tasks) * channels, channels)
+        self.excite = nn.ModuleDict({task: SqueezeExcite(channels) for task in tasks})
+
+    def forward(self, features: Features) -> Features:
+        joint = torch.cat([features[task] for task in self.excite], dim=1)  # [B, N*C, H, W], task-major
+        mask = MASKS[self.mask](self.body(joint), len(self.excite))
+        selected = self.reduce(joint * mask)  # [B, C, H, W]
+        return {task: excite(selected) + features[task] for task, excite in self.excite.items()}
+
+
+def author_mask(logits: Tensor, num_tasks: int) -> Tensor:
+    b, nc, h, w = logits.shape
+    return logits.reshape(b, nc // num_tasks, num_tasks, h, w).softmax(2).reshape(b, nc, h, w)
+
+
+def per_task_mask(logits: Tensor, num_tasks: int) -> Tensor:
+    b, nc, h, w = logits.shape
+    return logits.reshape(b, num_tasks, nc // num_tasks, h, w).softmax(1).reshape(b, nc, h, w)
+
+
+MASKS = {"author": author_mask, "per_task": per_task_mask}
+
+
+def convolutional_body(channels: int) -> nn.Sequential:
+    """MTI-Net's stack that makes an FPM's mask: two residual blocks at a quarter of the channels."""
+    narrow = channels // 4
+    return nn.Sequential(basic_block(channels, narrow), basic_block(narrow, narrow), nn.Conv2d(narrow, channels, 1))
+
+
+class Widen(nn.Module):
+    """The control for methods that double the channels: cat(relu(bn(conv1x1(x))), x), [B, C, H, W] -> [B, 2C, H, W]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branch = conv_bn_relu(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.branch(x), x], dim=1)

@@ -1,0 +1,220 @@
+"""Are a table's printed numbers possible? Which values of Delta_m the rounding of its metrics allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from mtlbench.results.records.record import Score
+from mtlbench.results.statistics.delta import delta_m
+
+PUBLISHED = Path(__file__).with_name("published.csv")
+KEY = ["source", "table", "benchmark", "task_set"]
+COLUMNS = [*KEY, "method", "task", "metric", "higher_is_better", "value", "baseline", "printed_delta"]
+
+
+class BadTable(ValueError):
+    """A table that is not in long form, or whose rows contradict each other; the message says where."""
+
+
+class Printed(NamedTuple):
+    """A number as a table prints it: the true one lies in value +- half."""
+
+    value: float
+    half: float
+
+
+def load(source: str | Path) -> pd.DataFrame:
+    """A table in long form, one printed number a row, every field as text (so that its decimals are known).
+
+    Columns: source, table, benchmark, task_set, method, task, metric, higher_is_better (true or false), value, baseline
+    (the method whose row Eq. (6) divides by; empty: no delta is printed) and printed_delta. Others are kept. Raises
+    FileNotFoundError, or BadTable naming the file, the row and the field.
+    """
+    try:
+        table = pd.read_csv(source, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise BadTable(f"{source}: not a CSV table ({error})") from error
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise BadTable(f"{source}: no column {', '.join(missing)}; a table has the columns {', '.join(COLUMNS)}")
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        for name in ("value", "printed_delta"):
+            text = str(row[name])
+            if not (_is_decimal(text) or (name == "printed_delta" and text == "")):
+                raise BadTable(f"{source}:{line}: {name} is {text!r}; write a number as it is printed, like 37.50")
+        if row["higher_is_better"] not in ("true", "false"):
+            raise BadTable(f"{source}:{line}: higher_is_better is {row['higher_is_better']!r}; write true or false")
+    duplicated = table.duplicated([*KEY, "method", "task"])
+    if duplicated.any():
+        first = table[duplicated].iloc[0]
+        where = f"{source}: {first['table']}, {first['method']!r}"
+        raise BadTable(f"{where}: two values of {first['task']}; keep one")
+    return table
+
+
+def published() -> pd.DataFrame:
+    """Every number that the papers of the field print, as read, with its source (see `load`)."""
+    return load(PUBLISHED)
+
+
+def audit(table: pd.DataFrame) -> pd.DataFrame:
+    """Which printed deltas can follow from the metrics printed beside them.
+
+    table: see `load`. A metric printed as 37.5 in a column whose longest entry has two decimals is taken as
+    37.50 +- 0.005; Eq. (6) is monotone in each of its numbers, so the corners of that box give the interval of deltas
+    that the rounding allows. Tables without a baseline print no delta and are left out.
+
+    Returns a row per table and method: source, table, benchmark, task_set, method, is_baseline, printed, recomputed,
+    low, high (all in percent) and fits. Raises BadTable naming the table whose baseline row or task is missing, or
+    whose column holds two metrics.
+    """
+    rows = []
+    for key, group in groups(table):
+        name, baseline_name = " ".join(key[:2]), _baseline(group, key)
+        if not baseline_name:
+            continue
+        numbers, direction = printed_numbers(group), directions(group, key)
+        baseline = numbers[baseline_name]
+        for method, scores in numbers.items():
+            if set(scores) != set(baseline):
+                raise BadTable(f"{name}: {method!r} and the baseline {baseline_name!r} print different tasks")
+            printed = {str(text) for text in group.loc[group["method"] == method, "printed_delta"]}
+            if len(printed) != 1:
+                raise BadTable(f"{name}: {method!r} has several printed deltas: {', '.join(sorted(printed))}")
+            text = printed.pop()
+            if text == "":
+                continue
+            low, high = _feasible(scores, None if method == baseline_name else baseline, direction)
+            half = _half_unit(_decimals(text))
+            rows.append(
+                {
+                    **dict(zip(KEY, key, strict=True)),
+                    "method": method,
+                    "is_baseline": method == baseline_name,
+                    "printed": float(text),
+                    "recomputed": delta_of(scores, baseline, direction),
+                    "low": low,
+                    "high": high,
+                    "fits": low - half <= float(text) <= high + half,
+                }
+            )
+    found = pd.DataFrame(rows, columns=[*KEY, "method", "is_baseline", "printed", "recomputed", "low", "high", "fits"])
+    return found.astype({"is_baseline": bool, "fits": bool})
+
+
+def text(table: pd.DataFrame, source: object) -> str:
+    """The audit of a table as Markdown. Raises BadTable also where there is nothing to audit, naming the source."""
+    found = audit(table)
+    if found.empty:
+        raise BadTable(f"{source}: no row has both a baseline and a printed_delta, so there is nothing to audit")
+    return markdown(found)
+
+
+def markdown(found: pd.DataFrame) -> str:
+    """An audit as a Markdown table, with the number of misfits below."""
+    lines = ["| Table | Method | printed | recomputed | possible | |", "| --- | --- | ---: | ---: | ---: | --- |"]
+    for row in found.to_dict("records"):
+        name = f"{row['source']}, {row['table']}, {row['task_set']}"
+        possible = f"[{row['low']:+.2f}, {row['high']:+.2f}]"
+        verdict = "" if row["fits"] else "does not fit"
+        lines.append(
+            f"| {name} | {row['method']} | {row['printed']:+.2f} | {row['recomputed']:+.2f} | {possible} | {verdict} |"
+        )
+    misfits, compared = int((~found["fits"]).sum()), int((~found["is_baseline"]).sum())
+    return "\n".join(
+        [*lines, "", f"{misfits} of {compared} printed deltas cannot follow from the metrics printed beside them."]
+    )
+
+
+def groups(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """A table and a task set each, with its KEY."""
+    return [
+        (tuple(str(part) for part in key) if isinstance(key, tuple) else (str(key),), group)
+        for key, group in table.groupby(KEY, sort=False)
+    ]
+
+
+def _baseline(group: pd.DataFrame, key: tuple[str, ...]) -> str:
+    """The method that the table's deltas are against; "" where it prints none."""
+    by_method = dict(zip(group["method"].map(str), group["baseline"].map(str), strict=True))
+    names = {name for name in by_method.values() if name}
+    if len(names) > 1:
+        raise BadTable(f"{' '.join(key[:2])}: more than one baseline: {', '.join(sorted(names))}")
+    if not names:
+        return ""
+    (name,) = names
+    without = [method for method, baseline in zip(group["method"], group["baseline"], strict=True) if not baseline]
+    if without:
+        raise BadTable(f"{' '.join(key[:2])}: {without[0]!r} names no baseline; write {name!r}, as in the other rows")
+    if name not in by_method:
+        raise BadTable(f"{' '.join(key[:2])}: no row of the baseline {name!r}")
+    return name
+
+
+def printed_numbers(group: pd.DataFrame) -> dict[str, dict[str, Printed]]:
+    """method -> task -> number; a column's longest entry says how many decimals it is printed with."""
+    decimals = {
+        str(task): max(_decimals(str(text)) for text in column["value"]) for task, column in group.groupby("task")
+    }
+    numbers: dict[str, dict[str, Printed]] = {}
+    for row in group.to_dict("records"):
+        task = str(row["task"])
+        numbers.setdefault(str(row["method"]), {})[task] = Printed(float(row["value"]), _half_unit(decimals[task]))
+    return numbers
+
+
+def directions(group: pd.DataFrame, key: tuple[str, ...]) -> dict[str, bool]:
+    """task -> whether higher is better. Raises BadTable where a column holds two directions or two metrics."""
+    for task, column in group.groupby("task", sort=False):
+        for field in ("higher_is_better", "metric"):
+            found = list(dict.fromkeys(column[field]))
+            if len(found) > 1:
+                method = column.loc[column[field] == found[1], "method"].iloc[0]
+                raise BadTable(
+                    f"{' '.join(key[:2])}: {task} of {method!r} has {field} {found[1]!r}, and {found[0]!r} above it; "
+                    "a column has one"
+                )
+    return {str(row["task"]): row["higher_is_better"] == "true" for row in group.to_dict("records")}
+
+
+def delta_of(scores: Mapping[str, Printed], baseline: Mapping[str, Printed], direction: Mapping[str, bool]) -> float:
+    return delta_m(
+        {task: Score(task, "printed", number.value, direction[task], True) for task, number in scores.items()},
+        {task: Score(task, "printed", number.value, direction[task], True) for task, number in baseline.items()},
+    )
+
+
+def _feasible(
+    scores: Mapping[str, Printed], baseline: Mapping[str, Printed] | None, direction: Mapping[str, bool]
+) -> tuple[float, float]:
+    """Smallest and largest Delta_m, in percent. baseline None: the row is its own baseline, so 0 whatever it rounds."""
+    if baseline is None:
+        return 0.0, 0.0
+    low, high = [], []
+    for task, score in scores.items():
+        base = baseline[task]
+        if base.value - base.half <= 0 or score.value - score.half < 0:
+            raise BadTable(f"{task}: {score.value} over {base.value} is not a ratio of positive numbers")
+        smallest = (score.value - score.half) / (base.value + base.half) - 1
+        largest = (score.value + score.half) / (base.value - base.half) - 1
+        low.append(smallest if direction[task] else -largest)
+        high.append(largest if direction[task] else -smallest)
+    return 100 * math.fsum(low) / len(low), 100 * math.fsum(high) / len(high)
+
+
+def _is_decimal(text: str) -> bool:
+    whole, _, fraction = text.strip().lstrip("+-").partition(".")
+    return (whole + fraction).isdecimal()
+
+
+def _decimals(text: str) -> int:
+    return len(text.strip().partition(".")[2])
+
+
+def _half_unit(decimals: int) -> float:
+    return 0.5 * 10.0**-decimals

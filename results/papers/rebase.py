@@ -1,0 +1,75 @@
+"""Printed tables against another baseline: what its choice alone changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from mtlbench.results.papers.audit import KEY, BadTable, Printed, delta_of, directions, groups, printed_numbers
+
+
+def parse(text: str) -> dict[str, float]:
+    """depth=0.625,semseg=37.99 -> task -> value. Raises BadTable."""
+    baseline: dict[str, float] = {}
+    for part in text.split(","):
+        task, equals, number = (piece.strip() for piece in part.partition("="))
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not (task and equals and 0 < value < math.inf) or task in baseline:
+            raise BadTable(f"--baseline: {part!r}: write a positive value a task, once, as depth=0.625,semseg=37.99")
+        baseline[task] = value
+    return baseline
+
+
+def rebase(table: pd.DataFrame, baseline: Mapping[str, float]) -> pd.DataFrame:
+    """The printed metrics of the tables with exactly the tasks of `baseline`, task -> value, against it.
+
+    table: see `audit.load`. Returns a row per table and method: source, table, benchmark, task_set, method, printed
+    (NaN where no delta is), rebased (percent). Raises BadTable where there is no such table, naming the task sets there
+    are.
+    """
+    rows = []
+    other = {task: Printed(value, 0.0) for task, value in baseline.items()}
+    for key, group in groups(table):
+        direction = directions(group, key)
+        if set(direction) != set(other):
+            continue
+        for method, scores in printed_numbers(group).items():
+            if set(scores) != set(other):
+                raise BadTable(
+                    f"{' '.join(key[:2])}: {method!r} does not print {', '.join(sorted({*other} - {*scores}))}"
+                )
+            printed = str(group.loc[group["method"] == method, "printed_delta"].iloc[0])
+            rows.append(
+                {
+                    **dict(zip(KEY, key, strict=True)),
+                    "method": method,
+                    "printed": float(printed) if printed else math.nan,
+                    "rebased": delta_of(scores, other, direction),
+                }
+            )
+    if not rows:
+        known = ", ".join(dict.fromkeys("+".join(sorted(set(group["task"]))) for _, group in groups(table)))
+        raise BadTable(f"--baseline: no table has exactly the tasks {'+'.join(sorted(baseline))}; there are: {known}")
+    return pd.DataFrame(rows, columns=[*KEY, "method", "printed", "rebased"])
+
+
+def text(table: pd.DataFrame, baseline: str) -> str:
+    """The tables of a CSV against a baseline as `parse` reads it, as Markdown."""
+    other = parse(baseline)
+    return markdown(rebase(table, other), other)
+
+
+def markdown(found: pd.DataFrame, baseline: Mapping[str, float]) -> str:
+    """A rebased table as Markdown, with what it is against below."""
+    lines = ["| Table | Method | printed | rebased |", "| --- | --- | ---: | ---: |"]
+    for row in found.to_dict("records"):
+        name = f"{row['source']}, {row['table']}, {row['benchmark']}"
+        printed = "" if math.isnan(row["printed"]) else f"{row['printed']:+.2f}"
+        lines.append(f"| {name} | {row['method']} | {printed} | {row['rebased']:+.2f} |")
+    against = ", ".join(f"{task} {value:g}" for task, value in baseline.items())
+    return "\n".join([*lines, "", f"Rebased: Delta_m of the metrics as printed, had the baseline been {against}."])

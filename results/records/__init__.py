@@ -1,0 +1,1 @@
+"""What a store holds: records, manifests, and how they are read."""

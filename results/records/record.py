@@ -1,0 +1,120 @@
+"""What a finished cell says of itself, and what a matrix expects of a store. No torch here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SCHEMA = 1
+
+
+class NewerRecord(ValueError):
+    """A record that a newer version wrote; the message names the file. It is whole, and to be left alone."""
+
+
+class CorruptRecord(ValueError):
+    """A file of the store that does not hold what it should; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number: a task's metric on the test split. value None: undefined (no labelled pixel, no metric)."""
+
+    task: str
+    metric: str
+    value: float | None
+    higher_is_better: bool
+    primary: bool
+    definition: str = ""  # of the metric and of how it was taken, in a sentence
+    protocol: str = ""  # a hash of all that fixes the number besides the network; "" in records older than this field
+
+
+def differences(score: Score, other: Score) -> list[tuple[str, object, object]]:
+    """What keeps two scores from being compared: (name, the score's, the other's); [] where nothing does.
+
+    Where the sentences differ, the hashes do too, and are not named.
+    """
+    names = ["task", "metric", "higher_is_better", "definition"]
+    if score.definition == other.definition and score.protocol and other.protocol:
+        names.append("protocol")
+    pairs = [(name, getattr(score, name), getattr(other, name)) for name in names]
+    return [(name, ours, theirs) for name, ours, theirs in pairs if ours != theirs]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished cell. `cell` is the whole configuration, as harness/cell.py dumps it."""
+
+    id: str
+    cell: dict[str, Any]
+    scores: tuple[Score, ...]
+    cost: dict[str, float]  # parameters, backbone_parameters, macs, seconds_per_step, train_seconds, peak_memory_bytes
+    provenance: dict[str, Any]  # commit, source hash, versions, device, data fingerprint, time
+    findings: dict[str, Any] = field(default_factory=dict)
+    derived_from: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+    def primary(self) -> dict[str, Score]:
+        """task -> the score that enters Eq. (6)."""
+        return {score.task: score for score in self.scores if score.primary}
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Record:
+        """Raises CorruptRecord or NewerRecord, naming `source`."""
+        try:
+            fields = json.loads(text)
+            if fields["schema"] > SCHEMA:
+                raise NewerRecord(
+                    f"{source}: written by a newer version of mtlbench (schema {fields['schema']}, here {SCHEMA})"
+                )
+            fields["scores"] = tuple(Score(**score) for score in fields["scores"])
+            fields["derived_from"] = tuple(fields["derived_from"])
+            return cls(**fields)
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptRecord(f"{source}: not a record ({type(error).__name__}: {error})") from error
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell that a matrix expects: which row and column of the table it belongs to."""
+
+    id: str
+    label: str  # the row: "PAD-Net"
+    method: str
+    tasks: tuple[str, ...]  # what this cell trains
+    task_set: tuple[str, ...]  # the table it belongs to; a single-task cell belongs to several
+    benchmark: str
+    seed: int
+    preliminary: bool = False  # a search: the row shows the cell that its findings lead to, another entry by then
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a matrix expects of a store."""
+
+    name: str
+    title: str
+    caption: str
+    baseline: str  # the label whose scores Eq. (6) divides by; "" where no row can be one
+    demonstration: bool  # True: the table proves that the path works and compares nothing
+    entries: tuple[Entry, ...]
+    constants: dict[str, str]  # benchmark -> id of its constant predictor's record
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Manifest:
+        try:
+            fields = json.loads(text)
+            fields["entries"] = tuple(
+                Entry(**{**entry, "tasks": tuple(entry["tasks"]), "task_set": tuple(entry["task_set"])})
+                for entry in fields["entries"]
+            )
+            return cls(**fields)
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptRecord(f"{source}: not a matrix manifest ({type(error).__name__}: {error})") from error

@@ -1,0 +1,118 @@
+"""Other single-task models than the table's own: those that papers print, and those of other matrices of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from mtlbench.results.papers.audit import published
+from mtlbench.results.records.reading import Results
+from mtlbench.results.records.record import Score
+from mtlbench.results.report.captions import seeds
+from mtlbench.results.report.display import display
+from mtlbench.results.statistics.delta import delta_m
+from mtlbench.results.summary.columns import distance, mean_score
+from mtlbench.results.summary.gains import usable
+from mtlbench.results.summary.runs import Row, comparisons
+from mtlbench.results.summary.summary import Summary
+
+PRINTED = "Single task"  # how the papers' rows of single-task models begin
+METHOD = "single_task"
+
+
+class Baseline(NamedTuple):
+    """Scores of every task that Delta_m can be taken against, and where they are from."""
+
+    source: str
+    scores: Mapping[str, Score]  # by task
+
+
+def against(summary: Summary, baseline: Baseline) -> dict[str, float]:
+    """label -> mean Delta_m of the row's runs against it, of the rows whose Delta_m is defined."""
+    return {
+        label: float(
+            np.mean([delta_m(scores, baseline.scores) for scores in usable(row.row, summary.columns)[0].values()])
+        )
+        for label, row in summary.rows.items()
+        if not row.delta.problem
+    }
+
+
+def printed(summary: Summary) -> list[Baseline]:
+    """The papers' single-task models on this benchmark, with all of its tasks and with metrics of the same name."""
+    rows = published()
+    rows = rows[(rows["benchmark"] == summary.comparison.benchmark) & rows["method"].str.startswith(PRINTED)]
+    found = []
+    for (source, table), group in rows.groupby(["source", "table"], sort=False):
+        values = {str(row["task"]): (str(row["metric"]), float(row["value"])) for row in group.to_dict("records")}
+        scores = {}
+        for task, column in summary.columns.items():
+            metric, value = values.get(task, ("", 0.0))
+            if column.reference is not None and metric == column.reference.metric:
+                scores[task] = replace(column.reference, value=value)
+        if set(scores) == set(summary.columns):
+            found.append(Baseline(f"{source}, {table}", scores))
+    return found
+
+
+def stored(summary: Summary, others: Sequence[Results]) -> list[Baseline]:
+    """Single-task models of other matrices in the same store, the mean of their runs; the same cells once.
+
+    Only those that were scored in the same way.
+    """
+    here = _cells(summary.rows[summary.comparison.baseline].row) if summary.comparison.baseline in summary.rows else ()
+    seen, found = {here}, []
+    for results in others:
+        for comparison in comparisons(results):
+            if comparison.benchmark != summary.comparison.benchmark or comparison.tasks != summary.comparison.tasks:
+                continue
+            for label, row in comparison.rows.items():
+                runs = row.finished()
+                if row.method != METHOD or not runs or _cells(row) in seen:
+                    continue
+                seen.add(_cells(row))
+                by_task = {task: [run[task] for run in runs.values() if task in run] for task in comparison.tasks}
+                if all(_compares(scores, summary, task) for task, scores in by_task.items()):
+                    scores = {task: mean_score(scores) for task, scores in by_task.items()}
+                    found.append(Baseline(f"{results.manifest.name}, {label}, {seeds(sorted(runs))}", scores))
+    return found
+
+
+def _compares(scores: Sequence[Score], summary: Summary, task: str) -> bool:
+    reference = summary.columns[task].reference
+    return bool(scores) and all(score.value and not distance(score, reference) for score in scores)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """The finished cells of a row."""
+    return tuple(sorted(cell_id for run in row.runs.values() for cell_id in run.records))
+
+
+def weak_baselines(summary: Summary) -> list[str]:
+    """A sentence for each task in which our single-task models are worse than the best ones printed.
+
+    Where the metric's name is the same; a gain over a weak baseline is easily had.
+    """
+    label = next((label for label, row in summary.comparison.rows.items() if row.method == METHOD), None)
+    if label is None:
+        return []
+    rows = published()
+    rows = rows[(rows["benchmark"] == summary.comparison.benchmark) & rows["method"].str.startswith(PRINTED)]
+    found = []
+    for task, entry in summary.rows[label].scores.items():
+        if entry.score is None or not entry.values:
+            continue
+        same = rows[(rows["task"] == task) & (rows["metric"] == entry.score.metric)]
+        sign = 1.0 if entry.score.higher_is_better else -1.0
+        order = (sign * same["value"].astype(float)).sort_values(ascending=False, kind="stable")
+        if order.empty or sign * entry.mean >= order.iloc[0]:
+            continue
+        best, shown = same.loc[order.index[0]], display(entry.score.metric)
+        found.append(
+            f"{label}: our {task} {shown.title} of {entry.mean:.{shown.decimals}f} is weaker than the {best['value']} "
+            f"that is printed for single-task models ({best['source']}, {best['table']}), so a gain is easier here."
+        )
+    return found

@@ -1,0 +1,150 @@
+"""The sentences below a table: what it is, over which runs, what its interval and its bold mean, and its origin.
+
+Each is said only where it is true of the table at hand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from mtlbench.results.records.record import Manifest, Record
+from mtlbench.results.summary.gains import DeltaSummary
+from mtlbench.results.summary.summary import Summary
+
+
+def caption(summary: Summary, manifest: Manifest) -> tuple[str, ...]:
+    comparison = summary.comparison
+    sentences = []
+    if manifest.demonstration:
+        sentences.append("A demonstration that the path from data to table works; it compares nothing.")
+    if manifest.caption:
+        sentences.append(manifest.caption)
+    if comparison.baseline:
+        sentences.append(
+            f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
+        )
+    counts = {len(row.row.finished()) for row in summary.rows.values()} - {0}
+    if counts and max(counts) > 1:
+        over = f"{counts.pop()} seeds" if len(counts) == 1 else "the seeds that a row has"
+        sentences += [f"Mean ± standard deviation over {over}.", *_interval(summary), *_bold(summary)]
+    elif counts:
+        sentences.append("One seed a row: there is no interval, nothing is bold, and no order is implied.")
+    log = [f"{first} and {second}" for first, second, delta, other in _orders(summary) if delta * other < 0]
+    if log:
+        sentences.append(
+            f"The log delta, which orders these rows the same whatever the baseline, disagrees on {'; '.join(log)}."
+        )
+    found = dict(provenance(summary))
+    told = [f"{name} {found[name]}" for name in ("commit", "torch", "data", "device") if name in found]
+    return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
+
+
+def _interval(summary: Summary) -> Iterator[str]:
+    paired = [row.delta.paired for row in summary.rows.values() if row.delta.seeds is not None]
+    if all(paired):
+        how = "Student's t over seeds, paired with the baseline's"
+    elif any(paired):
+        how = "Student's t over seeds, paired with the baseline's unless a footnote says otherwise"
+    else:
+        how = "Student's t over the row's runs and the baseline's, which are not paired"
+    if paired:
+        yield f"The interval is of a row's mean Δm, by itself: {how}."
+
+
+def _bold(summary: Summary) -> Iterator[str]:
+    rows = summary.rows.values()
+    if not any(row.delta.best or any(score.best for score in row.scores.values()) for row in rows):
+        yield "Nothing is bold: no two rows have two seeds each, with enough of them in common."
+        return
+    yield "Bold compares all rows at once: no other is shown to be better (Tukey's studentised range, 95 %)."
+    for reason in dict.fromkeys(summary.block.left_out.values()):
+        rows_out = [label for label, why in summary.block.left_out.items() if why == reason]
+        yield f"With {reason}, in no verdict on Δm: {', '.join(rows_out)}."
+    yield from uneven(summary)
+
+
+def uneven(summary: Summary) -> Iterator[str]:
+    found = summary.block.uneven()
+    if found is not None:
+        yield (
+            f"The runs of {found[0]} vary {found[1]:.1f} times as much as the median row's, while Tukey's range takes "
+            "one standard deviation for all: what it says of that row in Δm may be too sure."
+        )
+
+
+def left_out(kept: int, reasons: Mapping[int, str]) -> str:
+    """over 2 of 3 finished seeds; without seed 2 (why)"""
+    by_reason: dict[str, list[int]] = {}
+    for seed, reason in sorted(reasons.items()):
+        by_reason.setdefault(reason, []).append(seed)
+    told = "; ".join(f"{seeds(numbers)} ({reason})" for reason, numbers in by_reason.items())
+    return f"over {kept} of {kept + len(reasons)} finished seeds; without {told}"
+
+
+def seeds(numbers: Sequence[int]) -> str:
+    """seed 0; seeds 0, 1, 2"""
+    return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def usual_runs(summary: Summary) -> tuple[int, ...] | None:
+    """The baseline's seeds that a reader takes a row to be compared with: all of them, where a row is, or most rows'.
+
+    None where each row has to say it.
+    """
+    deltas = [row.delta for row in summary.rows.values() if row.delta.values]
+    found = Counter(delta.against for delta in deltas if delta.paired)
+    if not found or not all(delta.paired for delta in deltas):
+        return None
+    every = summary.rows[summary.comparison.baseline].delta.against
+    (most, count), *_ = found.most_common(1)
+    if every in found:
+        return every
+    return most if 2 * count > len(deltas) else None
+
+
+def comparable_logs(one: DeltaSummary, other: DeltaSummary) -> bool:
+    """Whether the difference of two log deltas is free of the baseline: both were taken against the same runs."""
+    return (one.paired, one.against) == (other.paired, other.against)
+
+
+def _orders(summary: Summary) -> Iterator[tuple[str, str, float, float]]:
+    """Pairs of labels with the difference of their deltas and of their log deltas."""
+    rows = [(label, row.delta) for label, row in summary.rows.items() if not row.delta.problem]
+    for index, (first, one) in enumerate(rows):
+        for second, other in rows[index + 1 :]:
+            if comparable_logs(one, other):
+                yield first, second, one.mean - other.mean, one.log - other.log
+
+
+def provenance(summary: Summary) -> list[tuple[str, str]]:
+    """What the records say of code, data, device and versions; all values where records differ, absent where none do.
+
+    A commit ends in + where the files that can move a number differed from it.
+    """
+    found = [record.provenance for record in _records(summary)]
+    versions = sorted({name for p in found for name in p.get("versions", {})})
+    values = [
+        ("commit", [_short(p["commit"]) for p in found if p.get("commit")]),
+        ("source", [str(p["source"]) for p in found if p.get("source")]),
+        ("data", [str(p["data"]["fingerprint"]) for p in found if p.get("data", {}).get("fingerprint")]),
+        ("device", [str(p["device"]) for p in found if p.get("device")]),
+        *((name, [str(p.get("versions", {}).get(name, "unknown")) for p in found]) for name in versions),
+    ]
+    return [(name, distinct(of_name)) for name, of_name in values if of_name]
+
+
+def distinct(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
+
+
+def _records(summary: Summary) -> list[Record]:
+    found: dict[str, Record] = {}
+    for row in summary.comparison.rows.values():
+        for run in row.runs.values():
+            found |= run.records
+    return [found[cell_id] for cell_id in sorted(found)]
+
+
+def _short(commit: str) -> str:
+    return commit[:12] + ("+" if commit.endswith("+") else "")

@@ -1,0 +1,27 @@
+"""What the papers print for the same benchmark, beside our numbers."""
+
+from __future__ import annotations
+
+from mtlbench.results.papers.audit import published
+from mtlbench.results.report.display import METRICS
+from mtlbench.results.report.grids import Grid
+from mtlbench.results.summary.summary import Summary
+
+
+def printed(summary: Summary) -> Grid:
+    comparison = summary.comparison
+    rows = published()
+    same_tasks = rows["task_set"].map(lambda text: set(text.split("+")) == set(comparison.tasks))
+    rows = rows[(rows["benchmark"] == comparison.benchmark) & same_tasks]
+    lines = []
+    for (source, table, method), group in rows.groupby(["source", "table", "method"], sort=False):
+        values = dict(zip(group["task"], group["value"], strict=True))
+        lines.append([method, *(values[task] for task in comparison.tasks), group["printed_delta"].iloc[0]])
+        lines[-1] += [f"{source}, {table}", group["note"].iloc[0]]
+    metric = {str(row["task"]): str(row["metric"]) for row in rows.to_dict("records")}
+    heads = [f"{task} {METRICS[metric[task]].title}" if task in metric else task for task in comparison.tasks]
+    caption = (
+        "As printed there, with the backbone, protocol and baseline of the source: context, not a comparison. "
+        "`mtlbench audit` says which printed deltas cannot follow from the numbers beside them."
+    )
+    return Grid(["Method", *heads, "printed Δm", "source", "note"], lines, caption)

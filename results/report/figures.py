@@ -1,0 +1,242 @@
+"""Figures of a summary: learning curves, gains by task, Delta_m against cost, tuning. Equal data give equal bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from mtlbench.results.records.reading import history
+from mtlbench.results.report.display import METRICS
+from mtlbench.results.statistics.intervals import paired_interval
+from mtlbench.results.summary.summary import Summary
+from mtlbench.results.summary.tuning import by_row
+
+Color = tuple[float, float, float]
+Colors = Mapping[str, Color]  # by label; one for all figures of a matrix, see `palette`
+
+STYLE: Any = {
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # text stays text
+}
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "8")  # a second cue beside colour
+
+
+def palette(labels: Sequence[str]) -> dict[str, Color]:
+    """A colour per label, in the manifest's order, told apart by colour-blind readers up to ten labels."""
+    name = "colorblind" if len(labels) <= 10 else "husl"
+    return dict(zip(labels, sns.color_palette(name, len(labels)), strict=True))
+
+
+def learning_curves(summary: Summary, store: str, colors: Colors) -> Figure | None:
+    """Training loss by epoch, a panel a task and a line a row (mean over seeds, band +-1 sd); validation scores below.
+
+    None where no finished cell has a history. Losses include each method's auxiliary outputs, so their level compares
+    within a method only.
+    """
+    curves = _curves(summary, store)
+    if curves.empty:
+        return None
+    tasks = [task for task in summary.comparison.tasks if task in set(curves["task"])]
+    kinds = [kind for kind in ("training loss", "validation") if kind in set(curves["kind"])]
+    labels = list(summary.rows)
+    with mpl.rc_context(STYLE):
+        size, layout = (4.2 * len(tasks) + 1.6, 2.9 * len(kinds) + 0.3), ConstrainedLayoutEngine(h_pad=0.1)
+        figure, axes = plt.subplots(len(kinds), len(tasks), figsize=size, squeeze=False, layout=layout)
+        for panels, kind in zip(axes, kinds, strict=True):
+            for axis, task in zip(panels, tasks, strict=True):
+                panel = curves[(curves["kind"] == kind) & (curves["task"] == task)]
+                axis.set_title(f"{task}, {kind}")
+                if panel.empty:
+                    axis.set_axis_off()
+                    continue
+                sns.lineplot(
+                    panel, x="epoch", y="value", hue="label", hue_order=labels, palette=dict(colors), ax=axis,
+                    errorbar=("sd", 1), legend=False, marker="o" if panel["epoch"].nunique() <= 12 else None,
+                )  # fmt: skip
+                axis.set(xlabel="epoch", ylabel=panel["unit"].iloc[0])
+                axis.xaxis.get_major_locator().set_params(integer=True)
+        _legend(figure, {label: colors[label] for label in labels if label in set(curves["label"])})
+    return figure
+
+
+def gains(summary: Summary, colors: Colors) -> Figure | None:
+    """Each task's term of Eq. (6): bars are means over seeds, dots the seeds, whiskers the paired 95 % interval.
+
+    Up is better whatever the metric's direction. None where no row has a defined Delta_m.
+    """
+    rows = [
+        {"label": label, "task": task, "seed": seed, "gain": gain}
+        for label, row in summary.rows.items()
+        for task, by_seed in row.delta.gains.items()
+        for seed, gain in by_seed.items()
+    ]
+    if not rows:
+        return None
+    frame = pd.DataFrame(rows)
+    shown = set(frame["label"])
+    labels = [label for label in summary.rows if label in shown]
+    tasks = summary.comparison.tasks
+    width = 0.8 / len(labels)
+    with mpl.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(max(6.0, 2.2 * len(tasks) + 2.2), 3.6), layout="constrained")
+        for i, label in enumerate(labels):
+            for t, task in enumerate(tasks):
+                values = frame.loc[(frame["label"] == label) & (frame["task"] == task), "gain"].tolist()
+                x = t + (i - (len(labels) - 1) / 2) * width
+                axis.bar(x, sum(values) / len(values), width * 0.92, color=colors[label], alpha=0.75)
+                offsets = [((j + 0.5) / len(values) - 0.5) * width * 0.5 for j in range(len(values))]
+                dots = [x + offset for offset in offsets]
+                axis.scatter(dots, values, s=12, color=colors[label], ec="black", lw=0.6, zorder=3)
+                interval = paired_interval(values) if summary.rows[label].delta.paired else None
+                if interval is not None:
+                    axis.errorbar(x, interval.estimate, interval.half, color="0.25", capsize=2.5, lw=1, zorder=2)
+        axis.axhline(0, color="black", lw=0.8)
+        axis.set_xticks(range(len(tasks)), [_metric_title(summary, task) for task in tasks])
+        axis.grid(visible=False, axis="x")
+        axis.set(ylabel=f"gain over {summary.comparison.baseline} [%]")
+        axis.set_title("Relative gain by task (up is better)")
+        _legend(figure, {label: colors[label] for label in labels})
+    return figure
+
+
+def delta_against_cost(summary: Summary, colors: Colors) -> Figure | None:
+    """Delta_m over parameters and over multiply-accumulates, on a log scale, with the 95 % interval over seeds.
+
+    The baseline is at 0 with the cost of all its cells. None where no row has both a Delta_m and a cost.
+    """
+    costs = {"parameters": ("parameters [M]", 1e6), "macs": ("multiply-accumulates [G]", 1e9)}
+    defined = {label: row for label, row in summary.rows.items() if not math.isnan(row.delta.mean)}
+    panels = [name for name in costs if any(row.cost[name] > 0 for row in defined.values())]
+    if not panels or set(defined) <= {summary.comparison.baseline}:
+        return None
+    markers = dict(zip(colors, MARKERS * (1 + len(colors) // len(MARKERS)), strict=False))
+    with mpl.rc_context(STYLE):
+        size = (4.0 * len(panels) + 1.8, 3.4)
+        figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
+        for axis, name in zip(axes[0], panels, strict=True):
+            title, scale = costs[name]
+            for label, row in defined.items():
+                if not row.cost[name] > 0:
+                    continue
+                half = 0.0 if row.delta.seeds is None else row.delta.seeds.half
+                axis.errorbar(
+                    row.cost[name] / scale, row.delta.mean, half or None, color=colors[label], marker=markers[label],
+                    markersize=8, markeredgecolor="white", markeredgewidth=0.6, capsize=3, lw=1.2,
+                )  # fmt: skip
+            axis.axhline(0, color="black", lw=0.8, zorder=0)
+            _log_ticks(axis)
+            axis.set(xlabel=title)
+            axis.margins(y=0.1)
+        axes[0][0].set_ylabel("Δm [%] (up is better)")
+        figure.suptitle("Gain against cost", fontsize=11)
+        _legend(figure, {label: colors[label] for label in defined}, markers)
+    return figure
+
+
+def tuning(summary: Summary, colors: Colors) -> Figure | None:
+    """What the best of k trials is worth on validation images, in expectation over which k of them are tried first.
+
+    Log delta against the baseline tuned with all of its trials, in percent. None where the baseline was not tuned.
+    """
+    shown = {label: row.row.first_finished() for label, row in summary.rows.items()}
+    worth = by_row(summary.comparison.parents, shown)
+    if summary.comparison.baseline not in worth:
+        return None
+    reference, num_tasks = worth[summary.comparison.baseline][-1], len(summary.comparison.tasks)
+    with mpl.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+        for label, values in worth.items():
+            trials = range(1, len(values) + 1)
+            axis.plot(trials, 100 / num_tasks * (values - reference), color=colors[label], marker="o", markersize=4)
+        axis.axhline(0, color="black", lw=0.8, zorder=0)
+        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        axis.set(xlabel="trials k", ylabel="log Δm on validation [%] (up is better)")
+        axis.set_title("Expected best of k trials")
+        _legend(figure, {label: colors[label] for label in worth})
+    return figure
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Writes path.png and path.pdf without dates or versions, and closes the figure. Returns both paths."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+    with mpl.rc_context(STYLE):
+        figure.savefig(png, metadata={"Software": None})
+        figure.savefig(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    plt.close(figure)
+    return [png, pdf]
+
+
+def _curves(summary: Summary, store: str) -> pd.DataFrame:
+    """label, seed, task, kind, unit, epoch, value: the means over an epoch of what the histories hold."""
+    rows: list[dict[str, Any]] = []
+    for label, row in summary.rows.items():
+        for seed, run in row.row.runs.items():
+            for cell_id in run.records:
+                for event in history(store, cell_id):
+                    kind, _, name = str(event["name"]).partition("/")
+                    first, _, second = name.partition("/")
+                    base = {"label": label, "seed": seed, "epoch": event["epoch"], "value": event["value"]}
+                    if kind == "train" and first == "loss" and second:
+                        rows.append({**base, "task": second, "kind": "training loss", "unit": "loss of all outputs"})
+                    elif kind == "val" and second and second == _primary(summary, first):
+                        rows.append({**base, "task": first, "kind": "validation", "unit": _unit(second)})
+    columns = ["label", "seed", "task", "kind", "unit", "epoch", "value"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.groupby(columns[:-1], sort=False)["value"].mean().reset_index() if rows else frame
+
+
+def _primary(summary: Summary, task: str) -> str | None:
+    column = summary.columns.get(task)
+    return None if column is None or column.reference is None else column.reference.metric
+
+
+def _metric_title(summary: Summary, task: str) -> str:
+    metric = _primary(summary, task)
+    return f"{task}\n{METRICS[metric].title if metric in METRICS else metric}"
+
+
+def _unit(metric: str) -> str:
+    return f"{METRICS[metric].title} [{METRICS[metric].unit}]" if metric in METRICS else metric
+
+
+def _log_ticks(axis: Axes) -> None:
+    """Log scale with plain numbers: 5, 10, 20 instead of powers."""
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    axis.set_xlim(low / 1.15, high * 1.15)
+    axis.xaxis.set_major_locator(mpl.ticker.LogLocator(base=10, subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def _legend(figure: Figure, colors: Colors, markers: Mapping[str, str] | None = None) -> None:
+    handles = [
+        mpl.lines.Line2D(
+            [], [], color=color, lw=0 if markers else 3, marker=markers[label] if markers else None, markersize=8
+        )
+        for label, color in colors.items()
+    ]
+    figure.legend(handles, list(colors), loc="outside right upper")

@@ -1,0 +1,101 @@
+"""A table as Markdown and as LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mtlbench.results.report.display import MINUS, UNDEFINED
+from mtlbench.results.report.tables import CONSTANT, Cell, Table
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """GitHub-flavoured Markdown, columns aligned in the source too."""
+    return "\n".join(_markdown(one) for one in tables)
+
+
+def latex(tables: Sequence[Table]) -> str:
+    r"""Tables to be read by \input; the document needs \usepackage{booktabs}."""
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(_latex(one) for one in tables)
+
+
+def _markdown(one: Table) -> str:
+    header = [_escape_markdown(column.text) for column in one.columns]
+    body = [[_markdown_cell(cell) for cell in row] for row in one.rows]
+    widths = [max(3, *(len(row[index]) for row in [header, *body])) for index in range(len(header))]
+    lines = [
+        "| " + " | ".join(f"{text:{'<' if i == 0 else '>'}{widths[i]}}" for i, text in enumerate(row)) + " |"
+        for row in [header, *body]
+    ]
+    rule = "| " + " | ".join("-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
+    notes = [f"<sup>{letter}</sup> {_escape_markdown(sentence)}  " for letter, sentence in one.notes]
+    text = [f"### {_escape_markdown(one.title)}", "", lines[0], rule, *lines[1:], ""]
+    text += [" ".join(_escape_markdown(sentence) for sentence in one.caption), ""]
+    return "\n".join([*text, *notes, ""] if notes else text)
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _escape_markdown(cell.text)
+    text = f"**{text}**" if cell.bold and text else text
+    return text + (f"<sup>{' '.join(cell.marks)}</sup>" if cell.marks else "")
+
+
+def _escape_markdown(text: str) -> str:
+    # An underscore inside a word, as in human_parts, is plain text.
+    return re.sub(r"([\\`*<>|]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.splitlines()))
+
+
+def _latex(one: Table) -> str:
+    header = " & ".join(_escape_latex(column.text) for column in one.columns)
+    body = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in one.rows]
+    if one.rows and one.rows[-1][0].text == CONSTANT:
+        body.insert(-1, r"\midrule")
+    notes = [
+        rf"\par\footnotesize\textsuperscript{{{letter}}} {_escape_latex(sentence)}" for letter, sentence in one.notes
+    ]
+    lines = [
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{' '.join(_escape_latex(sentence) for sentence in (one.title + '.', *one.caption))}}}",
+        rf"\label{{tab:{one.label}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(one.columns) - 1)}}}",
+        r"\toprule",
+        header + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        *notes,
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = _escape_latex(cell.text)
+    text = rf"\textbf{{{text}}}" if cell.bold and text else text
+    return text + (rf"\textsuperscript{{{' '.join(cell.marks)}}}" if cell.marks else "")
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "Δm": r"$\Delta_m$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "°": r"$^\circ$",
+    MINUS: "$-$",
+    UNDEFINED: "---",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "[": "{[}",  # after a line break, LaTeX reads a bare one as its optional argument
+    "]": "{]}",
+    **{character: "\\" + character for character in "&%$#_{}"},
+}
+LATEX_PATTERN = re.compile("|".join(re.escape(key) for key in LATEX))
+
+
+def _escape_latex(text: str) -> str:
+    return LATEX_PATTERN.sub(lambda match: LATEX[match.group()], text)

@@ -1,0 +1,120 @@
+"""What the page shows below a table, in its order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mtlbench.results.records.reading import Results
+from mtlbench.results.report import baselines, captions, context, grids, tables
+from mtlbench.results.report.display import UNDEFINED, interval_text, signed
+from mtlbench.results.report.grids import Grid
+from mtlbench.results.report.tables import CONSTANT
+from mtlbench.results.summary.orders import task_gains
+from mtlbench.results.summary.summary import Summary
+
+
+def section(
+    summary: Summary, table: tables.Table, figures: list[dict[str, Any]], others: Sequence[Results] = ()
+) -> dict[str, Any]:
+    """What the template shows of a table. others: other matrices of its store."""
+    compared = task_gains(summary.comparison, summary.columns, summary.block)
+    details = [
+        ("Every pair of rows on Δm", grids.contrasts(summary, compared), True),
+        ("By task: who gains, who pays", grids.transfer(summary), True),
+        ("How stable the order is", grids.ranks(summary), False),
+        ("The order with other weights of the tasks", grids.weights(summary, compared), False),
+        (
+            "What the choice of the baseline run changes",
+            grids.rebased(summary, [*baselines.stored(summary, others), *baselines.printed(summary)]),
+            False,
+        ),
+        ("What tuning chose", grids.tuned(summary), False),
+        ("All scores", _secondary(summary), False),
+    ]
+    return {
+        "table": table,
+        "figures": figures,
+        "warnings": baselines.weak_baselines(summary),
+        "sure": _sure(summary),
+        "details": [{"title": title, "grid": grid, "open": shown} for title, grid, shown in details if grid.rows],
+        "definitions": _definitions(summary),
+        "published": context.printed(summary),
+        "provenance": captions.provenance(summary),
+    }
+
+
+def _sure(summary: Summary) -> Grid:
+    rows = []
+    for label, row in summary.rows.items():
+        delta = row.delta
+        intervals = [UNDEFINED if i is None else interval_text(i.low, i.high) for i in (delta.seeds, delta.images)]
+        share = UNDEFINED if math.isnan(delta.share) else f"{100 * delta.share:.0f}"
+        runs = ", ".join(signed(value) for value in delta.values.values()) or UNDEFINED
+        rows.append([label, signed(delta.mean), *intervals, share, signed(delta.log), runs])
+    columns = ["Method", "Δm [%]", "95 % over seeds", "95 % over seeds and test images"]
+    columns += ["variance from the baseline [%]", "log Δm [%]", "Δm by seed"]
+    deltas = {label: row.delta for label, row in summary.rows.items()}
+    sentences = []
+    if any(delta.seeds is not None for delta in deltas.values()):
+        most = max(len(delta.values) for delta in deltas.values())
+        sentences.append(
+            "Over seeds: where the mean Δm of ever more training runs would lie. One more run spreads wider than this "
+            f"interval of the mean, {math.sqrt(1 + most):.1f} times as wide with {most} seeds."
+        )
+    if any(delta.images is not None for delta in deltas.values()):
+        sentences.append(
+            "Over seeds and test images (crossed random effects, never narrower than over seeds): with other test "
+            "images of this kind too."
+        )
+    for reason in dict.fromkeys(delta.no_images for delta in deltas.values() if delta.no_images):
+        labels = [label for label, delta in deltas.items() if delta.no_images == reason]
+        sentences.append(f"No interval over test images for {', '.join(labels)}: {reason}.")
+    if any(not math.isnan(delta.share) for delta in deltas.values()):
+        sentences.append(
+            "Variance from the baseline: the share of the variance of Δm that the baseline's runs make when they "
+            "are not paired with the row's; where it is large, more runs of the baseline sharpen every row."
+        )
+    defined = [delta for delta in deltas.values() if delta.values]
+    if len(defined) > 1 and all(captions.comparable_logs(defined[0], delta) for delta in defined):
+        sentences.append("Differences between log Δm do not depend on the baseline.")
+    elif len(defined) > 1:
+        sentences.append(
+            "Differences between log Δm do not depend on the baseline among rows that are compared with the same runs "
+            "of it, which not all are here."
+        )
+    return Grid(columns, rows, " ".join(sentences))
+
+
+def _secondary(summary: Summary) -> Grid:
+    """Every score but those of single classes (named metric/class), means over the seeds of the task's column."""
+    values: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for label, row in summary.rows.items():
+        for seed, run in row.row.runs.items():
+            for score in run.all_scores():
+                counted = seed in row.scores[score.task].values
+                if "/" not in score.metric and score.value is not None and counted:
+                    values.setdefault((score.task, score.metric), {}).setdefault(label, []).append(score.value)
+    labels = list(summary.rows)
+    constant = summary.comparison.constant
+    if constant is not None:
+        labels.append(CONSTANT)
+        for score in constant.scores:
+            if (score.task, score.metric) in values and score.value is not None:
+                values[score.task, score.metric][CONSTANT] = [score.value]
+    order = [key for task in summary.comparison.tasks for key in values if key[0] == task]
+    rows = []
+    for label in labels:
+        found = [values[key].get(label, []) for key in order]
+        rows.append([label, *(f"{math.fsum(v) / len(v):#.4g}" if v else UNDEFINED for v in found)])
+    caption = "Means over the seeds that the first table is over. Scores of single classes are in scores.csv."
+    return Grid(["Method", *(f"{task} {metric}" for task, metric in order)], rows, caption)
+
+
+def _definitions(summary: Summary) -> list[tuple[str, str]]:
+    """Of each column; a footnote says where a row has another."""
+    references = {task: column.reference for task, column in summary.columns.items()}
+    return [
+        (f"{task} {score.metric}", score.definition) for task, score in references.items() if score and score.definition
+    ]

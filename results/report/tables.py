@@ -1,0 +1,222 @@
+"""The cells of a table as text, with what is bold and what has a footnote; `formats` and the page write them down.
+
+Equal records give equal text: nothing here looks at a clock, and the order is the manifest's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from mtlbench.results.records.record import Manifest, Score
+from mtlbench.results.report import captions
+from mtlbench.results.report.display import UNDEFINED, display, fixed, interval_text, signed, time_unit
+from mtlbench.results.summary.columns import ScoreSummary
+from mtlbench.results.summary.gains import DeltaSummary
+from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
+from mtlbench.results.summary.summary import RowSummary, Summary
+
+CONSTANT = "Constant predictor"
+
+
+class Cell(NamedTuple):
+    text: str
+    bold: bool = False
+    marks: tuple[str, ...] = ()  # letters of footnotes
+
+
+class Column(NamedTuple):
+    title: str
+    unit: str = ""
+    arrow: str = ""  # ↑ higher is better, ↓ lower is better
+
+    @property
+    def suffix(self) -> str:
+        return " ".join(part for part in (f"[{self.unit}]" if self.unit else "", self.arrow) if part)
+
+    @property
+    def text(self) -> str:
+        return f"{self.title} {self.suffix}".strip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in cells; what is bold and what has a footnote is said beside it, for each format to write its way."""
+
+    slug: str  # of the comparison: a file name
+    label: str  # by which LaTeX refers to it: the matrix's name too, since two matrices may compare the same tasks
+    title: str
+    caption: tuple[str, ...]  # sentences
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[tuple[str, str], ...]  # (letter, sentence)
+
+
+@dataclass
+class Notes:
+    """Footnotes in the order in which they are first needed; equal sentences share a letter."""
+
+    sentences: list[str] = field(default_factory=list)
+
+    def mark(self, sentence: str) -> str:
+        if sentence not in self.sentences:
+            self.sentences.append(sentence)
+        return _letter(self.sentences.index(sentence))
+
+
+def table(summary: Summary, manifest: Manifest) -> Table:
+    """A row per label in the manifest's order, the constant predictor last; primary scores, Delta_m, cost.
+
+    A cell that failed or is missing says so; an undefined score is a dash with a footnote that says why; a score whose
+    definition or protocol differs from the rest of its column has a mark.
+    """
+    comparison, notes = summary.comparison, Notes()
+    baseline, usual = summary.rows.get(comparison.baseline), captions.usual_runs(summary)
+    longest = max((row.cost["train_seconds"] for row in summary.rows.values()), default=math.nan, key=_nan_first)
+    unit, seconds = time_unit(longest)
+    several = len(comparison.seeds) > 1
+    columns = (
+        Column("Method"),
+        Column("Seeds"),
+        *(_score_column(task, summary.columns[task].reference) for task in comparison.tasks),
+        Column("Δm", "%", "↑"),
+        *([Column("95 % interval", "%")] if several else []),
+        Column("Parameters", "M"),
+        Column("MACs", "G"),
+        Column("Step", "s"),
+        Column("Training", unit),
+    )
+    rows = []
+    for label, row in summary.rows.items():
+        head = (Cell(label, marks=_status_marks(row.row, notes)), Cell(_seeds(row.row, comparison)))
+        scores = [_score_cell(row.scores[task], row.row, notes) for task in comparison.tasks]
+        delta = (_delta_cell(row.delta, usual, notes), *([_interval_cell(row, notes)] if several else []))
+        cost, timed = row.cost, _time_marks(row, baseline, notes)
+        rows.append(
+            (
+                *head,
+                *scores,
+                *delta,
+                Cell(fixed(cost["parameters"] / 1e6, 2)),
+                Cell(fixed(cost["macs"] / 1e9, 2)),
+                Cell(fixed(cost["seconds_per_step"], 3), marks=timed),
+                Cell(fixed(cost["train_seconds"] / seconds, 2 if unit == "h" else 1), marks=timed),
+            )
+        )
+    if summary.constant:
+        sentence = "the best prediction that does not look at the image; a method no better than it has learnt nothing"
+        head = (Cell(CONSTANT, marks=(notes.mark(sentence),)), Cell(""))
+        scores = [_score_cell(summary.constant[task], None, notes) for task in comparison.tasks]
+        rows.append((*head, *scores, *[Cell("")] * (len(columns) - len(head) - len(scores))))
+    title = f"{manifest.title}: {comparison.benchmark}, {' + '.join(comparison.tasks)}"
+    letters = tuple((_letter(index), sentence) for index, sentence in enumerate(notes.sentences))
+    label = f"{manifest.name}-{comparison.slug}"
+    return Table(comparison.slug, label, title, captions.caption(summary, manifest), columns, tuple(rows), letters)
+
+
+def _score_column(task: str, score: Score | None) -> Column:
+    if score is None or score.metric == "undefined":
+        return Column(task)
+    shown = display(score.metric)
+    return Column(f"{task} {shown.title}", shown.unit, "↑" if score.higher_is_better else "↓")
+
+
+def _score_cell(entry: ScoreSummary, row: Row | None, notes: Notes) -> Cell:
+    if entry.problem in UNFINISHED:
+        return Cell(entry.problem)
+    if entry.problem:
+        return Cell(UNDEFINED, marks=(notes.mark(entry.problem),))
+    assert entry.score is not None
+    shown = display(entry.score.metric)
+    text = fixed(entry.mean, shown.decimals)
+    if len(entry.values) > 1:
+        text += f" ± {fixed(entry.sd, shown.decimals)}"
+    marks = [notes.mark(f"not comparable with its column: {difference}") for difference in entry.strange]
+    if entry.left_out:
+        marks.append(notes.mark(captions.left_out(len(entry.values), entry.left_out)))
+    more = sorted(set(entry.values) - set(row.finished())) if row else []
+    if more:
+        marks.append(notes.mark(f"with {captions.seeds(more)}, where another task's cell has not finished"))
+    return Cell(text, entry.best, tuple(dict.fromkeys(marks)))
+
+
+def _delta_cell(delta: DeltaSummary, usual: tuple[int, ...] | None, notes: Notes) -> Cell:
+    if delta.problem in UNFINISHED:
+        return Cell(delta.problem)
+    if delta.problem:
+        return Cell(UNDEFINED, marks=(notes.mark(f"Δm is undefined: {delta.problem}"),))
+    if not delta.values:
+        return Cell(fixed(delta.mean, 2), delta.best)
+    text = signed(delta.mean)
+    if len(delta.values) > 1:
+        text += f" ± {fixed(delta.sd, 2)}"
+    sentences = []
+    if delta.left_out:
+        sentences.append(f"Δm {captions.left_out(len(delta.values), delta.left_out)}")
+    if not delta.paired:
+        sentences.append("against the mean of the baseline's runs, since not every seed has one")
+    elif delta.against != usual:
+        sentences.append(
+            f"against the baseline's {captions.seeds(delta.against)}; other rows are against other runs of it"
+        )
+    return Cell(text, delta.best, tuple(notes.mark(sentence) for sentence in sentences))
+
+
+def _interval_cell(row: RowSummary, notes: Notes) -> Cell:
+    delta = row.delta
+    if delta.problem or not delta.values:
+        return Cell("")
+    if delta.seeds is not None:
+        return Cell(interval_text(delta.seeds.low, delta.seeds.high))
+    if len(delta.values) == 1:
+        return Cell("one seed")
+    return Cell(UNDEFINED, marks=(notes.mark("no interval: the baseline has a single run of some task"),))
+
+
+def _time_marks(row: RowSummary, baseline: RowSummary | None, notes: Notes) -> tuple[str, ...]:
+    """Where the seconds of a row are means over devices, or of others than the baseline's."""
+    theirs = () if baseline is None else baseline.devices
+    if not row.devices or (len(row.devices) == 1 and theirs in ((), row.devices)):
+        return ()
+    sentence = f"timed on {', '.join(row.devices)}"
+    if theirs and row is not baseline and theirs != row.devices:
+        sentence += f"; the baseline on {', '.join(theirs)}"
+    return (notes.mark(sentence),)
+
+
+def _status_marks(row: Row, notes: Notes) -> tuple[str, ...]:
+    marks = []
+    for status in UNFINISHED:
+        runs = [run for run in row.runs.values() if run.status == status]
+        if runs:
+            sentence = f"{row.label}: {status} {len(runs)} of {len(row.runs)} seeds"
+            errors = captions.distinct(
+                _first_line(failure) for run in runs for _, failure in sorted(run.failures.items())
+            )
+            marks.append(notes.mark(sentence + (f" ({errors})" if errors else "")))
+    return tuple(marks)
+
+
+def _seeds(row: Row, comparison: Comparison) -> str:
+    finished = len(row.finished())
+    expected = len(comparison.seeds)
+    return str(finished) if finished == expected else f"{finished} of {expected}"
+
+
+def _first_line(failure: dict[str, Any]) -> str:
+    return str(failure.get("error", "no error was recorded")).strip().split("\n")[0]
+
+
+def _nan_first(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
+
+
+def _letter(index: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    text = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        text = chr(ord("a") + rest) + text
+    return text

@@ -1,0 +1,155 @@
+"""From a store to files that people read: tables as Markdown, LaTeX, CSV and one self-contained page, and figures."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import pandas as pd
+
+from mtlbench.results.records.reading import Results, matrices, read
+from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord
+from mtlbench.results.report import figures as plots
+from mtlbench.results.report import formats, frames, page, tables
+from mtlbench.results.summary.runs import comparisons
+from mtlbench.results.summary.summary import Summary, summarise
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+class Report(NamedTuple):
+    """What was written, and the tables as Markdown."""
+
+    paths: tuple[Path, ...]
+    markdown: str
+
+
+def report(store: str, names: Sequence[str], out: Path) -> Report:
+    """Write out/MATRIX/ for each of the matrices `names` (all in the store when empty).
+
+    Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score, long form),
+    deltas.csv (Delta_m of every run), gains.csv (each task's), contrasts.csv, report.html (self-contained) and
+    figures/*.png and *.pdf. Equal records give equal bytes. Raises FileNotFoundError naming what the store holds, and
+    CorruptRecord naming the file.
+    """
+    found = list(names) or matrices(store)
+    if not found:
+        raise FileNotFoundError(f"{store}: no matrix was run into this store (it has no matrices/*.json)")
+    everything = [read(store, name) for name in found]  # all are read before the first file is written
+    beside = _readable(store, [name for name in matrices(store) if name not in found])
+    paths: list[Path] = []
+    texts = []
+    for results in everything:
+        others = [other for other in (*everything, *beside) if other is not results]
+        written, text = _report(results, others, out / results.manifest.name)
+        paths += written
+        texts.append(text)
+    return Report(tuple(paths), "\n".join(texts))
+
+
+def _readable(store: str, names: Sequence[str]) -> list[Results]:
+    """Matrices that only lend a baseline: what is broken in another is for that one's report to name."""
+    found = []
+    for name in names:
+        with contextlib.suppress(CorruptRecord, NewerRecord):
+            results = read(store, name)
+            comparisons(results)
+            found.append(results)
+    return found
+
+
+def _report(results: Results, others: Sequence[Results], folder: Path) -> tuple[list[Path], str]:
+    manifest, store = results.manifest, results.store
+    summaries = [summarise(comparison, store) for comparison in comparisons(results)]
+    shown = [tables.table(summary, manifest) for summary in summaries]
+    folder.mkdir(parents=True, exist_ok=True)
+    markdown = formats.markdown(shown)
+    paths = [
+        _write(folder / "table.md", markdown),
+        _write(folder / "table.tex", formats.latex(shown)),
+        _write(folder / "table.csv", _csv(pd.concat([frames.rows(summary) for summary in summaries]))),
+        _write(folder / "scores.csv", _csv(frames.scores(summaries, manifest), exact=True)),
+        _write(folder / "deltas.csv", _csv(pd.concat([frames.deltas(summary) for summary in summaries]))),
+        _write(folder / "gains.csv", _csv(pd.concat([frames.gains(summary) for summary in summaries]))),
+        _write(folder / "contrasts.csv", _csv(pd.concat([frames.contrasts(summary) for summary in summaries]))),
+    ]
+    colors = plots.palette(list(dict.fromkeys(entry.label for entry in manifest.entries)))
+    sections: list[dict[str, Any]] = []
+    for summary, table in zip(summaries, shown, strict=True):
+        figures = []
+        for name, figure, caption in (
+            ("gains", plots.gains(summary, colors), _gains_caption(summary)),
+            ("cost", plots.delta_against_cost(summary, colors), _cost_caption(summary)),
+            ("learning", plots.learning_curves(summary, store, colors), LEARNING),
+            ("tuning", plots.tuning(summary, colors), TUNING),
+        ):
+            if figure is not None:
+                width = round(100 * figure.get_size_inches()[0])  # CSS pixels: the same size of text in every figure
+                files = plots.save(figure, folder / "figures" / f"{table.slug}-{name}")
+                paths += files
+                figures.append({"uri": _data_uri(files[0]), "caption": caption, "width": width})
+        sections.append(page.section(summary, table, figures, others))
+    paths.append(_write(folder / "report.html", _html(manifest, sections)))
+    return paths, markdown
+
+
+LEARNING = (
+    "Mean over seeds, band ±1 standard deviation. Training losses include each method's auxiliary predictions, so "
+    "their level compares within a method only."
+)
+
+
+TUNING = (
+    "What a budget of k trials is worth: the mean over all choices of k of a row's trials of the best one's log Δm on "
+    "validation images, against the baseline with its whole budget. A single-task row chooses for each task. A curve "
+    "that still rises at its end was tuned with too few trials."
+)
+
+
+def _gains_caption(summary: Summary) -> str:
+    text = "Each task's term of Δm, signed so that up is better."
+    rows = [row.delta for row in summary.rows.values() if len(row.delta.values) > 1]
+    if rows:
+        text += " Bars: mean over seeds; dots: the seeds."
+    if any(delta.paired for delta in rows):
+        text += " Whiskers: 95 % interval over seeds, paired with the baseline's."
+    without = [label for label, row in summary.rows.items() if row.delta.values and not row.delta.paired]
+    if without:
+        text += f" No whiskers where runs are not paired with the baseline's: {', '.join(without)}."
+    return text
+
+
+def _cost_caption(summary: Summary) -> str:
+    text = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
+    several = any(row.delta.seeds is not None for row in summary.rows.values())
+    return text + (" Whiskers: 95 % interval over seeds." if several else "")
+
+
+def _html(manifest: Manifest, sections: list[dict[str, Any]]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html.j2").render(manifest=manifest, sections=sections)
+
+
+def _csv(frame: pd.DataFrame, *, exact: bool = False) -> str:
+    """Twelve digits of what is computed: the last of the sixteen are those of a machine's linear algebra."""
+    text = frame.to_csv(index=False, lineterminator="\n", float_format=None if exact else "%.12g")
+    assert isinstance(text, str)
+    return text
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

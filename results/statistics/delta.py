@@ -1,0 +1,85 @@
+"""How much better a set of scores is than a baseline, in percent: the paper's Eq. (6) and a logarithmic sister."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from mtlbench.results.records.record import Score, differences
+
+Term = Callable[[Score, Score], float]  # score, baseline -> percent
+
+
+class IncomparableScores(ValueError):
+    """Two scores of one task that measure different things."""
+
+
+def relative_gain(score: Score, baseline: Score) -> float:
+    """One task's term of Eq. (6), in percent: positive is better, whatever the metric's direction.
+
+    NaN where either score is undefined or the baseline is 0. Raises IncomparableScores when metric, direction,
+    definition or protocol differ.
+    """
+    require_comparable(score, baseline)
+    if not (_defined(score) and _defined(baseline)) or baseline.value == 0:
+        return math.nan
+    assert score.value is not None and baseline.value is not None
+    sign = 1.0 if score.higher_is_better else -1.0
+    return 100.0 * sign * (score.value - baseline.value) / baseline.value
+
+
+def log_gain(score: Score, baseline: Score) -> float:
+    """One task's term of `log_delta`, in percent. NaN where a score is undefined or not positive."""
+    require_comparable(score, baseline)
+    if not (_defined(score) and _defined(baseline)):
+        return math.nan
+    assert score.value is not None and baseline.value is not None
+    if score.value <= 0 or baseline.value <= 0:
+        return math.nan
+    sign = 1.0 if score.higher_is_better else -1.0
+    return 100.0 * sign * math.log(score.value / baseline.value)
+
+
+def delta_m(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> float:
+    """Eq. (6) of the SCA-MTL paper: the mean over tasks of the signed relative change, in percent.
+
+    Delta_m = 100/T sum_t sigma_t (M_t - b_t) / b_t, with sigma_t = +1 where higher is better and -1 elsewhere. The
+    paper's sentence calls it a drop; with its sign it is a gain, and positive is better.
+
+    scores, baseline: task -> score; the baseline's may come from as many cells as it takes (one a task). The sum runs
+    over the tasks of both, so a task that only one of them has, an undefined score or a baseline of 0 makes the result
+    NaN: a mean over the other tasks would be another quantity. Raises IncomparableScores (see `relative_gain`) and
+    ValueError without any task.
+    """
+    return _mean_over_tasks(relative_gain, scores, baseline)
+
+
+def log_delta(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> float:
+    """100/T sum_t sigma_t ln(M_t / b_t), in percent; NaN and errors as in `delta_m`, and NaN for scores <= 0.
+
+    The difference of two methods does not contain the baseline, so no choice of the baseline run can reorder them, and
+    halving an error counts as much as doubling a score.
+    """
+    return _mean_over_tasks(log_gain, scores, baseline)
+
+
+def require_comparable(score: Score, baseline: Score) -> None:
+    """Raises IncomparableScores naming what differs: task, metric, direction, definition or protocol."""
+    for name, ours, theirs in differences(score, baseline):
+        raise IncomparableScores(
+            f"{score.task}: {name} is {ours!r} here and {theirs!r} in the baseline; "
+            "compare records of one benchmark, evaluated the same way"
+        )
+
+
+def _mean_over_tasks(term: Term, scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> float:
+    tasks = sorted({*scores, *baseline})
+    if not tasks:
+        raise ValueError("no task to average over: both the scores and the baseline are empty")
+    if set(scores) != set(baseline):
+        return math.nan
+    return math.fsum(term(scores[task], baseline[task]) for task in tasks) / len(tasks)
+
+
+def _defined(score: Score) -> bool:
+    return score.value is not None and math.isfinite(score.value)

@@ -1,0 +1,149 @@
+"""A column of scores: which of a task's primary scores may stand together, over the seeds of each row, and the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from mtlbench.results.records.record import Record, Score, differences
+from mtlbench.results.statistics import verdicts
+from mtlbench.results.statistics.intervals import mean_and_sd
+from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """A task's primary score over the seeds of a row."""
+
+    scores: Mapping[int, Score]  # by seed; defined, and of one definition and protocol
+    score: Score | None  # any of them, or an undefined one: metric, direction, definition and protocol
+    problem: str  # why there is no value: one of UNFINISHED, or why it is undefined; "" otherwise
+    strange: tuple[str, ...] = ()  # how the whole row differs from its column's reference: it is compared with nothing
+    left_out: Mapping[int, str] | None = None  # finished seeds without a value here, and why
+    best: bool = False  # no row of the column is shown to be better; False where nothing is judged
+
+    @cached_property
+    def values(self) -> dict[int, float]:
+        return {seed: value_of(score) for seed, score in self.scores.items()}
+
+    @property
+    def mean(self) -> float:
+        return mean_and_sd(list(self.values.values()))[0] if self.values else math.nan
+
+    @property
+    def sd(self) -> float:
+        """Sample standard deviation over seeds; NaN for one."""
+        return mean_and_sd(list(self.values.values()))[1] if self.values else math.nan
+
+
+@dataclass(frozen=True)
+class Column:
+    """A task's scores by label, and the score that says what the column means: the baseline's, or else the first."""
+
+    task: str
+    reference: Score | None
+    entries: Mapping[str, ScoreSummary]
+    constant: ScoreSummary | None  # the constant predictor's
+
+
+def column(comparison: Comparison, task: str) -> Column:
+    rows = comparison.rows
+    found = {
+        label: {seed: run.scores()[task] for seed, run in row.runs.items() if task in run.scores()}
+        for label, row in rows.items()
+    }
+    constant = None if comparison.constant is None else comparison.constant.primary().get(task)
+    first = found.get(comparison.baseline, {}).values()
+    every = [*first, *(score for scores in found.values() for score in scores.values())]
+    every += [constant] if constant else []
+    defined = [score for score in every if score.value is not None]
+    reference = next(iter([*defined, *every]), None)
+    entries = {label: _entry(row, task, found[label], reference, bool(defined)) for label, row in rows.items()}
+    for label in _best(entries):
+        entries[label] = replace(entries[label], best=True)
+    of_constant = None
+    if comparison.constant is not None:
+        of_constant = _constant(comparison.constant, task, reference, bool(defined))
+    return Column(task, reference, entries, of_constant)
+
+
+def distance(score: Score, reference: Score | None) -> tuple[str, ...]:
+    """What keeps a score out of its column, a phrase each; () where it belongs there."""
+    if reference is None:
+        return ()
+    return tuple(f"{name} is “{ours}” instead of “{theirs}”" for name, ours, theirs in differences(score, reference))
+
+
+def _entry(row: Row, task: str, found: Mapping[int, Score], reference: Score | None, labelled: bool) -> ScoreSummary:
+    """Of the seeds that compare with the reference; where none does, of those that compare with the row's first."""
+    if not found:
+        statuses = {run.status_of(task) for run in row.runs.values()}
+        if "finished" in statuses:
+            return ScoreSummary({}, None, f"the record has no primary score of {task}")
+        return ScoreSummary({}, None, next(status for status in UNFINISHED if status in statuses))
+    defined = {seed: score for seed, score in found.items() if score.value is not None}
+    strange: tuple[str, ...] = ()
+    own = reference
+    if defined and all(distance(score, reference) for score in defined.values()):
+        own = next(iter(defined.values()))
+        strange = distance(own, reference)
+    kept = {seed: score for seed, score in defined.items() if not distance(score, own)}
+    left_out = {
+        seed: undefined(score, labelled) if score.value is None else "; ".join(distance(score, own))
+        for seed, score in found.items()
+        if seed not in kept
+    }
+    for seed, run in row.runs.items():
+        if run.status_of(task) == "finished" and seed not in found:
+            left_out[seed] = f"the record has no primary score of {task}"
+    if kept:
+        return ScoreSummary(kept, next(iter(kept.values())), "", strange, left_out)
+    score = next(iter(found.values()))
+    return ScoreSummary({}, score, undefined(score, labelled), left_out=left_out)
+
+
+def undefined(score: Score, labelled: bool) -> str:
+    """Why a score has no value. labelled: another score of the task on this test split has one."""
+    if score.metric == "undefined":
+        return f"{score.task} is trained but has no metric"
+    if labelled:
+        return f"{score.task}: {score.metric} is undefined, since predictions were not finite"
+    return f"{score.task}: {score.metric} is undefined, since no pixel of the test split has a label"
+
+
+def _best(entries: Mapping[str, ScoreSummary]) -> list[str]:
+    """Labels that no other row is shown to be better than, among those that compare with the column's reference."""
+    whole = {label: entry for label, entry in entries.items() if entry.values and not entry.strange}
+    if not whole:
+        return []
+    sign = 1.0 if next(score for entry in whole.values() for score in entry.scores.values()).higher_is_better else -1.0
+    values = by_seed({label: {s: sign * v for s, v in entry.values.items()} for label, entry in whole.items()})
+    return [label for label, best in zip(whole, verdicts.not_worse_than_best(values), strict=True) if best]
+
+
+def by_seed(rows: Mapping[str, Mapping[int, float]]) -> list[list[float]]:
+    """Values [rows, seeds] for `verdicts`, the seeds in ascending order; NaN where a row has no run."""
+    seeds = sorted({seed for values in rows.values() for seed in values})
+    return [[values.get(seed, math.nan) for seed in seeds] for values in rows.values()]
+
+
+def _constant(record: Record, task: str, reference: Score | None, labelled: bool) -> ScoreSummary:
+    score = record.primary().get(task)
+    if score is None:
+        return ScoreSummary({}, None, f"the constant predictor's record has no score of {task}")
+    if score.value is None:
+        return ScoreSummary({}, score, undefined(score, labelled))
+    return ScoreSummary({0: score}, score, "", distance(score, reference))
+
+
+def mean_score(scores: Iterable[Score]) -> Score:
+    """The first of comparable scores with the mean of all."""
+    found = list(scores)
+    return replace(found[0], value=mean_and_sd([value_of(score) for score in found])[0])
+
+
+def value_of(score: Score) -> float:
+    assert score.value is not None
+    return score.value

@@ -1,0 +1,42 @@
+"""What a row costs, and what it was timed on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from mtlbench.results.records.record import Record
+from mtlbench.results.summary.runs import Row, Run
+
+COSTS = ("parameters", "macs", "seconds_per_step", "train_seconds")
+
+
+def costs(row: Row, records: Mapping[str, Record]) -> dict[str, float]:
+    """Sums over the cells of a run, means over the runs that finished; training includes the cells derived from."""
+    runs = [run for run in row.runs.values() if run.status == "finished"]
+    if not runs:
+        return dict.fromkeys(COSTS, math.nan)
+    return {name: float(np.mean([_of_run(run, name, records) for run in runs])) for name in COSTS}
+
+
+def devices(row: Row) -> tuple[str, ...]:
+    """What the finished runs of a row trained on, in order."""
+    records = [record for run in row.runs.values() if run.status == "finished" for record in run.records.values()]
+    return tuple(sorted({str(record.provenance["device"]) for record in records if record.provenance.get("device")}))
+
+
+def _of_run(run: Run, name: str, records: Mapping[str, Record]) -> float:
+    cells = set(run.records)
+    if name == "train_seconds":
+        waiting = list(cells)
+        while waiting:
+            record = records.get(waiting.pop())
+            if record is None:
+                return math.nan
+            fresh = set(record.derived_from) - cells
+            cells |= fresh
+            waiting += sorted(fresh)
+    found = [records[cell_id].cost.get(name, math.nan) for cell_id in sorted(cells) if cell_id in records]
+    return math.fsum(found) if len(found) == len(cells) else math.nan

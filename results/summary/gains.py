@@ -1,0 +1,147 @@
+"""Delta_m of a row against the baseline: run by run, with its interval over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtlbench.results.records.record import Score
+from mtlbench.results.statistics.delta import delta_m, log_delta, relative_gain
+from mtlbench.results.statistics.intervals import Interval, delta_interval, mean_and_sd, paired_interval
+from mtlbench.results.summary.columns import Column, mean_score, value_of
+from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
+
+Scores = Mapping[str, Score]  # by task
+
+
+@dataclass(frozen=True)
+class DeltaSummary:
+    """Delta_m of a row against the baseline, in percent; positive is better."""
+
+    mean: float  # NaN where undefined
+    values: Mapping[int, float]  # by seed of the row; {} for the baseline
+    log: float  # the log delta of the same runs
+    gains: Mapping[str, Mapping[int, float]]  # task -> seed -> its term of Eq. (6)
+    seeds: Interval | None = None  # 95 %, over seeds
+    images: Interval | None = None  # 95 %, over seeds and test images
+    no_images: str = ""  # why `images` is None, where the row has an interval over seeds
+    share: float = math.nan  # of the variance of the mean, what the baseline's runs make
+    against: tuple[int, ...] = ()  # the baseline's seeds that the row is compared with
+    paired: bool = True  # by seed; otherwise against the mean of the baseline's runs
+    left_out: Mapping[int, str] | None = None  # finished seeds of the row without a Delta_m, and why
+    problem: str = ""  # why it is undefined
+    best: bool = False
+
+    @property
+    def sd(self) -> float:
+        return mean_and_sd(list(self.values.values()))[1] if self.values else math.nan
+
+
+def gains_of(row: Row, comparison: Comparison, columns: Mapping[str, Column]) -> DeltaSummary:
+    """Without the interval over images and the verdict."""
+    baseline = comparison.rows.get(comparison.baseline)
+    if baseline is None:
+        return _nothing("the matrix names no baseline")
+    mine, left_out = usable(row, columns)
+    theirs = runs_of_baseline(baseline, columns)
+    problem = _problem(row, mine, left_out, baseline, theirs, columns)
+    if problem:
+        return _nothing(problem)
+    if row.label == baseline.label:
+        return DeltaSummary(0.0, {}, 0.0, {}, against=tuple(sorted(mine)), left_out=left_out)
+    whole, _ = usable(baseline, columns)
+    paired = set(mine) <= set(whole)
+    centre = {task: mean_score(scores.values()) for task, scores in theirs.items()}
+    against = {seed: whole[seed] if paired else centre for seed in mine}
+    values = {seed: delta_m(scores, against[seed]) for seed, scores in mine.items()}
+    gains = {
+        task: {seed: relative_gain(scores[task], against[seed][task]) for seed, scores in mine.items()}
+        for task in columns
+    }
+    unpaired = delta_interval(
+        [[value_of(scores[task]) for task in columns] for scores in mine.values()],
+        [[value_of(score) for score in theirs[task].values()] for task in columns],
+        [centre[task].higher_is_better for task in columns],
+        independent_tasks=separate(baseline),
+    )
+    return DeltaSummary(
+        float(np.mean(list(values.values()))),
+        values,
+        float(np.mean([log_delta(scores, against[seed]) for seed, scores in mine.items()])),
+        gains,
+        paired_interval(list(values.values())) if paired else None if unpaired is None else unpaired.interval,
+        share=math.nan if unpaired is None else unpaired.share,
+        against=tuple(sorted(mine if paired else {seed for scores in theirs.values() for seed in scores})),
+        paired=paired,
+        left_out=left_out,
+    )
+
+
+def usable(row: Row, columns: Mapping[str, Column]) -> tuple[dict[int, Scores], dict[int, str]]:
+    """seed -> the scores that enter Delta_m, of the runs that have all of them; and why the other finished ones do not.
+
+    A run that was scored in another way, or whose score is undefined, has no Delta_m; its row's other runs do.
+    """
+    kept: dict[int, Scores] = {}
+    left_out: dict[int, str] = {}
+    for seed, scores in row.finished().items():
+        problems = []
+        for task, column in columns.items():
+            entry = column.entries[row.label]
+            if seed in entry.values and entry.strange:
+                problems.append(f"{task}: {'; '.join(entry.strange)}")
+            elif seed not in entry.values:
+                reason = (entry.left_out or {}).get(seed) or entry.problem
+                problems.append(reason if task in reason else f"{task}: {reason}")
+        if problems:
+            left_out[seed] = problems[0]
+        else:
+            kept[seed] = {task: scores[task] for task in columns}
+    return kept, left_out
+
+
+def separate(baseline: Row) -> bool:
+    """Whether the baseline's tasks come from cells of their own, so that their noise is independent."""
+    return any(len(run.entries) > 1 for run in baseline.runs.values())
+
+
+def runs_of_baseline(baseline: Row, columns: Mapping[str, Column]) -> dict[str, dict[int, Score]]:
+    """task -> seed -> score: of separate cells every one there is, of cells with all tasks those that have them all."""
+    if separate(baseline):
+        entries = {task: column.entries[baseline.label] for task, column in columns.items()}
+        return {task: {} if entry.strange else dict(entry.scores) for task, entry in entries.items()}
+    whole, _ = usable(baseline, columns)
+    return {task: {seed: scores[task] for seed, scores in whole.items()} for task in columns}
+
+
+def _nothing(problem: str) -> DeltaSummary:
+    return DeltaSummary(math.nan, {}, math.nan, {}, problem=problem)
+
+
+def _problem(
+    row: Row,
+    mine: Mapping[int, Scores],
+    left_out: Mapping[int, str],
+    baseline: Row,
+    theirs: Mapping[str, Mapping[int, Score]],
+    columns: Mapping[str, Column],
+) -> str:
+    """Why Delta_m is undefined for this row; "" where it is not."""
+    if not mine and not left_out:
+        statuses = {run.status for run in row.runs.values()}
+        return next(status for status in UNFINISHED if status in statuses)
+    if not mine:
+        return next(iter(left_out.values()))
+    for task, scores in theirs.items():
+        if not scores:
+            entry = columns[task].entries[baseline.label]
+            if entry.problem and entry.problem not in UNFINISHED:
+                return f"the baseline {baseline.label}: {entry.problem}"
+            return f"the baseline {baseline.label} has no finished run of {task}"
+        zero = [seed for seed, score in scores.items() if score.value == 0]
+        if zero:
+            return f"{task}: the baseline's {scores[zero[0]].metric} is 0 in seed {', '.join(map(str, zero))}"
+    return ""

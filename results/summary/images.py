@@ -1,0 +1,75 @@
+"""How sure over seeds and test images at once, from what each image contributes to the scores of each run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from mtlbench.results.records.record import CorruptRecord
+from mtlbench.results.statistics.intervals import Interval, crossed_interval
+from mtlbench.results.summary.columns import value_of
+from mtlbench.results.summary.runs import Row, Run
+
+Influences = Callable[[str], dict[str, "pd.Series[float]"] | None]  # of a cell id; see results.record.influence
+
+
+class NoInfluences(Exception):
+    """Why there is no interval over images: the message names the cell and its file."""
+
+
+def over_images(
+    row: Row, baseline: Row, values: Mapping[int, float], tasks: tuple[str, ...], influences: Influences
+) -> Interval:
+    """Of Delta_m, whose paired `values` by seed are given, two or more, from the influence of each image on it.
+
+    psi_i = 100/T sum_t sigma_t [psi^M_ti - (M_t / b_t) psi^b_ti] / b_t, added to the seed's Delta_m. Raises
+    NoInfluences where a cell has none, or has those of other images.
+    """
+    pseudo_values = {}
+    for seed, value in values.items():
+        terms = []
+        for task in tasks:
+            of_row = _influence(row.runs[seed], task, influences)
+            of_baseline = _influence(baseline.runs[seed], task, influences)
+            if not of_row.index.equals(of_baseline.index):
+                raise NoInfluences(
+                    f"{_file(row.runs[seed], task)} has other images of {task} than {_file(baseline.runs[seed], task)}"
+                )
+            score, base = row.runs[seed].scores()[task], baseline.runs[seed].scores()[task]
+            sign = 1.0 if score.higher_is_better else -1.0
+            terms.append(
+                100 / len(tasks) * sign * (of_row - value_of(score) / value_of(base) * of_baseline) / value_of(base)
+            )
+        # An image without a task's label does not move that task's score; the others move it as 1 of N_t, not of N.
+        num_images = len(set().union(*(term.index for term in terms)))
+        total = pd.concat([term * (num_images / len(term)) for term in terms], axis=1).fillna(0.0).sum(axis=1)
+        pseudo_values[seed] = value + total.sort_index()
+    together = pd.DataFrame(pseudo_values)
+    if together.isna().any(axis=None):
+        raise NoInfluences("seeds were scored on different test images")
+    found = crossed_interval(together.to_numpy().T)
+    if found is None:
+        raise NoInfluences("there is a single test image")
+    return found
+
+
+def _influence(run: Run, task: str, influences: Influences) -> pd.Series[float]:
+    try:
+        found = (influences(_cell(run, task)) or {}).get(task)
+    except CorruptRecord as error:
+        raise NoInfluences(str(error)) from error
+    if found is None:
+        raise NoInfluences(f"{_file(run, task)} has no influences of {task}")
+    if found.isna().any():
+        raise NoInfluences(f"{_file(run, task)}: {task} has no influence of some image on its score")
+    return found
+
+
+def _cell(run: Run, task: str) -> str:
+    (cell_id,) = (entry.id for entry in run.entries if task in entry.tasks)
+    return cell_id
+
+
+def _file(run: Run, task: str) -> str:
+    return f"cells/{_cell(run, task)}/per_image.parquet"

@@ -1,0 +1,133 @@
+"""How stable the order of the rows is: over seeds, tasks, weights of the tasks, and runs of the baseline.
+
+Of the rows that are judged (see `pairs.Block`), from each task's gain over the mean baseline by least squares, so that
+a missing seed favours no row. m rows, T tasks; gains in percent, higher is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from mtlbench.results.statistics.delta import relative_gain
+from mtlbench.results.statistics.intervals import mean_and_sd
+from mtlbench.results.statistics.verdicts import Additive, additive
+from mtlbench.results.summary.columns import Column, by_seed, mean_score, value_of
+from mtlbench.results.summary.gains import runs_of_baseline, usable
+from mtlbench.results.summary.pairs import Block
+from mtlbench.results.summary.runs import Comparison
+
+DRAWS = 20_000
+Array = NDArray[np.float64]
+
+
+def rank_probabilities(model: Additive) -> Array:
+    """[m, m]: the probability that row i has rank j, of the means in their own noise; draws from a fixed seed."""
+    rng = np.random.default_rng(0)
+    num_rows = len(model.means)
+    root = np.linalg.cholesky(model.covariance * model.variance) if model.variance > 0 else np.zeros((num_rows,) * 2)
+    scale = np.sqrt(rng.chisquare(model.df, DRAWS) / model.df)
+    draws = model.means[:, None] + root @ rng.standard_normal((num_rows, DRAWS)) / scale
+    ranks = (-draws).argsort(0, kind="stable").argsort(0, kind="stable")  # [m, DRAWS]
+    return np.stack([(ranks == rank).mean(1) for rank in range(num_rows)], axis=1)
+
+
+def taus(block: Block) -> list[float]:
+    """Kendall's tau between the orders of two seeds, for each pair of seeds that share at least three rows."""
+    values = np.array(by_seed(block.values))
+    found = []
+    for first, second in combinations(values.T, 2):
+        both = np.isfinite(first) & np.isfinite(second)
+        if both.sum() >= 3:
+            found.append(float(stats.kendalltau(first[both], second[both]).statistic))
+    return [tau for tau in found if math.isfinite(tau)]
+
+
+@dataclass(frozen=True)
+class TaskGains:
+    """What each judged row gains on each task over the mean baseline."""
+
+    labels: tuple[str, ...]
+    tasks: tuple[str, ...]
+    gains: Array  # [m, T]
+    signs: tuple[float, ...]  # +1 where higher is better
+    spread: tuple[float, ...]  # sd of one run of the baseline over its mean, a task each; NaN for a single one
+
+    def ranks(self, without: str = "") -> list[int]:
+        """Each row's rank by the mean over tasks but one."""
+        kept = [task != without for task in self.tasks]
+        order = (-self.gains[:, kept].mean(1)).argsort(kind="stable")
+        return [int(rank) + 1 for rank in order.argsort()]
+
+    def wins(self) -> list[float]:
+        """The share of weights of the tasks, all equally likely, under which each row is the best."""
+        weights = np.random.default_rng(0).dirichlet(np.ones(len(self.tasks)), DRAWS)
+        counts = np.bincount((weights @ self.gains.T).argmax(1), minlength=len(self.labels))
+        return [float(share) for share in counts / DRAWS]
+
+    def winners(self) -> list[tuple[float, str]]:
+        """With two tasks: the best row from each weight of the first task on, ascending from 0."""
+        crossings = {0.0, 1.0}
+        for (one, other), (one_too, other_too) in combinations(self.gains.tolist(), 2):
+            slope = (one - one_too) - (other - other_too)  # of their difference in the weight of the first task
+            if slope != 0 and 0 < (other_too - other) / slope < 1:
+                crossings.add((other_too - other) / slope)
+        edges = sorted(crossings)
+        found: list[tuple[float, str]] = []
+        for low, high in pairwise(edges):
+            weight = (low + high) / 2
+            best = self.labels[int((self.gains @ [weight, 1 - weight]).argmax())]
+            if not found or found[-1][1] != best:
+                found.append((low, best))
+        return found
+
+    def flip(self, first: str, second: str, baseline: str) -> tuple[float, str] | None:
+        """How far the baseline's score of one task must move for the order of two rows to turn.
+
+        In standard deviations of one of its runs, and the task that needs the least; None where no positive score turns
+        it, or with a single run of the baseline. With d_u the difference of two rows' gains, that of their Delta_m is
+        (d_t / x + sum_{u != t} d_u) / T for a baseline of x times the score in task t; the baseline's own row moves
+        with it.
+        """
+        one, other = (self.gains[self.labels.index(label)] for label in (first, second))
+        found = []
+        for t, task in enumerate(self.tasks):
+            rest = float(np.delete(one - other, t).sum())
+            if baseline in (first, second):
+                sign = self.signs[t] / 100 if second == baseline else -self.signs[t] / 100
+                above, below = 1 + sign * (one[t] - other[t]), 1 - sign * rest
+            else:
+                above, below = -(one[t] - other[t]), rest
+            factor = above / below if below else math.nan
+            distance = abs(factor - 1) / self.spread[t] if self.spread[t] > 0 else math.nan
+            if factor > 0 and math.isfinite(distance):
+                found.append((float(distance), task))
+        return min(found, default=None)
+
+
+def task_gains(comparison: Comparison, columns: Mapping[str, Column], block: Block) -> TaskGains | None:
+    """None where no rows are judged."""
+    if not block.values:
+        return None
+    theirs = runs_of_baseline(comparison.rows[comparison.baseline], columns)
+    gains, spread, signs = [], [], []
+    for task, runs in theirs.items():
+        centre = mean_score(runs.values())
+        found = {
+            label: {
+                seed: relative_gain(scores[task], centre)
+                for seed, scores in usable(comparison.rows[label], columns)[0].items()
+            }
+            for label in block.values
+        }
+        gains.append(additive(by_seed(found)).means)
+        mean, sd = mean_and_sd([value_of(score) for score in runs.values()])
+        spread.append(sd / abs(mean))
+        signs.append(1.0 if centre.higher_is_better else -1.0)
+    return TaskGains(tuple(block.values), tuple(theirs), np.stack(gains, axis=1), tuple(signs), tuple(spread))

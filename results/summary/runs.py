@@ -1,0 +1,149 @@
+"""Which finished cells make up which row of which table: a manifest's entries, joined with a store's records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mtlbench.results.records.reading import Results
+from mtlbench.results.records.record import CorruptRecord, Entry, Record, Score
+
+Status = Literal["finished", "failed", "searching", "missing"]
+UNFINISHED: tuple[Status, ...] = ("failed", "searching", "missing")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of a table at one seed: one cell, or one a task for single-task models."""
+
+    label: str
+    seed: int
+    entries: tuple[Entry, ...]
+    records: Mapping[str, Record]  # by cell id; those that finished
+    failures: Mapping[str, dict[str, Any]]  # by cell id
+
+    @property
+    def status(self) -> Status:
+        """Finished when every cell is; failed when any has failed; searching while a search stands for one of them."""
+        if len(self.records) == len(self.entries):
+            return "finished"
+        return _unfinished(self.entries, self.failures)
+
+    def scores(self) -> dict[str, Score]:
+        """task -> primary score, from all finished cells."""
+        return {score.task: score for score in self.all_scores() if score.primary}
+
+    def all_scores(self) -> list[Score]:
+        """Every score of every finished cell, in the order of the cells and then of the record."""
+        return [
+            score
+            for entry in self.entries
+            if entry.id in self.records
+            for score in self.records[entry.id].scores
+            if score.task in entry.tasks and score.task in entry.task_set
+        ]
+
+    def status_of(self, task: str) -> Status:
+        """What became of the cell that trains `task`."""
+        entries = [entry for entry in self.entries if task in entry.tasks]
+        if entries and all(entry.id in self.records for entry in entries):
+            return "finished"
+        return _unfinished(entries, self.failures)
+
+
+def _unfinished(entries: Sequence[Entry], failures: Mapping[str, dict[str, Any]]) -> Status:
+    if any(entry.id in failures for entry in entries):
+        return "failed"
+    return "searching" if any(entry.preliminary for entry in entries) else "missing"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A label of the manifest with its runs by seed."""
+
+    label: str
+    method: str
+    runs: Mapping[int, Run]
+
+    def finished(self) -> dict[int, dict[str, Score]]:
+        """seed -> task -> primary score, of the runs that finished whole."""
+        return {seed: run.scores() for seed, run in self.runs.items() if run.status == "finished"}
+
+    def first_finished(self) -> list[str]:
+        """Ids of the cells of the first finished seed: what all seeds share, as trials, is found from there."""
+        return next((list(run.records) for _, run in sorted(self.runs.items()) if run.status == "finished"), [])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A benchmark and a task set, with every row that is compared on them: one table."""
+
+    benchmark: str
+    tasks: tuple[str, ...]
+    baseline: str  # the label that Eq. (6) divides by; "" where the matrix names none
+    rows: Mapping[str, Row]  # by label, in the manifest's order
+    constant: Record | None  # the best constant predictor
+    parents: Mapping[str, Record]  # every record of the store's matrix by id: what a cell was derived from
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds that any row was asked for."""
+        return tuple(sorted({seed for row in self.rows.values() for seed in row.runs}))
+
+    @property
+    def slug(self) -> str:
+        """A file name: rooms-semseg-depth."""
+        return "-".join((self.benchmark, *self.tasks))
+
+
+def comparisons(results: Results) -> list[Comparison]:
+    """One per benchmark and task set, in the manifest's order.
+
+    A cell that belongs to several task sets (a single-task model) is in each of them. Raises CorruptRecord naming the
+    cells when two of one row and seed train the same task, or the label when its table has no row of the baseline.
+    """
+    manifest = results.manifest
+    keys = list(dict.fromkeys((entry.benchmark, entry.task_set) for entry in manifest.entries))
+    found = []
+    for benchmark, tasks in keys:
+        entries = [entry for entry in manifest.entries if (entry.benchmark, entry.task_set) == (benchmark, tasks)]
+        labels = list(dict.fromkeys(entry.label for entry in entries))
+        if manifest.baseline and manifest.baseline not in labels:
+            raise CorruptRecord(
+                f"{manifest.name}: {benchmark} {'+'.join(tasks)} has no row {manifest.baseline!r}, the baseline; "
+                f"its rows: {', '.join(labels)}"
+            )
+        rows = {label: _row(results, [entry for entry in entries if entry.label == label]) for label in labels}
+        constant = results.constants.get(benchmark)
+        found.append(Comparison(benchmark, tasks, manifest.baseline, rows, constant, results.records))
+    return found
+
+
+def _row(results: Results, entries: list[Entry]) -> Row:
+    runs = {}
+    for seed in sorted({entry.seed for entry in entries}):
+        cells = _shown([entry for entry in entries if entry.seed == seed])
+        owner: dict[str, str] = {}
+        for entry in cells:
+            for task in entry.tasks:
+                if task in owner:
+                    raise CorruptRecord(
+                        f"{entry.label}, seed {seed}: cells {owner[task]} and {entry.id} both train {task}"
+                    )
+                owner[task] = entry.id
+        ids = [entry.id for entry in cells]
+        runs[seed] = Run(
+            entries[0].label,
+            seed,
+            cells,
+            {e.id: results.records[e.id] for e in cells if e.id in results.records and not e.preliminary},
+            {cell_id: results.failures[cell_id] for cell_id in ids if cell_id in results.failures},
+        )
+    return Row(entries[0].label, entries[0].method, runs)
+
+
+def _shown(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Without the searches whose findings another cell is trained with."""
+    last = {entry.tasks: entry for entry in entries}  # a search comes before what follows it
+    return tuple(entry for entry in entries if not entry.preliminary or entry is last[entry.tasks])

@@ -1,0 +1,82 @@
+"""What tuning gives: the expected best of k trials on validation images, for every k up to the budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtlbench.results.records.record import Record
+from mtlbench.results.statistics.intervals import expected_best
+
+Curve = NDArray[np.float64]
+
+
+def goodness(record: Record) -> float:
+    """sum_t sigma_t ln M_t of a trial's scores, sigma_t = -1 for errors: higher is better, and no baseline is in it.
+
+    -inf where a score is undefined, as after a training that diverged, or is a higher-is-better one of 0.
+    """
+    total = 0.0
+    for score in record.primary().values():
+        if score.metric == "undefined":  # a task that no metric judges, in no trial
+            continue
+        if score.value is None or score.value < 0 or (score.value == 0 and score.higher_is_better):
+            return -math.inf
+        if score.value == 0:
+            return math.inf  # no error at all
+        total += math.log(score.value) * (1 if score.higher_is_better else -1)
+    return total
+
+
+def curve(trials: Sequence[Sequence[Record]]) -> Curve | None:
+    """The expected goodness of the best of k = 1..n trials, [n]: summed over the cells of a row, each with its trials.
+
+    A single-task row has a cell a task, and each chooses for itself. A trial that diverged is as bad as the worst one
+    that did not. None where a cell has no trial that did not.
+    """
+    total: Curve | None = None
+    for tried in trials:
+        values = np.array([goodness(record) for record in tried])
+        finite = values[np.isfinite(values)]
+        if not len(finite):
+            return None
+        expected = expected_best(np.where(np.isfinite(values), values, finite.min()))
+        total = expected if total is None else total + expected
+    return total
+
+
+def trials_of(record: Record, records: Mapping[str, Record]) -> list[Record]:
+    """The trials that a cell was tuned by; [] for one that was not."""
+    parents = [records[cell_id] for cell_id in record.derived_from if cell_id in records]
+    return [parent for parent in parents if is_trial(parent)]
+
+
+def by_row(records: Mapping[str, Record], shown: Mapping[str, Sequence[str]]) -> dict[str, Curve]:
+    """label -> its curve. shown: label -> ids of the cells of one of its seeds; rows without trials are left out."""
+    found = {}
+    for label, cells in shown.items():
+        trials = [trials_of(records[cell], records) for cell in cells if cell in records]
+        if trials and all(trials) and (values := curve(trials)) is not None:
+            found[label] = values
+    return found
+
+
+def chosen(record: Record, trials: Sequence[Record]) -> dict[str, float]:
+    """The hyperparameters in which the trials of a cell differ -> what it was trained with: "lr", "weights.depth"."""
+    tried = [_numbers(trial) for trial in trials]
+    names = [name for name in tried[0] if len({numbers.get(name) for numbers in tried}) > 1]
+    own = _numbers(record)
+    return {name: own[name] for name in names}
+
+
+def _numbers(record: Record) -> dict[str, float]:
+    recipe = {name: value for name, value in record.cell["train"].items() if isinstance(value, int | float)}
+    return recipe | {f"weights.{task}": weight for task, weight in record.cell["train"]["weights"].items()}
+
+
+def is_trial(record: Record) -> bool:
+    """Whether a record is that of a trial, whose scores are of validation images."""
+    return bool(record.cell.get("trial", False))

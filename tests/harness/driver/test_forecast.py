@@ -1,0 +1,234 @@
+"""A dry run: what a matrix would take and what is missing, known without data, a GPU, a network, or a written file."""
+
+import os
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import constants
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from fixtures import nyud, tree
+from mtlbench.harness.cli.app import app
+from mtlbench.harness.driver import forecast as forecasting
+from mtlbench.harness.driver import preflight
+from mtlbench.harness.driver.forecast import CORE, GPU, forecast, show
+from mtlbench.harness.matrix.cell import BackboneConfig
+from mtlbench.harness.matrix.expand import expand
+from mtlbench.harness.matrix.file import check, embedded, read
+from mtlbench.harness.store.store import Store
+from mtlbench.methods.weights import require_pretrained
+from mtlbench.results.records.record import Record
+
+TABLES = {"table1": 21, "table2": 24, "table3": 21, "table4": 24, "table5": 18, "ablation_rooms": 18}
+SMALL = {
+    "name": "m",
+    "benchmark": {"name": "rooms", "tasks": ["semseg", "depth"], "options": {"train": 6, "val": 2, "test": 4}},
+    "size": [32, 64],
+    "methods": ["single_task", "multi_task"],
+    "backbone": "test_efficientnet",
+    "train": {"epochs": 2, "batch": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def matrix(**changes):
+    return check({**SMALL, **changes}, "m.yaml")
+
+
+def mtlbench(*arguments):
+    return CliRunner().invoke(app, ["run", *map(str, arguments), "--dry-run"])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_papers_matrices_have_the_recipe_of_the_paper_and_share_single_task_networks(name):
+    cells = {item.cell.id: item.cell for item in expand(read(name))}
+    assert len(cells) == TABLES[name]
+    assert {cell.seed for cell in cells.values()} == {0, 1, 2}
+    if name.startswith("table"):
+        recipes = {cell.train.model_dump_json(exclude_defaults=True) for cell in cells.values()}
+        assert recipes == {'{"epochs":100}'}  # the defaults are Adam, 1e-4, 1e-4, poly 0.9 an epoch, batch 8
+        assert {cell.backbone.weights for cell in cells.values()} == {"imagenet"}
+        assert {cell.benchmark.size for cell in cells.values()} == {None}
+
+
+def test_tables_of_one_data_set_share_what_they_have_in_common():
+    ids = {name: {item.cell.id for item in expand(read(name))} for name in TABLES}
+    assert len(ids["table1"] & ids["table2"]) == len(ids["table3"] & ids["table4"]) == 2 * 3
+    assert len(ids["table1"] & ids["table5"]) == 2 * 3  # MTI-Net and SCA-MTL
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_matrix_opens_with_its_command_and_says_that_its_hours_are_an_estimate(name):
+    from mtlbench.harness.matrix.file import find
+
+    text = find(name).read_text()
+    assert f"mtlbench run {name}" in text
+    assert f"{TABLES[name]} cells" in text
+    assert name == "ablation_rooms" or "Estimate:" in text
+    assert name in embedded()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_table_1_lists_its_cells_and_all_that_is_missing_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    result = mtlbench("table1", "--only", "MTI-Net")
+    assert result.exit_code == 2
+    assert [line.split(" · ")[0] for line in result.stdout.splitlines()[1:5]] == [*3 * ["new    MTI-Net"], ""]
+    for word in ("8,578,179", "17.1", "9,900"):
+        assert word in result.stdout.splitlines()[1].split()
+    assert "an estimate from counted operations" in result.stdout
+    message, *missing = result.stderr.splitlines()
+    assert message == "mtlbench: not ready; what is missing on this machine:"
+    assert [line.split(".")[0].strip() for line in missing] == ["1", "2", "3", "4"]
+    assert "give --data nyud=PATH" in missing[0]
+    for word in (
+        "hf download timm/hrnet_w18_small_v2.ms_in1k model.safetensors",
+        "models--timm--hrnet_w18_small_v2.ms_in1k", f"into {tmp_path / 'hub'}",
+    ):  # fmt: skip
+        assert word in missing[1]
+    assert "asks for 4 CPUs" in missing[2]
+    assert "asks for 1 GPUs" in missing[3]
+    assert tree(tmp_path) == {}
+
+
+def test_a_matrix_that_could_run_has_status_0_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "m.yaml"
+    file.write_text(yaml.safe_dump(SMALL))
+    before = tree(tmp_path)
+    result = mtlbench(file, "--store", tmp_path / "store")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "3 cells, 3 to run" in result.stdout
+    assert tree(tmp_path) == before
+
+
+def test_data_that_lack_a_folder_are_missing_and_their_images_are_counted_once_they_are_there(tmp_path):
+    nyud(tmp_path, train=("0001", "0002", "0003", "0004"), test=("0005",))
+    asked = matrix(benchmark={"name": "nyud", "tasks": ["semseg", "depth"]}, size=[32, 64])
+    before = tree(tmp_path)
+    found = forecast(asked, Store(tmp_path / "store"), [f"nyud={tmp_path}"])
+    assert found.missing == []
+    assert {line.steps for line in found.lines} == {2 * (4 // 2)}
+    assert tree(tmp_path) == before
+    assert {line.steps for line in forecast(asked, Store(tmp_path), []).lines} == {2 * (795 // 2)}
+    large = matrix(benchmark={"name": "nyud", "tasks": ["depth"]}, size=[32, 64], train={"epochs": 2, "batch": 8})
+    few = forecast(large, Store(tmp_path / "store"), [f"nyud={tmp_path}"])
+    assert "an epoch has no whole batch" in few.missing[0]
+    assert {line.steps for line in few.lines} == {2 * (795 // 8)}  # of the whole data set
+    for file in (tmp_path / "depth").iterdir():
+        file.unlink()
+    (tmp_path / "depth").rmdir()
+    (problem,) = forecast(asked, Store(tmp_path / "store"), [f"nyud={tmp_path}"]).missing
+    assert "depth" in problem
+    (problem,) = forecast(asked, Store(tmp_path), ["nyud=/nowhere"]).missing
+    assert problem == "--data nyud=/nowhere: no such folder"
+
+
+def test_everything_that_is_missing_is_said_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    asked = matrix(
+        benchmark={"name": "pascal_context", "tasks": ["semseg", "normals"]},
+        backbone={"weights": "imagenet"},
+        resources={"workers": 3, "cpus": 4},
+    )
+    missing = "\n".join(forecast(asked, Store(tmp_path), ["nyud=/data"], address=None).missing)
+    for expected in ("pascal_context", "--data nyud", "hf download", "12 CPUs", "not a multiple of workers"):
+        assert expected in missing
+    elsewhere = "\n".join(forecast(asked, Store(tmp_path), [], address="auto").missing)
+    assert "CPUs" not in elsewhere  # only that cluster knows
+
+
+def record(cell, seconds, **changes):
+    return Record(
+        id=cell.id, cell=cell.model_dump(mode="json"), scores=(), cost={"seconds_per_step": seconds},
+        provenance={"device": "a GPU", **changes}, findings={}, derived_from=(),
+    )  # fmt: skip
+
+
+def test_times_come_from_records_of_the_same_network_where_there_are_some(tmp_path):
+    store, asked = Store(tmp_path), matrix(seeds=[0, 1])
+    multi_task = [item.cell for item in expand(asked) if item.cell.method == "multi_task"]
+    longer = multi_task[0].model_copy(update={"seed": 7, "train": multi_task[0].train.model_copy(update={"epochs": 9})})
+    larger = longer.model_copy(update={"train": longer.train.model_copy(update={"batch": 4})})
+    for cell, seconds in ((multi_task[0], 10.0), (longer, 30.0), (larger, 500.0)):
+        store.put_cell(cell)
+        store.put_record(record(cell, seconds))
+    found = forecast(asked, store, [])
+    times = {line.item.cell.id: line.seconds for line in found.lines}
+    assert times[multi_task[0].id] == times[multi_task[1].id] == 20.0 * (2 * 3)
+    assert [line.state for line in found.lines if line.item.cell.method == "multi_task"] == ["finished", "new"]
+    text = show(found, asked.resources)
+    assert "6 cells, 5 to run" in text
+    assert "Times of 1 cells: median of records of the same network on a GPU." in text
+    assert "Times of 4 cells: an estimate" in text
+
+
+def test_an_estimate_grows_with_operations_and_with_the_length_of_training(tmp_path):
+    def seconds(**changes):
+        return {
+            (line.item.cell.method, line.item.cell.tasks): (line.seconds, line.macs)
+            for line in forecast(matrix(**changes), Store(tmp_path), []).lines
+        }
+
+    once, larger, longer = seconds(), seconds(size=[64, 64]), seconds(train={"epochs": 6, "batch": 2})
+    for key, (time, macs) in once.items():
+        assert time == pytest.approx(2 * 3 * macs * 2 * (2 * 3) / CORE.flops)  # 2 FLOP, 3 passes, batch 2, 6 steps
+        assert larger[key][0] == pytest.approx(2 * time, rel=1e-3)
+        assert longer[key][0] == pytest.approx(3 * time)
+    gpu = seconds(resources={"gpus": 1})
+    assert all(gpu[key][0] > 6 * 100 * GPU.launch for key in gpu)
+    halved = seconds(resources={"workers": 2})
+    assert all(halved[key][0] == pytest.approx(once[key][0] / 2) for key in once)
+
+
+def test_cells_of_one_network_are_counted_once(tmp_path, monkeypatch):
+    counted = []
+    count = forecasting._count
+    monkeypatch.setattr(forecasting, "_count", lambda cell, workers: counted.append(cell.id) or count(cell, workers))
+    assert len(forecast(matrix(seeds=[0, 1, 2]), Store(tmp_path), []).lines) == 9
+    assert len(counted) == 3
+
+
+def test_weights_in_the_cache_are_not_missing_and_others_are_named_without_a_download(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"hf download timm/hrnet_w18_small_v2\.ms_in1k model\.safetensors"):
+        require_pretrained("hrnet_w18_small_v2")
+    snapshot = tmp_path / "hub" / "models--timm--hrnet_w18_small_v2.ms_in1k"
+    (snapshot / "refs").mkdir(parents=True)
+    (snapshot / "refs" / "main").write_text("abc")
+    (snapshot / "snapshots" / "abc").mkdir(parents=True)
+    save_file({"x": torch.zeros(1)}, snapshot / "snapshots" / "abc" / "model.safetensors")
+    require_pretrained("hrnet_w18_small_v2")
+    with pytest.raises(ValueError, match="name them in full"):
+        require_pretrained("resnet18")
+    with pytest.raises(ValueError, match="Invalid pretrained tag"):
+        require_pretrained("resnet18.no_such_tag")
+    with pytest.raises(FileNotFoundError, match=r"timm/resnet18\.a1_in1k"):
+        require_pretrained("resnet18.a1_in1k")
+
+
+def test_a_run_without_weights_and_network_ends_at_once_with_the_same_line():
+    (for_run,) = preflight.weights(BackboneConfig(weights="imagenet"))
+    (for_dry_run,) = preflight.weights(BackboneConfig(weights="imagenet"), fetch=False)
+    assert for_run == for_dry_run
+
+
+def test_a_word_of_only_that_fits_nothing_is_refused(tmp_path):
+    result = mtlbench("table1", "--only", "DINO", "--store", tmp_path)
+    assert result.exit_code == 2
+    assert "--only DINO" in result.stderr
+
+
+def test_a_cell_that_failed_is_shown_as_such(tmp_path):
+    store, asked = Store(tmp_path), matrix()
+    first = expand(asked)[0].cell
+    store.put_cell(first)
+    store.put_failure(first.id, "OutOfMemory", "trace")
+    assert [line.state for line in forecast(asked, store, []).lines] == ["failed", "new", "new"]

@@ -1,0 +1,43 @@
+"""What is known to fail before anything starts."""
+
+import pytest
+
+from fixtures import SIZE, nyud, pascal_mt
+from mtlbench.benchmarks.copies import files
+from mtlbench.harness.driver import preflight
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
+
+
+def cell(name, size, protocol):
+    config = BenchmarkConfig(name=name, size=size, protocol=protocol)
+    return Cell(method="multi_task", tasks=("semseg",), benchmark=config, train=TrainConfig(epochs=1, batch=2))
+
+
+def test_images_that_a_padded_input_cannot_hold_are_told_before_training(tmp_path, monkeypatch):
+    rows, columns = SIZE
+    nyud(tmp_path, test=("0002", "0004"))
+    monkeypatch.setattr(files, "_picture", None)  # a look at the headers is enough
+    enough = (-(-rows // 32) * 32, -(-columns // 32) * 32)
+    for size in ((32, 32), (enough[0], 32), (32, enough[1])):
+        (problem,) = preflight.data([cell("nyud", size, "atrc")], {"nyud": tmp_path})
+        assert f"images of {rows} x {columns} do not fit into a padded input of {size[0]} x {size[1]}" in problem
+        assert f"set size to [{enough[0]}, {enough[1]}] or more" in problem
+        assert preflight.data([cell("nyud", size, "mtl")], {"nyud": tmp_path}) == []
+    assert preflight.data([cell("nyud", enough, "atrc")], {"nyud": tmp_path}) == []
+
+
+def test_every_image_is_looked_at_where_sizes_differ(tmp_path):
+    pascal_mt(tmp_path, train=("a", "b"), test=("c",), size=(60, 92))
+    landscape = (64, 96)
+    assert preflight.data([cell("pascal_context", landscape, "atrc")], {"pascal_context": tmp_path}) == []
+    (tmp_path / "ImageSets" / "Context" / "val.txt").write_text("c\nb\n")  # b stands upright
+    (problem,) = preflight.data([cell("pascal_context", landscape, "atrc")], {"pascal_context": tmp_path})
+    assert "images of 92 x 60 do not fit" in problem and "[96, 96] or more" in problem
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture"])
+def test_a_picture_without_a_header_is_named(tmp_path, content):
+    nyud(tmp_path)
+    (tmp_path / "images" / "0002.jpg").write_bytes(content)
+    (problem,) = preflight.data([cell("nyud", (64, 96), "atrc")], {"nyud": tmp_path})
+    assert "0002.jpg: not a readable picture" in problem

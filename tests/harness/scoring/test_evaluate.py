@@ -1,0 +1,286 @@
+"""A score belongs to a network and a split: no batch, process or resolution of another image moves it."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mtlbench.benchmarks.benchmark import Sample
+from mtlbench.benchmarks.tasks import factories
+from mtlbench.benchmarks.tasks import metric as metrics
+from mtlbench.benchmarks.tasks.edges import EdgeODS
+from mtlbench.benchmarks.tasks.normal_errors import NormalErrors
+from mtlbench.benchmarks.tasks.saliency import Saliency
+from mtlbench.harness.data.loading import IMAGENET_MEAN, IMAGENET_STD, normalise
+from mtlbench.harness.matrix.cell import BenchmarkConfig
+from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.scoring import constant, per_image, statistics
+from mtlbench.harness.scoring import protocol as protocols
+from mtlbench.harness.scoring.protocol import Conditions
+from mtlbench.harness.scoring.protocol import protocol as protocol_of
+from mtlbench.results.records.record import Record, Score
+
+TASKS = {"semseg": factories.semseg(5), "depth": factories.depth(0.7, 10.0), "edge": factories.edge(0.9)}
+SIZE = (32, 64)
+CPU = torch.device("cpu")
+TAKEN = Conditions("the stored size", "stretch", 11)
+
+
+def sample(index):
+    """Odd sizes, both orientations; some labels are missing, some void."""
+    generator = torch.Generator().manual_seed(index)
+    rows, columns = [(40, 70), (70, 40), (33, 64), (32, 64)][index % 4]
+    semseg = torch.randint(0, 5, (rows, columns), dtype=torch.uint8, generator=generator)
+    semseg[torch.rand(rows, columns, generator=generator) < 0.2] = 255
+    depth = torch.rand(1, rows, columns, generator=generator) + 1
+    labels = {"semseg": semseg, "depth": depth} if index % 5 else {"depth": depth}
+    return Sample(
+        f"i{index}", torch.randint(0, 256, (3, rows, columns), dtype=torch.uint8, generator=generator), labels
+    )
+
+
+SAMPLES = [sample(index) for index in range(11)]
+
+
+def predict(image):
+    logits = torch.stack([image[:, c % 3] * (c + 1) for c in range(5)], dim=1)
+    return {"semseg": logits, "depth": image[:, :1].abs() + 1, "edge": image[:, :1]}
+
+
+def rows(native=True, batch=3, indices=None):
+    return statistics.collect(
+        predict, SAMPLES, TASKS, SIZE, "stretch", native=native, device=CPU, batch=batch, indices=indices
+    )
+
+
+def values(found):
+    return {(s.task, s.metric): s.value for s in statistics.scores(found, TASKS, TAKEN)}
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_no_batch_size_changes_a_score(native):
+    assert values(rows(native, 1)) == values(rows(native, 4)) == values(rows(native, 64))
+
+
+@pytest.mark.parametrize("processes", [2, 3, 8, 16])
+def test_no_number_of_processes_changes_a_score_and_each_image_counts_once(processes):
+    parts = [rows(indices=range(rank, len(SAMPLES), processes)) for rank in range(processes)]
+    gathered = [row for part in reversed(parts) for row in part]
+    assert values(gathered) == values(rows())
+    assert values([*gathered, *parts[0]]) == values(rows())  # counted again, as by a padded sampler
+    assert per_image.per_image(gathered, TASKS, TAKEN) == per_image.per_image(rows(), TASKS, TAKEN)
+
+
+def test_native_scores_are_those_of_predictions_resized_to_each_image():
+    error, count = 0.0, 0
+    for one in SAMPLES:
+        image = functional.interpolate(
+            torch.from_numpy(resized(one.image))[None].float(), size=SIZE, mode="nearest"
+        ).byte()  # already at that size
+        prediction = predict(normalise(image))["depth"]
+        depth = functional.interpolate(prediction, size=one.image.shape[-2:], mode="bilinear")[0]
+        valid = one.labels["depth"] > 0
+        error += (depth - one.labels["depth"])[valid].double().square().sum().item()
+        count += int(valid.sum())
+    assert values(rows())["depth", "rmse"] == pytest.approx(math.sqrt(error / count), rel=1e-6)
+
+
+def resized(image):
+    from mtlbench.benchmarks.transforms import geometry
+
+    return geometry.resize(image, SIZE).numpy()
+
+
+def test_an_image_without_a_label_has_no_row():
+    found = rows()
+    assert len([row for row in found if row.task == "semseg"]) == len([s for s in SAMPLES if "semseg" in s.labels])
+    assert len([row for row in found if row.task == "depth"]) == len(SAMPLES)
+
+
+def test_a_task_without_a_metric_and_a_split_without_a_label_are_undefined_and_not_zero():
+    blank = [s._replace(labels={"semseg": torch.full_like(s.image[0], 255)}) for s in SAMPLES[:2]]
+    found = statistics.collect(predict, blank, TASKS, SIZE, "stretch", native=True, device=CPU, batch=2)
+    scores = {(s.task, s.primary): s for s in statistics.scores(found, TASKS, TAKEN)}
+    assert scores["edge", True].value is None and scores["edge", True].metric == "undefined"
+    assert scores["semseg", True].value is None
+    assert scores["depth", True].value is None
+
+
+def test_a_label_that_is_no_class_is_refused_by_the_name_of_its_image():
+    stray = SAMPLES[1]._replace(labels={"semseg": torch.full_like(SAMPLES[1].image[0], 5)})
+    with pytest.raises(ValueError, match=r"semseg of i1: label 5 is neither a class in 0..4 nor 255"):
+        statistics.collect(predict, [stray], TASKS, SIZE, "stretch", native=True, device=CPU, batch=2)
+
+
+def test_rows_read_back_from_a_file_give_the_same_scores_and_the_same_file():
+    found = rows()
+    read = per_image.read_rows(per_image.per_image(found, TASKS, TAKEN), "a file")
+    assert [(row.task, row.image) for row in read] == [
+        (name, row.image) for name in TASKS for row in sorted(found, key=lambda row: row.number) if row.task == name
+    ]
+    assert per_image.read_origins(per_image.per_image(found, TASKS, TAKEN), "a file") == {
+        name: protocols.origin(TASKS[name], TAKEN) for name in ("semseg", "depth")
+    }
+    assert statistics.scores(read, TASKS, TAKEN) == statistics.scores(found, TASKS, TAKEN)
+    assert per_image.per_image(read, TASKS, TAKEN) == per_image.per_image(found, TASKS, TAKEN)
+
+
+def pascal(index):
+    """A thumbnail of PASCAL's shapes: most are 500 x 375 or 375 x 500, and hundreds of other sizes occur."""
+    rows, columns = [(30, 40), (40, 30), (27, 40), (40, 40), (12, 40), (40, 11)][index % 6]
+    semseg = torch.full((rows, columns), index % 4, dtype=torch.uint8)
+    semseg[0] = 255
+    return Sample(f"{index:06d}", torch.full((3, rows, columns), index % 256, dtype=torch.uint8), {"semseg": semseg})
+
+
+@pytest.mark.parametrize(("images", "batch"), [(654, 8), (5105, 8), (1, 8), (7, 3)])
+def test_three_processes_count_every_image_once_and_the_incomplete_batch_too(images, batch):
+    task = {"semseg": factories.semseg(4)}
+    split = [pascal(index) for index in range(images)]
+
+    def always_two(image):
+        return {"semseg": torch.tensor([0.0, 0, 1, 0]).view(1, 4, 1, 1).expand(len(image), 4, 32, 32)}
+
+    found = []
+    for rank in range(3):
+        found += statistics.collect(
+            always_two, split, task, (32, 32), "stretch", native=True, device=CPU, batch=batch,
+            indices=range(rank, images, 3),
+        )  # fmt: skip
+    assert sorted(row.number for row in found) == list(range(images))
+    assert {row.number: row.image for row in found} == {index: f"{index:06d}" for index in range(images)}
+    labelled = [(one.labels["semseg"] != 255).sum().item() for one in split]
+    total = sum(row.statistics for row in found)
+    assert total[4:8].tolist() == [0, 0, sum(labelled), 0]  # predicted, at the stored sizes
+    assert total[8:].tolist() == [sum(labelled[c::4]) for c in range(4)]
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_a_perfect_prediction_is_perfect_at_every_size_and_orientation(fit):
+    """Where the image itself tells the class, and edges between classes lie where no resize blurs them."""
+    split = [pascal(index) for index in range(24)]
+
+    def from_colour(image):  # uniform images: a pixel's value mod 4 is its class; padding is cut off again
+        value = image * torch.tensor(IMAGENET_STD).view(3, 1, 1) + torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+        kind = (value[:, 0] * 255).round().long() % 4
+        return {"semseg": functional.one_hot(kind, 4).permute(0, 3, 1, 2).float()}
+
+    size = (64, 64) if fit == "pad" else (32, 64)
+    found = statistics.collect(
+        from_colour, split, {"semseg": factories.semseg(4)}, size, fit, native=True, device=CPU, batch=5
+    )
+    scores = {s.metric: s.value for s in statistics.scores(found, {"semseg": factories.semseg(4)}, TAKEN)}
+    assert scores["miou"] == 100
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_an_image_that_a_padded_input_cannot_hold_is_refused_by_name(native):
+    with pytest.raises(ValueError, match=r"i0: an image of \(40, 70\) does not fit into a padded input of \(32, 64\)"):
+        statistics.collect(predict, SAMPLES, TASKS, SIZE, "pad", native=native, device=CPU, batch=2)
+
+
+def test_what_is_kept_for_an_expensive_metric_and_saved_of_predictions_covers_each_image_once():
+    edge = factories.edge(0.9, max_distance=0.02)
+    labelled = [
+        one._replace(labels={**one.labels, "edge": torch.zeros_like(one.image[0])}) if index % 3 else one
+        for index, one in enumerate(SAMPLES)
+    ]
+    kept, saved = {}, {}
+    found = statistics.collect(
+        predict, labelled, {**TASKS, "edge": edge}, SIZE, "stretch", native=True, device=CPU, batch=4,
+        keep=lambda task, number, image, condensed: kept.setdefault((task, number, image), condensed),
+        save=lambda number, predictions: saved.setdefault(number, predictions),
+    )  # fmt: skip
+    assert set(kept) == {("edge", index, f"i{index}") for index in range(11) if index % 3}
+    assert {key: value.shape[1:] for key, value in kept.items()} == {
+        key: tuple(labelled[key[1]].image.shape[1:]) for key in kept
+    }
+    assert not [row for row in found if row.task == "edge"]
+    assert sorted(saved) == list(range(11))
+    assert {name: tuple(value.shape) for name, value in saved[3].items()} == {
+        "semseg": (5, *SIZE), "depth": (1, *SIZE), "edge": (1, *SIZE)
+    }  # fmt: skip
+
+
+def changed(**conditions):
+    return protocol_of(TASKS["depth"], TAKEN._replace(**conditions))
+
+
+def test_a_protocol_changes_with_everything_that_fixes_a_score_and_with_nothing_else():
+    hashes = [
+        changed(), changed(resolution="480x640"), changed(fit="pad"), changed(images=10), changed(split="val"),
+        changed(holdout=0.1), changed(checkpoint="best"), protocol_of(factories.semseg(5), TAKEN),
+        protocol_of(factories.semseg(6), TAKEN), protocol_of(factories.semseg(5, class_names="abcde"), TAKEN),
+        protocol_of(factories.edge(0.9, max_distance=0.01), TAKEN),
+        protocol_of(factories.edge(0.9, max_distance=0.0100001), TAKEN),  # the sentence rounds it, the hash does not
+    ]  # fmt: skip
+    assert len(set(hashes)) == len(hashes)
+    assert changed() == "c406a522cc1b"
+    assert protocol_of(factories.depth(0.5, 20.0, weight=3.0), TAKEN) == changed()  # bins and weight are training's
+    (first, *rest) = [score.protocol for score in statistics.scores(rows(), TASKS, TAKEN) if score.task == "depth"]
+    assert first == changed() and set(rest) == {first}
+
+
+@pytest.mark.parametrize(
+    ("task", "place", "name", "value", "statistics_too"),
+    [
+        (factories.saliency(), Saliency, "_F_STEPS", (1, 18), True),
+        (factories.saliency(), Saliency, "_IOU_STEPS", (1, 19), True),
+        (factories.saliency(), metrics, "BETA2", 1.0, False),
+        (factories.normals(), NormalErrors, "_BINS", 181, True),
+        (factories.edge(0.9, max_distance=0.01), EdgeODS, "_NUM_THRESHOLDS", 9, True),
+    ],
+)
+def test_a_protocol_changes_with_the_constants_of_a_metric(monkeypatch, task, place, name, value, statistics_too):
+    protocol, origin = protocol_of(task, TAKEN), protocols.origin(task, TAKEN)
+    monkeypatch.setattr(place, name, value)
+    assert protocol_of(task, TAKEN) != protocol
+    assert (protocols.origin(task, TAKEN) != origin) == statistics_too  # else they may be scored anew
+
+
+def test_rooms_of_two_sizes_are_scored_by_two_protocols():
+    configs = [BenchmarkConfig(name="rooms", size=size) for size in ((64, 96), (96, 128))]
+    made = [make_benchmark(config) for config in configs]
+    taken = [protocols.conditions(config, its, 5) for config, its in zip(configs, made, strict=True)]
+    hashes = [protocol_of(its.tasks["depth"], one) for its, one in zip(made, taken, strict=True)]
+    assert hashes[0] != hashes[1] and "stored size, 64x96," in taken[0].sentence
+
+
+def test_stored_images_have_one_protocol_whatever_the_network_s_size():
+    configs = [BenchmarkConfig(name="nyud", size=size) for size in ((64, 96), (96, 128))]
+    assert len({protocols.conditions(config, make_benchmark(config), 5) for config in configs}) == 1
+
+
+def test_the_sentence_of_a_score_says_its_conditions():
+    conditions = TAKEN._replace(holdout=0.1, resolution="480x640", fit="pad")
+    (score, *_) = statistics.scores(rows(), TASKS, conditions)
+    assert score.definition.endswith(
+        "Scored at 480x640, images padded for the network; test split of 11 images; last checkpoint, "
+        "without 10.0% of train."
+    )
+
+
+def test_images_are_normalised_as_imagenets():
+    image = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 3, 1, 1)
+    expected = [(v / 255 - m) / s for v, m, s in zip((0, 128, 255), IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    assert normalise(image).flatten().tolist() == pytest.approx(expected)
+
+
+def test_the_constant_is_the_best_that_does_not_look():
+    constants = constant.fit(SAMPLES, TASKS)
+    labels = torch.cat([s.labels["semseg"].flatten() for s in SAMPLES if "semseg" in s.labels])
+    assert constants["semseg"].argmax() == labels[labels != 255].mode().values
+    depths = torch.cat([s.labels["depth"].flatten() for s in SAMPLES])
+    assert constants["depth"].item() == pytest.approx(depths.mean().item())
+    assert constants["edge"].tolist() == [0.0]
+
+
+def test_a_score_that_ties_with_the_constant_does_not_beat_it():
+    def record(value):
+        return Record("c", {}, (Score("depth", "rmse", value, False, True),), {}, {})
+
+    assert constant.not_beaten(record(1.0).scores, record(1.0))
+    assert constant.not_beaten(record(1.1).scores, record(1.0))
+    assert not constant.not_beaten(record(0.9).scores, record(1.0))
+    assert not constant.not_beaten(record(None).scores, record(1.0))

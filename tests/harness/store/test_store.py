@@ -1,0 +1,157 @@
+"""A store shows either the old content or the new, names what is corrupt, and has one driver."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mtlbench.harness.store.lease import LEASE_SECONDS, Lease, StoreBusy
+from mtlbench.harness.store.store import Store, StoreError
+from mtlbench.results.records.record import CorruptRecord, NewerRecord, Record, Score
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path):
+    if request.param == "local":
+        return Store(tmp_path / "store")
+    return Store(f"memory://{tmp_path.name}-{os.urandom(4).hex()}")
+
+
+def record(cell_id="a"):
+    scores = (Score("depth", "rmse", 0.5, higher_is_better=False, primary=True),)
+    return Record(cell_id, {"method": "m"}, scores, {"parameters": 1.0}, {"commit": "c"})
+
+
+def test_a_file_is_read_back_as_written(store):
+    store.put("cells/a/file", "one")
+    store.put("cells/a/file", b"two")
+    assert store.get("cells/a/file") == b"two"
+    assert store.names("cells/a") == ["file"]
+    assert store.names("nowhere") == []
+
+
+def test_a_cell_is_finished_when_its_record_is_there_and_not_before(store):
+    assert store.state("a") == "new"
+    store.put("cells/a/history.jsonl", "")
+    assert store.state("a") == "started"
+    store.put_failure("a", "boom", "trace")
+    store.put_failure("a", "boom", "trace")
+    assert store.state("a") == "failed"
+    assert store.failure("a")["attempts"] == 2
+    store.put_record(record())
+    assert store.state("a") == "finished"
+    assert store.failure("a") is None
+    assert store.record("a") == record()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "null", '{"schema": 1}'])
+def test_a_corrupt_record_is_named_kept_aside_and_its_cell_runs_again(store, content):
+    store.put("cells/a/record.json", content)
+    records, warnings = store.records(["a"])
+    assert records == {}
+    assert "cells/a/record.json" in warnings[0]
+    assert store.state("a") == "new"
+    assert any(name.startswith("record.json.corrupt") for name in store.names("cells/a"))
+
+
+def test_a_record_of_a_newer_version_is_left_alone(store):
+    store.put("cells/a/record.json", '{"schema": 99}')
+    with pytest.raises(NewerRecord, match="schema 99"):
+        store.records(["a"])
+    assert store.state("a") == "finished"
+
+
+def test_what_is_left_of_a_cell_that_is_being_forgotten_never_passes_for_done(store, monkeypatch):
+    store.put_record(record())
+    store.put("cells/a/history.jsonl", "")
+    removed = []
+    monkeypatch.setattr(store, "remove", lambda name: removed.append(name))
+    store.forget("a")
+    assert removed[0] == "cells/a/record.json"
+
+
+def test_a_record_of_another_cell_is_corrupt(store):
+    store.put("cells/a/record.json", record("b").to_json())
+    assert "holds the record of b" in store.records(["a"])[1][0]
+
+
+def test_data_of_another_copy_are_refused(store):
+    store.bind("nyud", "one")
+    store.bind("nyud", "one")
+    with pytest.raises(StoreError, match="another copy of nyud"):
+        store.bind("nyud", "two")
+
+
+GARBAGE = [b"", b"{", b"{}", b"[]", b"3", b"\xff\xfe"]
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+def test_what_says_nothing_is_named_or_does_no_harm(store, content):
+    store.bind("nyud", "one")
+    (binding,) = store.names("data")
+    store.put(f"data/{binding}", content)
+    with pytest.raises(StoreError, match=rf"{binding}: does not say which copy of nyud .* remove it"):
+        store.bind("nyud", "one")
+    store.put("cells/a/failure.json", content)
+    assert store.failure("a")["error"].endswith("failure.json cannot be read")
+    store.put_failure("a", "again", "trace")
+    assert store.failure("a") | {"time": 0} == store.failure("a") | {"time": 0, "error": "again", "attempts": 1}
+    if store.local:  # elsewhere a lease takes seconds
+        store.put("driver.json", content)
+        with Lease(store):
+            pass
+    store.put("cells/a/cell.yaml", content)
+    with pytest.raises(CorruptRecord, match=r"cells/a/cell\.yaml: not a cell"):
+        store.cell("a")
+    store.put("cells/a/record.json", content)
+    with pytest.raises(CorruptRecord, match=r"record\.json: .*; `mtlbench run` sets it aside"):
+        store.record("a")
+
+
+def test_a_second_driver_is_refused_while_the_first_is_alive(store):
+    with Lease(store), pytest.raises(StoreBusy, match=str(os.getpid())), Lease(Store(store_url(store))):
+        pass
+    with Lease(store):
+        pass
+
+
+def test_the_lease_of_a_killed_driver_on_this_machine_ends_with_it(tmp_path):
+    store = Store(tmp_path)
+    code = (
+        "import os, signal, sys; from mtlbench.harness.store.lease import Lease; "
+        "from mtlbench.harness.store.store import Store\n"
+        "lease = Lease(Store(sys.argv[1])); lease.__enter__(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert store.exists("driver.json")
+    with Lease(store):
+        pass
+
+
+def test_the_lease_of_a_driver_elsewhere_ends_when_its_heart_stops(store):
+    holder = {"host": "elsewhere", "pid": 1, "token": "x"}
+    now = __import__("time").time()
+    store.put("driver.json", json.dumps({**holder, "heartbeat": now}))
+    with pytest.raises(StoreBusy, match="elsewhere"), Lease(store):
+        pass
+    store.put("driver.json", json.dumps({**holder, "heartbeat": now - LEASE_SECONDS - 1}))
+    with Lease(store):
+        pass
+
+
+def test_probing_a_store_that_is_not_there_yet_leaves_nothing(tmp_path):
+    Store(tmp_path / "a" / "b").probe()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_written_is_named(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    with pytest.raises(StoreError, match=str(file)):
+        Store(file / "store").probe()
+
+
+def store_url(store):
+    return store.url

@@ -1,0 +1,259 @@
+"""Training: the same bits however it was interrupted, and nothing counted twice."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mtlbench.harness.data.loading import hold_out, micro_batches, order
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
+from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.store.store import Store
+from mtlbench.harness.training import checkpoint, environment, network, train
+from mtlbench.harness.training.history import History
+from mtlbench.harness.training.progress import Diverged
+
+ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 6, "val": 2, "test": 5})
+
+
+def cell(**changes):
+    fields = {
+        "method": "multi_task",
+        "tasks": ("semseg", "depth"),
+        "benchmark": ROOMS,
+        "train": TrainConfig(epochs=4, batch=2, lr=1e-3),
+    }
+    return Cell(**{**fields, **changes})
+
+
+def run(a_cell, store, rooms, **place):
+    return train.train(a_cell, environment.Place(str(store), rooms, **place))
+
+
+def weights(store, a_cell):
+    return load_file(Path(store) / "cells" / a_cell.id / "model.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+class Killed(BaseException):
+    """Stands in for a signal: nothing in training may catch it."""
+
+
+def killing(at_step):
+    def report(progress):
+        if progress.step >= at_step:
+            raise Killed
+
+    return report
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_killed_and_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, rooms, precision, optimizer):
+    recipe = TrainConfig(epochs=4, batch=2, lr=1e-3, precision=precision, optimizer=optimizer)
+    a_cell = cell(train=recipe)
+    whole = run(a_cell, tmp_path / "whole", rooms)
+    for at_step in (5, 11):
+        with pytest.raises(Killed):
+            run(a_cell, tmp_path / "parts", rooms, report=killing(at_step))
+    steps = []
+    resumed = run(a_cell, tmp_path / "parts", rooms, report=lambda progress: steps.append(progress.step))
+    assert steps == [12]
+    assert same(weights(tmp_path / "whole", a_cell), weights(tmp_path / "parts", a_cell))
+    assert resumed.scores == whole.scores
+    histories = [
+        [
+            json.loads(line)
+            for line in (tmp_path / name / "cells" / a_cell.id / "history.jsonl").read_text().splitlines()
+        ]
+        for name in ("whole", "parts")
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_dropout_is_drawn_anew_for_each_epoch_so_that_resuming_needs_no_random_state(tmp_path, rooms):
+    a_cell = cell(method="atrc", train=TrainConfig(epochs=2, batch=2))
+    run(a_cell, tmp_path / "whole", rooms)
+    with pytest.raises(Killed):
+        run(a_cell, tmp_path / "parts", rooms, report=killing(6))
+    torch.manual_seed(99)
+    run(a_cell, tmp_path / "parts", rooms)
+    assert same(weights(tmp_path / "whole", a_cell), weights(tmp_path / "parts", a_cell))
+
+
+def test_a_corrupt_checkpoint_is_kept_aside_and_the_one_before_it_goes_on(tmp_path, rooms, capsys):
+    a_cell = cell()
+    with pytest.raises(Killed):
+        run(a_cell, tmp_path, rooms, report=killing(12))
+    folder = tmp_path / "cells" / a_cell.id / "checkpoints"
+    newest = sorted(path for path in folder.iterdir())[-1]
+    file = newest / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    steps = []
+    run(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
+    assert steps == [9, 12]
+    assert "model.safetensors is missing or has changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"epoch": "\xff"}', b"[]", b"3", b'{"epoch": 1, "sha256": 2, "source": ""}', b""]
+)
+def test_a_checkpoint_whose_state_cannot_be_read_is_kept_aside(tmp_path, content):
+    store, layer = Store(tmp_path), torch.nn.Linear(1, 1)
+    for epoch in (1, 2):
+        checkpoint.save(store, "c", layer, [], checkpoint.Place(epoch, epoch, 1.0))
+    store.put("cells/c/checkpoints/000002/state.json", content)
+    place, (warning,) = checkpoint.restore(store, "c", layer, [], torch.device("cpu"))
+    assert place == (1, 1, 1.0)
+    assert "000002/state.json" in warning
+    assert any(name.startswith("000002.corrupt") for name in store.names("cells/c/checkpoints"))
+
+
+def test_lines_of_a_history_that_cannot_be_read_are_left_out_and_the_file_is_kept_aside(tmp_path):
+    store = Store(tmp_path)
+    rows = [
+        json.dumps({"step": step, "epoch": step, "name": "train/loss", "value": 0.5}).encode() for step in (1, 2, 3)
+    ]
+    content = b"\n".join([rows[0], b"{", rows[1].replace(b"loss", b"lo\xffs"), b"[]", b'{"a": 1}', rows[1], rows[2]])
+    store.put("cells/c/history.jsonl", content)
+    history = History(store, "c", 2, writes=True)
+    assert [json.loads(line)["step"] for line in history.lines] == [1, 2]
+    (warning,) = history.warnings
+    aside = warning.split()[-1]
+    assert "4 lines" in warning and store.get(aside) == content
+    assert History(store, "c", 0, writes=True).warnings == []
+
+
+class Touches:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_checkpoint_that_would_run_code_is_kept_aside_and_the_one_before_it_goes_on(tmp_path):
+    model, store = torch.nn.Linear(2, 2), Store(tmp_path / "store")
+    optimizer = torch.optim.Adam(model.parameters())
+    for epoch in (1, 2):
+        checkpoint.save(store, "a", model, [optimizer], checkpoint.Place(epoch, epoch, 0.0))
+    newest = tmp_path / "store" / "cells" / "a" / "checkpoints" / "000002"
+    torch.save([Touches(tmp_path / "touched")], newest / "optimizers.pt")
+    state = json.loads((newest / "state.json").read_text())
+    state["sha256"]["optimizers.pt"] = hashlib.sha256((newest / "optimizers.pt").read_bytes()).hexdigest()
+    (newest / "state.json").write_text(json.dumps(state))
+    place, (warning,) = checkpoint.restore(store, "a", model, [optimizer], torch.device("cpu"))
+    assert place.epoch == 1 and "checkpoint not used, kept as" in warning and "\n" not in warning
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_checkpoint_of_other_code_is_not_continued(tmp_path, rooms, monkeypatch, capsys):
+    a_cell = cell()
+    with pytest.raises(Killed):
+        run(a_cell, tmp_path, rooms, report=killing(12))
+    monkeypatch.setattr(checkpoint, "code_hash", lambda method: "changed")
+    steps = []
+    run(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
+    assert steps == [3, 6, 9, 12]
+    assert "made by other code" in capsys.readouterr().out
+
+
+def test_a_finished_cell_leaves_what_reports_and_predictions_need_and_no_checkpoints(tmp_path, rooms):
+    a_cell = cell()
+    record = run(a_cell, tmp_path, rooms)
+    folder = tmp_path / "cells" / a_cell.id
+    assert {path.name for path in folder.iterdir()} == {
+        "history.jsonl", "model.safetensors", "per_image.parquet", "record.json", "samples.npz",
+    }  # fmt: skip
+    assert record.cost["parameters"] == sum(value.numel() for key, value in named_parameters(a_cell))
+    assert record.cost["macs"] > 0
+    assert record.cost["steps"] == 12
+    assert {score.task for score in record.scores if score.primary} == {"semseg", "depth"}
+    rows = pq.read_table(folder / "per_image.parquet").to_pandas()
+    assert rows.groupby("task").image.nunique().to_dict() == {"semseg": 5, "depth": 5}
+    assert len(rows) == 10
+    for _, influence in rows.groupby("task").influence:
+        assert np.mean(influence) == pytest.approx(0, abs=1e-6)  # to first order, the images' pulls cancel
+
+
+def named_parameters(a_cell):
+    return network.build(a_cell, network.chosen_tasks(make_benchmark(a_cell.benchmark), a_cell)).named_parameters()
+
+
+def test_seeds_pair_backbones_and_batches_across_methods(tmp_path, rooms):
+    tasks = network.chosen_tasks(make_benchmark(ROOMS), cell())
+    one = network.build(cell(seed=3), tasks).backbone.state_dict()
+    other = network.build(cell(seed=3, method="pad_net"), tasks).backbone.state_dict()
+    assert same(one, other)
+    assert order(3, 1, 50) == order(3, 1, 50) != order(3, 2, 50)
+    assert not same(one, network.build(cell(seed=4), tasks).backbone.state_dict())
+
+
+def test_a_loss_that_is_not_finite_is_a_failure(tmp_path, rooms):
+    a_cell = cell(train=TrainConfig(epochs=3, batch=2, lr=1e12, optimizer="sgd"))
+    with pytest.raises(Diverged, match="step"):
+        run(a_cell, tmp_path, rooms)
+    assert Store(tmp_path).state(a_cell.id) != "finished"
+
+
+def test_predictions_that_are_not_finite_are_a_failure_and_no_score(tmp_path, rooms):
+    a_cell = cell(method="plugin:BlindWhenScored", train=TrainConfig(steps=1, batch=2))
+    with pytest.raises(Diverged, match="predictions of semseg, depth on the test split are not finite"):
+        run(a_cell, tmp_path, rooms)
+    assert Store(tmp_path).state(a_cell.id) != "finished"
+
+
+def test_a_batch_larger_than_the_data_is_refused_by_its_numbers(tmp_path, rooms):
+    with pytest.raises(ValueError, match=r"6 training images and train.batch is 8"):
+        run(cell(train=TrainConfig(epochs=1, batch=8)), tmp_path, rooms)
+
+
+def test_micro_batches_hold_the_images_of_the_step_that_they_share():
+    whole = list(micro_batches(0, 20, 8, range(3)))
+    parts = [list(micro_batches(0, 20, 8, range(3), rank=rank, processes=2, accumulate=2)) for rank in range(2)]
+    assert len(whole) == 3 * 2
+    for step, images in enumerate(whole):
+        shared = [key for rank in range(2) for micro in range(2) for key in parts[rank][2 * step + micro]]
+        assert sorted(shared) == sorted(images)
+
+
+def test_accumulated_micro_batches_train(tmp_path, rooms):
+    record = run(cell(train=TrainConfig(steps=2, batch=4, accumulate=2, clip=1.0)), tmp_path, rooms)
+    assert record.cost["steps"] == 2
+
+
+def test_validation_curves_come_from_the_val_split(tmp_path, rooms):
+    a_cell = cell(train=TrainConfig(epochs=2, batch=2))
+    run(a_cell, tmp_path, rooms, validate_every=1)
+    lines = (tmp_path / "cells" / a_cell.id / "history.jsonl").read_text().splitlines()
+    values = [json.loads(line) for line in lines if '"val/' in line]
+    assert {(row["name"], row["epoch"]) for row in values} == {
+        (name, epoch) for name in ("val/semseg/miou", "val/depth/rmse") for epoch in (1, 2)
+    }
+
+
+def test_a_held_out_part_is_the_same_for_every_seed_and_disjoint_from_training():
+    samples = list(range(100))
+    train_part, val = hold_out(samples, 0.2)
+    assert len(val) == 20
+    assert sorted([*train_part, *val]) == samples
+    assert list(hold_out(samples, 0.2)[1]) == list(val)
+
+
+def test_only_two_checkpoints_are_kept(tmp_path, rooms):
+    a_cell = cell()
+    with pytest.raises(Killed):
+        run(a_cell, tmp_path, rooms, report=killing(12))
+    names = Store(tmp_path).names(f"cells/{a_cell.id}/checkpoints")
+    assert names == ["000002", "000003"]
+    assert checkpoint.KEPT == 2

@@ -1,0 +1,118 @@
+"""Figures show what the summary holds, in one colour a label, and only where there is something to show."""
+
+import struct
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.collections import PathCollection
+
+from make_records import CENTRE, Store, pascal, three_seeds, without_metric
+from mtlbench.results.records.reading import read
+from mtlbench.results.report.figures import delta_against_cost, gains, learning_curves, palette, save
+from mtlbench.results.summary.runs import comparisons
+from mtlbench.results.summary.summary import summarise
+
+TASKS = ("semseg", "depth")
+COLORS = palette(["Single task", "Multi task", "PAD-Net", "MTI-Net", "SCA-MTL"])
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+def summaries(store, name="rooms"):
+    return [summarise(comparison, store) for comparison in comparisons(read(store, name))]
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_colours_are_distinct_and_belong_to_the_label():
+    labels = [f"method {i}" for i in range(10)]
+    assert len(set(palette(labels).values())) == 10
+    assert palette(labels[:4]) == {label: palette(labels)[label] for label in labels[:4]}
+    assert len(set(palette([*labels, "one more"]).values())) == 11
+
+
+def test_gains_have_a_bar_a_task_and_row_and_a_dot_a_seed(tmp_path):
+    (summary,) = summaries(three_seeds(tmp_path))
+    axis = gains(summary, COLORS).axes[0]
+    heights = sorted(bar.get_height() for bar in axis.patches)
+    expected = [
+        sum(by_seed.values()) / len(by_seed) for row in summary.rows.values() for by_seed in row.delta.gains.values()
+    ]
+    assert heights == pytest.approx(sorted(expected))
+    dots = [collection for collection in axis.collections if isinstance(collection, PathCollection)]
+    assert sum(len(collection.get_offsets()) for collection in dots) == 2 * (3 + 2 + 1 + 3)
+
+
+def test_delta_against_cost_places_every_defined_row_at_its_cost(tmp_path):
+    (summary,) = summaries(three_seeds(tmp_path))
+    figure = delta_against_cost(summary, COLORS)
+    parameters, macs = figure.axes
+    points = [container.lines[0].get_xydata()[0] for container in parameters.containers]
+    expected = [(row.cost["parameters"] / 1e6, row.delta.mean) for row in summary.rows.values()]
+    assert np.allclose(points, expected)
+    assert (parameters.get_xscale(), macs.get_xscale()) == ("log", "log")
+    assert legend(figure) == list(summary.rows)
+
+
+def test_learning_curves_have_a_panel_a_task_and_a_row_for_validation(tmp_path):
+    store = three_seeds(tmp_path)
+    (summary,) = summaries(store)
+    figure = learning_curves(summary, store, COLORS)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["semseg, training loss", "depth, training loss", "semseg, validation", "depth, validation"]
+    assert all(len(axis.lines) == 5 for axis in figure.axes[:2])
+    last = figure.axes[2].lines[0].get_ydata()[-1]
+    assert last == pytest.approx(CENTRE["semseg"], rel=0.01)
+
+
+def test_without_a_history_there_are_no_learning_curves(tmp_path):
+    store = three_seeds(tmp_path)
+    for path in (tmp_path / "cells").glob("*/history.jsonl"):
+        path.unlink()
+    assert learning_curves(summaries(store)[0], store, COLORS) is None
+
+
+def test_without_a_delta_there_is_neither_gain_nor_cost(tmp_path):
+    (summary,) = summaries(without_metric(tmp_path), "edges")
+    assert gains(summary, COLORS) is None
+    assert delta_against_cost(summary, COLORS) is None
+
+
+def test_without_a_finished_run_there_is_no_figure(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0, status="missing")
+    store.run("SCA-MTL", TASKS, 0, status="failed")
+    path = store.close()
+    (summary,) = summaries(path)
+    assert (
+        gains(summary, COLORS) is delta_against_cost(summary, COLORS) is learning_curves(summary, path, COLORS) is None
+    )
+
+
+def test_a_label_keeps_its_colour_where_other_rows_are_absent(tmp_path):
+    (whole,) = summaries(three_seeds(tmp_path / "whole"))
+    for summary in (whole, *summaries(pascal(tmp_path / "part"), "pascal")):
+        handles = gains(summary, COLORS).legends[0].legend_handles
+        colours = dict(zip(legend(gains(summary, COLORS)), [line.get_color() for line in handles], strict=True))
+        assert colours["SCA-MTL"] == COLORS["SCA-MTL"]
+
+
+def test_saved_figures_are_closed_undated_and_wide_enough_to_read(tmp_path):
+    (summary,) = summaries(three_seeds(tmp_path / "store"))
+    paths = [save(gains(summary, COLORS), tmp_path / name) for name in ("one", "two.point")]
+    assert [path.name for path in paths[1]] == ["two.point.png", "two.point.pdf"]
+    for first, second in zip(*paths, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+        assert b"CreationDate" not in first.read_bytes()
+    assert not plt.get_fignums()
+    width, height = struct.unpack(">II", paths[0][0].read_bytes()[16:24])
+    assert width >= 900
+    assert height < width
