@@ -1,8 +1,12 @@
 """Where tests find what lies beside them."""
 
+import os
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 REFERENCE = TESTS / "reference"
 REAL = ROOT.parent / "shared" / "real"  # small real data sets; tests skip where there are none
+
+# For a process that a test starts: the helpers beside this file and, whatever is installed, this checkout.
+PYTHONPATH = os.pathsep.join([str(TESTS), str(ROOT / "src")])

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from paths import ROOT
 
 from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.methods import METHODS
+from paths import ROOT
 
 PACKAGES = ("benchmarks", "methods", "results", "harness")
 

@@ -8,6 +8,7 @@ import sys
 import time
 import weakref
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import torch
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.copies import cache
 from mtlbench.benchmarks.copies.cache import Cache
-from paths import ROOT
+from paths import PYTHONPATH
 
 
 def make(index, size=(4, 6)):
@@ -214,25 +215,24 @@ def test_a_full_disk_is_an_error_that_names_the_folder_and_leaves_nothing(tmp_pa
 WRITER = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 from mtlbench.benchmarks.copies import cache
-from tests.test_cache import make
+from test_cache import make
 
 def stream():
-    for index in range(int(sys.argv[3])):
+    for index in range(int(sys.argv[2])):
         print(index, flush=True)
-        time.sleep(float(sys.argv[4]))
+        time.sleep(float(sys.argv[3]))
         yield make(index)
 
-cache.write(Path(sys.argv[2]), stream(), int(sys.argv[3]))
+cache.write(Path(sys.argv[1]), stream(), int(sys.argv[2]))
 """
 
 
 def writer(folder, count, pause):
     """Another process that writes `count` samples and prints the number of each before it sleeps and yields it."""
-    root = str(ROOT)
-    command = [sys.executable, "-c", WRITER, root, str(folder), str(count), str(pause)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root})
+    command = [sys.executable, "-c", WRITER, str(folder), str(count), str(pause)]
+    path = os.pathsep.join([PYTHONPATH, str(Path(__file__).parent)])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
 
 
 def test_a_killed_writer_leaves_nothing_that_counts_and_the_next_cleans_up(tmp_path):

@@ -32,7 +32,7 @@ from mtlbench.harness.data.loading import training_batches
 from mtlbench.harness.data.places import caches
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.training import environment, train
-from paths import REAL, ROOT
+from paths import PYTHONPATH, REAL
 
 COPIES = {  # name -> (benchmark, maker)
     "NYUD_MT": ("nyud", nyud),
@@ -335,8 +335,7 @@ prepare(BENCHMARKS["nyud"](), Path(sys.argv[1]), Path(sys.argv[2]), progress)
 def test_a_killed_prepare_keeps_the_splits_that_were_whole_and_starts_the_other_anew(tmp_path):
     root, kept = tmp_path / "data", tmp_path / "cache"
     nyud(root, test=("0002", "0004"))
-    here = str(ROOT)
-    killed = subprocess.run([sys.executable, "-c", PREPARE, root, kept], env={**os.environ, "PYTHONPATH": here})
+    killed = subprocess.run([sys.executable, "-c", PREPARE, root, kept], env={**os.environ, "PYTHONPATH": PYTHONPATH})
     assert killed.returncode == -signal.SIGKILL
     benchmark = BENCHMARKS["nyud"]()
     assert isinstance(opened(benchmark, root, ("depth",), kept), cache.Cache)

@@ -18,7 +18,7 @@ from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records.reading import read
-from paths import TESTS
+from paths import PYTHONPATH
 
 SMALL = {
     "benchmark": {"name": "rooms", "tasks": ["depth"], "options": {"train": 6, "val": 2, "test": 4}},
@@ -38,7 +38,7 @@ def mtlbench(cache, tmp_path):
     """Run the command in tmp_path; returns the finished process."""
 
     def call(*arguments, timeout=240, **options):
-        environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": f"{TESTS}"}
+        environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": PYTHONPATH}
         command = [sys.executable, "-m", "mtlbench", *map(str, arguments)]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, **options
@@ -89,7 +89,7 @@ def test_failures_of_every_kind_are_retried_reported_and_do_not_stop_the_rest(mt
 @pytest.mark.slow
 def test_a_killed_driver_leaves_a_store_that_the_same_command_finishes(mtlbench, cache, tmp_path):
     file = matrix(tmp_path, train={"epochs": 60, "batch": 2}, methods=["single_task", "multi_task"])
-    environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": f"{TESTS}"}
+    environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": PYTHONPATH}
     driver = subprocess.Popen(
         [sys.executable, "-m", "mtlbench", "run", str(file), "--store", "s"],
         cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -115,7 +115,7 @@ def test_a_killed_driver_leaves_a_store_that_the_same_command_finishes(mtlbench,
 @pytest.mark.slow
 def test_a_driver_that_is_told_to_end_does_so_as_by_an_interrupt(cache, tmp_path):
     file = matrix(tmp_path, train={"epochs": 200, "batch": 2}, methods=["single_task"])
-    environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": f"{TESTS}"}
+    environment = {**os.environ, "MTLBENCH_CACHE": str(cache), "PYTHONPATH": PYTHONPATH}
     driver = subprocess.Popen(
         [sys.executable, "-m", "mtlbench", "run", str(file), "--store", "s"],
         cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
