@@ -13,7 +13,7 @@ from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness import seeds
 from mtlbench.harness.data import prepare
 from mtlbench.harness.data.loading import Holdout, hold_out
-from mtlbench.harness.store.provenance import source_hash
+from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store, StoreError
 
 IMAGES = 1000  # read at most: files of a large data set take longer to decode than to learn from

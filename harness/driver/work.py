@@ -7,7 +7,7 @@ from typing import Literal
 
 from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest
-from mtlbench.harness.store import provenance
+from mtlbench.harness.store import provenance, source
 from mtlbench.harness.store.store import Store
 from mtlbench.methods import resolve
 from mtlbench.results.records.record import Manifest, Record
@@ -119,4 +119,4 @@ def stale(record: Record) -> bool:
     except ValueError:  # it cannot be imported any more
         return True
     made_by = record.provenance
-    return made_by.get("source") != provenance.source_hash() or made_by.get("plugin") != plugin
+    return made_by.get("source") != source.source_hash() or made_by.get("plugin") != plugin

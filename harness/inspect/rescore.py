@@ -22,7 +22,7 @@ from mtlbench.harness.scoring import expensive as scoring
 from mtlbench.harness.scoring import per_image as per_image_file
 from mtlbench.harness.scoring import protocol, statistics
 from mtlbench.harness.scoring.per_image import Row, counts, read_origins, read_rows, require_counts
-from mtlbench.harness.store import provenance
+from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records.reading import read
 from mtlbench.results.records.record import Record, Score
@@ -204,7 +204,7 @@ def _rescored(
         "from": source,
         **({"rounded": list(rounded)} if rounded else {}),
         "of": old.id,
-        "source": provenance.source_hash(),
+        "source": source_hash(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     new = replace(

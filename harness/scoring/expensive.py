@@ -38,7 +38,7 @@ from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring import per_image as per_image_file
 from mtlbench.harness.scoring import protocol, statistics
 from mtlbench.harness.scoring.per_image import BRING_BACK, Row, read_rows, require_counts
-from mtlbench.harness.store.provenance import source_hash
+from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records.record import Record
 

@@ -1,0 +1,138 @@
+"""Which of our files can move a number, found from their imports, and a hash of what they do.
+
+A record made by other code is shown as stale, and a checkpoint made by other code is not continued. So the hash covers
+every file that training, scoring or an expensive metric can reach, and it does not move for a comment, a docstring or
+the layout of a line.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+PACKAGE = "mtlbench"
+FOLDERS = ("benchmarks", "methods", "results", "harness")
+ROOT = Path(__file__).resolve().parents[2]  # holds the four folders: a checkout, or the installed package
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)  # what can have a docstring
+
+# Where numbers are made: a cell is trained and judged, and its expensive scores are computed.
+STARTS = ("harness/training/train.py", "harness/scoring/expensive.py")
+
+# Files that are reached from there and move no number, each with its reason.
+EXCEPTIONS = {
+    "harness/store/store.py": "keeps bytes as they are",
+    "harness/store/source.py": "finds these files",
+    "harness/store/provenance.py": "says where a number comes from",
+    "harness/training/history.py": "writes down losses that are computed elsewhere",
+    "harness/training/progress.py": "tells the driver how far a cell has come",
+    "results/records/record.py": "holds scores that are computed elsewhere",
+    "results/records/reading.py": "reads records",
+}
+
+
+@functools.cache
+def source_hash(root: Path = ROOT) -> str:
+    """A hash of the syntax trees of all `decisive_files`, without their docstrings."""
+    return hash_of({name: root / name for name in decisive_files(root)})
+
+
+@functools.cache
+def decisive_files(root: Path = ROOT) -> tuple[str, ...]:
+    """The files that can move a number, as "harness/seeds.py", sorted: all that `STARTS` reach but `EXCEPTIONS`."""
+    return tuple(sorted(reached(root) - EXCEPTIONS.keys()))
+
+
+def reached(root: Path = ROOT) -> set[str]:
+    """The files of ours that run when a cell is trained and scored, the exceptions among them."""
+    starts = [".".join([PACKAGE, *Path(start).with_suffix("").parts]) for start in STARTS]
+    found = _follow(starts, lambda module: _file(root, module.split(".")[1:]) if module != PACKAGE else None)
+    return {file.relative_to(root).as_posix() for file in found.values()}
+
+
+def outside_hash(module: str, file: Path) -> str:
+    """A hash of a module from outside, and of the files beside it and below it that it imports."""
+    depth = module.count(".") + (file.name == "__init__.py")
+    base = file.resolve().parents[depth]  # holds the module's outermost package
+    found = _follow([module], lambda name: _file(base, name.split(".")))
+    return hash_of(found or {module: file})
+
+
+def hash_of(files: Mapping[str, Path]) -> str:
+    """A hash of the names and the syntax trees of files."""
+    digest = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        digest.update(f"{name}\0{_digest(file.read_text())}\0".encode())
+    return digest.hexdigest()[:12]
+
+
+def _follow(starts: Iterable[str], find: Callable[[str], Path | None]) -> dict[str, Path]:
+    """The modules that run when `starts` are imported or their functions are called, with their files.
+
+    find: the file of a module; None where the module is somebody else's, whose imports are not followed.
+    """
+    waiting = list(starts)
+    found: dict[str, Path] = {}
+    while waiting:
+        module = waiting.pop()
+        file = find(module) if module and module not in found else None
+        if file is None:
+            continue
+        found[module] = file
+        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+        waiting += _imports(file.read_text(), package)
+        waiting.append(module.rpartition(".")[0])  # importing a module runs the __init__ of its package first
+    return found
+
+
+def _file(base: Path, parts: Sequence[str]) -> Path | None:
+    """The file of a module below a folder, None where there is none."""
+    plain, package = base.joinpath(*parts).with_suffix(".py"), base.joinpath(*parts, "__init__.py")
+    return package if package.is_file() else plain if plain.is_file() else None
+
+
+@functools.cache
+def _imports(text: str, package: str) -> tuple[str, ...]:
+    """What a file of a package imports when it runs, inside of functions too. "from a import b" means a.b or a."""
+    found: list[str] = []
+    for node in _running(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            found += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+    return tuple(found)
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, without what is there for type checkers alone."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from _running(child)
+
+
+@functools.cache
+def _digest(text: str) -> str:
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            del node.body[0]
+    return hashlib.sha256(_written(tree).encode()).hexdigest()
+
+
+def _written(node: object) -> str:
+    """A syntax tree as text. Fields that are empty are left out: newer versions of Python have more of them."""
+    if isinstance(node, ast.AST):
+        fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
+        return f"{type(node).__name__}({', '.join(f'{name}={_written(value)}' for name, value in fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_written, node))}]"
+    return repr(node)

@@ -1,0 +1,140 @@
+"""A number belongs to the code that made it: whatever can move a number moves the hash of the source."""
+
+import re
+import shutil
+
+import pytest
+
+from mtlbench.harness.store import source
+from paths import ROOT
+
+FILES = source.decisive_files()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the four folders."""
+    root = tmp_path_factory.mktemp("checkout")
+    for folder in source.FOLDERS:
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("rooms_long", "__pycache__"))
+    return root
+
+
+@pytest.fixture
+def hash_of(checkout):
+    """The hash of the copy as it is now."""
+
+    def compute():
+        source.source_hash.cache_clear()
+        source.decisive_files.cache_clear()
+        return source.source_hash(checkout)
+
+    yield compute
+    source.source_hash.cache_clear()
+    source.decisive_files.cache_clear()
+
+
+def edited(file, text):
+    """Undoes the edit when the returned function is called."""
+    before = file.read_text()
+    file.write_text(text)
+    return lambda: file.write_text(before)
+
+
+def test_what_trains_and_scores_a_cell_is_decisive():
+    for name in (
+        "harness/training/train.py", "harness/training/objective.py", "harness/training/optimizers.py",
+        "harness/data/loading.py", "harness/data/learning.py", "harness/scoring/statistics.py", "harness/seeds.py",
+        "harness/scoring/protocol.py", "harness/matrix/cell.py", "benchmarks/tasks/losses.py",
+        "benchmarks/tasks/edges.py", "benchmarks/nyud.py", "benchmarks/copies/folders.py",
+        "benchmarks/rendering/shading.py", "methods/sca_mtl.py", "methods/parts/attention.py", "methods/backbone.py",
+    ):  # fmt: skip
+        assert name in FILES, name
+    for folder in ("harness/driver", "harness/tracking", "harness/cli", "harness/bench", "results/report"):
+        assert not [name for name in FILES if name.startswith(folder)], folder
+
+
+def test_an_edit_of_any_decisive_file_moves_the_hash(checkout, hash_of):
+    before = hash_of()
+    for name in FILES:
+        undo = edited(checkout / name, (checkout / name).read_text() + "\nEDITED = 1\n")
+        assert hash_of() != before, name
+        undo()
+    assert hash_of() == before
+
+
+def test_an_edit_of_a_constant_or_of_the_drawing_of_crops_moves_the_hash(checkout, hash_of):
+    before = hash_of()
+    text = (checkout / "benchmarks/transforms/augmentation.py").read_text()
+    undo = edited(checkout / "benchmarks/transforms/augmentation.py", text.replace("tries: int = 10", "tries: int = 9"))
+    assert hash_of() != before
+    undo()
+
+
+def test_comments_docstrings_and_layout_do_not_move_the_hash(checkout, hash_of):
+    before = hash_of()
+    for name in FILES:
+        text = (checkout / name).read_text()
+        said = re.sub(r'^( *)"""', r'\1"""Said otherwise. ', text, count=1, flags=re.MULTILINE)
+        undo = edited(checkout / name, "# A comment.\n\n" + said + "\n\n# Another.\n")
+        assert hash_of() == before, name
+        undo()
+
+
+def test_a_file_that_moves_no_number_does_not_move_the_hash(checkout, hash_of):
+    before = hash_of()
+    others = {file.relative_to(checkout).as_posix() for f in source.FOLDERS for file in (checkout / f).rglob("*.py")}
+    assert len(others - set(FILES)) > 40
+    for name in sorted(others - set(FILES)):
+        undo = edited(checkout / name, (checkout / name).read_text() + "\nEDITED = 1\n")
+        assert hash_of() == before, name
+        undo()
+
+
+def test_a_file_that_a_decisive_one_begins_to_import_becomes_decisive(checkout, hash_of):
+    before = hash_of()
+    (checkout / "benchmarks" / "tasks" / "fresh.py").write_text("VALUE = 1\n")
+    assert hash_of() == before
+    losses = checkout / "benchmarks/tasks/losses.py"
+    undo = edited(losses, losses.read_text() + "\nfrom mtlbench.benchmarks.tasks.fresh import VALUE\n")
+    with_import = hash_of()
+    (checkout / "benchmarks" / "tasks" / "fresh.py").write_text("VALUE = 2\n")
+    assert len({before, with_import, hash_of()}) == 3
+    undo()
+    (checkout / "benchmarks" / "tasks" / "fresh.py").unlink()
+
+
+def test_a_moved_file_moves_the_hash(checkout, hash_of):
+    before = hash_of()
+    moved = checkout / "methods/parts/order2.py"
+    (checkout / "methods/parts/order.py").rename(moved)
+    assert hash_of() != before
+    moved.rename(checkout / "methods/parts/order.py")
+    assert hash_of() == before
+
+
+def test_every_exception_is_reached_and_has_a_reason():
+    assert set(source.EXCEPTIONS) <= source.reached(), "an exception that nothing reaches any more"
+    assert all(source.EXCEPTIONS.values())
+    assert set(source.STARTS) <= set(FILES)
+
+
+def test_a_method_from_outside_is_known_by_all_its_files(tmp_path):
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "net.py").write_text("import os\nfrom mine import layers\nfrom .heads import head\n")
+    (package / "layers.py").write_text("def layer():\n    import beside\n")
+    (package / "heads.py").write_text("def head(): ...\n")
+    (package / "unused.py").write_text("VALUE = 1\n")
+    (tmp_path / "beside.py").write_text("VALUE = 1\n")
+    before = source.outside_hash("mine.net", package / "net.py")
+    for name in ("mine/__init__.py", "mine/net.py", "mine/layers.py", "mine/heads.py", "beside.py"):
+        undo = edited(tmp_path / name, (tmp_path / name).read_text() + "\nEDITED = 1\n")
+        assert source.outside_hash("mine.net", package / "net.py") != before, name
+        undo()
+        undo = edited(tmp_path / name, "# A comment.\n" + (tmp_path / name).read_text())
+        assert source.outside_hash("mine.net", package / "net.py") == before, name
+        undo()
+    (package / "unused.py").write_text("VALUE = 2\n")
+    assert source.outside_hash("mine.net", package / "net.py") == before
