@@ -81,3 +81,75 @@ class Forgets(Method):
 
     def forward(self, image):
         return self.inner(image)
+
+
+class Coarse(MultiTask):
+    """Predicts at half the size of the image."""
+
+    def forward(self, image):
+        outputs = super().forward(image)
+        return outputs._replace(final={k: v[..., ::2, ::2] for k, v in outputs.final.items()})
+
+
+class Restless(MultiTask):
+    """Predicts something else each time."""
+
+    def forward(self, image):
+        outputs = super().forward(image)
+        return outputs._replace(final={k: v + torch.rand_like(v) for k, v in outputs.final.items()})
+
+
+class LeavesOut(MultiTask):
+    """Hands the optimiser the heads alone."""
+
+    def parameter_groups(self):
+        return [{"params": list(self.heads.parameters())}]
+
+
+class Twice(MultiTask):
+    """Hands the optimiser every parameter in two groups."""
+
+    def parameter_groups(self):
+        return super().parameter_groups() * 2
+
+
+class Foreign(MultiTask):
+    """Says that a parameter of nobody's is shared."""
+
+    def shared_parameters(self):
+        return [torch.nn.Parameter(torch.zeros(1))]
+
+
+class Mixes(MultiTask):
+    """Looks at the other images of a batch."""
+
+    def forward(self, image):
+        return super().forward(image - image.mean(0, keepdim=True))
+
+
+class Keeps(MultiTask):
+    """Draws an offset that its state_dict does not hold."""
+
+    def __init__(self, backbone, targets) -> None:
+        super().__init__(backbone, targets)
+        self.offset = torch.rand(1).item()
+
+    def forward(self, image):
+        outputs = super().forward(image)
+        return outputs._replace(final={k: v + self.offset for k, v in outputs.final.items()})
+
+
+class OwnStart(MultiTask):
+    """Starts the backbone from weights of its own."""
+
+    def __init__(self, backbone, targets) -> None:
+        super().__init__(backbone, targets)
+        with torch.no_grad():
+            next(self.backbone.parameters()).mul_(2)
+
+
+class Reads(MultiTask):
+    """Waits for a value on the host."""
+
+    def forward(self, image):
+        return super().forward(image / float(image.abs().max()))

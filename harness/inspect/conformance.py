@@ -1,12 +1,13 @@
 """What every method must satisfy, ours and anybody's: run by the tests over METHODS and by `mtlbench check`.
 
-A rule is a function that raises AssertionError with what it found; its docstring is its name.
+A rule is a function that raises Broken with what it found; its docstring is its name. No rule is an `assert`: the
+verdicts are the same under `python -O`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,6 +28,10 @@ TARGETS = {
 Rule = Callable[[str], None]
 
 
+class Broken(Exception):
+    """A method breaks a rule; the message says how."""
+
+
 def check_method(name: str) -> list[tuple[str, str | None]]:
     """(rule, None or what is wrong) for every rule. Raises ValueError where there is no such method."""
     methods.resolve(name)
@@ -36,6 +41,8 @@ def check_method(name: str) -> list[tuple[str, str | None]]:
         try:
             rule(name)
             results.append((title, None))
+        except Broken as broken:
+            results.append((title, str(broken)))
         except Exception as error:  # a rule may fail in any way that a method can
             results.append((title, f"{type(error).__name__}: {error}"))
     return results
@@ -61,12 +68,13 @@ def options(name: str) -> None:
     method = methods.resolve(name)
     parameters = list(inspect.signature(method).parameters.values())
     places = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    assert len(places) >= 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters), f"it takes {places}"
-    assert len(places) <= 2, (
-        f"{', '.join(places[2:])} can be given by place; put a `*,` before: options are keyword-only"
-    )
+    if len(places) < 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise Broken(f"it takes {', '.join(places) or 'nothing'}, and not a backbone and targets")
+    if len(places) > 2:
+        raise Broken(f"{', '.join(places[2:])} can be given by place; put a `*,` before: options are keyword-only")
     rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD and not methods.options_of(method)]
-    assert not rest or name in methods.METHODS, f"**{rest[0]} names no option; write each as an argument after `*`"
+    if rest and name not in methods.METHODS:
+        raise Broken(f"**{rest[0]} names no option; write each as an argument after `*`")
     methods.check_options(name, {})
 
 
@@ -85,7 +93,8 @@ def order(name: str) -> None:
         with torch.no_grad():
             one, other = there(image()), back(image())
         for task in tasks:
-            assert torch.equal(one.final[task], other.final[task]), f"{task} differs when {tasks} is reversed"
+            if not torch.equal(one.final[task], other.final[task]):
+                raise Broken(f"{task} differs when {', '.join(tasks)} is reversed")
 
 
 def gradients(name: str) -> None:
@@ -94,9 +103,16 @@ def gradients(name: str) -> None:
         method = build(name, tasks).train()
         torch.autograd.backward(everything(method(image())))
         without = [key for key, parameter in method.named_parameters() if parameter.grad is None]
-        assert not without, f"no gradient for {', '.join(without[:5])} and {max(0, len(without) - 5)} more"
+        if without:
+            raise Broken(f"no gradient for {_some(without)}")
         wild = [k for k, p in method.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
-        assert not wild, f"the gradient is not finite for {', '.join(wild[:5])}"
+        if wild:
+            raise Broken(f"the gradient is not finite for {_some(wild)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def everything(outputs: Outputs) -> Tensor:
@@ -113,9 +129,16 @@ def parameter_groups(name: str) -> None:
         method = build(name, tasks)
         grouped = [id(parameter) for group in method.parameter_groups() for parameter in group["params"]]
         trainable = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
-        assert len(grouped) == len(set(grouped)), "a parameter is in two groups"
-        assert set(grouped) == trainable, f"{len(trainable - set(grouped))} trainable parameters are in no group"
-        assert {id(parameter) for parameter in method.shared_parameters()} <= trainable, "a shared parameter is foreign"
+        if len(grouped) > len(set(grouped)):
+            raise Broken("a parameter is in two groups")
+        if trainable - set(grouped):
+            raise Broken(f"{len(trainable - set(grouped))} trainable parameters are in no group")
+        if set(grouped) - trainable:
+            raise Broken(
+                f"{len(set(grouped) - trainable)} parameters of the groups are frozen, or not the method's own"
+            )
+        if not {id(parameter) for parameter in method.shared_parameters()} <= trainable:
+            raise Broken("shared_parameters has a parameter that is frozen, or not the method's own")
 
 
 def repeatable(name: str) -> None:
@@ -123,11 +146,13 @@ def repeatable(name: str) -> None:
     tasks = task_sets(name)[-1]
     one, other = build(name, tasks, seed=3).eval(), build(name, tasks, seed=3).eval()
     for (key, value), again in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
-        assert torch.equal(value, again), f"{key} differs between two networks of one seed"
+        if not torch.equal(value, again):
+            raise Broken(f"{key} differs between two networks of one seed")
     with torch.no_grad():
         first, second = one(image()).final, one(image()).final
     for task in tasks:
-        assert torch.equal(first[task], second[task]), f"{task} differs between two evaluations"
+        if not torch.equal(first[task], second[task]):
+            raise Broken(f"{task} differs between two evaluations")
 
 
 def per_image(name: str) -> None:
@@ -138,7 +163,8 @@ def per_image(name: str) -> None:
         together, alone = method(image()).final, method(image()[:1]).final
     for task in tasks:
         difference = (together[task][:1] - alone[task]).abs().max() / alone[task].std().clamp(min=1e-6)
-        assert difference < 1e-4, f"{task} differs by {difference:.1e} of its standard deviation"
+        if not difference < 1e-4:  # a NaN too
+            raise Broken(f"{task} differs by {difference:.1e} of its standard deviation")
 
 
 def saving(name: str) -> None:
@@ -149,15 +175,16 @@ def saving(name: str) -> None:
     with torch.no_grad():
         expected, found = one(image()).final, other(image()).final
     for task in tasks:
-        assert torch.equal(expected[task], found[task]), f"{task} differs after loading"
+        if not torch.equal(expected[task], found[task]):
+            raise Broken(f"{task} differs after loading")
 
 
 def backbone_first(name: str) -> None:
     """the backbone starts from the bits that every method's starts from"""
     reference = methods.build("multi_task", {"depth": TARGETS["depth"]}, seed=5).backbone.state_dict()
     for key, value in build(name, task_sets(name)[-1], seed=5).backbone.state_dict().items():
-        if key in reference:
-            assert torch.equal(value, reference[key]), f"backbone.{key} differs from other methods'"
+        if key in reference and not torch.equal(value, reference[key]):
+            raise Broken(f"backbone.{key} differs from the one that other methods start from")
 
 
 def no_host_reads(name: str) -> None:
