@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from mtlbench.benchmarks.transforms.colour import between, draw_colour
-from mtlbench.benchmarks.transforms.geometry import Borders, Draw, Fit, NormalsZoom, Size, largest_share
+from mtlbench.benchmarks.transforms.geometry import Borders, Draw, NormalsZoom, Placement, Size, largest_share
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Augmentation:
             raise ValueError(f"degrees is {self.degrees}; it is the greatest angle to either side, 0 or more")
 
     @property
-    def fit(self) -> Fit:
+    def placement(self) -> Placement:
         """How evaluation has to bring an image to the network's size to match this training."""
         return "stretch" if self.crop is None else "pad"
 

@@ -28,7 +28,7 @@ from mtlbench.benchmarks.transforms.colour import Colour, recolour
 
 Size = tuple[int, int]  # rows, columns
 
-Fit = Literal["stretch", "pad"]
+Placement = Literal["stretch", "pad"]
 
 Borders = Literal["ignore", "background"]
 
@@ -80,32 +80,32 @@ def apply(
     return moved, result
 
 
-def resize(image: Tensor, size: Size, fit: Fit = "stretch") -> Tensor:
+def resize(image: Tensor, size: Size, placement: Placement = "stretch") -> Tensor:
     """An image for evaluation, uint8 [3, H, W] -> [3, h, w]: stretched, or centred at its own scale in a margin.
 
     Raises ValueError for an image that a padded input cannot hold.
     """
-    require_room((image.shape[-2], image.shape[-1]), size, fit)
-    return _warp(image, still(fit), size)
+    require_room((image.shape[-2], image.shape[-1]), size, placement)
+    return _warp(image, still(placement), size)
 
 
-def still(fit: Fit) -> Draw:
+def still(placement: Placement) -> Draw:
     """What moves an image, and labels with it, as `resize` does."""
-    return Draw(window=None if fit == "stretch" else (0.0, 0.0))
+    return Draw(window=None if placement == "stretch" else (0.0, 0.0))
 
 
-def require_room(native: Size, size: Size, fit: Fit) -> None:
+def require_room(native: Size, size: Size, placement: Placement) -> None:
     """Raise ValueError where an image of `native` rows and columns is larger than a padded input that would cut it."""
-    if fit == "pad" and (native[0] > size[0] or native[1] > size[1]):
+    if placement == "pad" and (native[0] > size[0] or native[1] > size[1]):
         raise ValueError(f"an image of {native} does not fit into a padded input of {size}; choose a larger size")
 
 
-def restore(prediction: Tensor, native: Size, fit: Fit = "stretch") -> Tensor:
+def restore(prediction: Tensor, native: Size, placement: Placement = "stretch") -> Tensor:
     """Predictions [B, C, h, w] back at an image's stored size, [B, C, H, W]: the inverse of `resize`.
 
     Bilinear, without clipping or normalising; of a padded input the margin is cut off.
     """
-    if fit == "stretch":
+    if placement == "stretch":
         return F.interpolate(prediction, native, mode="bilinear", align_corners=False)
     top, left = (
         -_axis(length, out, 1.0, 0.0).offset for length, out in zip(native, prediction.shape[-2:], strict=True)

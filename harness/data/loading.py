@@ -17,7 +17,7 @@ from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.benchmarks.transforms import augmentation as drawing
 from mtlbench.benchmarks.transforms import geometry
 from mtlbench.benchmarks.transforms.augmentation import Augmentation
-from mtlbench.benchmarks.transforms.geometry import Fit
+from mtlbench.benchmarks.transforms.geometry import Placement
 from mtlbench.harness import seeds
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 
@@ -132,9 +132,14 @@ class _Evaluation(Dataset[Sample]):
     """Images at the network's size, with their labels: as stored if `native`, else at the network's size too."""
 
     def __init__(
-        self, samples: Sequence[Sample], tasks: Mapping[str, Task], size: tuple[int, int], fit: Fit, native: bool
+        self,
+        samples: Sequence[Sample],
+        tasks: Mapping[str, Task],
+        size: tuple[int, int],
+        placement: Placement,
+        native: bool,
     ) -> None:
-        self.samples, self.tasks, self.size, self.fit, self.native = samples, tasks, size, fit, native
+        self.samples, self.tasks, self.size, self.placement, self.native = samples, tasks, size, placement, native
 
     def __getitem__(self, index: int) -> Sample:
         name, image, stored = self.samples[index]
@@ -142,13 +147,13 @@ class _Evaluation(Dataset[Sample]):
         for task, label in labels.items():
             self._check(name, task, label)
         try:
-            geometry.require_room((image.shape[-2], image.shape[-1]), self.size, self.fit)
+            geometry.require_room((image.shape[-2], image.shape[-1]), self.size, self.placement)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         if self.native:
-            return Sample(name, geometry.resize(image, self.size, self.fit), labels)
+            return Sample(name, geometry.resize(image, self.size, self.placement), labels)
         kinds = {task: self.tasks[task].kind for task in labels}
-        return Sample(name, *geometry.apply(image, labels, kinds, geometry.still(self.fit), self.size))
+        return Sample(name, *geometry.apply(image, labels, kinds, geometry.still(self.placement), self.size))
 
     def _check(self, name: str, task: str, label: Tensor) -> None:
         """On the host: on a device, a metric would not look."""
@@ -229,7 +234,7 @@ def evaluation_batches(
     samples: Sequence[Sample],
     tasks: Mapping[str, Task],
     size: tuple[int, int],
-    fit: Fit,
+    placement: Placement,
     indices: Sequence[int],
     batch: int,
     *,
@@ -241,7 +246,7 @@ def evaluation_batches(
 
     Reading one raises ValueError naming the image of a label that is no class of its task.
     """
-    dataset: Dataset[Any] = _Evaluation(samples, tasks, size, fit, native)  # collated, its items are Scored
+    dataset: Dataset[Any] = _Evaluation(samples, tasks, size, placement, native)  # collated, its items are Scored
     return DataLoader(
         dataset,
         batch_size=batch,

@@ -26,7 +26,7 @@ def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
         try:
             images = len(benchmark.open(folders[config.name], "train", tasks))
             test = benchmark.open(folders[config.name], "test", tasks)
-            if benchmark.augmentations[config.protocol].fit == "pad":
+            if benchmark.augmentations[config.protocol].placement == "pad":
                 problems += _too_large(benchmark, test)
             for cell in its_cells:
                 length(cell, images - round(cell.train.holdout * images))

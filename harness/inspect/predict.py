@@ -18,7 +18,7 @@ from mtlbench.benchmarks.transforms import geometry
 from mtlbench.harness.data.loading import normalise
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training.judge import fit_of
+from mtlbench.harness.training.judge import placement_of
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.methods.method import Method
 
@@ -46,16 +46,16 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
     require_own_places(images, out)
     cell = store.cell(cell_id)
     benchmark = make_benchmark(cell.benchmark)
-    network, fit = load(store, cell_id), fit_of(cell, benchmark)
+    network, placement = load(store, cell_id), placement_of(cell, benchmark)
     out.mkdir(parents=True, exist_ok=True)
     for path in images:
         image = read_image(path)
         size = (image.shape[-2], image.shape[-1])
-        final = network(normalise(geometry.resize(image, benchmark.size, fit)[None])).final
+        final = network(normalise(geometry.resize(image, benchmark.size, placement)[None])).final
         arrays, panels = {}, [image.permute(1, 2, 0).numpy()]
         for name in cell.tasks:
             task = benchmark.tasks[name]
-            array = values(task, geometry.restore(final[name].float(), size, fit)[0])
+            array = values(task, geometry.restore(final[name].float(), size, placement)[0])
             arrays[name] = array
             panels.append(picture(task, array))
         np.savez_compressed(out / f"{path.stem}.npz", **arrays)  # type: ignore[arg-type]

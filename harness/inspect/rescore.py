@@ -128,7 +128,7 @@ def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None =
     with scoring.Pool(tasks, os.cpu_count() or 1, slow.append) as pool:
         rows = statistics.collect(
             _replay(store, [f"{folder}/{file}" for file in files], others), split, others, benchmark.size,
-            conditions.fit,
+            conditions.placement,
             native=cell.benchmark.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
         ) if others else []  # fmt: skip
     rows += [*slow, *kept]

@@ -78,7 +78,7 @@ def record(
     processes = min(os.cpu_count() or 1, 1 + len(test) // IMAGES_PER_PROCESS)
     with scoring.Pool(chosen, processes, slow.append) as pool:
         rows = statistics.collect(
-            predict, test, chosen, benchmark.size, augmentation(benchmark, config).fit,
+            predict, test, chosen, benchmark.size, augmentation(benchmark, config).placement,
             native=config.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
         )  # fmt: skip
     taken = protocol.conditions(config, benchmark, len(test), holdout=holdout)

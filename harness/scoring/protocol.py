@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mtlbench.benchmarks.benchmark import Benchmark
 from mtlbench.benchmarks.tasks.task import Task
-from mtlbench.benchmarks.transforms.geometry import Fit
+from mtlbench.benchmarks.transforms.geometry import Placement
 from mtlbench.harness.data.loading import augmentation
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 
@@ -17,17 +17,22 @@ class Conditions(NamedTuple):
     """What fixes a score besides the task's metric: which maps are compared, of which images, from which weights."""
 
     resolution: str  # "the stored size", and which one where data are made at it; or the network's rows x columns
-    fit: Fit  # how an image came to the network's size
+    placement: Placement  # how an image came to the network's size
     images: int  # of the split
     split: str = "test"
     holdout: float = 0.0  # share of train that was kept from training
     checkpoint: str = "last"
 
+    def hashed(self) -> dict[str, object]:
+        """What enters a hash. The placement is called "fit" there, as it was when the first records were made."""
+        fields = self._asdict()
+        return {"fit": fields.pop("placement"), **fields}
+
     @property
     def sentence(self) -> str:
         part = f", without {self.holdout:.1%} of train" if self.holdout else ""
         return (
-            f"Scored at {self.resolution}, images {'stretched' if self.fit == 'stretch' else 'padded'} for the "
+            f"Scored at {self.resolution}, images {'stretched' if self.placement == 'stretch' else 'padded'} for the "
             f"network; {self.split} split of {self.images} images; {self.checkpoint} checkpoint{part}."
         )
 
@@ -40,7 +45,7 @@ def conditions(
     resolution = f"{rows}x{columns}"
     if config.evaluate == "native":
         resolution = "the stored size" if benchmark.needs_root else f"the stored size, {resolution}"
-    return Conditions(resolution, augmentation(benchmark, config).fit, images, split, holdout)
+    return Conditions(resolution, augmentation(benchmark, config).placement, images, split, holdout)
 
 
 def protocol(task: Task, conditions: Conditions) -> str:
@@ -59,7 +64,7 @@ def origin(task: Task, conditions: Conditions) -> str:
     kind = type(metric)
     constants = {name: value for base in kind.__mro__ for name, value in vars(base).items() if name.isupper()}
     parameters = {**constants, **vars(metric)}
-    return hash_of([task.name, task.kind, task.channels, kind.__qualname__, parameters, conditions._asdict()])
+    return hash_of([task.name, task.kind, task.channels, kind.__qualname__, parameters, conditions.hashed()])
 
 
 def hash_of(content: object) -> str:

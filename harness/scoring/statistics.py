@@ -13,7 +13,7 @@ from torch import Tensor
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks.metric import ExpensiveMetric
 from mtlbench.benchmarks.tasks.task import Task
-from mtlbench.benchmarks.transforms.geometry import Fit, restore
+from mtlbench.benchmarks.transforms.geometry import Placement, restore
 from mtlbench.harness.data.loading import Scored, evaluation_batches, normalise
 from mtlbench.harness.scoring.per_image import Row, tables
 from mtlbench.harness.scoring.protocol import Conditions, protocol
@@ -33,7 +33,7 @@ def collect(
     samples: Sequence[Sample],
     tasks: Mapping[str, Task],
     size: tuple[int, int],
-    fit: Fit,
+    placement: Placement,
     *,
     native: bool,
     device: torch.device,
@@ -53,9 +53,9 @@ def collect(
     indices = range(len(samples)) if indices is None else indices
     scored = {name: task for name, task in tasks.items() if task.metric is not None}
     batches = evaluation_batches(
-        samples, scored, size, fit, indices, batch, native=native, loaders=loaders, pin=device.type == "cuda"
+        samples, scored, size, placement, indices, batch, native=native, loaders=loaders, pin=device.type == "cuda"
     )
-    return collect_from(predict, batches, indices, tasks, fit, native=native, device=device, keep=keep, save=save)
+    return collect_from(predict, batches, indices, tasks, placement, native=native, device=device, keep=keep, save=save)
 
 
 @torch.no_grad()
@@ -64,7 +64,7 @@ def collect_from(
     batches: Iterable[Scored],
     numbers: Iterable[int],
     tasks: Mapping[str, Task],
-    fit: Fit,
+    placement: Placement,
     *,
     native: bool,
     device: torch.device,
@@ -97,7 +97,7 @@ def collect_from(
                 prediction = predictions[name] if whole else torch.stack([predictions[name][i] for i in positions])
                 prediction = prediction.float()
                 if native:
-                    prediction = restore(prediction, (labels.shape[-2], labels.shape[-1]), fit)
+                    prediction = restore(prediction, (labels.shape[-2], labels.shape[-1]), placement)
                 if keep is not None and metric.expensive:
                     assert isinstance(metric, ExpensiveMetric)
                     condensed = metric.condense(prediction, labels).cpu().numpy()

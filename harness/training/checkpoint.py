@@ -1,4 +1,4 @@
-"""Checkpoints: model, optimisers and the place in training; two are kept. No pickle is loaded that could run code.
+"""Checkpoints: model, optimisers and the position in training; two are kept. No pickle is loaded that could run code.
 
 Random states are not part of it: they are drawn anew for each epoch (seeds.py), which is what makes a resumed run end
 with the bits of an uninterrupted one.
@@ -25,7 +25,7 @@ from mtlbench.harness.store.store import Store
 KEPT = 2
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """How far training has come."""
 
     epoch: int  # epochs done
@@ -37,7 +37,7 @@ class UnusableCheckpoint(ValueError):
     """A checkpoint whose files do not match its state.json, or that other code made; the message names it."""
 
 
-def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], place: Place) -> None:
+def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], position: Position) -> None:
     """Publish a checkpoint, state.json last, and remove those before the last two."""
     folder = f"{store.folder(cell_id)}/checkpoints"
     with tempfile.TemporaryDirectory() as temporary:
@@ -45,17 +45,17 @@ def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any]
         save_model(model, local / "model.safetensors")
         torch.save([optimizer.state_dict() for optimizer in optimizers], local / "optimizers.pt")
         hashes = {file.name: _sha256(file) for file in sorted(local.iterdir())}
-        state = {**place._asdict(), "source": code_hash(type(model)), "sha256": hashes}
+        state = {**position._asdict(), "source": code_hash(type(model)), "sha256": hashes}
         (local / "state.json").write_text(json.dumps(state, indent=1))
-        store.publish(local, f"{folder}/{place.epoch:06d}", last="state.json")
+        store.publish(local, f"{folder}/{position.epoch:06d}", last="state.json")
     for name in [name for name in store.names(folder) if name.isdigit()][:-KEPT]:
         store.remove(f"{folder}/{name}")
 
 
 def restore(
     store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], device: torch.device
-) -> tuple[Place, list[str]]:
-    """Load the newest whole checkpoint into model and optimisers. Returns Place(0, 0, 0.0) where there is none.
+) -> tuple[Position, list[str]]:
+    """Load the newest whole checkpoint into model and optimisers. Returns Position(0, 0, 0.0) where there is none.
 
     A corrupt one is set aside, and so is one made by code that has changed since in a way that may move numbers: half a
     training by each would be nobody's result. The list says which, and why.
@@ -66,7 +66,7 @@ def restore(
         with tempfile.TemporaryDirectory() as temporary:
             local = Path(temporary)
             try:
-                place = _fetch(store, f"{folder}/{name}", local, code_hash(type(model)))
+                position = _fetch(store, f"{folder}/{name}", local, code_hash(type(model)))
                 weights = load_file(local / "model.safetensors")
                 states = torch.load(local / "optimizers.pt", weights_only=True, map_location=device)
             except (UnusableCheckpoint, SafetensorError, UnpicklingError) as error:
@@ -77,16 +77,16 @@ def restore(
             model.load_state_dict(weights)
             for optimizer, state in zip(optimizers, states, strict=True):
                 optimizer.load_state_dict(state)
-            return place, warnings
-    return Place(0, 0, 0.0), warnings
+            return position, warnings
+    return Position(0, 0, 0.0), warnings
 
 
-def _fetch(store: Store, name: str, local: Path, code: str) -> Place:
+def _fetch(store: Store, name: str, local: Path, code: str) -> Position:
     store.fetch(name, local)
     try:
         state = json.loads((local / "state.json").read_text())
         hashes, source = dict(state["sha256"]), state["source"]
-        place = Place(int(state["epoch"]), int(state["step"]), float(state["seconds"]))
+        position = Position(int(state["epoch"]), int(state["step"]), float(state["seconds"]))
     except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: no JSON, or not in UTF-8
         raise UnusableCheckpoint(f"{store.path(name)}/state.json: {type(error).__name__}: {error}") from error
     if source != code:
@@ -94,7 +94,7 @@ def _fetch(store: Store, name: str, local: Path, code: str) -> Place:
     for file, expected in hashes.items():
         if not (local / file).exists() or _sha256(local / file) != expected:
             raise UnusableCheckpoint(f"{store.path(name)}/{file} is missing or has changed since it was written")
-    return place
+    return position
 
 
 def save_model(model: nn.Module, path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.tasks.task import Task
-from mtlbench.benchmarks.transforms.geometry import Fit, resize, restore
+from mtlbench.benchmarks.transforms.geometry import Placement, resize, restore
 from mtlbench.harness.data import loading
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import make_benchmark
@@ -76,7 +76,7 @@ def score(
         return final
 
     rows = statistics.collect(
-        predict, split, tasks, benchmark.size, fit_of(cell, benchmark), native=native, device=accelerator.device,
+        predict, split, tasks, benchmark.size, placement_of(cell, benchmark), native=native, device=accelerator.device,
         batch=max(1, cell.train.batch // accelerator.num_processes),
         indices=range(accelerator.process_index, len(split), accelerator.num_processes), loaders=place.loaders,
         keep=scoring.keeper(Store(place.store), cell.id),
@@ -96,14 +96,14 @@ def conditions(cell: Cell, benchmark: Benchmark, images: int, split: str = "test
     return protocol.conditions(cell.benchmark, benchmark, images, split=split, holdout=cell.train.holdout)
 
 
-def fit_of(cell: Cell, benchmark: Benchmark) -> Fit:
+def placement_of(cell: Cell, benchmark: Benchmark) -> Placement:
     """How images come to the network's size: as they did in training."""
-    return loading.augmentation(benchmark, cell.benchmark).fit
+    return loading.augmentation(benchmark, cell.benchmark).placement
 
 
 @torch.no_grad()
 def samples(
-    network: Method, split: Sequence[Sample], tasks: Mapping[str, Task], size: tuple[int, int], fit: Fit
+    network: Method, split: Sequence[Sample], tasks: Mapping[str, Task], size: tuple[int, int], placement: Placement
 ) -> bytes:
     """samples.npz: predictions for a few test images, the same for every cell, at their stored sizes.
 
@@ -114,10 +114,10 @@ def samples(
     chosen = sorted(set(np.linspace(0, len(split) - 1, min(SAMPLES, len(split))).round().astype(int).tolist()))
     arrays: dict[str, np.ndarray] = {}
     for sample in (split[index] for index in chosen):
-        final = network(loading.normalise(resize(sample.image, size, fit)[None].to(device))).final
+        final = network(loading.normalise(resize(sample.image, size, placement)[None].to(device))).final
         for name, task in tasks.items():
             rows, columns = sample.image.shape[-2:]
-            prediction = restore(final[name].float(), (rows, columns), fit)[0].cpu()
+            prediction = restore(final[name].float(), (rows, columns), placement)[0].cpu()
             if task.kind == "label":
                 shown = prediction.argmax(0).byte() if task.channels > 1 else prediction[0].sigmoid().half()
             else:

@@ -34,7 +34,7 @@ from mtlbench.harness.training import batch_norm, checkpoint, optimizers
 from mtlbench.harness.training.cost import network_cost
 from mtlbench.harness.training.environment import Place
 from mtlbench.harness.training.history import History
-from mtlbench.harness.training.judge import conditions, fit_of, samples, score
+from mtlbench.harness.training.judge import conditions, placement_of, samples, score
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.harness.training.objective import objective, weighted_sum
 from mtlbench.harness.training.progress import Diverged, Progress
@@ -161,7 +161,7 @@ def train(cell: Cell, place: Place) -> Record:
             primary = [score for score in found if score.primary and score.value is not None]
             history.add(step, epoch + 1, {f"val/{score.task}/{score.metric}": score.value for score in primary})
         if main and ((epoch + 1) % place.checkpoint_every == 0 or epoch + 1 == extent.epochs):
-            checkpoint.save(store, cell.id, network, own, checkpoint.Place(epoch + 1, step, spent))
+            checkpoint.save(store, cell.id, network, own, checkpoint.Position(epoch + 1, step, spent))
 
     judged, split = (val_split, "val") if cell.trial else (test_split, "test")
     assert judged is not None, "a trial needs a val split, which reading the matrix has seen to"
@@ -204,7 +204,7 @@ def train(cell: Cell, place: Place) -> Record:
             network,
             per_image_file.per_image(rows, tasks, conditions(cell, benchmark, len(judged), split)),
             whole=not any(scoring.is_expensive(task) for task in tasks.values()),
-            predictions=samples(network, judged, tasks, benchmark.size, fit_of(cell, benchmark)),
+            predictions=samples(network, judged, tasks, benchmark.size, placement_of(cell, benchmark)),
         )
     accelerator.wait_for_everyone()
     return record

@@ -172,7 +172,7 @@ def test_a_cut_annotation_is_named(root):
 def test_protocols_are_those_of_the_papers():
     mtl, atrc = PascalContext().augmentations["mtl"], PascalContext().augmentations["atrc"]
     assert (mtl.flip, mtl.zoom_range, mtl.degrees, mtl.borders) == (0.5, (0.75, 1.25), 20.0, "background")
-    assert (atrc.zoom_range, atrc.borders, atrc.fit) == ((0.5, 2.0), "ignore", "pad")
+    assert (atrc.zoom_range, atrc.borders, atrc.placement) == ((0.5, 2.0), "ignore", "pad")
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real images here")

@@ -341,21 +341,21 @@ def test_colour_draws_do_what_their_names_say():
     assert recoloured(brightness=90.0).max() == 255  # clipped, not wrapped round
 
 
-@pytest.mark.parametrize(("fit", "native"), [("stretch", (37, 50)), ("pad", (37, 50)), ("pad", (64, 96))])
-def test_restoring_undoes_resizing(fit, native):
+@pytest.mark.parametrize(("placement", "native"), [("stretch", (37, 50)), ("pad", (37, 50)), ("pad", (64, 96))])
+def test_restoring_undoes_resizing(placement, native):
     y, x = torch.meshgrid(torch.linspace(40, 200, native[0]), torch.linspace(30, 220, native[1]), indexing="ij")
     image = torch.stack((x, y, (x + y) / 2)).round().to(torch.uint8)
-    placed = resize(image, (64, 96), fit)
+    placed = resize(image, (64, 96), placement)
     assert placed.shape == (3, 64, 96)
-    back = restore(placed[None].float(), native, fit)[0]
+    back = restore(placed[None].float(), native, placement)[0]
     assert back.shape == image.shape
-    assert (back - image.float()).abs().max() <= (0 if fit == "pad" else 4)
+    assert (back - image.float()).abs().max() <= (0 if placement == "pad" else 4)
 
 
 def test_evaluation_sees_the_image_where_training_with_a_crop_pads_it(sample):
     image, _ = apply(*sample, KINDS, Draw(window=(0.9, 0.1)), SIZE)
     assert torch.equal(resize(sample[0], SIZE, "pad"), image)
-    assert Augmentation(crop=Crop()).fit == "pad" and MTL_NYUD.fit == "stretch"
+    assert Augmentation(crop=Crop()).placement == "pad" and MTL_NYUD.placement == "stretch"
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,8 @@ def test_three_processes_count_every_image_once_and_the_incomplete_batch_too(ima
     assert total[8:].tolist() == [sum(labelled[c::4]) for c in range(4)]
 
 
-@pytest.mark.parametrize("fit", ["stretch", "pad"])
-def test_a_perfect_prediction_is_perfect_at_every_size_and_orientation(fit):
+@pytest.mark.parametrize("placement", ["stretch", "pad"])
+def test_a_perfect_prediction_is_perfect_at_every_size_and_orientation(placement):
     """Where the image itself tells the class, and edges between classes lie where no resize blurs them."""
     split = [pascal(index) for index in range(24)]
 
@@ -166,9 +166,9 @@ def test_a_perfect_prediction_is_perfect_at_every_size_and_orientation(fit):
         kind = (value[:, 0] * 255).round().long() % 4
         return {"semseg": functional.one_hot(kind, 4).permute(0, 3, 1, 2).float()}
 
-    size = (64, 64) if fit == "pad" else (32, 64)
+    size = (64, 64) if placement == "pad" else (32, 64)
     found = statistics.collect(
-        from_colour, split, {"semseg": factories.semseg(4)}, size, fit, native=True, device=CPU, batch=5
+        from_colour, split, {"semseg": factories.semseg(4)}, size, placement, native=True, device=CPU, batch=5
     )
     scores = {s.metric: s.value for s in statistics.scores(found, {"semseg": factories.semseg(4)}, TAKEN)}
     assert scores["miou"] == 100
@@ -209,7 +209,7 @@ def changed(**conditions):
 
 def test_a_protocol_changes_with_everything_that_fixes_a_score_and_with_nothing_else():
     hashes = [
-        changed(), changed(resolution="480x640"), changed(fit="pad"), changed(images=10), changed(split="val"),
+        changed(), changed(resolution="480x640"), changed(placement="pad"), changed(images=10), changed(split="val"),
         changed(holdout=0.1), changed(checkpoint="best"), protocol_of(factories.semseg(5), TAKEN),
         protocol_of(factories.semseg(6), TAKEN), protocol_of(factories.semseg(5, class_names="abcde"), TAKEN),
         protocol_of(factories.edge(0.9, max_distance=0.01), TAKEN),
@@ -253,7 +253,7 @@ def test_stored_images_have_one_protocol_whatever_the_network_s_size():
 
 
 def test_the_sentence_of_a_score_says_its_conditions():
-    conditions = TAKEN._replace(holdout=0.1, resolution="480x640", fit="pad")
+    conditions = TAKEN._replace(holdout=0.1, resolution="480x640", placement="pad")
     (score, *_) = statistics.scores(rows(), TASKS, conditions)
     assert score.definition.endswith(
         "Scored at 480x640, images padded for the network; test split of 11 images; last checkpoint, "

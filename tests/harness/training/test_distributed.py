@@ -177,7 +177,7 @@ def test_a_record_of_two_processes_is_that_of_one_that_evaluates_the_same_weight
     chosen = {name: benchmark.tasks[name] for name in CELL.tasks}
     found = collect(
         lambda image: network(image).final, benchmark.open(tmp_path / "rooms", "test", CELL.tasks), chosen,
-        benchmark.size, judge.fit_of(CELL, benchmark), native=True, device=torch.device("cpu"), batch=2,
+        benchmark.size, judge.placement_of(CELL, benchmark), native=True, device=torch.device("cpu"), batch=2,
     )  # fmt: skip
     compared = 0
     for name, task in chosen.items():

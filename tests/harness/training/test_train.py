@@ -109,7 +109,7 @@ def test_a_corrupt_checkpoint_is_kept_aside_and_the_one_before_it_goes_on(tmp_pa
 def test_a_checkpoint_whose_state_cannot_be_read_is_kept_aside(tmp_path, content):
     store, layer = Store(tmp_path), torch.nn.Linear(1, 1)
     for epoch in (1, 2):
-        checkpoint.save(store, "c", layer, [], checkpoint.Place(epoch, epoch, 1.0))
+        checkpoint.save(store, "c", layer, [], checkpoint.Position(epoch, epoch, 1.0))
     store.put("cells/c/checkpoints/000002/state.json", content)
     place, (warning,) = checkpoint.restore(store, "c", layer, [], torch.device("cpu"))
     assert place == (1, 1, 1.0)
@@ -146,7 +146,7 @@ def test_a_checkpoint_that_would_run_code_is_kept_aside_and_the_one_before_it_go
     model, store = torch.nn.Linear(2, 2), Store(tmp_path / "store")
     optimizer = torch.optim.Adam(model.parameters())
     for epoch in (1, 2):
-        checkpoint.save(store, "a", model, [optimizer], checkpoint.Place(epoch, epoch, 0.0))
+        checkpoint.save(store, "a", model, [optimizer], checkpoint.Position(epoch, epoch, 0.0))
     newest = tmp_path / "store" / "cells" / "a" / "checkpoints" / "000002"
     torch.save([Touches(tmp_path / "touched")], newest / "optimizers.pt")
     state = json.loads((newest / "state.json").read_text())
