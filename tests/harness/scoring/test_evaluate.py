@@ -7,8 +7,7 @@ import torch
 from torch.nn import functional
 
 from mtlbench.benchmarks.benchmark import Sample
-from mtlbench.benchmarks.tasks import factories
-from mtlbench.benchmarks.tasks import metric as metrics
+from mtlbench.benchmarks.tasks import factories, saliency
 from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.benchmarks.tasks.normal_errors import NormalErrors
 from mtlbench.benchmarks.tasks.saliency import Saliency
@@ -227,7 +226,7 @@ def test_a_protocol_changes_with_everything_that_fixes_a_score_and_with_nothing_
     [
         (factories.saliency(), Saliency, "_F_STEPS", (1, 18), True),
         (factories.saliency(), Saliency, "_IOU_STEPS", (1, 19), True),
-        (factories.saliency(), metrics, "BETA2", 1.0, False),
+        (factories.saliency(), saliency, "BETA2", 1.0, False),
         (factories.normals(), NormalErrors, "_BINS", 181, True),
         (factories.edge(0.9, max_distance=0.01), EdgeODS, "_NUM_THRESHOLDS", 9, True),
     ],
