@@ -1,0 +1,45 @@
+"""What lies outside of the package, by its name: "package.module:Name"."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+
+def is_outside(name: str) -> bool:
+    """Whether `name` has the form "package.module:Name"; nothing is imported."""
+    module, _, attribute = name.partition(":")
+    return all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()
+
+
+def find(name: str, kind: str, known: Mapping[str, Any]) -> Any:
+    """What `name` stands for: an entry of `known`, or the object "package.module:Name" from outside of the package.
+
+    kind: what the object is for, as "method"; it begins the messages. Raises ValueError that lists what is known, or
+    as `load`.
+    """
+    if name in known:
+        return known[name]
+    if not is_outside(name):
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(known)}; or package.module:Name of your own")
+    return load(name, kind)
+
+
+def load(name: str, kind: str) -> Any:
+    """The object "package.module:Name". Its module may also lie in the current folder, which is looked into last.
+
+    Raises ValueError with the reason why it cannot be imported, and the file and line of the mistake.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # importing a module runs its author's code, which may do anything
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""  # the first is this file
+        raise ValueError(f"{kind} {name!r} cannot be imported: {type(error).__name__}: {error}{where}") from error
