@@ -1,14 +1,33 @@
-"""How commands refuse and stop: a line on stderr and an exit status."""
+"""What the commands share: options, how a store is opened, and how commands refuse and stop."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mtlbench.harness.store.store import Store
+
+MatrixArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of an embedded matrix (see `list`).")]
+StoreOption = Annotated[
+    str, typer.Option("--store", help="The folder of records, or an fsspec URL.", envvar="MTLBENCH_STORE")
+]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change the matrix, as train.epochs=10; repeatable.")
+]
+DataOption = Annotated[
+    list[str], typer.Option("--data", metavar="NAME=PATH", help="Where a benchmark's data lie; repeatable.")
+]
+OutOption = Annotated[Path | None, typer.Option(help="Folder for tables and figures; default: STORE/report.")]
+TrackingOption = Annotated[str | None, typer.Option(help="An MLflow server; default: sqlite in the store.")]
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -69,3 +88,37 @@ def _without_number(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"
     return str(error)
+
+
+def look_here() -> None:
+    """Find methods from outside, package.module:Name, in the current folder too."""
+    sys.path.insert(0, os.getcwd())
+
+
+def open_store(url: str) -> Store:
+    from mtlbench.harness.store.store import Store
+
+    return Store(url)
+
+
+def find_cell(store: Store, part: str) -> str:
+    """The id of the one cell whose id has `part` in it. Raises FileNotFoundError that lists the cells."""
+    cells = store.cells()
+    found = [cell_id for cell_id in cells if part == cell_id] or [cell_id for cell_id in cells if part in cell_id]
+    if len(found) != 1:
+        what = f"fits {len(found)} cells" if found else "fits no cell"
+        some = "\n  ".join(found or cells)
+        raise FileNotFoundError(f"{part!r} {what} of {store.url}; its cells:\n  {some or 'none'}")
+    return found[0]
+
+
+def report_folder(given: Path | None, store: Store) -> Path:
+    """The folder of a report; one that is given is refused where it can be none, before a run and not after it."""
+    if given is None:
+        return Path(store.url) / "report" if store.local else Path("report")
+    existing = next(folder for folder in (given.absolute(), *given.absolute().parents) if os.path.lexists(folder))
+    if not existing.is_dir():
+        raise fail(f"--out {given}: {existing} is no folder; give another")
+    if not os.access(existing, os.W_OK):
+        raise fail(f"--out {given}: {existing} cannot be written to; give another folder")
+    return given

@@ -205,22 +205,6 @@ def test_what_makes_no_sense_ends_in_one_clear_line_and_leaves_nothing(mtlbench,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_of_every_command_shows_an_example():
-    commands = ["run", "status", "report", "track", "ui", "show", "predict", "check", "rescore", "gc"]
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "mtlbench", command, "--help"], capture_output=True, text=True, check=True
-        )
-        assert "Example:" in done.stdout, command
-
-
-def test_help_and_tables_wait_for_neither_torch_nor_ray():
-    heavy = ("torch", "ray", "mlflow", "pandas")
-    code = f"import sys; from mtlbench.harness.cli import app; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
 def test_list_names_methods_with_options_benchmarks_with_tasks_and_matrices(mtlbench):
     done = mtlbench("list")
     assert done.returncode == 0, done.stderr

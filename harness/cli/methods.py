@@ -1,0 +1,132 @@
+"""Commands that need no store: what there is to compare, what it costs, and what a comparison needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtlbench.harness.cli.usage import fail, look_here
+
+
+def list_() -> None:
+    """List methods with their options, benchmarks with their tasks, and the embedded matrices.
+
+    Example:  mtlbench list
+    """
+    import inspect
+
+    from mtlbench.benchmarks import BENCHMARKS
+    from mtlbench.harness.matrix.file import embedded, find
+    from mtlbench.methods import METHODS, options_of
+
+    typer.echo("Methods")
+    for name, method in METHODS.items():
+        summary = (method.__doc__ or "").strip().splitlines()[0]
+        typer.echo(f"  {name:12} {summary}")
+        for option, parameter in inspect.signature(method).parameters.items():
+            if option in options_of(method):
+                typer.echo(f"  {'':12}   {option}: {parameter.annotation} = {parameter.default!r}")
+    typer.echo("\nBenchmarks")
+    for name, make in BENCHMARKS.items():
+        benchmark = make()
+        tasks = ", ".join(task if it.metric else f"{task} (not scored)" for task, it in benchmark.tasks.items())
+        source = "--data needed" if benchmark.needs_root else "embedded"
+        typer.echo(f"  {name:16} {source}; {benchmark.size[0]}x{benchmark.size[1]}; tasks: {tasks}")
+    typer.echo("\nMatrices")
+    for name in embedded():
+        first = find(name).read_text().splitlines()[0].lstrip("# ")
+        typer.echo(f"  {name:16} {first}")
+
+
+def describe(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Default: all methods.")] = None,
+    benchmark: Annotated[str, typer.Option(help="A name from `list`.")] = "rooms",
+    tasks: Annotated[
+        list[str], typer.Option(help="A task set, as semseg,depth; repeatable; default: the benchmark's.")
+    ] = [],
+    size: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS, multiples of 32; default: the benchmark's.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images of the training step.")] = 8,
+    backbone: Annotated[str, typer.Option(help="A timm network.")] = "hrnet_w18_small_v2",
+    measured: Annotated[bool, typer.Option("--measure", help="Time training steps on this machine's GPU too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+) -> None:
+    """Count what methods cost: parameters, multiply-accumulates, and memory and operators of a training step.
+
+    No GPU is needed. Multiply-accumulates are those of convolutions, matrix and attention products for one image. The
+    step is in float32 with Adam; its memory leaves out the work space that convolutions take on a GPU.
+
+    Example:  mtlbench describe mti_net sca_mtl --benchmark nyud --tasks semseg,depth --tasks semseg,depth,normals
+    """
+    from mtlbench.harness.inspect import describe as describing
+
+    look_here()
+    try:
+        rows = describing.run(names, benchmark, tasks, size, batch=batch, backbone=backbone, measured=measured)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    typer.echo(json.dumps([row.as_json() for row in rows], indent=1) if as_json else describing.table(rows))
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="A method: package.module:Name, or a name from `list`.")],
+) -> None:
+    """Check that a method of yours keeps the contract: shapes, gradients, one task, any order of tasks, saving.
+
+    Example:  mtlbench check my_package.my_method:MyMethod
+    """
+    from mtlbench.harness.inspect.conformance import check_method
+
+    look_here()
+    try:
+        results = check_method(name)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    said: set[str | None] = {None}  # one cause may break every rule
+    for rule, problem in results:
+        why = "" if problem is None else ": the same" if problem in said else f": {problem}"
+        typer.echo(f"{'ok  ' if problem is None else 'FAIL'} {rule}{why}")
+        said.add(problem)
+    if any(problem for _, problem in results):
+        raise typer.Exit(1)
+
+
+def audit(
+    table: Annotated[
+        Path | None, typer.Argument(help="A CSV like results/published.csv; default: the SCA-MTL paper's tables.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Another baseline, as depth=0.625,semseg=37.99: print what it makes of Delta_m.")
+    ] = None,
+) -> None:
+    """Say which printed values of Delta_m cannot follow from the metrics printed beside them.
+
+    Example:  mtlbench audit my_table.csv
+    """
+    from mtlbench.results.papers import audit as audits
+    from mtlbench.results.papers import rebase
+
+    try:
+        numbers = audits.published() if table is None else audits.load(table)
+        typer.echo(audits.text(numbers, table) if baseline is None else rebase.text(numbers, baseline))
+    except audits.BadTable as error:
+        raise fail(str(error)) from None
+
+
+def plan(
+    difference: Annotated[float, typer.Option(help="That is to be found, in points of Delta_m.")],
+    sd: Annotated[float, typer.Option(help="Of the difference of two runs of one seed, in points.")],
+    power: Annotated[float, typer.Option(help="The probability of finding it.")] = 0.8,
+) -> None:
+    """Say how many seeds a question needs, before any is trained.
+
+    Example:  mtlbench plan --difference 1 --sd 0.82
+    """
+    from mtlbench.results.statistics import planner
+
+    try:
+        typer.echo(planner.sentence(difference, sd, power=power))
+    except planner.BadPlan as error:
+        raise fail(str(error)) from None

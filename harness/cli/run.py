@@ -1,0 +1,163 @@
+"""Commands that train: `run` and `status`. Heavy imports stay inside the commands, so that --help is quick."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mtlbench.harness.cli.usage import (
+    DataOption,
+    MatrixArgument,
+    OutOption,
+    SetOption,
+    StoreOption,
+    TrackingOption,
+    fail,
+    look_here,
+    open_store,
+    report_folder,
+    terminable,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from mtlbench.harness.driver.run import Outcome
+    from mtlbench.harness.matrix.entries import Matrix
+    from mtlbench.harness.store.store import Store
+
+
+def run(
+    matrix: MatrixArgument,
+    url: StoreOption = "runs",
+    data: DataOption = [],
+    overrides: SetOption = [],
+    only: Annotated[list[str], typer.Option(help="Only cells whose id or label contains this; repeatable.")] = [],
+    rerun: Annotated[
+        Literal["none", "failed", "stale", "all"],
+        typer.Option(help="Start these cells anew; `stale` are those made by other code."),
+    ] = "none",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cells, what they cost, and what is missing; write nothing.")
+    ] = False,
+    workers_per_cell: Annotated[int | None, typer.Option(help="Processes a cell; as resources.workers.")] = None,
+    save_predictions: Annotated[
+        bool, typer.Option("--save-predictions", help="Keep those of all test images; as resources.save_predictions.")
+    ] = False,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster, or `auto`; default: this machine.")] = None,
+    tracking_uri: TrackingOption = None,
+    out: OutOption = None,
+) -> None:
+    """Train and score every cell of a matrix that is not finished, then write its tables and figures.
+
+    Run it again to go on after a failure or Ctrl-C: finished cells are kept, others go on from their checkpoints.
+    The exit status is 0 when every cell is finished, 1 when some are missing, 2 when nothing could be started.
+
+    Example:  mtlbench run rooms --store runs
+
+    Real images:  mtlbench run smoke --set benchmark=pascal_context --data pascal_context=/data/PASCAL_MT
+    """
+    from rich.console import Console
+
+    from mtlbench.harness.data import places
+    from mtlbench.harness.driver import run as driver
+
+    if workers_per_cell is not None:
+        overrides = [*overrides, f"resources.workers={workers_per_cell}"]
+    if save_predictions:
+        overrides = [*overrides, "resources.save_predictions=true"]
+    read = _read(matrix, overrides)
+    store = open_store(url)
+    with terminable() as status:
+        try:
+            if dry_run:
+                _dry_run(read, store, data, only, address)
+                return
+            folders = places.roots(read, data)
+            target = report_folder(out, store)
+            outcome = driver.run(
+                read, store, folders, only=only, rerun=rerun, address=address, tracking_uri=tracking_uri, out=target,
+                console=Console(highlight=False),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
+            raise typer.Exit(status()) from None
+    _show_outcome(read, store, outcome, target, tracking_uri)
+
+
+def status(
+    matrix: MatrixArgument,
+    url: StoreOption = "runs",
+    overrides: SetOption = [],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell.")] = False,
+) -> None:
+    """Say of every cell of a matrix whether it is finished, trained (scores are left), started, failed or new.
+
+    Example:  mtlbench status rooms --store runs
+    """
+    from mtlbench.harness.driver.work import recorded, stale, survey, title
+    from mtlbench.harness.matrix.expand import plan
+
+    read, store = _read(matrix, overrides), open_store(url)
+    planned, records = survey(read, recorded(store))
+    rows = {}
+    for item in planned:
+        if item.cell.id in rows:
+            continue
+        state: str = store.state(item.cell.id)
+        record = records.get(item.cell.id)
+        failure = store.failure(item.cell.id) if state == "failed" else None
+        rows[item.cell.id] = {
+            "id": item.cell.id,
+            "cell": title(item),
+            "state": "stale" if record and stale(record) else state,
+            "error": failure["error"] if failure else None,
+        }
+    if as_json:
+        typer.echo(json.dumps(list(rows.values()), indent=1))
+        return
+    for row in rows.values():
+        typer.echo(f"{row['state']:9} {row['cell']}  [{row['id']}]" + (f"  {row['error']}" if row["error"] else ""))
+    for line in plan(read, records)[1]:
+        typer.echo(line)
+    states = [row["state"] for row in rows.values()]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    typer.echo(f"{len(rows)} cells: {counts}")
+
+
+def _read(matrix: str, overrides: list[str]) -> Matrix:
+    from mtlbench.harness.matrix.file import read
+
+    look_here()
+    return read(matrix, overrides)
+
+
+def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], address: str | None) -> None:
+    from mtlbench.harness.driver import forecast
+
+    try:
+        found = forecast.forecast(matrix, store, data, only, address)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    typer.echo(forecast.show(found, matrix.resources))
+    if found.missing:
+        lines = [f"  {number}. {problem}" for number, problem in enumerate(found.missing, start=1)]
+        raise fail("\n".join(["not ready; what is missing on this machine:", *lines]))
+
+
+def _show_outcome(matrix: Matrix, store: Store, outcome: Outcome, out: Path, tracking_uri: str | None) -> None:
+    total = outcome.finished + len(outcome.missing)
+    typer.echo("\n" + outcome.report.markdown)
+    typer.echo(f"cells    {outcome.finished} of {total} finished, in {store.url}")
+    typer.echo(f"tables   {out / matrix.name}")
+    typer.echo(f"figures  {out / matrix.name / 'figures'}")
+    typer.echo(f"MLflow   {tracking_uri or f'mtlbench ui --store {store.url}'}")
+    for cell_id, error in outcome.failures.items():
+        typer.echo(f"failed   {cell_id}: {error}\n         mtlbench show {cell_id} --store {store.url}", err=True)
+    for cell_id, problems in outcome.below_constant.items():
+        typer.echo(f"no better than a constant: {cell_id}: {'; '.join(problems)}", err=True)
+    if outcome.missing:
+        typer.echo(f"{len(outcome.missing)} of {total} cells are missing; the same command goes on", err=True)
+    if outcome.missing or outcome.below_constant:
+        raise typer.Exit(1)

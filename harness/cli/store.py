@@ -1,0 +1,249 @@
+"""Commands on a store: what they show, write or remove was trained before. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mtlbench.harness.cli.usage import (
+    DataOption,
+    MatrixArgument,
+    OutOption,
+    StoreOption,
+    TrackingOption,
+    fail,
+    find_cell,
+    open_store,
+    report_folder,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from mtlbench.harness.store.store import Store
+
+
+def report(
+    matrices: Annotated[list[str] | None, typer.Argument(help="Names of matrices in the store; default: all.")] = None,
+    url: StoreOption = "runs",
+    out: OutOption = None,
+) -> None:
+    """Write tables (Markdown, LaTeX, CSV, HTML) and figures from a store's records. Trains nothing.
+
+    Example:  mtlbench report rooms --store runs --out results/rooms
+    """
+    from mtlbench.results.records.reading import matrices as known
+    from mtlbench.results.report.write import report as write
+
+    store = open_store(url)
+    names = matrices or known(store.url)
+    if not names:
+        raise fail(f"{store.url}: no matrix was run into this store")
+    written = write(store.url, names, report_folder(out, store))
+    typer.echo(written.markdown)
+
+
+def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: TrackingOption = None) -> None:
+    """Bring MLflow up to date with the store, for example after its server was down.
+
+    Example:  mtlbench track rooms --store runs --tracking-uri http://127.0.0.1:5000
+    """
+    from mtlbench.harness.driver.deltas import deltas
+    from mtlbench.harness.tracking.tracker import Tracker
+    from mtlbench.results.records.reading import read
+
+    store = open_store(url)
+    results = read(store.url, matrix)
+    uri = _tracking(store, tracking_uri)
+    with Tracker(uri, store.url, results.manifest, results.manifest.caption) as tracker:
+        for cell_id in dict.fromkeys(entry.id for entry in results.manifest.entries):
+            state = store.state(cell_id)
+            tracker.project(cell_id, state if state in ("finished", "failed") else "waiting")
+        tracker.project_deltas(deltas(store, matrix))
+    typer.echo(f"{uri} shows {matrix}")
+
+
+def ui(
+    url: StoreOption = "runs",
+    tracking_uri: Annotated[str | None, typer.Option(help="A database; default: sqlite in the store.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of this machine's loopback address.")] = 5000,
+) -> None:
+    """Open the MLflow pages of a store on http://127.0.0.1:PORT.
+
+    Example:  mtlbench ui --store runs
+    """
+    from mtlbench.harness.tracking import server
+    from mtlbench.results.records.reading import matrices
+
+    store = open_store(url)
+    uri = _tracking(store, tracking_uri)
+    try:
+        server.server(uri, port)
+        server.require_free(port)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    address = f"http://127.0.0.1:{port}"
+    typer.echo(f"MLflow on {address} (Ctrl-C ends it; the first page takes a few seconds). Comparisons to open:")
+    for matrix in matrices(store.url):
+        for page, link in server.pages(uri, url, matrix, address).items():
+            typer.echo(f"  {matrix}, {page}: {link}")
+    raise typer.Exit(server.serve(uri, port))
+
+
+def show(
+    cell: Annotated[str, typer.Argument(help="A cell's id, or any part of it that fits one cell only.")],
+    url: StoreOption = "runs",
+) -> None:
+    """Show a cell: its configuration, scores or traceback, the end of its log, and its folder.
+
+    Example:  mtlbench show pad_net-semseg-depth-s0
+    """
+    store = open_store(url)
+    cell_id = find_cell(store, cell)
+    folder = store.folder(cell_id)
+    typer.echo(f"{cell_id}: {store.state(cell_id)}\n{store.path(folder)}\n")
+    if store.exists(f"{folder}/cell.yaml"):
+        typer.echo(store.get(f"{folder}/cell.yaml").decode(errors="replace"))
+    else:
+        typer.echo("cell.yaml is missing; a run that trains the cell writes it anew\n")
+    record, failure = store.record(cell_id), store.failure(cell_id)
+    if record is not None:
+        for score in record.scores:
+            value = "undefined" if score.value is None else f"{score.value:.4f}"
+            arrow = "higher is better" if score.higher_is_better else "lower is better"
+            typer.echo(f"{'*' if score.primary else ' '} {score.task:12} {score.metric:18} {value:>12}  {arrow}")
+        typer.echo("\n" + "\n".join(f"{name:22} {value:,.6g}" for name, value in record.cost.items()))
+        typer.echo(f"\n{json.dumps(record.provenance, indent=1)}")
+    if failure is not None:
+        typer.echo(f"attempts: {failure['attempts']}\n{failure['traceback']}")
+    if store.exists(f"{folder}/log.txt"):
+        typer.echo(
+            "end of log.txt:\n" + "\n".join(store.get(f"{folder}/log.txt").decode(errors="replace").splitlines()[-20:])
+        )
+
+
+def rescore(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Matrices of the store, or cells.")],
+    url: StoreOption = "runs",
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="From saved predictions and the data, not from statistics.")
+    ] = False,
+    data: DataOption = [],
+    evaluate: Annotated[
+        Literal["native", "network"] | None, typer.Option(help="Another rule, with --predictions; gives another cell.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put the new records into the store.")] = False,
+) -> None:
+    """Compute the scores of finished cells anew, without a GPU, and say which differ. Trains nothing.
+
+    From the statistics of each image, which every cell keeps, a change of a score's formula can be applied; from saved
+    predictions (`mtlbench run --save-predictions`) another metric or another rule of evaluation too.
+
+    Example:  mtlbench rescore rooms --store runs
+    """
+    from contextlib import nullcontext
+
+    from mtlbench.harness.inspect import rescore as again
+    from mtlbench.harness.store.lease import Lease
+
+    store = open_store(url)
+    if evaluate is not None and not predictions:
+        raise fail("--evaluate needs --predictions: statistics are of the maps that were compared")
+    cells = again.chosen(store, names, find_cell)
+    try:
+        folders = again.roots(store, cells, data) if predictions else {}
+        changed = 0
+        with Lease(store) if write else nullcontext():
+            for cell_id in cells:
+                found = (
+                    again.from_predictions(store, cell_id, folders[cell_id], evaluate)
+                    if predictions
+                    else again.from_statistics(store, cell_id)
+                )
+                lines = [f"{cell_id}:" if found.differences else f"{cell_id}: unchanged", *found.differences]
+                if found.differences and found.rounded:
+                    lines.append(f"({', '.join(found.rounded)}: from predictions of float16; last digits are rounding)")
+                typer.echo("\n  ".join(lines))
+                changed += bool(found.differences)
+                if write and found.differences:
+                    again.write(store, found)
+    except (ValueError, FileExistsError) as error:
+        raise fail(str(error)) from None
+    then = "written" if write else "not written; --write puts the new records into the store"
+    typer.echo(f"{changed} of {len(cells)} finished cells differ" + (f": {then}" if changed else ""))
+
+
+def gc_(
+    url: StoreOption = "runs",
+    predictions: Annotated[bool, typer.Option("--predictions", help="Saved predictions too.")] = False,
+    orphans: Annotated[bool, typer.Option("--orphans", help="Cells that no matrix of the store needs too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+) -> None:
+    """Say what a store can do without, with its size; remove it with --yes.
+
+    That is: checkpoints of finished cells, what was set aside as corrupt, and what was half-written.
+
+    Example:  mtlbench gc --store runs --predictions --yes
+    """
+    from contextlib import nullcontext
+
+    from mtlbench.harness.store import cleanup
+    from mtlbench.harness.store.lease import Lease
+
+    store = open_store(url)
+    if not store.cells():
+        raise fail(f"{store.url}: there is no cell in this store")
+    with Lease(store) if yes else nullcontext():
+        found = cleanup.find(store, predictions=predictions, orphans=orphans)
+        for leftover in found:
+            typer.echo(f"{_bytes(leftover.size):>10}  {leftover.name}  ({leftover.reason})")
+        if yes:
+            cleanup.remove(store, found)
+    total = _bytes(sum(leftover.size for leftover in found))
+    then = "removed" if yes else "would be removed; --yes removes it"
+    typer.echo(f"{total} in {len(found)} places {then}" if found else "nothing to remove")
+
+
+def predict(
+    cell: Annotated[str, typer.Argument(help="A finished cell's id, or a part of it that fits one cell only.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    url: StoreOption = "runs",
+    out: Annotated[Path, typer.Option(help="Folder for the predictions.")] = Path("predictions"),
+) -> None:
+    """Predict all tasks of a cell for images of yours: a picture to look at and an array (npz) for each image.
+
+    Example:  mtlbench predict mti_net-semseg-depth-s0 kitchen.jpg --out predictions
+    """
+    from mtlbench.harness.inspect.predict import predict as run_predict
+
+    store = open_store(url)
+    cell_id = find_cell(store, cell)
+    if store.state(cell_id) != "finished":
+        raise fail(f"{cell_id} is {store.state(cell_id)}: only a finished cell has weights")
+    try:
+        for path in run_predict(store, cell_id, images, out):
+            typer.echo(str(path))
+    except (ValueError, OSError) as error:
+        raise fail(str(error)) from None
+
+
+def _tracking(store: Store, given: str | None) -> str:
+    """Where a store is tracked to, checked."""
+    from mtlbench.harness.tracking import connection
+
+    try:
+        uri = given or connection.default_uri(store.url)
+        connection.check(uri)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    return uri
+
+
+def _bytes(size: float) -> str:
+    """A size as people read it: 1.2 MB."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,61 @@
+"""The command line as a whole: every command says what it is for, and waits only for the libraries that it needs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from mtlbench.harness.cli.app import COMMANDS, app
+
+EVERY = [*([name] for name in COMMANDS), *(["data", name] for name in ("verify", "doctor", "prepare"))]
+
+# Libraries that take a second or more to import, and what each command may import of them when nothing goes wrong.
+HEAVY = {"torch", "torchvision", "timm", "ray", "mlflow", "accelerate", "sklearn", "pandas", "matplotlib", "scipy"}
+MAY_IMPORT = [
+    (["plan", "--difference", "1", "--sd", "0.82"], {"scipy"}),
+    (["audit"], {"pandas"}),
+    (["status", "smoke"], {"torch", "scipy", "pandas"}),
+]
+
+IMPORTED = """
+import json, sys
+from mtlbench.harness.cli.app import app
+
+for command in json.loads(sys.argv[1]):
+    try:
+        app(command, standalone_mode=False)
+    except SystemExit:
+        pass
+print(json.dumps(sorted(set(sys.argv[2].split()) & sys.modules.keys())), file=sys.stderr)
+"""
+
+
+def imported(*commands):
+    """The heavy libraries that are imported by commands that run in one new process."""
+    arguments = [json.dumps(commands), " ".join(HEAVY)]
+    done = subprocess.run([sys.executable, "-c", IMPORTED, *arguments], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("command", EVERY, ids=" ".join)
+def test_help_of_every_command_shows_an_example(command):
+    said = CliRunner().invoke(app, [*command, "--help"])
+    assert said.exit_code == 0
+    assert f"Example:  mtlbench {' '.join(command)}" in said.stdout
+
+
+def test_no_command_is_left_out():
+    assert {name for name, *_ in EVERY} == {*COMMANDS, "data"}
+    listed = CliRunner().invoke(app, ["--help"]).stdout
+    assert all(f"  {name} " in listed for name in (*COMMANDS, "data"))
+
+
+def test_help_waits_for_no_heavy_library():
+    assert imported(["--help"], *([*command, "--help"] for command in EVERY)) == set()
+
+
+@pytest.mark.parametrize(("command", "allowed"), MAY_IMPORT, ids=[command[0] for command, _ in MAY_IMPORT])
+def test_a_command_waits_for_no_library_that_it_does_not_need(command, allowed):
+    assert imported(command) == allowed
