@@ -99,14 +99,15 @@ def show(
 
     Example:  mtlbench show pad_net-semseg-depth-s0
     """
+    from mtlbench.results.records import files
+
     store = open_store(url)
     cell_id = find_cell(store, cell)
-    folder = store.folder(cell_id)
-    typer.echo(f"{cell_id}: {store.state(cell_id)}\n{store.path(folder)}\n")
-    if store.exists(f"{folder}/cell.yaml"):
-        typer.echo(store.get(f"{folder}/cell.yaml").decode(errors="replace"))
+    typer.echo(f"{cell_id}: {store.state(cell_id)}\n{store.path(files.cell(cell_id))}\n")
+    if store.exists(files.config(cell_id)):
+        typer.echo(store.get(files.config(cell_id)).decode(errors="replace"))
     else:
-        typer.echo("cell.yaml is missing; a run that trains the cell writes it anew\n")
+        typer.echo(f"{files.CONFIG} is missing; a run that trains the cell writes it anew\n")
     record, failure = store.record(cell_id), store.failure(cell_id)
     if record is not None:
         for score in record.scores:
@@ -117,10 +118,9 @@ def show(
         typer.echo(f"\n{json.dumps(record.provenance, indent=1)}")
     if failure is not None:
         typer.echo(f"attempts: {failure['attempts']}\n{failure['traceback']}")
-    if store.exists(f"{folder}/log.txt"):
-        typer.echo(
-            "end of log.txt:\n" + "\n".join(store.get(f"{folder}/log.txt").decode(errors="replace").splitlines()[-20:])
-        )
+    if store.exists(files.log(cell_id)):
+        lines = store.get(files.log(cell_id)).decode(errors="replace").splitlines()
+        typer.echo("\n".join([f"end of {files.LOG}:", *lines[-20:]]))
 
 
 def rescore(

@@ -115,7 +115,9 @@ def find_cell(store: Store, part: str) -> str:
 def report_folder(given: Path | None, store: Store) -> Path:
     """The folder of a report; one that is given is refused where it can be none, before a run and not after it."""
     if given is None:
-        return Path(store.url) / "report" if store.local else Path("report")
+        from mtlbench.results.records import files
+
+        return Path(store.url) / files.REPORT if store.local else Path(files.REPORT)
     existing = next(folder for folder in (given.absolute(), *given.absolute().parents) if os.path.lexists(folder))
     if not existing.is_dir():
         raise fail(f"--out {given}: {existing} is no folder; give another")

@@ -15,6 +15,7 @@ from mtlbench.harness.data import prepare
 from mtlbench.harness.data.loading import Holdout, hold_out
 from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store, StoreError
+from mtlbench.results.records import files
 
 IMAGES = 1000  # read at most: files of a large data set take longer to decode than to learn from
 
@@ -78,7 +79,7 @@ def digest(findings: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _file(benchmark: str, fingerprint: str, task: str, holdout: float) -> str:
     content = json.dumps([benchmark, fingerprint, task, holdout, source_hash()])  # other code may learn otherwise
-    return f"fits/{benchmark}-{task}-{hashlib.sha256(content.encode()).hexdigest()[:10]}.json"
+    return files.findings(benchmark, task, hashlib.sha256(content.encode()).hexdigest()[:10])
 
 
 def _read(store: Store, file: str) -> Findings:

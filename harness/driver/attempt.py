@@ -16,6 +16,7 @@ from typing import Any
 
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def score(cell_id: str, settings: Settings, report: Callable[[int, int], None]) 
 
 @contextlib.contextmanager
 def log(store: Store, cell_id: str) -> Iterator[None]:
-    """Everything printed goes to the cell's log.txt, after what earlier attempts left there."""
-    name = f"{store.folder(cell_id)}/log.txt"
+    """Everything printed goes to the cell's log, after what earlier attempts left there."""
+    name = files.log(cell_id)
     stamp = f"--- {datetime.now():%Y-%m-%d %H:%M:%S} process {os.getpid()} ---\n"
     if store.local:
         path = Path(store.path(name))

@@ -29,6 +29,7 @@ from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking import connection
 from mtlbench.harness.tracking.tracker import Tracker
 from mtlbench.harness.tracking.views import State
+from mtlbench.results.records import files
 from mtlbench.results.records.reading import read
 from mtlbench.results.records.record import CorruptRecord, Record
 from mtlbench.results.report.write import Report, report
@@ -256,13 +257,13 @@ def _constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], consol
     for name, config in configs.items():
         tasks = [t for t in make_benchmark(config).tasks if any(t in i.cell.tasks for i in expand(matrix))]
         found = constant.record_id(config, tasks, holdout)
-        if not store.exists(f"constants/{found}.json"):
+        if not store.exists(files.constant(found)):
             console.print(f"scoring the best constant prediction on {name}", markup=False)
             places = _places()
             with Progress(console=console, transient=True) as bars:
                 report = partial(_tick, bars, bars.add_task("images", total=None))
                 record = constant.record(config, folders[name], tasks, places, report, holdout)
-            store.put(f"constants/{found}.json", record.to_json())
+            store.put(files.constant(found), record.to_json())
         names[name] = found
     return names
 

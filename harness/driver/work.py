@@ -10,6 +10,7 @@ from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest
 from mtlbench.harness.store import provenance, source
 from mtlbench.harness.store.store import Store
 from mtlbench.methods import resolve
+from mtlbench.results.records import files
 from mtlbench.results.records.record import Manifest, Record
 
 Rerun = Literal["none", "failed", "stale", "all"]  # which cells start anew instead of going on or being kept
@@ -87,19 +88,19 @@ class Work:
         for item in waiting:
             self.store.put_cell(item.cell)
             # A cell that failed goes on from its last checkpoint.
-            self.store.remove(f"{self.store.folder(item.cell.id)}/failure.json")
+            self.store.remove(files.failure(item.cell.id))
         self.todo += [item.cell.id for item in waiting]
         return waiting
 
     def found(self) -> bool:
         """Whether a search has finished since the last look: only then is there more to plan."""
         searches = [i for i in self.todo if self.cells[i].entry.preliminary and i not in self.records]
-        return any(self.store.exists(f"{self.store.folder(cell_id)}/record.json") for cell_id in searches)
+        return any(self.store.exists(files.record(cell_id)) for cell_id in searches)
 
     def publish(self) -> Manifest:
         """Put into the store what the matrix expects of it by now."""
         contents = manifest(self.matrix, self.constants, self.records)
-        self.store.put(f"matrices/{self.matrix.name}.json", contents.to_json())
+        self.store.put(files.matrix(self.matrix.name), contents.to_json())
         return contents
 
 

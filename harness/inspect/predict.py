@@ -21,6 +21,7 @@ from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.judge import placement_of
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.methods.method import Method
+from mtlbench.results.records import files
 
 
 def load(store: Store, cell_id: str) -> Method:
@@ -30,8 +31,8 @@ def load(store: Store, cell_id: str) -> Method:
     plain = cell.model_copy(update={"backbone": cell.backbone.model_copy(update={"weights": "none"})})
     network = build(plain, chosen_tasks(make_benchmark(cell.benchmark), cell))
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.safetensors"
-        file.write_bytes(store.get(f"{store.folder(cell_id)}/model.safetensors"))
+        file = Path(folder) / files.WEIGHTS
+        file.write_bytes(store.get(files.weights(cell_id)))
         network.load_state_dict(load_file(file))
     return network.eval()
 

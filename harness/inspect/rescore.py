@@ -24,13 +24,14 @@ from mtlbench.harness.scoring import protocol, statistics
 from mtlbench.harness.scoring.per_image import Row, counts, read_origins, read_rows, require_counts
 from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
 from mtlbench.results.records.reading import read
 from mtlbench.results.records.record import Record, Score
 from mtlbench.results.summary.tuning import is_trial
 
 Rule = Literal["native", "network"]
 
-KEPT = ("model.safetensors", "history.jsonl", "samples.npz")  # what a cell under another rule shares
+KEPT = (files.weights, files.history, files.samples)  # what a cell under another rule shares
 
 
 class Rescored(NamedTuple):
@@ -59,7 +60,7 @@ def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]
     """
     ids: dict[str, None] = {}
     for name in names:
-        if store.exists(f"matrices/{name}.json"):
+        if store.exists(files.matrix(name)):
             results = read(store.url, name)
             trials = {cell_id for cell_id, record in results.records.items() if is_trial(record)}  # they have served
             scored = [entry.id for entry in results.manifest.entries if entry.id not in trials]
@@ -103,9 +104,9 @@ def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None =
     where none were saved, ValueError where the data are not those that the cell was scored on, or a file is damaged.
     """
     old, cell, benchmark, tasks = _finished(store, cell_id)
-    folder = f"{store.folder(cell_id)}/predictions"
-    files = store.names(folder)
-    if not files:
+    folder = files.predictions(cell_id)
+    saved = store.names(folder)
+    if not saved:
         raise FileNotFoundError(
             f"{cell_id} has saved no predictions; training it by `mtlbench run --save-predictions` saves them"
         )
@@ -115,9 +116,8 @@ def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None =
     if rule is not None and rule != cell.benchmark.evaluate:
         cell = cell.model_copy(update={"benchmark": cell.benchmark.model_copy(update={"evaluate": rule})})
     split = benchmark.open(root, "test", cell.tasks)
-    expected = [f"{number:06d}.npz" for number in range(len(split))]
-    if files != expected:
-        raise ValueError(f"{cell_id} has predictions for {len(files)} images, and the test split {len(split)}")
+    if saved != [files.image(number, files.ARRAYS) for number in range(len(split))]:
+        raise ValueError(f"{cell_id} has predictions for {len(saved)} images, and the test split {len(split)}")
     conditions = _conditions(old, cell, benchmark)
     content, place = scoring.per_image(store, cell_id)
     origins = read_origins(content, place)
@@ -127,7 +127,7 @@ def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None =
     slow: list[Row] = []
     with scoring.Pool(tasks, os.cpu_count() or 1, slow.append) as pool:
         rows = statistics.collect(
-            _replay(store, [f"{folder}/{file}" for file in files], others), split, others, benchmark.size,
+            _replay(store, [f"{folder}/{file}" for file in saved], others), split, others, benchmark.size,
             conditions.placement,
             native=cell.benchmark.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
         ) if others else []  # fmt: skip
@@ -143,14 +143,13 @@ def write(store: Store, rescored: Rescored) -> None:
     Raises FileExistsError where that cell has a record of its own.
     """
     old, new = rescored.old, rescored.new
-    folder = store.folder(new.id)
     if new.id != old.id:
         if store.record(new.id) is not None:
             raise FileExistsError(f"{new.id} has a record already; nothing is written over it")
         store.put_cell(Cell.model_validate(new.cell))
         for file in KEPT:
-            store.put(f"{folder}/{file}", store.get(f"{store.folder(old.id)}/{file}"))
-    store.put(f"{folder}/per_image.parquet", rescored.per_image)
+            store.put(file(new.id), store.get(file(old.id)))
+    store.put(files.per_image(new.id), rescored.per_image)
     store.put_record(new)
 
 
@@ -215,11 +214,11 @@ def _rescored(
     return Rescored(old, new, per_image_file.per_image(rows, tasks, conditions))
 
 
-def _replay(store: Store, files: Sequence[str], tasks: Iterable[str]) -> statistics.Predict:
+def _replay(store: Store, names: Sequence[str], tasks: Iterable[str]) -> statistics.Predict:
     """Gives the predictions of the images in their order, whatever is asked."""
 
     def held() -> Iterator[dict[str, Tensor]]:
-        for file in files:
+        for file in names:
             arrays = scoring.read_arrays(store, file)
             if lacking := [name for name in tasks if name not in arrays]:
                 raise ValueError(f"{store.path(file)}: no predictions of {lacking[0]}; it holds {', '.join(arrays)}")

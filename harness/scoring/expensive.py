@@ -1,14 +1,14 @@
 """Expensive scores: a cell that has been trained leaves what they need, and processes without a GPU compute them.
 
-Beside what every cell leaves, cells/ID/ has until then
+Until then the folder of the cell has, beside what every cell leaves, and by their names in results/records/files.py:
 
-    trained.json                  the record without these scores; record.json takes its place
-    to_score/TASK/NNNNNN.npz      what the statistics of an image depend on
-    to_score/TASK/NNNNNN.json     its statistics, once they are computed
+    TRAINED                   the record without these scores; RECORD takes its place
+    TO_SCORE/TASK, ARRAYS     what the statistics of an image depend on
+    TO_SCORE/TASK, STATISTICS the statistics of an image, once they are computed
 
 A cell that saves predictions keeps, from then on,
 
-    predictions/NNNNNN.npz        task -> float16 [C, H, W] at the network's size, for each test image
+    PREDICTIONS, ARRAYS       task -> float16 [C, H, W] at the network's size, for each test image
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from mtlbench.harness.scoring import protocol, statistics
 from mtlbench.harness.scoring.per_image import BRING_BACK, Row, read_rows, require_counts
 from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
 from mtlbench.results.records.record import Record
 
 Statistics = NDArray[np.float64]
@@ -55,7 +56,7 @@ def keeper(store: Store, cell_id: str) -> statistics.Keep:
     def keep(task: str, number: int, image: str, condensed: np.ndarray) -> None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, image=np.array(image), condensed=condensed)
-        store.put(f"{_folder(cell_id, task)}/{number:06d}.npz", buffer.getvalue())
+        store.put(f"{files.to_score_of(cell_id, task)}/{files.image(number, files.ARRAYS)}", buffer.getvalue())
 
     return keep
 
@@ -66,7 +67,7 @@ def saver(store: Store, cell_id: str) -> statistics.Save:
     def save(number: int, predictions: Mapping[str, Tensor]) -> None:
         buffer = io.BytesIO()
         np.savez(buffer, **{name: value.half().cpu().numpy() for name, value in predictions.items()})  # type: ignore[arg-type]
-        store.put(f"{store.folder(cell_id)}/predictions/{number:06d}.npz", buffer.getvalue())
+        store.put(f"{files.predictions(cell_id)}/{files.image(number, files.ARRAYS)}", buffer.getvalue())
 
     return save
 
@@ -83,14 +84,14 @@ def finish(
     folder = store.path(store.folder(cell_id))
     trained = store.trained(cell_id)
     if trained is None:
-        raise FileNotFoundError(f"{folder} has no trained.json: the cell is not trained yet")
+        raise FileNotFoundError(f"{folder} has no {files.TRAINED}: the cell is not trained yet")
     cell = Cell.model_validate(trained.cell)
     benchmark = make_benchmark(cell.benchmark)
     tasks = {name: benchmark.tasks[name] for name in cell.tasks}
     expensive = {name: task for name, task in tasks.items() if is_expensive(task)}
     same_code = trained.provenance["source"] == source_hash()  # else an earlier attempt's may be another metric's
     kept = {name: _kept(store, cell_id, name) for name in expensive}
-    images, done = sum(len(files) for files in kept.values()), 0
+    images, done = sum(len(numbers) for numbers in kept.values()), 0
     rows = [row for row in read_rows(*per_image(store, cell_id)) if row.task not in expensive]
     require_counts(counts(store, cell_id, rows, tasks), trained, folder)
 
@@ -102,28 +103,29 @@ def finish(
 
     def computed(row: Row) -> None:
         content = {"image": row.image, "statistics": row.statistics.tolist()}
-        store.put(f"{_folder(cell_id, row.task)}/{row.number:06d}.json", json.dumps(content))
+        store.put(
+            f"{files.to_score_of(cell_id, row.task)}/{files.image(row.number, files.STATISTICS)}", json.dumps(content)
+        )
         add(row)
 
     with Pool(expensive, processes, computed) as pool:
-        for name, files in kept.items():
-            place = _folder(cell_id, name)
-            results = {file for file in store.names(place) if file.endswith(".json") and same_code}
-            for file in files:
-                stem = file.removesuffix(".npz")
-                if f"{stem}.json" in results:
-                    content = json.loads(store.get(f"{place}/{stem}.json"))
-                    add(Row(name, int(stem), content["image"], np.array(content["statistics"])))
+        for name, numbers in kept.items():
+            place = files.to_score_of(cell_id, name)
+            earlier = set(files.image_numbers(store.names(place), files.STATISTICS)) if same_code else set()
+            for number in numbers:
+                if number in earlier:
+                    content = json.loads(store.get(f"{place}/{files.image(number, files.STATISTICS)}"))
+                    add(Row(name, number, content["image"], np.array(content["statistics"])))
                     continue
-                arrays = read_arrays(store, f"{place}/{file}")
-                pool.add(name, int(stem), str(arrays["image"]), arrays["condensed"])
+                arrays = read_arrays(store, f"{place}/{files.image(number, files.ARRAYS)}")
+                pool.add(name, number, str(arrays["image"]), arrays["condensed"])
     conditions = protocol.conditions(
         cell.benchmark, benchmark, trained.provenance["data"]["images"][1], holdout=cell.train.holdout
     )
     record = replace(trained, scores=statistics.scores(rows, tasks, conditions))
-    store.put(f"{store.folder(cell_id)}/per_image.parquet", per_image_file.per_image(rows, tasks, conditions))
+    store.put(files.per_image(cell_id), per_image_file.per_image(rows, tasks, conditions))
     store.put_record(record)
-    store.remove(f"{store.folder(cell_id)}/to_score")
+    store.remove(files.to_score(cell_id))
     return record
 
 
@@ -133,17 +135,17 @@ def counts(store: Store, cell_id: str, rows: Iterable[Row], tasks: Mapping[str, 
     return found | {name: len(_kept(store, cell_id, name)) for name, task in tasks.items() if is_expensive(task)}
 
 
-def _kept(store: Store, cell_id: str, task: str) -> list[str]:
-    return [file for file in store.names(_folder(cell_id, task)) if file.endswith(".npz")]
-
-
-def _folder(cell_id: str, task: str) -> str:
-    return f"{Store.folder(cell_id)}/to_score/{task}"
+def _kept(store: Store, cell_id: str, task: str) -> list[int]:
+    """The places in the split of the images that the cell has left to be scored."""
+    return files.image_numbers(store.names(files.to_score_of(cell_id, task)), files.ARRAYS)
 
 
 def per_image(store: Store, cell_id: str) -> tuple[bytes, str]:
-    """The content of a cell's per_image.parquet, and where it lies. Raises FileNotFoundError naming it."""
-    name = f"{store.folder(cell_id)}/per_image.parquet"
+    """The content of the file that `per_image.per_image` wrote for a cell, and where the file lies.
+
+    Raises FileNotFoundError naming the file.
+    """
+    name = files.per_image(cell_id)
     if not store.exists(name):
         raise FileNotFoundError(f"{store.path(name)}: no such file; {BRING_BACK}")
     return store.get(name), store.path(name)

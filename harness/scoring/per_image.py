@@ -16,6 +16,7 @@ import torch
 
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.scoring.protocol import Conditions, origin
+from mtlbench.results.records import files
 from mtlbench.results.records.record import Record
 
 ORIGINS = b"origins"  # a key of per_image.parquet's metadata
@@ -74,7 +75,7 @@ def read_rows(per_image_file: bytes, place: str) -> list[Row]:
     Raises ValueError naming `place`, where the file lies, if it is damaged.
     """
     with _whole(place):
-        table = pq.read_table(io.BytesIO(per_image_file), columns=["task", "image", "statistics"]).to_pydict()
+        table = files.read_per_image(per_image_file, ["task", "image", "statistics"], place).to_pydict()
         lines = zip(table["task"], table["image"], table["statistics"], strict=True)
         return [Row(task, number, image, np.array(line)) for number, (task, image, line) in enumerate(lines)]
 
@@ -103,7 +104,7 @@ def require_counts(found: Mapping[str, int], record: Record, place: str) -> None
 def read_origins(per_image_file: bytes, place: str) -> dict[str, str]:
     """task -> the `origin` of its statistics; {} for a file that does not say it. Raises ValueError as `read_rows`."""
     with _whole(place):
-        metadata = pq.read_schema(io.BytesIO(per_image_file)).metadata or {}
+        metadata = files.read_per_image(per_image_file, ["task"], place).schema.metadata or {}
         origins: dict[str, str] = json.loads(metadata.get(ORIGINS, b"{}"))
         return origins
 

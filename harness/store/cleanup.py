@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
 from mtlbench.results.records.reading import matrices, read
 
 
@@ -22,7 +23,7 @@ def find(store: Store, *, predictions: bool = False, orphans: bool = False) -> l
     Raises CorruptRecord for a matrix that cannot be read.
     """
     sizes = {path.removeprefix(f"{store.root}/"): size for path, size in _files(store)}
-    finished = {name.split("/")[1] for name in sizes if name.startswith("cells/") and name.endswith("/record.json")}
+    finished = {cell_id for cell_id in store.cells() if files.record(cell_id) in sizes}
     needed = _needed(store) if orphans else None
     found: dict[str, Leftover] = {}
     for name, size in sizes.items():
@@ -44,23 +45,23 @@ def _verdict(
     parts: list[str], finished: set[str], needed: set[str] | None, predictions: bool
 ) -> tuple[str, str] | None:
     """What to remove because of a file, and why; None where the file stays."""
-    if needed is not None and parts[0] == "cells" and parts[1] not in needed:
+    if needed is not None and parts[0] == files.CELLS and parts[1] not in needed:
         return "/".join(parts[:2]), "a cell of no matrix"
-    if needed is not None and parts[0] == "constants" and parts[1].removesuffix(".json") not in needed:
+    if needed is not None and parts[0] == files.CONSTANTS and "/".join(parts) not in needed:
         return "/".join(parts[:2]), "a constant prediction of no matrix"
     for depth, part in enumerate(parts, start=1):
-        if ".corrupt-" in part:
+        if files.ASIDE in part:
             return "/".join(parts[:depth]), "set aside because it was corrupt or of other code"
-    if parts[-1].endswith(".tmp") or parts[-1].startswith(".probe-"):
+    if parts[-1].endswith(files.UNFINISHED) or parts[-1].startswith(files.PROBE):
         return "/".join(parts), "half-written when a process was killed"
-    if parts[0] != "cells" or parts[1] not in finished or len(parts) < 3:
+    if parts[0] != files.CELLS or parts[1] not in finished or len(parts) < 3:
         return None
     whole = "/".join(parts[:3])
-    if parts[2] == "checkpoints":
+    if parts[2] == files.CHECKPOINTS:
         return whole, "checkpoints of a finished cell"
-    if parts[2] in ("to_score", "trained.json"):
+    if parts[2] in (files.TO_SCORE, files.TRAINED):
         return whole, "what the scores of a finished cell were computed from"
-    if predictions and parts[2] == "predictions":
+    if predictions and parts[2] == files.PREDICTIONS:
         return whole, "saved predictions"
     return None
 
@@ -72,10 +73,10 @@ def _files(store: Store) -> list[tuple[str, int]]:
 
 
 def _needed(store: Store) -> set[str]:
-    """Ids of the cells of all matrices with those that they are derived from, and of constants."""
+    """Ids of the cells of all matrices and of their parents, and the files of constants."""
     found: set[str] = set()
     for name in matrices(store.url):
         results = read(store.url, name)
-        found |= {entry.id for entry in results.manifest.entries} | set(results.manifest.constants.values())
-        found |= set(results.records)
+        found |= {entry.id for entry in results.manifest.entries} | set(results.records)
+        found |= {files.constant(name) for name in results.manifest.constants.values()}
     return found

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mtlbench.harness.store.store import Store, StoreError
+from mtlbench.results.records import files
 
 LEASE_SECONDS = 60.0  # a driver whose heartbeat is older is taken for dead
 
@@ -29,7 +30,7 @@ class Lease:
     Used as a context manager; raises StoreBusy, naming the owner, where another driver is alive.
     """
 
-    name = "driver.json"
+    name = files.LEASE
 
     def __init__(self, store: Store) -> None:
         self.store = store

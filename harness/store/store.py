@@ -1,13 +1,12 @@
 """Where cells live: a folder over fsspec. The store is the truth; Tune schedules and MLflow shows.
 
-A cell is finished when its record.json exists, which is written last. Nothing here renames or locks on the store
-itself, since object stores can do neither: on a local disk a file is put through a temporary name, elsewhere a put is
-atomic already.
+A cell is finished when its record exists, which is written last. The names of the files are in
+results/records/files.py. Nothing here renames or locks on the store itself, since object stores can do neither: on a
+local disk a file is put through a temporary name, elsewhere a put is atomic already.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ import yaml
 from fsspec.implementations.local import LocalFileSystem
 
 from mtlbench.harness.matrix.cell import Cell
+from mtlbench.results.records import files
 from mtlbench.results.records.reading import open_store
 from mtlbench.results.records.record import CorruptRecord, Record
 
@@ -56,7 +56,7 @@ class Store:
                 self.fs.pipe_file(path, data)
                 return
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+            temporary = f"{path}.{uuid.uuid4().hex[:8]}{files.UNFINISHED}"
             with open(temporary, "wb") as file:
                 file.write(data)
                 file.flush()
@@ -78,7 +78,7 @@ class Store:
         except FileNotFoundError:
             return []
         names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
-        return sorted(name for name in names if not name.endswith(".tmp"))
+        return sorted(name for name in names if not name.endswith(files.UNFINISHED))
 
     def remove(self, name: str) -> None:
         if self.exists(name):
@@ -97,13 +97,13 @@ class Store:
 
     def set_aside(self, name: str) -> str:
         """Rename something corrupt out of the way, and return its new name."""
-        aside = f"{name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+        aside = f"{name}{files.ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
         self.fs.mv(self.path(name), self.path(aside), recursive=True)
         return aside
 
     def probe(self) -> None:
         """Raise StoreError unless a file can be written, read back and removed; leaves no new folder behind."""
-        name = f".probe-{uuid.uuid4().hex[:8]}"
+        name = f"{files.PROBE}{uuid.uuid4().hex[:8]}"
         missing = [folder for folder in (Path(self.root), *Path(self.root).parents) if not folder.exists()]
         self.put(name, b"probe")
         if self.get(name) != b"probe":
@@ -116,14 +116,14 @@ class Store:
 
     @staticmethod
     def folder(cell_id: str) -> str:
-        return f"cells/{cell_id}"
+        return files.cell(cell_id)
 
     def put_cell(self, cell: Cell) -> None:
-        self.put(f"{self.folder(cell.id)}/cell.yaml", yaml.safe_dump(cell.model_dump(mode="json"), sort_keys=False))
+        self.put(files.config(cell.id), yaml.safe_dump(cell.model_dump(mode="json"), sort_keys=False))
 
     def cell(self, cell_id: str) -> Cell:
         """Raises FileNotFoundError where the store has no such cell, CorruptRecord naming a file that holds none."""
-        name = f"{self.folder(cell_id)}/cell.yaml"
+        name = files.config(cell_id)
         try:
             return Cell.model_validate(yaml.safe_load(self.get(name)))
         except (yaml.YAMLError, ValueError) as error:  # pydantic's and those of UTF-8 are ValueErrors
@@ -133,31 +133,30 @@ class Store:
             ) from error
 
     def cells(self) -> list[str]:
-        return self.names("cells")
+        return self.names(files.CELLS)
 
     def state(self, cell_id: str) -> State:
         names = self.names(self.folder(cell_id))
-        if "record.json" in names:
+        if files.RECORD in names:
             return "finished"
-        if "failure.json" in names:
+        if files.FAILURE in names:
             return "failed"
-        if "trained.json" in names:
+        if files.TRAINED in names:
             return "trained"
-        return "started" if {"checkpoints", "history.jsonl"} & set(names) else "new"
+        return "started" if {files.CHECKPOINTS, files.HISTORY} & set(names) else "new"
 
     def record(self, cell_id: str) -> Record | None:
         """Raises CorruptRecord, naming the file."""
         try:
-            return self._record(cell_id, "record.json")
+            return self._record(cell_id, files.record(cell_id))
         except CorruptRecord as error:
             raise CorruptRecord(f"{error}; `mtlbench run` sets it aside and trains the cell again") from error
 
     def trained(self, cell_id: str) -> Record | None:
         """The record of a cell that lacks scores still. Raises CorruptRecord, naming the file."""
-        return self._record(cell_id, "trained.json")
+        return self._record(cell_id, files.trained(cell_id))
 
-    def _record(self, cell_id: str, file: str) -> Record | None:
-        name = f"{self.folder(cell_id)}/{file}"
+    def _record(self, cell_id: str, name: str) -> Record | None:
         if not self.exists(name):
             return None
         record = Record.from_json(self.get(name).decode(errors="replace"), self.path(name))
@@ -170,9 +169,9 @@ class Store:
         records, warnings = {}, []
         for cell_id in cell_ids:
             try:
-                record = self._record(cell_id, "record.json")
+                record = self._record(cell_id, files.record(cell_id))
             except CorruptRecord as error:
-                aside = self.set_aside(f"{self.folder(cell_id)}/record.json")
+                aside = self.set_aside(files.record(cell_id))
                 warnings.append(f"{error}; kept as {aside}, and the cell runs again")
                 continue
             if record is not None:
@@ -180,44 +179,39 @@ class Store:
         return records, warnings
 
     def put_record(self, record: Record) -> None:
-        self.put(f"{self.folder(record.id)}/record.json", record.to_json())
-        self.remove(f"{self.folder(record.id)}/trained.json")
-        self.remove(f"{self.folder(record.id)}/failure.json")
+        self.put(files.record(record.id), record.to_json())
+        self.remove(files.trained(record.id))
+        self.remove(files.failure(record.id))
 
     def put_trained(self, record: Record) -> None:
         """A record that lacks scores still."""
-        self.put(f"{self.folder(record.id)}/trained.json", record.to_json())
-        self.remove(f"{self.folder(record.id)}/failure.json")
+        self.put(files.trained(record.id), record.to_json())
+        self.remove(files.failure(record.id))
 
     def put_failure(self, cell_id: str, error: str, traceback: str) -> None:
         """Say why a cell has no record; counts the attempts."""
         attempts = 1 + (self.failure(cell_id) or {"attempts": 0})["attempts"]
-        log = self.path(f"{self.folder(cell_id)}/log.txt")
+        log = self.path(files.log(cell_id))
         content = {"error": error, "traceback": traceback, "attempts": attempts, "log": log, "time": time.time()}
-        self.put(f"{self.folder(cell_id)}/failure.json", json.dumps(content, indent=1) + "\n")
+        self.put(files.failure(cell_id), json.dumps(content, indent=1) + "\n")
 
     def failure(self, cell_id: str) -> dict[str, Any] | None:
-        name = f"{self.folder(cell_id)}/failure.json"
-        if not self.exists(name):
-            return None
-        content = {"error": f"{self.path(name)} cannot be read", "traceback": "", "attempts": 0, "log": "", "time": 0.0}
-        with contextlib.suppress(ValueError):  # what says why a cell failed decides nothing
-            found = json.loads(self.get(name))
-            content |= found if isinstance(found, dict) else {}
-        return content
+        """Why a cell failed, as `files.read_failure` returns it; None where nothing says that it has."""
+        name = files.failure(cell_id)
+        return files.read_failure(self.get(name), self.path(name)) if self.exists(name) else None
 
     def forget(self, cell_id: str) -> None:
         """Remove what a cell has produced, so that it starts anew."""
-        decisive = ("record.json", "trained.json")  # first: what is left after a kill must not pass for done
+        decisive = (files.RECORD, files.TRAINED)  # first: what is left after a kill must not pass for done
         names = self.names(self.folder(cell_id))
-        for name in [*decisive, *(name for name in names if name not in decisive and name != "cell.yaml")]:
+        for name in [*decisive, *(name for name in names if name not in decisive and name != files.CONFIG)]:
             self.remove(f"{self.folder(cell_id)}/{name}")
 
     # one copy of the data, one driver --------------------------------------------------------------------------------
 
     def bind(self, benchmark: str, fingerprint: str) -> None:
         """Tie a benchmark's configuration to one copy of the data. Raises StoreError where it is tied to another."""
-        name = f"data/{hashlib.sha256(benchmark.encode()).hexdigest()[:12]}.json"
+        name = files.data(hashlib.sha256(benchmark.encode()).hexdigest()[:12])
         if not self.exists(name):
             self.put(name, json.dumps({"benchmark": benchmark, "fingerprint": fingerprint}, indent=1) + "\n")
             return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,9 +38,9 @@ def default_uri(store: str) -> str:
     if not local.local:
         raise ValueError(
             f"store {store!r} is not on a local disk, where MLflow's database could lie beside it; "
-            "give --tracking-uri sqlite:////absolute/path/mlflow.db or the http:// address of an MLflow server"
+            f"give --tracking-uri sqlite:////absolute/path/{files.DATABASE} or the http:// address of an MLflow server"
         )
-    return f"sqlite:///{local.root}/mlflow.db"
+    return f"sqlite:///{local.root}/{files.DATABASE}"
 
 
 def check(uri: str) -> None:
@@ -53,8 +54,8 @@ def check(uri: str) -> None:
         return
     if scheme not in ("http", "https", *DATABASES):
         raise ValueError(
-            f"tracking URI {shown}: unknown kind; give sqlite:////absolute/path/mlflow.db, the http:// or https:// "
-            "address of an MLflow server, or a postgresql:// or mysql:// database"
+            f"tracking URI {shown}: unknown kind; give sqlite:////absolute/path/{files.DATABASE}, the http:// or "
+            "https:// address of an MLflow server, or a postgresql:// or mysql:// database"
         )
     unusable: tuple[type[Exception], ...] = (*errors(), ImportError)  # a database driver may be missing
     try:

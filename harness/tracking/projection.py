@@ -37,6 +37,7 @@ from mtlbench.harness.tracking.views import (  # fmt: skip
     view,
     views,
 )
+from mtlbench.results.records import files
 from mtlbench.results.records.record import Manifest, Score
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Projection:
     def _artifacts(self) -> str:
         store = Store(self.store)
         base = Path(store.root).as_uri() if store.local else store.url.rstrip("/")
-        return f"{base}/mlflow/{self.manifest.name}"
+        return f"{base}/{files.ARTIFACTS}/{self.manifest.name}"
 
     def _runs(self) -> Iterator[Run]:
         token = None
@@ -158,12 +159,12 @@ class Projection:
 
     def _update(self, run: Run, now: View) -> None:
         run_id, have = run.info.run_id, run.data
-        points = curve(now.rows[projected(have.tags) :])
+        points = curve(now.history.rows[projected(have.tags) :])
         if now.record and RECORD not in have.tags:
             points += finals(now.record)
-            self.client.log_text(run_id, now.record.to_json(), "record.json")
+            self.client.log_text(run_id, now.record.to_json(), files.RECORD)
         if now.failure:
-            self.client.log_text(run_id, json.dumps(now.failure, indent=1), "failure.json")
+            self.client.log_text(run_id, json.dumps(now.failure, indent=1), files.FAILURE)
         params = {key: value for key, value in flatten(now.config or {}) if key not in have.params}
         # A history has no clock, so a point's time is its step, in milliseconds after the start of the run: a point
         # logged twice, because a driver died before it noted how far it came, is then one point.

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
+from mtlbench.results.records.files import Events
 from mtlbench.results.records.reading import history
 from mtlbench.results.records.record import Entry, Manifest, Record, Score
 from mtlbench.results.summary.tuning import is_trial
@@ -40,7 +42,7 @@ class View:
     entries: tuple[Entry, ...]  # the rows of the matrix that this cell serves; a single-task cell serves several
     state: State
     config: dict[str, Any] | None  # as harness/cell.py dumps it; None before it was written
-    rows: list[dict[str, Any]]  # the history
+    history: Events
     record: Record | None
     failure: dict[str, Any] | None
 
@@ -56,7 +58,7 @@ def view(store: str, manifest: Manifest, cell_id: str, state: State) -> View:
     if state == "finished" and record is None:
         raise FileNotFoundError(f"cell {cell_id} is said to be finished and has no record in {source.url}")
     config = record.cell if record else None
-    if config is None and source.exists(f"{source.folder(cell_id)}/cell.yaml"):
+    if config is None and source.exists(files.config(cell_id)):
         config = source.cell(cell_id).model_dump(mode="json")
     failure = source.failure(cell_id) if state == "failed" else None
     return View(entries, state, config, history(store, cell_id), record, failure)
@@ -103,6 +105,8 @@ def tags(view: View, matrix: str) -> dict[str, str]:
         undefined = [f"{score.task}_{score.metric}" for score in view.record.scores if score.value is None]
         tags |= {"undefined": ", ".join(undefined)} if undefined else {}
         tags |= {"derived_from": " ".join(view.record.derived_from)} if view.record.derived_from else {}
+    if view.history.unreadable:
+        tags["history"] = f"without {len(view.history.unreadable)} lines that cannot be read"
     if view.failure:
         tags["error"] = str(view.failure["error"])[:500]
         tags["mlflow.note.content"] = (
@@ -146,8 +150,8 @@ def projected(tags: Mapping[str, str]) -> int:
 def progress(view: View, rows: int) -> dict[str, str]:
     """The tags that say how far a run is projected. A history may be shorter than what was projected of it, after a
     training that was cut short resumed from its last checkpoint."""
-    count = max(rows, len(view.rows))
-    tags = {HISTORY: f"{count} {digest(view.rows[:count])}"} if count == len(view.rows) else {}
+    count = max(rows, len(view.history.rows))
+    tags = {HISTORY: f"{count} {digest(view.history.rows[:count])}"} if count == len(view.history.rows) else {}
     return tags | ({RECORD: digest(view.record.to_json())} if view.record else {})
 
 
@@ -155,10 +159,10 @@ def contradicts(params: Mapping[str, str], tags: Mapping[str, str], view: View) 
     """Whether a run shows what the store no longer says: the cell was run again, or resumed to other numbers. MLflow
     only appends, so such a run is deleted and made anew."""
     rows = projected(tags)
-    if len(view.rows) < rows:
+    if len(view.history.rows) < rows:
         other_history = view.record is not None  # otherwise it may yet catch up
     else:
-        other_history = rows > 0 and tags[HISTORY] != f"{rows} {digest(view.rows[:rows])}"
+        other_history = rows > 0 and tags[HISTORY] != f"{rows} {digest(view.history.rows[:rows])}"
     other_record = RECORD in tags and tags[RECORD] != progress(view, 0).get(RECORD)
     other_config = any(params.get(key, value) != value for key, value in flatten(view.config or {}))
     return other_history or other_record or other_config

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from mtlbench.harness.store.provenance import code_hash
 from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
 
 KEPT = 2
 
@@ -39,10 +40,10 @@ class UnusableCheckpoint(ValueError):
 
 def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], position: Position) -> None:
     """Publish a checkpoint, state.json last, and remove those before the last two."""
-    folder = f"{store.folder(cell_id)}/checkpoints"
+    folder = files.checkpoints(cell_id)
     with tempfile.TemporaryDirectory() as temporary:
         local = Path(temporary)
-        save_model(model, local / "model.safetensors")
+        save_model(model, local / files.WEIGHTS)
         torch.save([optimizer.state_dict() for optimizer in optimizers], local / "optimizers.pt")
         hashes = {file.name: _sha256(file) for file in sorted(local.iterdir())}
         state = {**position._asdict(), "source": code_hash(type(model)), "sha256": hashes}
@@ -60,14 +61,14 @@ def restore(
     A corrupt one is set aside, and so is one made by code that has changed since in a way that may move numbers: half a
     training by each would be nobody's result. The list says which, and why.
     """
-    folder = f"{store.folder(cell_id)}/checkpoints"
+    folder = files.checkpoints(cell_id)
     warnings = []
     for name in reversed([name for name in store.names(folder) if name.isdigit()]):
         with tempfile.TemporaryDirectory() as temporary:
             local = Path(temporary)
             try:
                 position = _fetch(store, f"{folder}/{name}", local, code_hash(type(model)))
-                weights = load_file(local / "model.safetensors")
+                weights = load_file(local / files.WEIGHTS)
                 states = torch.load(local / "optimizers.pt", weights_only=True, map_location=device)
             except (UnusableCheckpoint, SafetensorError, UnpicklingError) as error:
                 aside = store.set_aside(f"{folder}/{name}")

@@ -39,6 +39,7 @@ from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.harness.training.objective import objective, weighted_sum
 from mtlbench.harness.training.progress import Diverged, Progress
 from mtlbench.methods.method import Method
+from mtlbench.results.records import files
 from mtlbench.results.records.record import Record
 
 INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisation
@@ -247,15 +248,14 @@ def peak_memory(device: torch.device) -> float:
 
 def publish(store: Store, record: Record, network: Method, per_image: bytes, predictions: bytes, whole: bool) -> None:
     """Everything a trained cell leaves, the record last, be it whole or not; its checkpoints have served."""
-    folder = store.folder(record.id)
     with tempfile.TemporaryDirectory() as temporary:
-        weights = Path(temporary) / "model.safetensors"
+        weights = Path(temporary) / files.WEIGHTS
         checkpoint.save_model(network, weights)
-        store.put(f"{folder}/model.safetensors", weights.read_bytes())
-    store.put(f"{folder}/per_image.parquet", per_image)
-    store.put(f"{folder}/samples.npz", predictions)
+        store.put(files.weights(record.id), weights.read_bytes())
+    store.put(files.per_image(record.id), per_image)
+    store.put(files.samples(record.id), predictions)
     if whole:
         store.put_record(record)
     else:
         store.put_trained(record)
-    store.remove(f"{folder}/checkpoints")
+    store.remove(files.checkpoints(record.id))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +9,8 @@ from typing import Any
 import fsspec
 import pandas as pd
 
+from mtlbench.results.records import files
+from mtlbench.results.records.files import Events
 from mtlbench.results.records.record import CorruptRecord, Manifest, Record
 
 
@@ -21,7 +21,7 @@ class Results:
     store: str
     manifest: Manifest
     records: Mapping[str, Record]  # by cell id; finished cells, and those that they are derived from
-    failures: Mapping[str, dict[str, Any]]  # by cell id: {"error", "traceback", "attempts", "log"}
+    failures: Mapping[str, dict[str, Any]]  # by cell id, as `files.read_failure` returns them
     constants: Mapping[str, Record]  # by benchmark
 
 
@@ -45,7 +45,7 @@ def _text(fs: Any, path: str) -> str:
 def read(store: str, matrix: str) -> Results:
     """Everything the store knows of a matrix. Raises FileNotFoundError with the matrices there are."""
     fs, root = open_store(store)
-    path = f"{root}/matrices/{matrix}.json"
+    path = f"{root}/{files.matrix(matrix)}"
     if not fs.exists(path):
         known = matrices(store)
         raise FileNotFoundError(
@@ -57,63 +57,36 @@ def read(store: str, matrix: str) -> Results:
     waiting = sorted({entry.id for entry in manifest.entries}, reverse=True)
     while waiting:
         cell_id = waiting.pop()
-        folder = f"{root}/cells/{cell_id}"
-        if fs.exists(f"{folder}/record.json"):
-            record = Record.from_json(_text(fs, f"{folder}/record.json"), f"{folder}/record.json")
+        of_record, of_failure = f"{root}/{files.record(cell_id)}", f"{root}/{files.failure(cell_id)}"
+        if fs.exists(of_record):
+            record = Record.from_json(_text(fs, of_record), of_record)
             records[cell_id] = record
             waiting += [parent for parent in record.derived_from if parent not in records]
-        elif fs.exists(f"{folder}/failure.json"):
-            failures[cell_id] = _failure(_text(fs, f"{folder}/failure.json"), f"{folder}/failure.json")
+        elif fs.exists(of_failure):
+            # The name in the store: a report says the same wherever the store lies.
+            failures[cell_id] = files.read_failure(fs.cat_file(of_failure), files.failure(cell_id))
     constants = {
-        benchmark: Record.from_json(_text(fs, f"{root}/constants/{name}.json"), f"constants/{name}.json")
+        benchmark: Record.from_json(_text(fs, f"{root}/{files.constant(name)}"), files.constant(name))
         for benchmark, name in manifest.constants.items()
-        if fs.exists(f"{root}/constants/{name}.json")
+        if fs.exists(f"{root}/{files.constant(name)}")
     }
     return Results(store, manifest, records, failures, constants)
-
-
-def _failure(text: str, source: str) -> dict[str, Any]:
-    try:
-        failure = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CorruptRecord(f"{source}: not JSON ({error})") from error
-    if not isinstance(failure, dict):
-        raise CorruptRecord(f"{source}: not an object")
-    return failure
 
 
 def matrices(store: str) -> list[str]:
     """Names of the matrices that were run into a store."""
     fs, root = open_store(store)
-    folder = f"{root}/matrices"
+    folder = f"{root}/{files.MATRICES}"
     if not fs.isdir(folder):
         return []
-    names = (path.rsplit("/", 1)[-1] for path in fs.ls(folder, detail=False))
-    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
+    return files.matrix_names(path.rsplit("/", 1)[-1] for path in fs.ls(folder, detail=False))
 
 
-def history(store: str, cell_id: str) -> list[dict[str, Any]]:
-    """The rows of a cell's history.jsonl; [] where there is none. A last line cut short by a kill is left out.
-
-    Raises CorruptRecord naming the file and the line.
-    """
+def history(store: str, cell_id: str) -> Events:
+    """The history of a cell; without rows where the store has none."""
     fs, root = open_store(store)
-    path = f"{root}/cells/{cell_id}/history.jsonl"
-    if not fs.exists(path):
-        return []
-    rows = []
-    lines = _text(fs, path).splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise CorruptRecord(f"{path}:{number}: not JSON ({error})") from error
-        if not isinstance(row, dict) or not {"name", "epoch", "value"} <= row.keys():
-            raise CorruptRecord(f"{path}:{number}: not an event with name, epoch and value: {line[:80]}")
-        rows.append(row)
-    return rows
+    path = f"{root}/{files.history(cell_id)}"
+    return files.read_history(fs.cat_file(path)) if fs.exists(path) else Events([], [])
 
 
 def influence(store: str, cell_id: str) -> dict[str, pd.Series[float]] | None:
@@ -124,13 +97,10 @@ def influence(store: str, cell_id: str) -> dict[str, pd.Series[float]] | None:
     per_image.parquet. Raises CorruptRecord naming the file, as where an image occurs twice for a task.
     """
     fs, root = open_store(store)
-    path = f"{root}/cells/{cell_id}/per_image.parquet"
+    path = f"{root}/{files.per_image(cell_id)}"
     if not fs.exists(path):
         return None
-    try:
-        rows = pd.read_parquet(io.BytesIO(fs.cat_file(path)), columns=["image", "task", "influence"])
-    except (ValueError, KeyError, OSError) as error:  # pyarrow's errors are among these
-        raise CorruptRecord(f"{path}: not a table of image, task, influence ({error})") from error
+    rows = files.read_per_image(fs.cat_file(path), ["image", "task", "influence"], path).to_pandas()
     if rows.duplicated(["image", "task"]).any():
         raise CorruptRecord(f"{path}: an image occurs twice for a task")
     return {

@@ -195,7 +195,7 @@ def _curves(summary: Summary, store: str) -> pd.DataFrame:
     for label, row in summary.rows.items():
         for seed, run in row.row.runs.items():
             for cell_id in run.records:
-                for event in history(store, cell_id):
+                for event in history(store, cell_id).rows:
                     kind, _, name = str(event["name"]).partition("/")
                     first, _, second = name.partition("/")
                     base = {"label": label, "seed": seed, "epoch": event["epoch"], "value": event["value"]}

@@ -205,7 +205,7 @@ def _seeds(row: Row, comparison: Comparison) -> str:
 
 
 def _first_line(failure: dict[str, Any]) -> str:
-    return str(failure.get("error", "no error was recorded")).strip().split("\n")[0]
+    return str(failure["error"]).strip().split("\n")[0]
 
 
 def _nan_first(value: float) -> float:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jinja2
 import pandas as pd
 
+from mtlbench.results.records import files
 from mtlbench.results.records.reading import Results, matrices, read
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord
 from mtlbench.results.report import figures as plots
@@ -38,7 +39,7 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
     """
     found = list(names) or matrices(store)
     if not found:
-        raise FileNotFoundError(f"{store}: no matrix was run into this store (it has no matrices/*.json)")
+        raise FileNotFoundError(f"{store}: no matrix was run into this store (it has no {files.matrix('*')})")
     everything = [read(store, name) for name in found]  # all are read before the first file is written
     beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []

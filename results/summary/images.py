@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
+from mtlbench.results.records import files
 from mtlbench.results.records.record import CorruptRecord
 from mtlbench.results.statistics.intervals import Interval, crossed_interval
 from mtlbench.results.summary.columns import value_of
@@ -72,4 +73,4 @@ def _cell(run: Run, task: str) -> str:
 
 
 def _file(run: Run, task: str) -> str:
-    return f"cells/{_cell(run, task)}/per_image.parquet"
+    return files.per_image(_cell(run, task))

@@ -9,6 +9,7 @@ import pytest
 from make_records import Store, record, score, three_seeds
 from mtlbench.results.records.reading import history, influence, matrices, read
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
+from mtlbench.results.report.write import report
 
 TASKS = ("semseg", "depth")
 
@@ -60,27 +61,40 @@ def test_an_unknown_matrix_error_lists_those_there_are(tmp_path):
     assert matrices(str(tmp_path / "nowhere")) == []
 
 
-def test_a_history_cut_short_by_a_kill_keeps_its_whole_lines(tmp_path):
+def test_of_a_damaged_history_the_whole_lines_are_kept_and_the_others_are_counted(tmp_path):
     folder = tmp_path / "cells" / "a"
     folder.mkdir(parents=True)
+    assert history(str(tmp_path), "a") == ([], [])
     events = [{"step": step, "epoch": 1, "name": "train/loss", "value": 0.5} for step in (1, 2)]
     lines = [json.dumps(event) for event in events]
     (folder / "history.jsonl").write_text("\n".join([*lines, '{"st']))
-    assert history(str(tmp_path), "a") == events
-    for broken in ('{"st', '{"step": 3}', "3"):
-        (folder / "history.jsonl").write_text("\n".join([lines[0], broken, lines[1]]))
-        with pytest.raises(CorruptRecord, match=r"history\.jsonl:2"):
-            history(str(tmp_path), "a")
+    assert history(str(tmp_path), "a") == (events, [3])
+    for broken in (b'{"st', b'{"step": 3}', b"3", b"\xff\xfe{", b"", lines[0].replace("1", '"1"').encode()):
+        (folder / "history.jsonl").write_bytes(b"\n".join([lines[0].encode(), broken, lines[1].encode()]))
+        assert history(str(tmp_path), "a") == (events, [2])
 
 
-@pytest.mark.parametrize("name", ["record.json", "history.jsonl"])
-def test_a_file_that_is_not_text_is_named(tmp_path, name):
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"error": 3, "attempts": "two"}', b'{"log": "here"}']
+)
+def test_a_failure_that_cannot_be_read_stops_no_report_and_is_said(tmp_path, content):
+    path = three_seeds(tmp_path)
+    (file,) = (tmp_path / "cells").glob("*/failure.json")
+    file.write_bytes(content)
+    ((cell, failure),) = read(path, "rooms").failures.items()
+    assert failure["error"] == f"cells/{cell}/failure.json cannot be read"
+    assert (failure["traceback"], failure["attempts"]) == ("", 0)
+    report(path, [], tmp_path / "out")
+    assert f"failed 1 of 3 seeds ({failure['error']})" in (tmp_path / "out" / "rooms" / "table.md").read_text()
+
+
+def test_a_record_that_is_not_text_is_named(tmp_path):
     store = Store(tmp_path)
     cell = store.run("PAD-Net", TASKS, 0)
     path = store.close()
-    (tmp_path / "cells" / cell / name).write_bytes(b"\xff\xfe{")
-    with pytest.raises(CorruptRecord, match=f"{name}: not text in UTF-8"):
-        read(path, "rooms"), history(path, cell)
+    (tmp_path / "cells" / cell / "record.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(CorruptRecord, match=r"record\.json: not text in UTF-8"):
+        read(path, "rooms")
 
 
 def test_a_file_beside_the_matrices_is_no_matrix(tmp_path):

@@ -1,0 +1,195 @@
+"""The files of a store: the name of each one, and one reader for each format that is no record.
+
+All names are relative to the store. A file name of a store is written nowhere else. The readers of record.json and of
+matrices/NAME.json belong to their classes, `Record` and `Manifest`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mtlbench.results.records.record import CorruptRecord
+
+MATRICES, CELLS, CONSTANTS, DATA, FITS = "matrices", "cells", "constants", "data", "fits"  # folders
+LEASE = "driver.json"  # who drives the store
+DATABASE, ARTIFACTS = "mlflow.db", "mlflow"  # of MLflow: what it shows of the store
+REPORT = "report"  # the folder of tables and figures, unless another one is given
+
+# Files in the folder of a cell. RECORD is written last: a cell that has it is finished.
+CONFIG = "cell.yaml"
+HISTORY = "history.jsonl"
+LOG = "log.txt"
+PER_IMAGE = "per_image.parquet"
+SAMPLES = "samples.npz"
+WEIGHTS = "model.safetensors"
+TRAINED = "trained.json"  # the record of a cell that lacks its expensive scores
+RECORD = "record.json"
+FAILURE = "failure.json"
+
+# Folders in the folder of a cell.
+CHECKPOINTS = "checkpoints"
+TO_SCORE = "to_score"  # what expensive scores will be computed from
+PREDICTIONS = "predictions"
+
+ARRAYS, STATISTICS = ".npz", ".json"  # what ends the name of an image's file in TO_SCORE and in PREDICTIONS
+
+# Names that no reader takes for what they were.
+UNFINISHED = ".tmp"  # ends the name of a file until all of it is written
+PROBE = ".probe-"  # begins the name of a file that is written to try out a store
+ASIDE = ".corrupt-"  # follows the old name of a file that was set aside
+
+
+def matrix(name: str) -> str:
+    return f"{MATRICES}/{name}.json"
+
+
+def matrix_names(files: Iterable[str]) -> list[str]:
+    """The matrices among the files of the folder MATRICES, sorted."""
+    return sorted(name.removesuffix(".json") for name in files if name.endswith(".json") and not name.startswith("."))
+
+
+def constant(record_id: str) -> str:
+    """The record of a constant predictor."""
+    return f"{CONSTANTS}/{record_id}.json"
+
+
+def data(digest: str) -> str:
+    """Which copy of a benchmark's data the store's results are on."""
+    return f"{DATA}/{digest}.json"
+
+
+def findings(benchmark: str, task: str, digest: str) -> str:
+    """What a task has learnt from training labels."""
+    return f"{FITS}/{benchmark}-{task}-{digest}.json"
+
+
+def cell(cell_id: str) -> str:
+    """The folder of a cell."""
+    return f"{CELLS}/{cell_id}"
+
+
+def config(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{CONFIG}"
+
+
+def history(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{HISTORY}"
+
+
+def log(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{LOG}"
+
+
+def per_image(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{PER_IMAGE}"
+
+
+def samples(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{SAMPLES}"
+
+
+def weights(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{WEIGHTS}"
+
+
+def trained(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{TRAINED}"
+
+
+def record(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{RECORD}"
+
+
+def failure(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{FAILURE}"
+
+
+def checkpoints(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{CHECKPOINTS}"
+
+
+def to_score(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{TO_SCORE}"
+
+
+def to_score_of(cell_id: str, task: str) -> str:
+    """The folder of a task; its files are named by `image`."""
+    return f"{to_score(cell_id)}/{task}"
+
+
+def predictions(cell_id: str) -> str:
+    """The folder of saved predictions; its files are named by `image`."""
+    return f"{cell(cell_id)}/{PREDICTIONS}"
+
+
+def image(number: int, ending: str) -> str:
+    """The file of an image by its place in the split. ending: ARRAYS or STATISTICS."""
+    return f"{number:06d}{ending}"
+
+
+def image_numbers(files: Iterable[str], ending: str) -> list[int]:
+    """The images that have a file with this ending, in the order of `files`."""
+    return [int(found[1]) for file in files if (found := re.fullmatch(rf"(\d+){re.escape(ending)}", file))]
+
+
+class Events(NamedTuple):
+    """What a history holds."""
+
+    rows: list[dict[str, Any]]  # step, epoch, name and value each
+    unreadable: list[int]  # numbers of the lines that hold no event, from 1
+
+
+def read_history(content: bytes) -> Events:
+    """Never raises: a gap in a curve is no reason to stop, and who shows the curve says that there is one."""
+    found = Events([], [])
+    for number, line in enumerate(content.decode(errors="replace").splitlines(), start=1):
+        row = _event(line)
+        if row is None:
+            found.unreadable.append(number)
+        else:
+            found.rows.append(row)
+    return found
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """None for a line that holds no event."""
+    if "\ufffd" in line:  # was not UTF-8
+        return None
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    whole = isinstance(row, dict) and {"step", "epoch", "name", "value"} <= row.keys()
+    return row if whole and isinstance(row["step"], int | float) else None
+
+
+def read_failure(content: bytes, source: str) -> dict[str, Any]:
+    """Why a cell has no record: {"error", "traceback", "attempts", "log", "time"}.
+
+    Never raises, since the file decides nothing. What cannot be read of it has an empty value, and the error says so,
+    naming `source`.
+    """
+    failure = {"error": f"{source} cannot be read", "traceback": "", "attempts": 0, "log": "", "time": 0.0}
+    try:
+        found = json.loads(content)
+    except ValueError:  # no JSON, or not in UTF-8
+        return failure
+    if not isinstance(found, dict):
+        return failure
+    kinds = {"error": str, "traceback": str, "attempts": int, "log": str, "time": float | int}
+    return failure | {name: found[name] for name, kind in kinds.items() if isinstance(found.get(name), kind)}
+
+
+def read_per_image(content: bytes, columns: Sequence[str], source: str) -> pa.Table:
+    """Columns of a per_image.parquet and its metadata. Raises CorruptRecord naming `source`."""
+    try:
+        return pq.read_table(io.BytesIO(content), columns=list(columns)).select(list(columns))
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptRecord(f"{source}: not a table of {', '.join(columns)} ({error})") from error
