@@ -1,11 +1,14 @@
-"""Figures of a summary: learning curves, gains by task, Delta_m against cost, tuning. Equal data give equal bytes."""
+"""The figures of a report, each drawn from a summary. Equal records give equal bytes.
+
+A new figure is a function (summary, store, colors) -> Picture or None, and a line in FIGURES.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 
@@ -18,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from mtlbench.results.records import files
 from mtlbench.results.records.reading import history
 from mtlbench.results.report.display import METRICS
 from mtlbench.results.statistics.intervals import paired_interval
@@ -26,6 +30,16 @@ from mtlbench.results.summary.tuning import by_row
 
 Color = tuple[float, float, float]
 Colors = Mapping[str, Color]  # by label; one for all figures of a matrix, see `palette`
+
+
+class Picture(NamedTuple):
+    """A figure and the sentences below it."""
+
+    figure: Figure
+    caption: str
+
+
+Draw = Callable[[Summary, str, Colors], Picture | None]  # summary, store, colours; None where there is nothing to show
 
 STYLE: Any = {
     "figure.dpi": 100,
@@ -49,13 +63,13 @@ def palette(labels: Sequence[str]) -> dict[str, Color]:
     return dict(zip(labels, sns.color_palette(name, len(labels)), strict=True))
 
 
-def learning_curves(summary: Summary, store: str, colors: Colors) -> Figure | None:
+def learning_curves(summary: Summary, store: str, colors: Colors) -> Picture | None:
     """Training loss by epoch, a panel a task and a line a row (mean over seeds, band +-1 sd); validation scores below.
 
     None where no finished cell has a history. Losses include each method's auxiliary outputs, so their level compares
     within a method only.
     """
-    curves = _curves(summary, store)
+    curves, damaged = _curves(summary, store)
     if curves.empty:
         return None
     tasks = [task for task in summary.comparison.tasks if task in set(curves["task"])]
@@ -78,10 +92,16 @@ def learning_curves(summary: Summary, store: str, colors: Colors) -> Figure | No
                 axis.set(xlabel="epoch", ylabel=panel["unit"].iloc[0])
                 axis.xaxis.get_major_locator().set_params(integer=True)
         _legend(figure, {label: colors[label] for label in labels if label in set(curves["label"])})
-    return figure
+    caption = (
+        "Mean over seeds, band ±1 standard deviation. Training losses include each method's auxiliary predictions, so "
+        "their level compares within a method only."
+    )
+    if damaged:
+        caption += f" Lines that cannot be read are left out of {', '.join(damaged)}."
+    return Picture(figure, caption)
 
 
-def gains(summary: Summary, colors: Colors) -> Figure | None:
+def gains(summary: Summary, store: str, colors: Colors) -> Picture | None:
     """Each task's term of Eq. (6): bars are means over seeds, dots the seeds, whiskers the paired 95 % interval.
 
     Up is better whatever the metric's direction. None where no row has a defined Delta_m.
@@ -118,10 +138,23 @@ def gains(summary: Summary, colors: Colors) -> Figure | None:
         axis.set(ylabel=f"gain over {summary.comparison.baseline} [%]")
         axis.set_title("Relative gain by task (up is better)")
         _legend(figure, {label: colors[label] for label in labels})
-    return figure
+    return Picture(figure, _gains_caption(summary))
 
 
-def delta_against_cost(summary: Summary, colors: Colors) -> Figure | None:
+def _gains_caption(summary: Summary) -> str:
+    text = "Each task's term of Δm, signed so that up is better."
+    rows = [row.delta for row in summary.rows.values() if len(row.delta.values) > 1]
+    if rows:
+        text += " Bars: mean over seeds; dots: the seeds."
+    if any(delta.paired for delta in rows):
+        text += " Whiskers: 95 % interval over seeds, paired with the baseline's."
+    without = [label for label, row in summary.rows.items() if row.delta.values and not row.delta.paired]
+    if without:
+        text += f" No whiskers where runs are not paired with the baseline's: {', '.join(without)}."
+    return text
+
+
+def delta_against_cost(summary: Summary, store: str, colors: Colors) -> Picture | None:
     """Delta_m over parameters and over multiply-accumulates, on a log scale, with the 95 % interval over seeds.
 
     The baseline is at 0 with the cost of all its cells. None where no row has both a Delta_m and a cost.
@@ -152,10 +185,13 @@ def delta_against_cost(summary: Summary, colors: Colors) -> Figure | None:
         axes[0][0].set_ylabel("Δm [%] (up is better)")
         figure.suptitle("Gain against cost", fontsize=11)
         _legend(figure, {label: colors[label] for label in defined}, markers)
-    return figure
+    caption = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
+    if any(row.delta.seeds is not None for row in summary.rows.values()):
+        caption += " Whiskers: 95 % interval over seeds."
+    return Picture(figure, caption)
 
 
-def tuning(summary: Summary, colors: Colors) -> Figure | None:
+def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
     """What the best of k trials is worth on validation images, in expectation over which k of them are tried first.
 
     Log delta against the baseline tuned with all of its trials, in percent. None where the baseline was not tuned.
@@ -175,7 +211,21 @@ def tuning(summary: Summary, colors: Colors) -> Figure | None:
         axis.set(xlabel="trials k", ylabel="log Δm on validation [%] (up is better)")
         axis.set_title("Expected best of k trials")
         _legend(figure, {label: colors[label] for label in worth})
-    return figure
+    caption = (
+        "What a budget of k trials is worth: the mean over all choices of k of a row's trials of the best one's log Δm "
+        "on validation images, against the baseline with its whole budget. A single-task row chooses for each task. A "
+        "curve that still rises at its end was tuned with too few trials."
+    )
+    return Picture(figure, caption)
+
+
+# The figures of each table, in their order on the page; the name is that of the file.
+FIGURES: dict[str, Draw] = {
+    "gains": gains,
+    "cost": delta_against_cost,
+    "learning": learning_curves,
+    "tuning": tuning,
+}
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
@@ -189,13 +239,17 @@ def save(figure: Figure, path: Path) -> list[Path]:
     return [png, pdf]
 
 
-def _curves(summary: Summary, store: str) -> pd.DataFrame:
-    """label, seed, task, kind, unit, epoch, value: the means over an epoch of what the histories hold."""
+def _curves(summary: Summary, store: str) -> tuple[pd.DataFrame, list[str]]:
+    """label, seed, task, kind, unit, epoch, value: the means over an epoch; and the histories that are damaged."""
     rows: list[dict[str, Any]] = []
+    damaged: list[str] = []
     for label, row in summary.rows.items():
         for seed, run in row.row.runs.items():
             for cell_id in run.records:
-                for event in history(store, cell_id).rows:
+                found = history(store, cell_id)
+                if found.unreadable:
+                    damaged.append(files.history(cell_id))
+                for event in found.rows:
                     kind, _, name = str(event["name"]).partition("/")
                     first, _, second = name.partition("/")
                     base = {"label": label, "seed": seed, "epoch": event["epoch"], "value": event["value"]}
@@ -205,7 +259,9 @@ def _curves(summary: Summary, store: str) -> pd.DataFrame:
                         rows.append({**base, "task": first, "kind": "validation", "unit": _unit(second)})
     columns = ["label", "seed", "task", "kind", "unit", "epoch", "value"]
     frame = pd.DataFrame(rows, columns=columns)
-    return frame.groupby(columns[:-1], sort=False)["value"].mean().reset_index() if rows else frame
+    if rows:
+        frame = frame.groupby(columns[:-1], sort=False)["value"].mean().reset_index()
+    return frame, sorted(damaged)
 
 
 def _primary(summary: Summary, task: str) -> str | None:

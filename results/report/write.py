@@ -14,10 +14,9 @@ import pandas as pd
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import Results, matrices, read
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord
-from mtlbench.results.report import figures as plots
-from mtlbench.results.report import formats, frames, page, tables
+from mtlbench.results.report import figures, formats, frames, page, tables
 from mtlbench.results.summary.runs import comparisons
-from mtlbench.results.summary.summary import Summary, summarise
+from mtlbench.results.summary.summary import summarise
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -78,56 +77,20 @@ def _report(results: Results, others: Sequence[Results], folder: Path) -> tuple[
         _write(folder / "gains.csv", _csv(pd.concat([frames.gains(summary) for summary in summaries]))),
         _write(folder / "contrasts.csv", _csv(pd.concat([frames.contrasts(summary) for summary in summaries]))),
     ]
-    colors = plots.palette(list(dict.fromkeys(entry.label for entry in manifest.entries)))
+    colors = figures.palette(list(dict.fromkeys(entry.label for entry in manifest.entries)))
     sections: list[dict[str, Any]] = []
     for summary, table in zip(summaries, shown, strict=True):
-        figures = []
-        for name, figure, caption in (
-            ("gains", plots.gains(summary, colors), _gains_caption(summary)),
-            ("cost", plots.delta_against_cost(summary, colors), _cost_caption(summary)),
-            ("learning", plots.learning_curves(summary, store, colors), LEARNING),
-            ("tuning", plots.tuning(summary, colors), TUNING),
-        ):
-            if figure is not None:
-                width = round(100 * figure.get_size_inches()[0])  # CSS pixels: the same size of text in every figure
-                files = plots.save(figure, folder / "figures" / f"{table.slug}-{name}")
-                paths += files
-                figures.append({"uri": _data_uri(files[0]), "caption": caption, "width": width})
-        sections.append(page.section(summary, table, figures, others))
+        drawn = []
+        for name, draw in figures.FIGURES.items():
+            picture = draw(summary, store, colors)
+            if picture is not None:
+                width = round(100 * picture.figure.get_size_inches()[0])  # CSS pixels: text of one size everywhere
+                saved = figures.save(picture.figure, folder / "figures" / f"{table.slug}-{name}")
+                paths += saved
+                drawn.append({"uri": _data_uri(saved[0]), "caption": picture.caption, "width": width})
+        sections.append(page.section(summary, table, drawn, others))
     paths.append(_write(folder / "report.html", _html(manifest, sections)))
     return paths, markdown
-
-
-LEARNING = (
-    "Mean over seeds, band ±1 standard deviation. Training losses include each method's auxiliary predictions, so "
-    "their level compares within a method only."
-)
-
-
-TUNING = (
-    "What a budget of k trials is worth: the mean over all choices of k of a row's trials of the best one's log Δm on "
-    "validation images, against the baseline with its whole budget. A single-task row chooses for each task. A curve "
-    "that still rises at its end was tuned with too few trials."
-)
-
-
-def _gains_caption(summary: Summary) -> str:
-    text = "Each task's term of Δm, signed so that up is better."
-    rows = [row.delta for row in summary.rows.values() if len(row.delta.values) > 1]
-    if rows:
-        text += " Bars: mean over seeds; dots: the seeds."
-    if any(delta.paired for delta in rows):
-        text += " Whiskers: 95 % interval over seeds, paired with the baseline's."
-    without = [label for label, row in summary.rows.items() if row.delta.values and not row.delta.paired]
-    if without:
-        text += f" No whiskers where runs are not paired with the baseline's: {', '.join(without)}."
-    return text
-
-
-def _cost_caption(summary: Summary) -> str:
-    text = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
-    several = any(row.delta.seeds is not None for row in summary.rows.values())
-    return text + (" Whiskers: 95 % interval over seeds." if several else "")
 
 
 def _html(manifest: Manifest, sections: list[dict[str, Any]]) -> str:

@@ -184,7 +184,7 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
     curves = by_row(found.records, shown)
     assert set(curves) == {"ST", "MT"} and all((np.diff(values) >= 0).all() for values in curves.values())
     assert (tmp_path / "out/m/figures/rooms-depth-normals-tuning.png").exists()
-    figure = plots.tuning(summarise(comparison, found.store), plots.palette(["ST", "MT"]))
+    figure = plots.tuning(summarise(comparison, found.store), found.store, plots.palette(["ST", "MT"])).figure
     lines = {line.get_color(): line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) == 3}
     single, multi = (lines[plots.palette(["ST", "MT"])[label]] for label in ("ST", "MT"))
     assert single[-1] == 0 and multi[-1] == pytest.approx(50 * (curves["MT"][-1] - curves["ST"][-1]))

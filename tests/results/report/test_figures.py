@@ -9,7 +9,8 @@ from matplotlib.collections import PathCollection
 
 from make_records import CENTRE, Store, pascal, three_seeds, without_metric
 from mtlbench.results.records.reading import read
-from mtlbench.results.report.figures import delta_against_cost, gains, learning_curves, palette, save
+from mtlbench.results.report.figures import FIGURES, Picture, delta_against_cost, gains, learning_curves, palette, save
+from mtlbench.results.report.write import report
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 
@@ -41,7 +42,7 @@ def test_colours_are_distinct_and_belong_to_the_label():
 
 def test_gains_have_a_bar_a_task_and_row_and_a_dot_a_seed(tmp_path):
     (summary,) = summaries(three_seeds(tmp_path))
-    axis = gains(summary, COLORS).axes[0]
+    axis = gains(summary, "", COLORS).figure.axes[0]
     heights = sorted(bar.get_height() for bar in axis.patches)
     expected = [
         sum(by_seed.values()) / len(by_seed) for row in summary.rows.values() for by_seed in row.delta.gains.values()
@@ -53,7 +54,7 @@ def test_gains_have_a_bar_a_task_and_row_and_a_dot_a_seed(tmp_path):
 
 def test_delta_against_cost_places_every_defined_row_at_its_cost(tmp_path):
     (summary,) = summaries(three_seeds(tmp_path))
-    figure = delta_against_cost(summary, COLORS)
+    figure = delta_against_cost(summary, "", COLORS).figure
     parameters, macs = figure.axes
     points = [container.lines[0].get_xydata()[0] for container in parameters.containers]
     expected = [(row.cost["parameters"] / 1e6, row.delta.mean) for row in summary.rows.values()]
@@ -65,7 +66,7 @@ def test_delta_against_cost_places_every_defined_row_at_its_cost(tmp_path):
 def test_learning_curves_have_a_panel_a_task_and_a_row_for_validation(tmp_path):
     store = three_seeds(tmp_path)
     (summary,) = summaries(store)
-    figure = learning_curves(summary, store, COLORS)
+    figure = learning_curves(summary, store, COLORS).figure
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["semseg, training loss", "depth, training loss", "semseg, validation", "depth, validation"]
     assert all(len(axis.lines) == 5 for axis in figure.axes[:2])
@@ -80,10 +81,41 @@ def test_without_a_history_there_are_no_learning_curves(tmp_path):
     assert learning_curves(summaries(store)[0], store, COLORS) is None
 
 
+def test_the_gaps_of_a_damaged_history_are_said(tmp_path):
+    store = three_seeds(tmp_path)
+    (summary,) = summaries(store)
+    assert "cannot be read" not in learning_curves(summary, store, COLORS).caption
+    (file,) = (tmp_path / "cells").glob("sca-mtl*-1/history.jsonl")
+    first, *rest = file.read_text().splitlines()
+    file.write_text("\n".join([first, "{", *rest]))
+    picture = learning_curves(summary, store, COLORS)
+    assert picture.caption.endswith(f"left out of cells/{file.parent.name}/history.jsonl.")
+    assert all(len(axis.lines) == 5 for axis in picture.figure.axes[:2])
+
+
+def test_a_new_figure_is_a_function_and_a_line(tmp_path, monkeypatch):
+    def best(summary, store, colors):
+        figure, axis = plt.subplots()
+        axis.bar(list(colors), [summary.rows[label].delta.mean for label in colors])
+        return Picture(figure, f"The mean Δm of rows of {store}.")
+
+    store = three_seeds(tmp_path / "store")
+    report(store, [], tmp_path / "before")
+    monkeypatch.setitem(FIGURES, "best", best)
+    report(store, [], tmp_path / "after")
+    before, after = (sorted((tmp_path / name).rglob("figures/*")) for name in ("before", "after"))
+    assert {path.name for path in after} - {path.name for path in before} == {
+        f"rooms-semseg-depth-best.{ending}" for ending in ("png", "pdf")
+    }
+    page = (tmp_path / "after" / "rooms" / "report.html").read_text()
+    assert f"The mean Δm of rows of {store}." in page
+    assert page.count("<img") == len(before) // 2 + 1
+
+
 def test_without_a_delta_there_is_neither_gain_nor_cost(tmp_path):
     (summary,) = summaries(without_metric(tmp_path), "edges")
-    assert gains(summary, COLORS) is None
-    assert delta_against_cost(summary, COLORS) is None
+    assert gains(summary, "", COLORS) is None
+    assert delta_against_cost(summary, "", COLORS) is None
 
 
 def test_without_a_finished_run_there_is_no_figure(tmp_path):
@@ -92,22 +124,21 @@ def test_without_a_finished_run_there_is_no_figure(tmp_path):
     store.run("SCA-MTL", TASKS, 0, status="failed")
     path = store.close()
     (summary,) = summaries(path)
-    assert (
-        gains(summary, COLORS) is delta_against_cost(summary, COLORS) is learning_curves(summary, path, COLORS) is None
-    )
+    assert [draw(summary, path, COLORS) for draw in FIGURES.values()] == [None] * 4
 
 
 def test_a_label_keeps_its_colour_where_other_rows_are_absent(tmp_path):
     (whole,) = summaries(three_seeds(tmp_path / "whole"))
     for summary in (whole, *summaries(pascal(tmp_path / "part"), "pascal")):
-        handles = gains(summary, COLORS).legends[0].legend_handles
-        colours = dict(zip(legend(gains(summary, COLORS)), [line.get_color() for line in handles], strict=True))
+        figure = gains(summary, "", COLORS).figure
+        handles = figure.legends[0].legend_handles
+        colours = dict(zip(legend(figure), [line.get_color() for line in handles], strict=True))
         assert colours["SCA-MTL"] == COLORS["SCA-MTL"]
 
 
 def test_saved_figures_are_closed_undated_and_wide_enough_to_read(tmp_path):
     (summary,) = summaries(three_seeds(tmp_path / "store"))
-    paths = [save(gains(summary, COLORS), tmp_path / name) for name in ("one", "two.point")]
+    paths = [save(gains(summary, "", COLORS).figure, tmp_path / name) for name in ("one", "two.point")]
     assert [path.name for path in paths[1]] == ["two.point.png", "two.point.pdf"]
     for first, second in zip(*paths, strict=True):
         assert first.read_bytes() == second.read_bytes()
