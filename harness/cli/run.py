@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,6 +25,7 @@ from mtlbench.harness.cli.usage import (
 
 if TYPE_CHECKING:
     from mtlbench.harness.driver.run import Outcome
+    from mtlbench.harness.driver.scheduler import Scheduler
     from mtlbench.harness.matrix.entries import Matrix
     from mtlbench.harness.store.store import Store
 
@@ -76,10 +78,8 @@ def run(
                 return
             folders = places.roots(read, data)
             target = report_folder(out, store)
-            outcome = driver.run(
-                read, store, folders, only=only, rerun=rerun, address=address, tracking_uri=tracking_uri, out=target,
-                console=Console(highlight=False),
-            )  # fmt: skip
+            request = driver.Request(read, folders, target, only, rerun, tracking_uri)
+            outcome = driver.run(request, store, partial(_on_ray, address), Console(highlight=False))
         except KeyboardInterrupt:
             typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
             raise typer.Exit(status()) from None
@@ -124,6 +124,12 @@ def status(
     states = [row["state"] for row in rows.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     typer.echo(f"{len(rows)} cells: {counts}")
+
+
+def _on_ray(address: str | None) -> Scheduler:
+    from mtlbench.harness.driver.schedule import OnRay  # takes seconds, which a matrix that is done never waits for
+
+    return OnRay(address)
 
 
 def _read(matrix: str, overrides: list[str]) -> Matrix:

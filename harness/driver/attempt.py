@@ -1,4 +1,4 @@
-"""One attempt at a cell, in whatever process it is given: threads, log, failure; the record is that of others."""
+"""One attempt at a cell, in the process that was given to it. It sets threads, and writes the log and the failure."""
 
 from __future__ import annotations
 
@@ -9,34 +9,17 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.store.store import Store
+from mtlbench.harness.training.environment import Environment
+from mtlbench.harness.training.progress import Diverged, Progress
 from mtlbench.results.records import files
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What an attempt needs besides the cell: where things are, and how much of the machine it has."""
-
-    store: str
-    roots: dict[str, str]  # benchmark -> folder of its data
-    cache: str | None = None  # folder below which prepared data may be
-    weights: dict[str, str] = field(default_factory=dict)  # what a cell calls a file of weights -> its path
-    cpus: int = 1
-    gpus: float = 0
-    workers: int = 1
-    loaders: int = 0
-    checkpoint_every: int = 1
-    validate_every: int | None = None
-    save_predictions: bool = False
-
-
-def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
+def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], None]) -> bool:
     """Train a cell; True when it is done, also where an earlier attempt did it.
 
     Its record is then in the store, or what `score` needs for it.
@@ -46,56 +29,44 @@ def attempt(cell: Cell, settings: Settings, report: Any) -> bool:
     """
     import torch
 
-    from mtlbench.harness.training import environment, judge, progress, train
+    from mtlbench.harness.training import judge, train
 
-    store = Store(settings.store)
+    store = Store(environment.store)
     if store.state(cell.id) in ("trained", "finished"):
         return True
-    torch.set_num_threads(settings.cpus)
-    place = environment.Place(
-        store=settings.store,
-        root=Path(settings.roots[cell.benchmark.name]),
-        cache=Path(settings.cache) if settings.cache else None,
-        weights=settings.weights,
-        device="cuda" if settings.gpus else "cpu",
-        loaders=settings.loaders,
-        checkpoint_every=settings.checkpoint_every,
-        validate_every=settings.validate_every,
-        save_predictions=settings.save_predictions,
-        report=report,
-    )
+    torch.set_num_threads(environment.resources.cpus)
     main = os.environ.get("RANK", "0") == "0"
     started = time.time()
     with log(store, cell.id) if main else contextlib.nullcontext():
         try:
-            train.train(cell, place)
+            train.train(cell, environment, report)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
             earlier = store.failure(cell.id)
             if earlier is None or earlier["time"] < started:  # else another process of this attempt told the cause
                 store.put_failure(cell.id, f"{type(error).__name__}: {error}", trace)
-            if isinstance(error, progress.Diverged):
+            if isinstance(error, Diverged):
                 if cell.trial and main:
-                    store.put_record(judge.divergence(cell, error, torch.device(place.device)))
+                    store.put_record(judge.divergence(cell, error, torch.device(environment.device)))
                 return cell.trial
             raise
     return True
 
 
-def score(cell_id: str, settings: Settings, report: Callable[[int, int], None]) -> None:
+def score(cell_id: str, environment: Environment, report: Callable[[int, int], None]) -> None:
     """Compute the expensive scores of a trained cell, which puts its record into the store.
 
     `report` is told (images done, images in all). What fails is written to the store and raised again.
     """
     from mtlbench.harness.scoring import expensive as scoring
 
-    store = Store(settings.store)
+    store = Store(environment.store)
     if store.state(cell_id) == "finished":
         return
     with log(store, cell_id):
         try:
-            scoring.finish(store, cell_id, settings.cpus, report)
+            scoring.finish(store, cell_id, environment.resources.cpus, report)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)

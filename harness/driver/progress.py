@@ -13,6 +13,7 @@ from rich.table import Table
 
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.store.store import Store
+from mtlbench.harness.tracking.views import State
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Watch:
         cells: Mapping[str, tuple[Cell, str]],
         store: Store,
         slots: int,
-        tell: Callable[[str, str], None] = lambda cell_id, state: None,
+        tell: Callable[[str, State], None] = lambda cell_id, state: None,
         console: Console | None = None,
     ) -> None:
         self.lines = {cell_id: Line(cell, label) for cell_id, (cell, label) in cells.items()}
@@ -97,10 +98,11 @@ class Watch:
             line.state = state
             self._say(cell_id, state)
             return
-        line.state = "finished" if state == "finished" else "failed"
-        failure = self.store.failure(cell_id) if line.state == "failed" else None
-        self._say(cell_id, f"failed: {failure['error']}" if failure else line.state)
-        self.tell(cell_id, line.state)
+        end: State = "finished" if state == "finished" else "failed"
+        line.state = end
+        failure = self.store.failure(cell_id) if end == "failed" else None
+        self._say(cell_id, f"failed: {failure['error']}" if failure else end)
+        self.tell(cell_id, end)
 
     def remaining(self) -> float | None:
         """Seconds until all are done: the steps left at the pace seen, over the cells that run at once."""

@@ -14,8 +14,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
 import ray
 from ray import train, tune
@@ -24,9 +23,12 @@ from ray.tune import Callback
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from mtlbench.harness.driver.attempt import Settings, attempt, score
+from mtlbench.harness.driver.attempt import attempt, score
+from mtlbench.harness.driver.scheduler import Board, Cluster
 from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store
+from mtlbench.harness.training.environment import Environment
 
 # No usage reports, no result files or tables of Tune's own, and Ctrl-C is ours.
 ENVIRONMENT = {
@@ -42,28 +44,8 @@ ENVIRONMENT = {
 SECONDS_BETWEEN_REPORTS = 5.0
 
 
-class Board(Protocol):
-    """Whoever wants to know how the cells do."""
-
-    def started(self, cell_id: str) -> None: ...
-    def progressed(self, cell_id: str, progress: dict[str, float]) -> None: ...
-    def scoring(self, cell_id: str, done: int, images: int) -> None: ...
-    def retried(self, cell_id: str, error: str) -> None: ...
-    def ended(self, cell_id: str) -> None: ...
-
-
-class Cluster(NamedTuple):
-    """Resources by kind: of all nodes together, and of each."""
-
-    total: dict[str, float]
-    nodes: list[dict[str, float]]
-
-
-def cluster(address: str | None) -> Cluster:
-    """Join Ray, or start it on this machine where `address` is None; "auto" finds one that runs here.
-
-    Raises ConnectionError naming the address.
-    """
+def _join(address: str | None) -> Cluster:
+    """Raises ConnectionError where there is no cluster."""
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     if not ray.is_initialized():
         if address is not None and address != "auto":
@@ -89,10 +71,6 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
         raise ConnectionError(f"nothing answers there ({error})") from error
-
-
-def leave() -> None:
-    ray.shutdown()
 
 
 Stage = Literal["train", "score"]
@@ -174,46 +152,61 @@ class Tell(Callback):  # type: ignore[misc]
         return {}
 
 
-def run(
-    ready: Callable[[], Sequence[Cell]],
-    settings: Settings,
-    board: Board,
-    *,
-    max_concurrent: int | None = None,
-    retries: int = 1,
-) -> None:
-    """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends."""
-    # They print tracebacks and names of trials that fail; the board says why, and the store keeps the cell's traceback.
-    for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    store = Store(settings.store)
-    searcher: Any = Cells(ready, store)
-    if max_concurrent:
-        searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
+class OnRay:
+    """Ray on this machine, or the cluster at an address; "auto" is one that runs on this machine. A Scheduler."""
 
-    def needs(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        if config["stage"] == "score":
-            return tune.PlacementGroupFactory([{"CPU": settings.cpus}])
-        if settings.workers > 1:
-            return tune.PlacementGroupFactory([{"launcher": 1}])
-        return tune.PlacementGroupFactory([{"CPU": settings.cpus} | ({"GPU": settings.gpus} if settings.gpus else {})])
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address
 
-    trainable = tune.with_resources(tune.with_parameters(_trial, settings=asdict(settings)), needs)
-    with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=searcher, num_samples=-1, trial_dirname_creator=_name, trial_name_creator=_name
-            ),
-            run_config=tune.RunConfig(
-                name="cells",
-                storage_path=scratch,
-                verbose=0,
-                callbacks=[Tell(board, store)],
-                failure_config=tune.FailureConfig(max_failures=retries),
-            ),
-        )
-        tuner.fit()
+    def join(self) -> Cluster:
+        """Join Ray, or start it on this machine. Raises ConnectionError naming the address."""
+        try:
+            return _join(self.address)
+        except ConnectionError as error:
+            raise ConnectionError(f"no Ray cluster at {self.address}: {error}") from error
+
+    def leave(self) -> None:
+        ray.shutdown()
+
+    def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:
+        """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends."""
+        # These loggers print tracebacks and names of trials that fail. The board says why a cell failed, and the store
+        # keeps its traceback.
+        for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        store, resources = Store(environment.store), environment.resources
+        searcher: Any = Cells(ready, store)
+        if resources.max_concurrent:
+            searcher = ConcurrencyLimiter(searcher, max_concurrent=resources.max_concurrent)
+        trainable = tune.with_parameters(_trial, environment=environment)
+        with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
+            tuner = tune.Tuner(
+                tune.with_resources(trainable, lambda config: _needs(config["stage"], resources)),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher, num_samples=-1, trial_dirname_creator=_name, trial_name_creator=_name
+                ),
+                run_config=tune.RunConfig(
+                    name="cells",
+                    storage_path=scratch,
+                    verbose=0,
+                    callbacks=[Tell(board, store)],
+                    failure_config=tune.FailureConfig(max_failures=resources.retries),
+                ),
+            )
+            tuner.fit()
+
+
+def _needs(stage: Stage, resources: Resources) -> tune.PlacementGroupFactory:
+    """What a trial takes of the cluster."""
+    if stage == "score":
+        return tune.PlacementGroupFactory([{"CPU": resources.cpus}])
+    if resources.workers > 1:
+        return tune.PlacementGroupFactory([{"launcher": 1}])
+    return tune.PlacementGroupFactory([_of_a_process(resources)])
+
+
+def _of_a_process(resources: Resources) -> dict[str, float]:
+    return {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
 
 
 def _name(trial: Any) -> str:
@@ -230,19 +223,18 @@ def _last_line(trial: Any) -> str:
     return lines[-1].strip()
 
 
-def _trial(config: dict[str, Any], settings: dict[str, Any]) -> None:
+def _trial(config: dict[str, Any], environment: Environment) -> None:
     """A stage of a cell as a Tune trial."""
-    where = Settings(**settings)
     if config["stage"] == "score":
-        _score(config["cell"], where)
-    elif where.workers > 1:
-        _group(config["cell"], settings)
+        _score(config["cell"], environment)
+    elif environment.resources.workers > 1:
+        _group(config["cell"], environment)
     else:  # trained in this process; Accelerate sees a plain one
-        cell = Store(where.store).cell(config["cell"])
-        attempt(cell, where, lambda progress: tune.report(progress._asdict()))
+        cell = Store(environment.store).cell(config["cell"])
+        attempt(cell, environment, lambda progress: tune.report(progress._asdict()))
 
 
-def _score(cell_id: str, where: Settings) -> None:
+def _score(cell_id: str, environment: Environment) -> None:
     told = -math.inf
 
     def report(done: int, images: int) -> None:
@@ -251,21 +243,21 @@ def _score(cell_id: str, where: Settings) -> None:
             told = time.monotonic()
             tune.report({"scored": done, "images": images})
 
-    score(cell_id, where, report)
+    score(cell_id, environment, report)
 
 
-def _group(cell_id: str, settings: dict[str, Any]) -> None:
+def _group(cell_id: str, environment: Environment) -> None:
     """Start a Ray Train group, whose process group Accelerate joins."""
-    where = Settings(**settings)
+    resources = environment.resources
     with tempfile.TemporaryDirectory(prefix="mtlbench-train-") as scratch:
         TorchTrainer(
             _worker,
-            train_loop_config={"cell": cell_id, "settings": settings},
-            torch_config=TorchConfig(backend="nccl" if where.gpus else "gloo"),
+            train_loop_config={"cell": cell_id, "environment": environment},
+            torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
             scaling_config=train.ScalingConfig(
-                num_workers=where.workers,
-                use_gpu=bool(where.gpus),
-                resources_per_worker={"CPU": where.cpus} | ({"GPU": where.gpus} if where.gpus else {}),
+                num_workers=resources.workers,
+                use_gpu=bool(resources.gpus),
+                resources_per_worker=_of_a_process(resources),
             ),
             run_config=train.RunConfig(
                 name=cell_id,
@@ -277,8 +269,8 @@ def _group(cell_id: str, settings: dict[str, Any]) -> None:
 
 
 def _worker(config: dict[str, Any]) -> None:
-    where = Settings(**config["settings"])
-    if not where.gpus:
+    environment: Environment = config["environment"]
+    if environment.device == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    cell = Store(where.store).cell(config["cell"])
-    attempt(cell, where, lambda progress: train.report(progress._asdict()))
+    cell = Store(environment.store).cell(config["cell"])
+    attempt(cell, environment, lambda progress: train.report(progress._asdict()))

@@ -1,25 +1,24 @@
-"""Where a cell runs."""
+"""Where a cell runs: its store, its data, and how much of the machine it has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mtlbench.harness.training.progress import Progress
+from mtlbench.harness.matrix.entries import Resources
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a cell runs. Nothing here changes a number."""
+class Environment:
+    """Where a cell runs. Nothing here changes a number beyond its last digits. It is sent to other machines."""
 
-    store: str
-    root: Path  # of the data
-    cache: Path | None = None  # where prepared data may be, besides this node's scratch
+    store: str  # the address of a Store
+    roots: Mapping[str, Path]  # benchmark -> the folder of its data
+    resources: Resources = field(default_factory=Resources)
+    cache: Path | None = None  # below it prepared data may be; each machine adds its own scratch
     weights: Mapping[str, str] = field(default_factory=dict)  # what a cell calls a file of weights -> its path
-    device: str = "cpu"
-    loaders: int = 0
-    checkpoint_every: int = 1
-    validate_every: int | None = None
-    save_predictions: bool = False  # of all test images
-    report: Callable[[Progress], None] = lambda progress: None
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.resources.gpus else "cpu"

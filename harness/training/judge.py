@@ -17,11 +17,11 @@ from mtlbench.benchmarks.transforms.geometry import Placement, resize, restore
 from mtlbench.harness.data import loading
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import make_benchmark
-from mtlbench.harness.scoring import expensive as scoring
 from mtlbench.harness.scoring import per_image, protocol, statistics
+from mtlbench.harness.scoring.expensive import is_expensive, keeper, saver
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training.environment import Place
+from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Diverged
 from mtlbench.methods.method import Method
 from mtlbench.results.records.record import Record, Score
@@ -53,7 +53,7 @@ def score(
     tasks: Mapping[str, Task],
     benchmark: Benchmark,
     cell: Cell,
-    place: Place,
+    environment: Environment,
     accelerator: Accelerator,
     spent: float,
 ) -> tuple[tuple[Score, ...], list[per_image.Row]]:
@@ -67,7 +67,7 @@ def score(
         # Each process's batch statistics have moved since they were last made equal, and the first's are saved.
         for buffer in network.buffers():
             buffer.copy_(broadcast(buffer))
-    native = cell.benchmark.evaluate == "native"
+    native, resources = cell.benchmark.evaluate == "native", environment.resources
     wild = torch.zeros(len(tasks), device=accelerator.device)  # batches with a prediction that is not finite, by task
 
     def predict(image: Tensor) -> Mapping[str, Tensor]:
@@ -78,16 +78,17 @@ def score(
     rows = statistics.collect(
         predict, split, tasks, benchmark.size, placement_of(cell, benchmark), native=native, device=accelerator.device,
         batch=max(1, cell.train.batch // accelerator.num_processes),
-        indices=range(accelerator.process_index, len(split), accelerator.num_processes), loaders=place.loaders,
-        keep=scoring.keeper(Store(place.store), cell.id),
-        save=scoring.saver(Store(place.store), cell.id) if place.save_predictions and name == "test" else None,
+        indices=range(accelerator.process_index, len(split), accelerator.num_processes),
+        loaders=resources.loaders,
+        keep=keeper(Store(environment.store), cell.id),
+        save=saver(Store(environment.store), cell.id) if resources.save_predictions and name == "test" else None,
     )  # fmt: skip
     broken = [task for task, batches in zip(tasks, accelerator.reduce(wild, "sum").tolist(), strict=True) if batches]
     if broken:
         raise Diverged(f"predictions of {', '.join(broken)} on the {name} split are not finite", spent)
     if accelerator.num_processes > 1:
         rows = gather_object(rows)
-    cheap = {task: it for task, it in tasks.items() if not scoring.is_expensive(it)}
+    cheap = {task: it for task, it in tasks.items() if not is_expensive(it)}
     return statistics.scores(rows, cheap, conditions(cell, benchmark, len(split), name)), rows
 
 

@@ -7,7 +7,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import batch_norm, checkpoint, optimizers
 from mtlbench.harness.training.cost import network_cost
-from mtlbench.harness.training.environment import Place
+from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.history import History
 from mtlbench.harness.training.judge import conditions, placement_of, samples, score
 from mtlbench.harness.training.network import build, chosen_tasks
@@ -61,7 +61,7 @@ def open_splits(
     return train, val, opened("test")
 
 
-def train(cell: Cell, place: Place) -> Record:
+def train(cell: Cell, environment: Environment, report: Callable[[Progress], None] = lambda progress: None) -> Record:
     """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
 
     Where a task's metric is expensive the record lacks its scores, and waits in the store for `scoring.finish`: a GPU
@@ -73,17 +73,17 @@ def train(cell: Cell, place: Place) -> Record:
     """
     AcceleratorState._reset_state()  # it is the process's, and would hold the next cell to this one's precision
     accelerator = Accelerator(
-        mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=place.device == "cpu"
+        mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=environment.device == "cpu"
     )
     device, main = accelerator.device, accelerator.is_main_process
-    store = Store(place.store)
+    store, root, resources = Store(environment.store), environment.roots[cell.benchmark.name], environment.resources
     benchmark = make_benchmark(cell.benchmark)
-    fingerprint = benchmark.fingerprint(place.root)
-    places = caches(place.cache)
+    fingerprint = benchmark.fingerprint(root)
+    places = caches(environment.cache)
     with accelerator.main_process_first():  # which puts into the store what the others read there
-        learnt = learning.learn(store, benchmark, fingerprint, place.root, cell.tasks, cell.train.holdout, places)
+        learnt = learning.learn(store, benchmark, fingerprint, root, cell.tasks, cell.train.holdout, places)
     tasks = chosen_tasks(benchmark, cell, learnt)
-    train_split, val_split, test_split = open_splits(benchmark, cell, place.root, fingerprint, places)
+    train_split, val_split, test_split = open_splits(benchmark, cell, root, fingerprint, places)
     extent = length(cell, len(train_split))
     processes, rank = accelerator.num_processes, accelerator.process_index
     if cell.train.batch % (processes * cell.train.accumulate):
@@ -92,7 +92,7 @@ def train(cell: Cell, place: Place) -> Record:
             f"({processes} x {cell.train.accumulate})"
         )
 
-    network = build(cell, tasks, place.weights)
+    network = build(cell, tasks, environment.weights)
     cost = network_cost(network, benchmark.size)
     if processes > 1:
         network = batch_norm.synchronise(network, device)
@@ -113,7 +113,7 @@ def train(cell: Cell, place: Place) -> Record:
                 cell.seed, len(train_split), cell.train.batch, range(done.epoch, extent.epochs),
                 rank=rank, processes=processes, accumulate=cell.train.accumulate,
             ),
-            balance=benchmark.balance, loaders=place.loaders, pin=device.type == "cuda",
+            balance=benchmark.balance, loaders=resources.loaders, pin=device.type == "cuda",
         )
     )  # fmt: skip
     if device.type == "cuda":
@@ -152,23 +152,23 @@ def train(cell: Cell, place: Place) -> Record:
                 values = {"train/loss": scalar_mean, "train/lr": rate}
                 values |= {f"train/loss/{name}": mean for name, mean in zip(tasks, means, strict=True)}
                 history.add(step, epoch + 1, values)
-                place.report(Progress(epoch + 1, extent.epochs, step, extent.steps, scalar_mean, now))
+                report(Progress(epoch + 1, extent.epochs, step, extent.steps, scalar_mean, now))
                 running.zero_()
                 counted = 0
         spent += time.perf_counter() - started
-        if val_split is not None and place.validate_every and (epoch + 1) % place.validate_every == 0:
+        if val_split is not None and resources.validate_every and (epoch + 1) % resources.validate_every == 0:
             cheap = {name: task for name, task in tasks.items() if not scoring.is_expensive(task)}
-            found, _ = score(network, val_split, "val", cheap, benchmark, cell, place, accelerator, spent)
+            found, _ = score(network, val_split, "val", cheap, benchmark, cell, environment, accelerator, spent)
             primary = [score for score in found if score.primary and score.value is not None]
             history.add(step, epoch + 1, {f"val/{score.task}/{score.metric}": score.value for score in primary})
-        if main and ((epoch + 1) % place.checkpoint_every == 0 or epoch + 1 == extent.epochs):
+        if main and ((epoch + 1) % resources.checkpoint_every == 0 or epoch + 1 == extent.epochs):
             checkpoint.save(store, cell.id, network, own, checkpoint.Position(epoch + 1, step, spent))
 
     judged, split = (val_split, "val") if cell.trial else (test_split, "test")
     assert judged is not None, "a trial needs a val split, which reading the matrix has seen to"
     if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
         raise Diverged("a weight is not finite at the end of training", spent)
-    scores, rows = score(network, judged, split, tasks, benchmark, cell, place, accelerator, spent)
+    scores, rows = score(network, judged, split, tasks, benchmark, cell, environment, accelerator, spent)
     record = Record(
         id=cell.id,
         cell=cell.model_dump(mode="json"),
@@ -185,10 +185,10 @@ def train(cell: Cell, place: Place) -> Record:
             plugin=provenance.plugin_hash(type(network)),
             processes=processes,
             threads=torch.get_num_threads(),
-            weights=pretrained.origin(cell.backbone, place.weights),
+            weights=pretrained.origin(cell.backbone, environment.weights),
             data={
                 "fingerprint": fingerprint,
-                **benchmark.reading(place.root),
+                **benchmark.reading(root),
                 "images": [len(train_split), len(judged)],
                 "rows": scoring.counts(store, cell.id, rows, tasks),
                 **({"learnt": learning.digest(learnt)} if learnt else {}),

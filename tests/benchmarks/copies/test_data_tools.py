@@ -31,7 +31,8 @@ from mtlbench.harness.data import prepare
 from mtlbench.harness.data.loading import training_batches
 from mtlbench.harness.data.places import caches
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.training import environment, train
+from mtlbench.harness.training import train
+from mtlbench.harness.training.environment import Environment
 from paths import PYTHONPATH, REAL
 
 COPIES = {  # name -> (benchmark, maker)
@@ -94,7 +95,7 @@ def test_batches_and_weights_do_not_depend_on_where_samples_come_from(tmp_path):
     tasks = {name: benchmark.tasks[name] for name in cell.tasks}
     records, batches = [], []
     for run in ("files", "prepared"):
-        records.append(train.train(cell, environment.Place(str(tmp_path / run), root, cache=kept)))
+        records.append(train.train(cell, Environment(str(tmp_path / run), {cell.benchmark.name: root}, cache=kept)))
         keys = iter([[(0, 0), (0, 3)], [(1, 1), (1, 2)]])
         samples = opened(benchmark, root, cell.tasks, kept)
         moved = training_batches(

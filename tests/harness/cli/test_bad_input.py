@@ -21,7 +21,8 @@ from mtlbench.harness.cli.app import app
 from mtlbench.harness.data import prepare
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.scoring import constant
-from mtlbench.harness.training import environment, train
+from mtlbench.harness.training import train
+from mtlbench.harness.training.environment import Environment
 
 SIZE = (48, 64)
 TASKS = ("semseg", "depth", "normals")
@@ -122,7 +123,7 @@ def run(root, store, cached=None):
         benchmark=BenchmarkConfig(name="nyud", size=(32, 32)),
         train=TrainConfig(epochs=1, batch=2),
     )
-    return train.train(cell, environment.Place(str(store), root, cache=cached))
+    return train.train(cell, Environment(str(store), {cell.benchmark.name: root}, cache=cached))
 
 
 def files(folder):

@@ -9,7 +9,8 @@ from mtlbench.harness.data.loading import normalise
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import environment, optimizers, train
+from mtlbench.harness.training import optimizers, train
+from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.methods import METHODS
 
@@ -56,7 +57,7 @@ def test_two_images_are_learnt_by_heart(rooms, name):
 def test_a_cell_of_one_task_trains_and_is_scored(rooms, tmp_path, name):
     small = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 4, "val": 1, "test": 2})
     cell = Cell(method=name, tasks=("normals",), benchmark=small, train=TrainConfig(steps=2, batch=2))
-    record = train.train(cell, environment.Place(str(tmp_path), rooms))
+    record = train.train(cell, Environment(str(tmp_path), {"rooms": rooms}))
     assert record.cost["steps"] == 2
     (score,) = record.primary().values()
     assert score.task == "normals" and 0 < score.value < 180

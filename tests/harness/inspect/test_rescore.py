@@ -15,11 +15,12 @@ from mtlbench.harness.cli.app import app
 from mtlbench.harness.data.loading import hold_out
 from mtlbench.harness.inspect import rescore
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.scoring import constant
 from mtlbench.harness.scoring import expensive as scoring
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import environment, train
+from mtlbench.harness.training import train
+from mtlbench.harness.training.environment import Environment
 
 ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 4, "val": 1, "test": 10})
 CELL = Cell(
@@ -35,7 +36,7 @@ def finished(tmp_path_factory, rooms):
     folder = tmp_path_factory.mktemp("store")
     store = Store(folder)
     store.put_cell(CELL)
-    train.train(CELL, environment.Place(str(folder), rooms, save_predictions=True))
+    train.train(CELL, Environment(str(folder), {"rooms": rooms}, Resources(save_predictions=True)))
     scoring.finish(store, CELL.id)
     return files(store)
 
@@ -171,7 +172,7 @@ def test_predictions_can_be_scored_by_another_rule_which_is_another_cell(store, 
     assert store.get(f"{store.folder(other.id)}/model.safetensors")
     assert all("Scored at 32x64" in score.definition for score in found.new.scores)
     trained = train.train(
-        other, environment.Place(str(tmp_path / "trained"), rooms)
+        other, Environment(str(tmp_path / "trained"), {"rooms": rooms})
     )  # the same weights, scored at once
     ours = {(s.task, s.metric): s for s in found.new.scores}
     for score in trained.scores:

@@ -17,7 +17,8 @@ from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import read
 from mtlbench.harness.matrix.problems import MatrixError
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import environment, train
+from mtlbench.harness.training import train
+from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.methods.backbone import Backbone
 
@@ -69,7 +70,7 @@ def test_a_cell_depends_on_the_content_of_its_weights_and_not_on_their_path(file
 def test_training_starts_from_the_file_and_the_record_says_which(file, tmp_path):
     cell = cell_of(tmp_path, file)
     known = pretrained.files(BackboneConfig(name=NAME, weights=str(file)))
-    record = train.train(cell, environment.Place(str(tmp_path / "s"), tmp_path / "rooms", weights=known))
+    record = train.train(cell, Environment(str(tmp_path / "s"), {"rooms": tmp_path / "rooms"}, weights=known))
     assert record.provenance["weights"] == {
         "file": "mine.safetensors", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()
     }  # fmt: skip

@@ -14,11 +14,12 @@ from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.harness.driver import attempt
 from mtlbench.harness.inspect.predict import load
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.scoring import constant, per_image, protocol, statistics
 from mtlbench.harness.scoring import expensive as scoring
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import environment, train
+from mtlbench.harness.training import train
+from mtlbench.harness.training.environment import Environment
 
 ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 4, "val": 2, "test": 5})
 CELL = Cell(
@@ -30,7 +31,7 @@ CELL = Cell(
 def trained(tmp_path_factory, rooms):
     """The files of a cell that has been trained."""
     folder = tmp_path_factory.mktemp("store")
-    partial = train.train(CELL, environment.Place(str(folder), rooms, validate_every=1))
+    partial = train.train(CELL, Environment(str(folder), {"rooms": rooms}, Resources(validate_every=1)))
     assert {score.task for score in partial.scores} == {"depth"}
     store = Store(folder)
     store.put_cell(CELL)
@@ -149,7 +150,7 @@ def test_a_kill_between_the_last_image_and_the_record_counts_nothing_twice(store
 
 
 def test_a_trained_cell_is_not_trained_again_and_a_scored_one_not_scored_again(store, monkeypatch):
-    settings = attempt.Settings(store=store.url, roots={})  # without data: there is nothing to train
+    settings = Environment(store.url, {})  # without data: there is nothing to train
     assert attempt.attempt(CELL, settings, None)
     attempt.score(CELL.id, settings, lambda done, images: None)
     assert store.state(CELL.id) == "finished"
@@ -161,7 +162,7 @@ def test_what_fails_in_scoring_is_said_and_the_next_try_needs_no_training(store)
     file = f"{store.folder(CELL.id)}/to_score/edge/000002.npz"
     whole = store.get(file)
     store.put(file, whole[:100])
-    settings = attempt.Settings(store=store.url, roots={}, cpus=2)
+    settings = Environment(store.url, {}, Resources(cpus=2))
     with pytest.raises(Exception, match="zip"):
         attempt.score(CELL.id, settings, lambda done, images: None)
     assert store.state(CELL.id) == "failed" and "zip" in store.failure(CELL.id)["error"]

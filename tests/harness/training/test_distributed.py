@@ -16,7 +16,8 @@ from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring.statistics import collect
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import batch_norm, environment, judge, train
+from mtlbench.harness.training import batch_norm, judge, train
+from mtlbench.harness.training.environment import Environment
 from mtlbench.methods.method import Target
 
 PROCESSES = 2
@@ -156,7 +157,7 @@ CELL = Cell(
 
 
 def _train(rank, store, root):
-    record = train.train(CELL, environment.Place(store, root))
+    record = train.train(CELL, Environment(store, {"rooms": root}))
     torch.save([score.value for score in record.scores], f"{store}/{rank}.pt")
 
 

@@ -12,9 +12,10 @@ from mtlbench.benchmarks.tasks import factories
 from mtlbench.harness.bench import evaluation as bench_evaluation
 from mtlbench.harness.data.loading import normalise
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.scoring import statistics
-from mtlbench.harness.training import environment, optimizers, train
+from mtlbench.harness.training import optimizers, train
+from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.objective import objective, weighted_sum
 from mtlbench.methods import METHODS, Target, build
 
@@ -34,8 +35,8 @@ def cell(**recipe):
     return Cell(method="multi_task", tasks=("semseg", "depth", "normals"), benchmark=ROOMS, train=train_config)
 
 
-def run(a_cell, store, rooms, **place):
-    return train.train(a_cell, environment.Place(str(store), rooms, device="cuda", **place))
+def run(a_cell, store, rooms, report=lambda progress: None, **resources):
+    return train.train(a_cell, Environment(str(store), {"rooms": rooms}, Resources(gpus=1, **resources)), report)
 
 
 def network(name, targets=TARGETS):

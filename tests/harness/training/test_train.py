@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 
 from mtlbench.harness.data.loading import hold_out, micro_batches, order
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import checkpoint, environment, network, train
+from mtlbench.harness.training import checkpoint, network, train
+from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.history import History
 from mtlbench.harness.training.progress import Diverged
 
@@ -31,8 +32,8 @@ def cell(**changes):
     return Cell(**{**fields, **changes})
 
 
-def run(a_cell, store, rooms, **place):
-    return train.train(a_cell, environment.Place(str(store), rooms, **place))
+def run(a_cell, store, rooms, report=lambda progress: None, **resources):
+    return train.train(a_cell, Environment(str(store), {"rooms": rooms}, Resources(**resources)), report)
 
 
 def weights(store, a_cell):

@@ -11,7 +11,7 @@ from mtlbench.harness.data import learning
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store.store import Store, StoreError
-from mtlbench.harness.training.environment import Place
+from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.network import chosen_tasks
 from mtlbench.harness.training.train import train
 
@@ -105,7 +105,7 @@ def test_a_damaged_file_is_named_with_the_way_out(store, rooms):
 
 def test_a_cell_trained_without_a_driver_learns_and_says_so_in_its_record(store, rooms):
     a_cell = cell(method="atrc", tasks=("normals",))
-    record = train(a_cell, Place(store.url, rooms))
+    record = train(a_cell, Environment(store.url, {"rooms": rooms}))
     (name,) = store.names("fits")
     findings = json.loads(store.get(f"fits/{name}"))["findings"]
     assert record.provenance["data"]["learnt"] == learning.digest(findings)
@@ -114,5 +114,5 @@ def test_a_cell_trained_without_a_driver_learns_and_says_so_in_its_record(store,
 
 
 def test_a_cell_whose_tasks_learn_nothing_has_nothing_to_say(store, rooms):
-    record = train(cell(tasks=("depth",)), Place(store.url, rooms))
+    record = train(cell(tasks=("depth",)), Environment(store.url, {"rooms": rooms}))
     assert "learnt" not in record.provenance["data"]

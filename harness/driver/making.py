@@ -1,0 +1,93 @@
+"""What a run makes before its cells need it: rooms, what tasks learn from labels, constant predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from mtlbench.harness.data import learning
+from mtlbench.harness.data.places import NotReady, caches, default_roots
+from mtlbench.harness.data.prepare import advice
+from mtlbench.harness.driver import preflight
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.entries import Matrix, make_benchmark
+from mtlbench.harness.matrix.expand import Planned, expand
+from mtlbench.harness.scoring import constant
+from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
+
+
+def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], console: Console) -> None:
+    """Make what has to be made (rooms are rendered once), and raise NotReady with all that is wrong with the data.
+
+    Raises ValueError or OSError where the data cannot be read.
+    """
+    problems = preflight.batches(cells, matrix.resources) + preflight.weights(matrix.backbone)
+    if problems:
+        raise NotReady(problems)  # before minutes of rendering
+    with Progress(console=console, transient=True) as bars:
+        for entry in matrix.benchmarks:
+            bar = bars.add_task(f"making {entry.name}", total=None, visible=not entry.make().needs_root)
+            entry.make().make(folders[entry.name], partial(_tick, bars, bar))
+    problems = preflight.data(cells, folders)
+    if problems:
+        raise NotReady(problems)
+    places = _places()
+    found = [advice(c.benchmark, folders[c.benchmark.name], c.tasks, places) for c in _of_each(cells)]
+    for line in filter(None, found):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _places() -> tuple[Path, ...]:
+    """Where prepared data may be."""
+    return caches(default_roots())
+
+
+def _of_each(cells: Sequence[Cell]) -> list[Cell]:
+    """A cell of each benchmark: one with most tasks."""
+    return list({cell.benchmark.name: cell for cell in sorted(cells, key=lambda cell: len(cell.tasks))}.values())
+
+
+def learn(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], console: Console) -> None:
+    """Learn what tasks learn from training labels before the cells need it, so that they do not all do it at once.
+
+    Raises ValueError naming the task whose labels do not suffice.
+    """
+    wanted: dict[tuple[str, float], dict[str, Cell]] = {}  # benchmark's configuration, holdout -> task -> a cell
+    for item in chosen:
+        key = item.cell.benchmark.model_dump_json(), item.cell.train.holdout
+        wanted.setdefault(key, {}).update(dict.fromkeys(item.cell.tasks, item.cell))
+    for (_, holdout), tasks in wanted.items():
+        config = next(iter(tasks.values())).benchmark
+        benchmark, root = make_benchmark(config), folders[config.name]
+        fingerprint = benchmark.fingerprint(root)
+        for name in learning.missing(store, benchmark, fingerprint, tasks, holdout):
+            console.print(f"learning what {name} needs from the training labels of {config.name}", markup=False)
+        learning.learn(store, benchmark, fingerprint, root, tasks, holdout, _places())
+
+
+def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:
+    bars.update(bar, completed=done, total=total)
+
+
+def constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console: Console) -> dict[str, str]:
+    """The record of each benchmark's best constant prediction, made where the store lacks it."""
+    names = {}
+    configs = {item.cell.benchmark.name: item.cell.benchmark for item in expand(matrix)}
+    holdout = matrix.train.holdout  # and not the trials'
+    for name, config in configs.items():
+        tasks = [t for t in make_benchmark(config).tasks if any(t in i.cell.tasks for i in expand(matrix))]
+        found = constant.record_id(config, tasks, holdout)
+        if not store.exists(files.constant(found)):
+            console.print(f"scoring the best constant prediction on {name}", markup=False)
+            places = _places()
+            with Progress(console=console, transient=True) as bars:
+                report = partial(_tick, bars, bars.add_task("images", total=None))
+                record = constant.record(config, folders[name], tasks, places, report, holdout)
+            store.put(files.constant(found), record.to_json())
+        names[name] = found
+    return names

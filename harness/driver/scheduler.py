@@ -1,0 +1,39 @@
+"""What a run needs of whoever places its cells on machines. `schedule.OnRay` is one; tests hand in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.training.environment import Environment
+
+
+class Cluster(NamedTuple):
+    """Resources by kind: of all nodes together, and of each."""
+
+    total: dict[str, float]
+    nodes: list[dict[str, float]]
+
+
+class Board(Protocol):
+    """Is told how the cells do."""
+
+    def started(self, cell_id: str) -> None: ...
+    def progressed(self, cell_id: str, progress: dict[str, float]) -> None: ...
+    def scoring(self, cell_id: str, done: int, images: int) -> None: ...
+    def retried(self, cell_id: str, error: str) -> None: ...
+    def ended(self, cell_id: str) -> None: ...
+
+
+class Scheduler(Protocol):
+    """Places cells on machines. It decides nothing: a cell is done when the store has its record."""
+
+    def join(self) -> Cluster:
+        """Begin. Raises ConnectionError, naming the address, where there is no cluster."""
+
+    def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:
+        """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends."""
+
+    def leave(self) -> None:
+        """End, whatever has happened."""
