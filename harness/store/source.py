@@ -108,12 +108,14 @@ def _imports(text: str, package: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _running(node: ast.AST) -> Iterator[ast.AST]:
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
     """A node and all below it, without what is there for type checkers alone."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield from _running(child)
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            waiting += ast.iter_child_nodes(node)
 
 
 @functools.cache
@@ -128,11 +130,24 @@ def _digest(text: str) -> str:
     return hashlib.sha256(_written(tree).encode()).hexdigest()
 
 
-def _written(node: object) -> str:
+class _Text(str):
+    """A piece of the text that `_written` puts together, as it is."""
+
+
+def _written(tree: ast.AST) -> str:
     """A syntax tree as text. Fields that are empty are left out: newer versions of Python have more of them."""
-    if isinstance(node, ast.AST):
-        fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
-        return f"{type(node).__name__}({', '.join(f'{name}={_written(value)}' for name, value in fields)})"
-    if isinstance(node, list):
-        return f"[{', '.join(map(_written, node))}]"
-    return repr(node)
+    pieces: list[str] = []
+    waiting: list[object] = [tree]  # and no recursion: a tree may be deeper than Python's stack
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.AST):
+            waiting.append(_Text(")"))
+            for name, value in reversed(list(ast.iter_fields(node))):
+                if value is not None and value != []:
+                    waiting += [value, _Text(f" {name}=")]
+            waiting.append(_Text(f"{type(node).__name__}("))
+        elif isinstance(node, list):
+            waiting += [_Text("]"), *reversed(node), _Text("[")]
+        else:
+            pieces.append(node if isinstance(node, _Text) else repr(node))
+    return "".join(pieces)
