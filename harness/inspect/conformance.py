@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from mtlbench import methods
+from mtlbench.harness.matrix.cell import TrainConfig
+from mtlbench.harness.training import optimizers
 from mtlbench.harness.training.cost import network_cost
 from mtlbench.methods.method import Method, Outputs, Target
 
@@ -139,6 +141,7 @@ def parameter_groups(name: str) -> None:
             )
         if not {id(parameter) for parameter in method.shared_parameters()} <= trainable:
             raise Broken("shared_parameters has a parameter that is frozen, or not the method's own")
+        optimizers.make(method, TrainConfig(epochs=1))  # raises for an unknown optimiser or schedule of a group
 
 
 def repeatable(name: str) -> None:

@@ -56,11 +56,11 @@ class BackboneConfig(Config):
 class TrainConfig(Config):
     """How a network is trained. The defaults are MTI-Net's recipe, except the length, which must be said."""
 
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    optimizer: str = "adam"  # a name in optimization.py, or package.module:Name; reading a matrix checks it
     lr: Annotated[float, Field(gt=0)] = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    schedule: Literal["poly", "constant"] = "poly"  # poly: lr (1 - progress)^power
+    schedule: str = "poly"  # as the optimizer; poly: lr (1 - progress)^power
     power: Annotated[float, Field(gt=0)] = 0.9
     per: Literal["epoch", "step"] = "epoch"  # when the learning rate changes
     epochs: Annotated[int, Field(gt=0)] | None = None

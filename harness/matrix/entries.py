@@ -13,6 +13,7 @@ from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.benchmarks.benchmark import Benchmark
 from mtlbench.harness.matrix import presets
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Config, TrainConfig, plain
+from mtlbench.harness.matrix.optimization import check_optimizer, check_schedule
 from mtlbench.harness.matrix.tuning import Tuning
 from mtlbench.methods import check_options, resolve
 
@@ -101,6 +102,18 @@ class Recipe(TrainConfig):
     """Training as a matrix says it, for all its benchmarks: `weights` is a mapping, or the name of a preset."""
 
     preset: str = presets.COMMON  # the form that `weights: NAME` takes
+
+    @field_validator("optimizer")
+    @classmethod
+    def _updates(cls, name: str) -> str:
+        check_optimizer(name)
+        return name
+
+    @field_validator("schedule")
+    @classmethod
+    def _gives_factors(cls, name: str) -> str:
+        check_schedule(name)
+        return name
 
     @model_validator(mode="before")
     @classmethod

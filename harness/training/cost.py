@@ -21,11 +21,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.matrix.cell import TrainConfig
+from mtlbench.harness.matrix.optimization import kept_values
 from mtlbench.harness.training import optimizers
 from mtlbench.harness.training.objective import objective, weighted_sum
 from mtlbench.methods.method import Method
-
-KEPT_BY_OPTIMIZER = {"adam": 2, "adamw": 2, "sgd": 1}  # values for each weight: moments, momentum
 
 
 class StepCost(NamedTuple):
@@ -78,9 +77,9 @@ def count_step(network: Method, tasks: Mapping[str, Task], size: tuple[int, int]
         _step(network, *_batch(tasks, size, recipe, torch.device("meta")), fitted(tasks))
     network.zero_grad()
     states = sum(
-        parameter.numel() * parameter.element_size() * KEPT_BY_OPTIMIZER[group.get("optimizer", recipe.optimizer)]
+        kept_values(group.get("optimizer", recipe.optimizer), recipe)
+        * sum(parameter.numel() * parameter.element_size() for parameter in group["params"])
         for group in network.parameter_groups()
-        for parameter in group["params"]
     )
     return StepCost(sum(t.numel() * t.element_size() for t in kept) + states + tally.peak, tally.operators)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from mtlbench.harness.matrix.cell import TrainConfig
+from mtlbench.harness.matrix.optimization import check_schedule, factor, make_optimizer
 from mtlbench.methods.method import Method
 
 
 def make(method: Method, recipe: TrainConfig) -> list[Optimizer]:
-    """A group may name its own "optimizer", "lr", "weight_decay" and "schedule"; the recipe gives the rest."""
+    """A group may name its own "optimizer", "lr", "weight_decay" and "schedule"; the recipe gives the rest.
+
+    Raises ValueError, naming the class of the method, where a group names an optimiser or a schedule that is unknown.
+    """
     kinds: dict[str, list[dict[str, Any]]] = {}
     for group in method.parameter_groups():
         group = dict(group)
@@ -22,26 +26,19 @@ def make(method: Method, recipe: TrainConfig) -> list[Optimizer]:
         group.setdefault("schedule", recipe.schedule)
         group["base_lr"] = group["lr"]
         kinds.setdefault(kind, []).append(group)
-    return [_make(kind, groups, recipe) for kind, groups in kinds.items()]
-
-
-def _make(kind: str, groups: list[dict[str, Any]], recipe: TrainConfig) -> Optimizer:
-    if kind == "sgd":
-        return SGD(groups, momentum=recipe.momentum, fused=True)
-    if kind == "adamw":
-        return AdamW(groups, fused=True)
-    return Adam(groups, fused=True)  # one kernel: a quarter of the loop's time
+    try:
+        for group in (group for groups in kinds.values() for group in groups):
+            check_schedule(group["schedule"])
+        return [make_optimizer(kind, groups, recipe) for kind, groups in kinds.items()]
+    except ValueError as error:
+        raise ValueError(f"parameter groups of {type(method).__name__}: {error}") from error
 
 
 def set_learning_rates(optimizers: list[Optimizer], recipe: TrainConfig, progress: float) -> float:
-    """Set every group's rate for a fraction of training done, and return the first group's.
-
-    poly: lr (1 - progress)^power (methods' published schedule, power 0.9).
-    """
-    factors = {"poly": (1 - progress) ** recipe.power, "constant": 1.0}
+    """Set every group's rate for a fraction of training done, by the group's schedule, and return the first group's."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factors[group["schedule"]]
+            group["lr"] = group["base_lr"] * factor(group["schedule"], progress, recipe)
     return float(optimizers[0].param_groups[0]["lr"])
 
 
