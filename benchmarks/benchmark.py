@@ -17,8 +17,8 @@ class Sample(NamedTuple):
     """One image as it is stored, before any resize.
 
     image: uint8 [3, H, W], RGB. labels: task -> label at the image's size; by the task's kind
-    ``label`` uint8 [H, W] (255 invalid), ``scalar`` float32 [1, H, W] (0 invalid),
-    ``vector`` float32 [3, H, W] (zero vector invalid). A missing label is a missing key.
+    `Label` uint8 [H, W] (255 invalid), `Scalar` float32 [1, H, W] (0 invalid),
+    `Vector` float32 [3, H, W] (zero vector invalid). A missing label is a missing key.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Benchmark(ABC):
     @property
     def balance(self) -> str:
         """The task by whose labels a `Crop` is drawn, whatever tasks are trained; "" if none has several classes."""
-        return next((task.name for task in self.tasks.values() if task.kind == "label" and task.channels > 1), "")
+        return next((task.name for task in self.tasks.values() if task.several_classes), "")
 
     def make(self, root: Path, progress: Callable[[int, int], None]) -> None:  # noqa: B027
         """Make all splits, where a benchmark makes its data; `progress` is told (images done, images in all)."""

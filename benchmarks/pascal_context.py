@@ -20,7 +20,6 @@ from torch import Tensor
 
 from mtlbench.benchmarks.copies import axes as frames
 from mtlbench.benchmarks.copies.files import (
-    IGNORE,
     load_picture,
     numbers,
     read_bytes,
@@ -33,6 +32,7 @@ from mtlbench.benchmarks.copies.folders import Field, FolderLayout
 from mtlbench.benchmarks.copies.layout import FolderBenchmark
 from mtlbench.benchmarks.copies.thinning import thin
 from mtlbench.benchmarks.tasks import factories
+from mtlbench.benchmarks.tasks.kinds import IGNORE
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
 

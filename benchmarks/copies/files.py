@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-IGNORE = 255
+from mtlbench.benchmarks.tasks.kinds import IGNORE
+
 _STRAY = 254  # marks an id that is neither a class nor void
 # Lengths of normals that stand for 1, and the shares of a map that may be shorter or longer
 _SHORT, _LONG, _LONG_8BIT = 0.9, 1.1, 1.3

@@ -187,7 +187,7 @@ class FolderBenchmark(Benchmark):
                 raise ValueError(
                     f"{root}: layout {layout.name} has no labels for {task}; usual source: {layout.absent[task]}"
                 )
-        stored = {name: self.frame for name in tasks if self.tasks[name].kind == "vector" and self.frame != frames.OURS}
+        stored = {name: self.frame for name in tasks if self.tasks[name].kind.directed and self.frame != frames.OURS}
         return replace(layout.open(root, split, tasks, whole=whole), frames=stored)
 
     def fingerprint(self, root: Path) -> str:

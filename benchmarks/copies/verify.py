@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from mtlbench.benchmarks.benchmark import Benchmark, Sample
-from mtlbench.benchmarks.copies.files import IGNORE
 from mtlbench.benchmarks.copies.layout import FolderBenchmark, Layout, Split
 
 SHOWN = 20  # problems of one kind that are listed; the others are counted
@@ -194,12 +193,12 @@ def _split(
                 least, greatest = float(kept.min()), float(kept.max())
                 report.least = least if report.least is None else min(report.least, least)
                 report.greatest = greatest if report.greatest is None else max(report.greatest, greatest)
-            if name != "image" and benchmark.tasks[name].kind == "label":
+            if name != "image" and benchmark.tasks[name].kind.discrete:
                 classes[name] |= set(torch.bincount(kept.flatten().long()).nonzero().flatten().tolist())
         progress(split, index + 1, len(samples))
     for name, report in reports.items():
         report.invalid = invalid[name] / max(1, pixels[name])
-        if name in classes and benchmark.tasks[name].kind == "label" and benchmark.tasks[name].channels > 1:
+        if name in classes and benchmark.tasks[name].several_classes:
             report.classes = len(classes[name])
         if report.read and report.blank == report.read:
             wrong.append(f"{split}: no image has a valid pixel for {name}, so that its score would be undefined")
@@ -245,6 +244,4 @@ def _valid(benchmark: Benchmark, name: str, value: Tensor) -> Tensor:
     """bool [H, W]."""
     if name == "image":
         return torch.ones(value.shape[-2:], dtype=torch.bool)
-    if benchmark.tasks[name].kind == "label":
-        return value != IGNORE
-    return (value != 0).any(0)
+    return benchmark.tasks[name].kind.valid(value)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from mtlbench.benchmarks.rendering import raycast, shading
 from mtlbench.benchmarks.rendering.furniture import ITEMS
 from mtlbench.benchmarks.rendering.raycast import Camera, Light, Shape, Vector
-from mtlbench.benchmarks.rendering.stage import CLASSES, VOID, Draws, Piece, Pose, Stage, cross
+from mtlbench.benchmarks.rendering.stage import CLASSES, Draws, Piece, Pose, Stage, cross
+from mtlbench.benchmarks.tasks.kinds import IGNORE
 
 # What can draw the eye: everything that stands in the room. The rest is the room.
 SALIENT = ("person", "cabinet", "bed", "sofa", "chair", "table", "lamp", "object")
@@ -195,7 +196,7 @@ def render(key: Sequence[int], size: tuple[int, int], tie: float) -> dict[str, N
     instance = np.array([piece.instance for piece in pieces], dtype=np.intp)
     semseg, human_parts = label[hit.part], body[hit.part]
     if not human_parts.any():
-        human_parts[:] = VOID
+        human_parts[:] = IGNORE
     measured = semseg != CLASSES.index("window")  # a Kinect gets no echo from glass
     return {
         "image": image,

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from mtlbench.benchmarks.rendering.raycast import Part, Pattern, Shape, Texture, Vector
+from mtlbench.benchmarks.tasks.kinds import IGNORE
 
 CLASSES = (
     "wall", "floor", "ceiling", "person", "cabinet", "bed", "sofa",
@@ -23,8 +24,6 @@ CLASSES = (
 )  # fmt: skip
 
 BODY_PARTS = ("background", "head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
-
-VOID = 255
 
 BACKGROUND, HEAD, TORSO, UPPER_ARM, LOWER_ARM, UPPER_LEG, LOWER_LEG = range(7)
 
@@ -79,7 +78,7 @@ class Piece(NamedTuple):
 
     part: Part
     instance: int
-    label: int  # index into CLASSES, or VOID
+    label: int  # index into CLASSES, or IGNORE
     body: int  # index into BODY_PARTS
     solid: bool  # casts a shadow
 
@@ -215,4 +214,4 @@ class Stage:
     def thing(self, label: str, pose: Pose, solid: bool = True) -> Thing:
         """A new instance of a class of CLASSES, or of "void": what is not annotated."""
         self.instances += 1
-        return Thing(self.pieces, self.instances - 1, VOID if label == "void" else CLASSES.index(label), pose, solid)
+        return Thing(self.pieces, self.instances - 1, IGNORE if label == "void" else CLASSES.index(label), pose, solid)

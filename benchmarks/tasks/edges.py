@@ -18,7 +18,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 
-IGNORE = 255
+from mtlbench.benchmarks.tasks.kinds import IGNORE
+
 NUM_THRESHOLDS = 99  # 0.01, 0.02, ..., 0.99
 PLANES = 50  # thresholds in a word of 64 bits; 64 would need 2^64
 

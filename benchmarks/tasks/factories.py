@@ -13,6 +13,7 @@ from typing import Any
 from mtlbench.benchmarks.tasks.clusters import NUM_NORMAL_CLUSTERS, normal_centroids
 from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
 from mtlbench.benchmarks.tasks.edges import EdgeODS
+from mtlbench.benchmarks.tasks.kinds import IGNORE, Label, Scalar, Vector
 from mtlbench.benchmarks.tasks.losses import (
     DepthBins,
     NormalClusters,
@@ -47,7 +48,7 @@ def depth(minimum: float, maximum: float, *, weight: float = 1.0) -> Task:
     if not 0 < minimum < maximum:
         raise ValueError(f"depth: the range is [{minimum}, {maximum}] metres; 0 < minimum < maximum is needed")
     bins = DepthBins(minimum, maximum, NUM_DEPTH_BINS)
-    return Task("depth", "scalar", 1, NUM_DEPTH_BINS, l1, bins, DepthErrors(), weight)
+    return Task("depth", Scalar(), 1, NUM_DEPTH_BINS, l1, bins, DepthErrors(), weight)
 
 
 def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float = 10.0) -> Task:
@@ -58,7 +59,7 @@ def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float
     """
     task = Task(
         "normals",
-        "vector",
+        Vector(),
         3,
         NUM_NORMAL_CLUSTERS,
         normals_l1,
@@ -80,20 +81,22 @@ def edge(positive_weight: float, *, weight: float = 50.0, max_distance: float | 
         raise ValueError(f"edge: positive_weight is {positive_weight}; it must lie between 0 and 1")
     loss = WeightedBinaryCrossEntropy(positive_weight)
     metric = None if max_distance is None else EdgeODS(max_distance)
-    return Task("edge", "label", 1, 2, loss, TwoClasses(loss), metric, weight)
+    return Task("edge", Label(), 1, 2, loss, TwoClasses(loss), metric, weight)
 
 
 def saliency(*, weight: float = 5.0) -> Task:
     """Salient objects: one logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 void."""
     loss = balanced_binary_cross_entropy
-    return Task("saliency", "label", 1, 2, loss, TwoClasses(loss), Saliency(), weight)
+    return Task("saliency", Label(), 1, 2, loss, TwoClasses(loss), Saliency(), weight)
 
 
 def _classes(name: str, num_classes: int, weight: float, class_names: Sequence[str] | None) -> Task:
-    if not 2 <= num_classes <= 255:
-        raise ValueError(f"{name}: num_classes is {num_classes}; it must lie in 2..255 (255 is the void label)")
+    if not 2 <= num_classes <= IGNORE:
+        raise ValueError(
+            f"{name}: num_classes is {num_classes}; it must lie in 2..{IGNORE} ({IGNORE} is the void label)"
+        )
     metric = MeanIoU(num_classes, None if class_names is None else tuple(class_names))
-    return Task(name, "label", num_classes, num_classes, cross_entropy, cross_entropy, metric, weight)
+    return Task(name, Label(), num_classes, num_classes, cross_entropy, cross_entropy, metric, weight)
 
 
 def _with_centroids(task: Task, findings: Mapping[str, Any]) -> Task:

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # prediction [B, C, H, W], label -> (sum, count), scalars
+from mtlbench.benchmarks.tasks.kinds import IGNORE
 
-IGNORE = 255
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # prediction [B, C, H, W], label -> (sum, count), scalars
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

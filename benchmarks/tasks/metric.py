@@ -15,8 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-IGNORE = 255
-
 
 class Metric(Protocol):
     """Maps an image to a vector, and the sum of the vectors over images to scores."""
@@ -53,16 +51,6 @@ class ExpensiveMetric(Metric, Protocol):
 
     def statistics_of(self, condensed: NDArray[np.uint8]) -> NDArray[np.float64]:
         """One image of `condense`, [...] -> [S], on a CPU. Equal to the image's row of `statistics`."""
-
-
-def require_classes(label: Tensor, num_classes: int) -> None:
-    """Raise ValueError for a value of a label, integer of any shape, that is neither a class nor 255."""
-    if label.dtype == torch.uint8 and (label + 1).max() <= num_classes:
-        return  # 255 wraps to 0; thirty times as fast as what follows
-    lowest, highest = torch.where(label != IGNORE, label, 0).aminmax()
-    if lowest < 0 or highest >= num_classes:
-        stray = int(lowest if lowest < 0 else highest)
-        raise ValueError(f"label {stray} is neither a class in 0..{num_classes - 1} nor {IGNORE}")
 
 
 def bin_counts(index: Tensor, bins: int) -> Tensor:

@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.benchmarks.tasks.metric import IGNORE, bin_counts, require_classes, safe_ratio, undefined_where
+from mtlbench.benchmarks.tasks.kinds import IGNORE, require_classes
+from mtlbench.benchmarks.tasks.metric import bin_counts, safe_ratio, undefined_where
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.benchmarks.tasks.metric import IGNORE, bin_counts, pixel_sum, safe_ratio, undefined_where
+from mtlbench.benchmarks.tasks.kinds import IGNORE
+from mtlbench.benchmarks.tasks.metric import bin_counts, pixel_sum, safe_ratio, undefined_where
 
 BETA2 = 0.3  # of maxf
 

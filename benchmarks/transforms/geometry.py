@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from mtlbench.benchmarks.tasks.kinds import Kind
+from mtlbench.benchmarks.tasks.kinds import IGNORE, Kind
 from mtlbench.benchmarks.transforms.colour import Colour, recolour
 
 Size = tuple[int, int]  # rows, columns
@@ -33,8 +33,6 @@ Placement = Literal["stretch", "pad"]
 Borders = Literal["ignore", "background"]
 
 NormalsZoom = Literal["published", "consistent"]
-
-IGNORE = 255
 
 MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean: zero once the input is normalised
 
@@ -56,8 +54,8 @@ def apply(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Image and labels as drawn, at `size`.
 
-    image uint8 [3, H, W] -> uint8 [3, h, w]; labels, by kind: "label" uint8 [H, W] -> [h, w], "scalar" float
-    [1, H, W] -> [1, h, w], "vector" float [3, H, W] (x left, y up, z to the viewer) -> [3, h, w].
+    image uint8 [3, H, W] -> uint8 [3, h, w]; labels, by kind: `Label` uint8 [H, W] -> [h, w], `Scalar` float
+    [1, H, W] -> [1, h, w], `Vector` float [3, H, W] (x left, y up, z to the viewer) -> [3, h, w].
 
     Depth is divided by the zoom: the zoomed picture is that of a nearer surface through the same camera. The resize to
     the network's size changes neither depth nor normals, as published.
@@ -69,14 +67,9 @@ def apply(
     index, outside = _nearest(native, drawn, size)
     result = {}
     for name, label in labels.items():
-        if kinds[name] == "label":
-            # A map without a single label, as of an image without people, gets none from its borders either.
-            background = drawn.borders == "background" and bool((label != IGNORE).any())
-            result[name] = _gather(label, index, outside, 0 if background else IGNORE)
-        elif kinds[name] == "scalar":
-            result[name] = _gather(label, index, outside, 0).div_(drawn.zoom)
-        else:
-            result[name] = _turn(_gather(label, index, outside, 0), drawn)
+        kind = kinds[name]
+        fill = kind.outside(label, drawn.borders == "background")
+        result[name] = kind.moved(_gather(label, index, outside, fill), drawn)
     return moved, result
 
 
@@ -171,22 +164,6 @@ def _gather(field: Tensor, index: Tensor, outside: Tensor | None, fill: int) -> 
     # NumPy's take: torch's index_select needs six times as long for bytes.
     gathered = torch.from_numpy(field.flatten(-2).numpy().take(index.numpy(), axis=-1))
     return gathered if outside is None else gathered.masked_fill_(outside, fill)
-
-
-def _turn(normals: Tensor, drawn: Draw) -> Tensor:
-    """Vectors [3, h, w] after the picture was zoomed, rotated and flipped; changed in place."""
-    if drawn.normals_zoom == "consistent" and drawn.zoom != 1:
-        normals[2].mul_(drawn.zoom)
-        normals.div_(normals.square().sum(0).sqrt_().clamp_min_(1e-12))
-    if drawn.degrees != 0:
-        cos, sin = math.cos(math.radians(drawn.degrees)), math.sin(math.radians(drawn.degrees))
-        left, up = normals[0].clone(), normals[1].clone()
-        # x points left: seen in this frame, counter-clockwise turns from up to left
-        normals[0] = cos * left + sin * up
-        normals[1] = cos * up - sin * left
-    if drawn.flip:
-        normals[0].neg_()
-    return normals
 
 
 def _warp(image: Tensor, drawn: Draw, size: Size) -> Tensor:

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlbench.benchmarks.tasks.metric import IGNORE
+from mtlbench.benchmarks.tasks.kinds import IGNORE
 from mtlbench.benchmarks.tasks.miou import MeanIoU
 from mtlbench.harness.bench import evaluation as bench_evaluation
 from mtlbench.harness.bench import loading as bench_data

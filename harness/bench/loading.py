@@ -29,6 +29,7 @@ from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.copies import cache
 from mtlbench.benchmarks.nyud import NYUD
 from mtlbench.benchmarks.rendering.scenes import render
+from mtlbench.benchmarks.tasks.kinds import IGNORE
 from mtlbench.benchmarks.transforms import augmentation, geometry
 from mtlbench.benchmarks.transforms.geometry import Draw
 from mtlbench.harness.data.loading import IMAGENET_MEAN, IMAGENET_STD, normalise
@@ -115,7 +116,7 @@ def write_copies(root: Path, pictures: Path, images: int, size: tuple[int, int])
         frame = render((0, 0, index), size, 0.5)
         image = np.ascontiguousarray(np.moveaxis(frame["image"], 0, -1))
         normals: NDArray[Any] = np.ascontiguousarray(np.moveaxis(frame["normals"], 0, -1))
-        semseg = Image.fromarray(np.where(frame["semseg"] == 255, 0, frame["semseg"] + 1).astype(np.uint8))
+        semseg = Image.fromarray(np.where(frame["semseg"] == IGNORE, 0, frame["semseg"] + 1).astype(np.uint8))
         Image.fromarray(image).save(root / f"images/{name}.jpg", quality=95)
         semseg.save(root / f"segmentation/{name}.png")
         np.save(root / f"depth/{name}.npy", frame["depth"][0])
@@ -145,7 +146,7 @@ def obvious_fields(root: Path, name: str, drawn: Draw, size: tuple[int, int]) ->
     how = {"image": cv2.INTER_CUBIC, "semseg": cv2.INTER_NEAREST, "depth": cv2.INTER_NEAREST,
            "normals": cv2.INTER_CUBIC}  # fmt: skip
     fields: dict[str, NDArray[Any]] = {field: array.astype(np.float32) for field, array in decode(root, name).items()}
-    fields["semseg"] = np.where(fields["semseg"] == 0, 255, fields["semseg"] - 1)
+    fields["semseg"] = np.where(fields["semseg"] == 0, IGNORE, fields["semseg"] - 1)
     if drawn.flip:
         fields = {field: np.fliplr(array).copy() for field, array in fields.items()}
         fields["normals"][..., 0] *= -1
@@ -157,8 +158,8 @@ def obvious_fields(root: Path, name: str, drawn: Draw, size: tuple[int, int]) ->
     for field, array in fields.items():
         fields[field] = cv2.resize(array, size[::-1], interpolation=how[field])
     length = np.linalg.norm(fields["normals"], axis=2, keepdims=True)
-    fields["normals"] = np.where(length == 0, 255, fields["normals"] / np.maximum(length, 1e-12))
-    fields["depth"][fields["depth"] == 0] = 255
+    fields["normals"] = np.where(length == 0, IGNORE, fields["normals"] / np.maximum(length, 1e-12))
+    fields["depth"][fields["depth"] == 0] = IGNORE
     fields["image"] = (fields["image"] / 255 - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
     return {
         field: torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0) if array.ndim == 3 else array))
@@ -188,7 +189,9 @@ def compare(root: Path, samples: Sequence[Sample], draws: Sequence[Draw], size: 
 
 def _apart(expected: Fields, found: Fields) -> str | None:
     """What differs in more pixels than the borders of regions make up."""
-    expected = expected | {name: torch.where(expected[name] == 255, 0, expected[name]) for name in ("depth", "normals")}
+    expected = expected | {
+        name: torch.where(expected[name] == IGNORE, 0, expected[name]) for name in ("depth", "normals")
+    }
     differs = {
         "image": (expected["image"] - normalise(found["image"][None])[0]).abs() > 0.5,
         "semseg": expected["semseg"] != found["semseg"],

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mtlbench.benchmarks.benchmark import Benchmark, Sample
-from mtlbench.benchmarks.tasks.metric import require_classes
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.benchmarks.transforms import augmentation as drawing
 from mtlbench.benchmarks.transforms import geometry
@@ -23,7 +22,6 @@ from mtlbench.harness.matrix.cell import BenchmarkConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-INVALID = {"label": 255, "scalar": 0, "vector": 0}
 
 
 class Batch(NamedTuple):
@@ -116,16 +114,10 @@ class _Training(Dataset[Batch]):
         image, labels = geometry.apply(sample.image, trained, self.kinds, drawn, self.size)
         for name, kind in self.kinds.items():
             if name not in labels:  # a missing label is one without a valid pixel
-                labels[name] = _without_labels(kind, self.channels[name], self.size)
-            elif name in self.needs_foreground and not torch.where(labels[name] == 255, 0, labels[name]).any():
-                labels[name].fill_(255)
+                labels[name] = kind.blank(self.size, self.channels[name])
+            elif name in self.needs_foreground and not torch.where(kind.valid(labels[name]), labels[name], 0).any():
+                labels[name].fill_(kind.invalid)
         return Batch(image, labels)
-
-
-def _without_labels(kind: str, channels: int, size: tuple[int, int]) -> Tensor:
-    if kind == "label":
-        return torch.full(size, INVALID[kind], dtype=torch.uint8)
-    return torch.full((channels, *size), float(INVALID[kind]))
 
 
 class _Evaluation(Dataset[Sample]):
@@ -145,7 +137,7 @@ class _Evaluation(Dataset[Sample]):
         name, image, stored = self.samples[index]
         labels = {task: label for task, label in stored.items() if task in self.tasks}
         for task, label in labels.items():
-            self._check(name, task, label)
+            self.tasks[task].check(label, name)  # here, on the host: on a device, a metric would not look
         try:
             geometry.require_room((image.shape[-2], image.shape[-1]), self.size, self.placement)
         except ValueError as error:
@@ -154,14 +146,6 @@ class _Evaluation(Dataset[Sample]):
             return Sample(name, geometry.resize(image, self.size, self.placement), labels)
         kinds = {task: self.tasks[task].kind for task in labels}
         return Sample(name, *geometry.apply(image, labels, kinds, geometry.still(self.placement), self.size))
-
-    def _check(self, name: str, task: str, label: Tensor) -> None:
-        """On the host: on a device, a metric would not look."""
-        if self.tasks[task].kind == "label":
-            try:
-                require_classes(label, self.tasks[task].classes)
-            except ValueError as error:
-                raise ValueError(f"{task} of {name}: {error}") from None
 
 
 def _collate(batch: list[Batch]) -> Batch:

@@ -90,22 +90,9 @@ def read_image(path: Path) -> Tensor:
 
 def values(task: Task, prediction: Tensor) -> np.ndarray:
     """prediction [C, H, W] -> what it says: classes uint8, probability, metres [H, W], or unit vectors [3, H, W]."""
-    if task.kind == "label":
-        return (prediction.argmax(0).byte() if task.channels > 1 else prediction[0].sigmoid()).numpy()
-    if task.kind == "scalar":
-        return prediction[0].numpy()
-    return torch.nn.functional.normalize(prediction, dim=0).numpy()
+    return task.kind.values(prediction).numpy()
 
 
 def picture(task: Task, array: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] to look at."""
-    if task.kind == "vector":
-        return (np.moveaxis(array, 0, -1) * 127.5 + 127.5).astype(np.uint8)
-    if task.kind == "label" and task.channels > 1:
-        palette = colormaps["tab20"](np.arange(20))[:, :3]
-        shown = palette[array % len(palette)]
-    else:
-        low, high = (float(array.min()), float(array.max())) if task.kind == "scalar" else (0.0, 1.0)
-        scaled = (array - low) / max(high - low, 1e-6)
-        shown = colormaps["viridis" if task.kind == "scalar" else "gray"](scaled)[..., :3]
-    return (np.asarray(shown) * 255).astype(np.uint8)
+    """uint8 [H, W, 3] to look at, from an array of `values`."""
+    return task.kind.picture(array, lambda name, numbers: np.asarray(colormaps[name](numbers))[..., :3])

@@ -100,36 +100,24 @@ def fit(
 ) -> dict[str, Tensor]:
     """task -> the constant prediction, [channels]: logits of classes, values of fields; 0 where nothing is labelled.
 
-    `tick` is called for each image.
+    `tick` is called for each image. Raises ValueError naming the image of a label that is no class of its task.
     """
-    sums = {name: torch.zeros(_length(task), dtype=torch.float64) for name, task in tasks.items()}
-    counts = {name: 0 for name in tasks}
+    sums: dict[str, Tensor] = {}
+    counts = dict.fromkeys(tasks, 0)
     for sample in samples:
         for name, label in sample.labels.items():
             task = tasks[name]
-            if task.kind == "label":
-                valid = label[label != 255]
-                sums[name] += torch.bincount(valid.flatten().long(), minlength=_length(task))
-                counts[name] += valid.numel()
-            else:
-                valid = (label != 0).any(0)
-                sums[name] += label[:, valid].double().sum(1)
-                counts[name] += int(valid.sum())
+            task.check(label, sample.id)
+            total, pixels = task.kind.sums(label, task.channels)
+            sums[name] = sums[name] + total if name in sums else total
+            counts[name] += pixels
         tick()
-    return {name: _constant(tasks[name], sums[name], counts[name]).float() for name in tasks}
-
-
-def _length(task: Task) -> int:
-    return max(2, task.channels) if task.kind == "label" else task.channels
-
-
-def _constant(task: Task, total: Tensor, count: int) -> Tensor:
-    if count == 0:
-        return torch.zeros(task.channels)
-    mean = total / count
-    if task.kind != "label":
-        return mean
-    return torch.logit(mean[1:2], eps=1e-6) if task.channels == 1 else mean.clamp(min=1e-12).log()
+    return {
+        name: task.kind.constant(sums[name] / counts[name], task.channels).float()
+        if counts[name]
+        else torch.zeros(task.channels)
+        for name, task in tasks.items()
+    }
 
 
 def not_beaten(scores: Sequence[Score], constant: Record) -> list[str]:

@@ -64,7 +64,7 @@ def origin(task: Task, conditions: Conditions) -> str:
     kind = type(metric)
     constants = {name: value for base in kind.__mro__ for name, value in vars(base).items() if name.isupper()}
     parameters = {**constants, **vars(metric)}
-    return hash_of([task.name, task.kind, task.channels, kind.__qualname__, parameters, conditions.hashed()])
+    return hash_of([task.name, task.kind.name, task.channels, kind.__qualname__, parameters, conditions.hashed()])
 
 
 def hash_of(content: object) -> str:

@@ -113,7 +113,7 @@ def measure(
 def fitted(tasks: Mapping[str, Task]) -> dict[str, Task]:
     """Tasks that learn from training labels, completed from random ones: a cost does not depend on what is learnt."""
     return {
-        name: task if task.learn is None else task.fitted(task.learn([_label(task, 1, (64, 64))[0]]))
+        name: task if task.learn is None else task.fitted(task.learn([task.kind.random((1, 64, 64), task.classes)[0]]))
         for name, task in tasks.items()
     }
 
@@ -130,15 +130,7 @@ def _batch(
     """Random images [B, 3, H, W] of a micro-batch and valid labels."""
     images = recipe.batch // recipe.accumulate
     image = torch.randn(images, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
-    return image, {name: _label(task, images, size, device) for name, task in tasks.items()}
-
-
-def _label(task: Task, images: int, size: tuple[int, int], device: torch.device | None = None) -> Tensor:
-    if task.kind == "label":
-        return torch.randint(task.classes, (images, *size), device=device).to(torch.uint8)
-    if task.kind == "scalar":
-        return 1 + torch.rand(images, 1, *size, device=device)
-    return torch.nn.functional.normalize(torch.randn(images, 3, *size, device=device), dim=1)
+    return image, {name: task.kind.random((images, *size), task.classes, device) for name, task in tasks.items()}
 
 
 class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]

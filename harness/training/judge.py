@@ -119,11 +119,8 @@ def samples(
         for name, task in tasks.items():
             rows, columns = sample.image.shape[-2:]
             prediction = restore(final[name].float(), (rows, columns), placement)[0].cpu()
-            if task.kind == "label":
-                shown = prediction.argmax(0).byte() if task.channels > 1 else prediction[0].sigmoid().half()
-            else:
-                shown = prediction.half()
-            arrays[f"{sample.id}/{name}"] = shown.numpy()
+            answer = task.kind.answer(prediction)
+            arrays[f"{sample.id}/{name}"] = (answer.half() if answer.is_floating_point() else answer).numpy()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -14,8 +14,9 @@ import torch
 from mtlbench.benchmarks import rooms
 from mtlbench.benchmarks.rendering import raycast
 from mtlbench.benchmarks.rendering.scenes import FOCAL, render
-from mtlbench.benchmarks.rendering.stage import BODY_PARTS, CLASSES, VOID
+from mtlbench.benchmarks.rendering.stage import BODY_PARTS, CLASSES
 from mtlbench.benchmarks.rooms import Rooms, frames
+from mtlbench.benchmarks.tasks.kinds import IGNORE
 
 LABELS = ("semseg", "human_parts", "depth", "normals", "edge", "saliency")
 SMALL = (48, 64)
@@ -178,13 +179,13 @@ def test_body_parts_are_on_people_and_people_have_body_parts(many):
             assert np.array_equal(parts > 0, person)
             assert parts.max() < len(BODY_PARTS)
         else:
-            assert (parts == VOID).all()
+            assert (parts == IGNORE).all()
 
 
 def test_salient_pixels_are_of_whole_things_and_never_of_the_room(many):
     structure = [CLASSES.index(name) for name in ("wall", "floor", "ceiling", "door", "window", "picture")]
     for frame in many:
-        assert not np.isin(frame["semseg"][frame["saliency"] == 1], [*structure, VOID]).any()
+        assert not np.isin(frame["semseg"][frame["saliency"] == 1], [*structure, IGNORE]).any()
     assert 0.05 < np.mean([frame["saliency"].mean() for frame in many]) < 0.3
 
 
@@ -214,14 +215,14 @@ def test_normals_agree_with_the_depth_in_this_frame_and_in_no_other(some):
 def test_every_class_and_body_part_occurs_and_none_is_everything(many):
     count = np.bincount(np.concatenate([frame["semseg"].ravel() for frame in many]), minlength=256)
     share = count / count.sum()
-    assert count[len(CLASSES) : VOID].sum() == 0
+    assert count[len(CLASSES) : IGNORE].sum() == 0
     assert (share[: len(CLASSES)] > 0.004).all()
     assert 0.3 < share[CLASSES.index("wall")] < 0.55
     assert 0.1 < share[CLASSES.index("floor")] < 0.25
-    assert share[VOID] < 0.02
-    trinkets = np.mean([(frame["semseg"] == VOID).any() for frame in many])
+    assert share[IGNORE] < 0.02
+    trinkets = np.mean([(frame["semseg"] == IGNORE).any() for frame in many])
     assert 0.1 < trinkets < 0.3
-    empty = np.mean([(frame["human_parts"] == VOID).all() for frame in many])
+    empty = np.mean([(frame["human_parts"] == IGNORE).all() for frame in many])
     assert 0.35 < empty < 0.6
     parts = np.bincount(np.concatenate([frame["human_parts"].ravel() for frame in many]), minlength=256)
     assert (parts[: len(BODY_PARTS)] > 500).all()
@@ -240,7 +241,7 @@ def colour_miou(tie):
         found = [render(key, (32, 64), tie) for key in keys(count, split)]
         image = np.concatenate([frame["image"].reshape(3, -1) for frame in found], 1) // 32
         label = np.concatenate([frame["semseg"].ravel() for frame in found])
-        valid = label != VOID
+        valid = label != IGNORE
         return (image[0].astype(int) * 64 + image[1] * 8 + image[2])[valid], label[valid]
 
     colour, label = pixels(0, 80)
@@ -313,12 +314,8 @@ def test_tasks_fit_the_labels(tmp_path):
     assert set(benchmark.default_tasks) <= set(LABELS)
     sample = benchmark.open(tmp_path, "val", LABELS)[0]
     for name, task in benchmark.tasks.items():
-        shape, dtype = {
-            "label": ((32, 32), torch.uint8),
-            "scalar": ((1, 32, 32), torch.float32),
-            "vector": ((3, 32, 32), torch.float32),
-        }[task.kind]
-        assert sample.labels[name].shape == shape and sample.labels[name].dtype == dtype
+        label = sample.labels[name]
+        assert label.shape == task.kind.shape((32, 32), task.channels) and label.dtype == task.kind.dtype
     assert benchmark.tasks["semseg"].classes == len(CLASSES)
     assert benchmark.tasks["human_parts"].classes == len(BODY_PARTS)
 

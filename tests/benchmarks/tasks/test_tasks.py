@@ -24,9 +24,7 @@ def task(request):
 
 
 def draw_label(task):
-    if task.kind == "label":
-        return torch.randint(max(task.channels, 2), (2, H, W), dtype=torch.uint8)
-    return torch.rand(2, task.channels, H, W) + 0.5
+    return task.kind.random((2, H, W), task.classes)
 
 
 def test_a_factory_names_its_task():

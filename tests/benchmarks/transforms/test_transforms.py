@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
+from mtlbench.benchmarks.tasks.kinds import IGNORE, Label, Scalar, Vector
 from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop, draw
 from mtlbench.benchmarks.transforms.colour import Colour
-from mtlbench.benchmarks.transforms.geometry import IGNORE, MEAN_COLOUR, Draw, apply, resize, restore
+from mtlbench.benchmarks.transforms.geometry import MEAN_COLOUR, Draw, apply, resize, restore
 
-KINDS = {"semseg": "label", "depth": "scalar", "normals": "vector"}
+KINDS = {"semseg": Label(), "depth": Scalar(), "normals": Vector()}
 NATIVE = (85, 112)
 SIZE = (96, 128)
 MTL_NYUD = Augmentation(flip=0.5, zooms=(1.0, 1.2, 1.5))
@@ -208,7 +209,7 @@ def test_a_label_map_moves_as_its_one_hot_field(drawn, seed):
     one_hot = F.one_hot(label.long(), 4).permute(2, 0, 1).float()
     image = torch.zeros(3, 23, 31, dtype=torch.uint8)
     layers = {str(i): one_hot[i : i + 1] for i in range(4)}
-    _, result = apply(image, {"semseg": label, **layers}, {**KINDS, **dict.fromkeys(layers, "scalar")}, drawn, (20, 37))
+    _, result = apply(image, {"semseg": label, **layers}, {**KINDS, **dict.fromkeys(layers, Scalar())}, drawn, (20, 37))
     for i in range(4):
         inside = result["semseg"] == i if drawn.borders == "ignore" or i else result["0"][0] > 0
         assert torch.equal(result[str(i)][0] > 0, inside)
