@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.copies.layout import FolderBenchmark, Layout, Split
+from mtlbench.benchmarks.tasks.kinds import Kind
 
 SHOWN = 20  # problems of one kind that are listed; the others are counted
 
@@ -76,11 +77,11 @@ def verify(benchmark: Benchmark, root: Path, progress: Progress, tasks: Sequence
     spared = set() if tasks is not None else _may_lack(benchmark, root)
     lacking = {task: gap.reason for found in missing.values() for task, gap in found.items() if task in spared}
     problems = [gap.reason for found in missing.values() for name, gap in found.items() if name not in lacking]
-    seen: dict[tuple[str, str], str] = {}
+    twins = _Twins()
     reports = []
     for split, found in missing.items():
         there = tuple(task for task in wanted if task not in lacking and not (task in found and found[task].whole))
-        report, wrong = _split(benchmark, split, _open(benchmark, root, split, there), there, seen, progress)
+        report, wrong = _split(benchmark, split, _open(benchmark, root, split, there), there, twins, progress)
         reports.append(report)
         problems += wrong
     if isinstance(benchmark, FolderBenchmark):
@@ -144,22 +145,77 @@ def _may_lack(benchmark: Benchmark, root: Path) -> set[str]:
     return {*layout.absent, *layout.optional}
 
 
+class _Tally:
+    """Counts what the values of one field of a split are."""
+
+    def __init__(self, name: str, kind: Kind | None) -> None:
+        self.report = FieldReport(name)
+        self.kind = kind  # None: the image
+        self.pixels, self.invalid = 0, 0
+        self.classes: set[int] = set()
+
+    def add(self, value: Tensor) -> None:
+        """Count one image's field [..., H, W]."""
+        valid = torch.ones(value.shape[-2:], dtype=torch.bool) if self.kind is None else self.kind.valid(value)
+        report, kept = self.report, value[..., valid]
+        report.read += 1
+        report.dtypes = sorted({*report.dtypes, str(value.dtype).removeprefix("torch.")})
+        self.pixels += valid.numel()
+        self.invalid += valid.numel() - int(valid.sum())
+        report.invalid = self.invalid / max(1, self.pixels)
+        report.blank += not kept.numel()
+        if kept.numel():
+            least, greatest = float(kept.min()), float(kept.max())
+            report.least = least if report.least is None else min(report.least, least)
+            report.greatest = greatest if report.greatest is None else max(report.greatest, greatest)
+        if self.kind is not None and self.kind.discrete:
+            self.classes |= set(torch.bincount(kept.flatten().long()).nonzero().flatten().tolist())
+
+    def problems(self, split: str) -> Iterator[str]:
+        """What is wrong with the field in the whole split."""
+        name = self.report.name
+        if self.report.read and self.report.blank == self.report.read:
+            yield f"{split}: no image has a valid pixel for {name}, so that its score would be undefined"
+        if len(self.classes) == 1:
+            (only,) = self.classes
+            yield f"{split}: every labelled pixel of {name} is of class {only}; are its ids stored otherwise?"
+
+
+class _Twins:
+    """Finds images that hold the same picture or labels, over all splits. Labels of a single value do not count."""
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[str, str], str] = {}  # field, digest of its values -> the image that had them first
+        self.shared: dict[tuple[str, str], list[str]] = {}  # two images -> the fields that they share
+
+    def add(self, name: str, value: Tensor, here: str) -> None:
+        """Look at the field `name` of the image called `here`."""
+        if name != "image" and not bool((value != value.flatten()[0]).any()):
+            return
+        digest = hashlib.sha256(value.numpy().tobytes()).hexdigest()
+        first = self.seen.setdefault((name, digest), here)
+        if first != here:
+            self.shared.setdefault((first, here), []).append(name)
+
+    def take(self) -> list[str]:
+        """A line for each pair that was found since the last call."""
+        lines = [
+            f"{first} and {here} "
+            + ("are the same picture" if names == ["image"] else f"have the same {', '.join(names)}")
+            for (first, here), names in self.shared.items()
+        ]
+        self.shared.clear()
+        return lines
+
+
 def _split(
-    benchmark: Benchmark,
-    split: str,
-    samples: Sequence[Sample],
-    tasks: Sequence[str],
-    seen: dict[tuple[str, str], str],
-    progress: Progress,
+    benchmark: Benchmark, split: str, samples: Sequence[Sample], tasks: Sequence[str], twins: _Twins, progress: Progress
 ) -> tuple[SplitReport, list[str]]:
-    """seen: field, digest of its values -> where they were seen, over all splits; labels of one value do not count."""
-    reports = {name: FieldReport(name) for name in ("image", *tasks)}
-    pixels: Counter[str] = Counter()
-    invalid: Counter[str] = Counter()
+    """Read every field of a split: what is there, and what is wrong."""
+    kinds = {"image": None, **{task: benchmark.tasks[task].kind for task in tasks}}
+    tallies = {name: _Tally(name, kind) for name, kind in kinds.items()}
     sizes: Counter[str] = Counter()
-    classes: dict[str, set[int]] = {task: set() for task in tasks}
     wrong: list[str] = []
-    twins: dict[tuple[str, str], list[str]] = {}  # two images -> the fields that they share
     known_missing = samples.lacking if isinstance(samples, Split) else {}
     for index in range(len(samples)):
         size: tuple[int, ...] | None = None
@@ -170,50 +226,25 @@ def _split(
                 if not (isinstance(error, FileNotFoundError) and name in known_missing):
                     wrong.append(str(error))
                 continue
-            if name == "image" or bool((value != value.flatten()[0]).any()):
-                here = f"{split} {_id(samples, index)}"
-                digest = hashlib.sha256(value.numpy().tobytes()).hexdigest()
-                first = seen.setdefault((name, digest), here)
-                if first != here:
-                    twins.setdefault((first, here), []).append(name)
+            twins.add(name, value, f"{split} {_id(samples, index)}")
             if name == "image":
                 size = tuple(value.shape[-2:])
                 sizes[f"{size[0]} x {size[1]}"] += 1
             elif size is not None and tuple(value.shape[-2:]) != size:
                 wrong.append(f"{place}: {name} of {tuple(value.shape[-2:])} for an image of {size} (rows, columns)")
                 continue
-            valid = _valid(benchmark, name, value)
-            report, kept = reports[name], value[..., valid]
-            report.read += 1
-            report.dtypes = sorted({*report.dtypes, str(value.dtype).removeprefix("torch.")})
-            pixels[name] += valid.numel()
-            invalid[name] += valid.numel() - int(valid.sum())
-            report.blank += not kept.numel()
-            if kept.numel():
-                least, greatest = float(kept.min()), float(kept.max())
-                report.least = least if report.least is None else min(report.least, least)
-                report.greatest = greatest if report.greatest is None else max(report.greatest, greatest)
-            if name != "image" and benchmark.tasks[name].kind.discrete:
-                classes[name] |= set(torch.bincount(kept.flatten().long()).nonzero().flatten().tolist())
+            tallies[name].add(value)
         progress(split, index + 1, len(samples))
-    for name, report in reports.items():
-        report.invalid = invalid[name] / max(1, pixels[name])
-        if name in classes and benchmark.tasks[name].several_classes:
-            report.classes = len(classes[name])
-        if report.read and report.blank == report.read:
-            wrong.append(f"{split}: no image has a valid pixel for {name}, so that its score would be undefined")
-        if len(classes.get(name, ())) == 1:
-            (only,) = classes[name]
-            wrong.append(f"{split}: every labelled pixel of {name} is of class {only}; are its ids stored otherwise?")
+    for name, tally in tallies.items():
+        if name != "image" and benchmark.tasks[name].several_classes:
+            tally.report.classes = len(tally.classes)
+        wrong += tally.problems(split)
     expected = benchmark.splits[split]
     if expected is not None and len(samples) != expected:
         wrong.insert(0, f"{split}: {len(samples)} images; the whole data set has {expected}")
-    found = SplitReport(split, len(samples), expected, dict(sizes.most_common()), list(reports.values()))
-    same = [
-        f"{first} and {here} " + ("are the same picture" if names == ["image"] else f"have the same {', '.join(names)}")
-        for (first, here), names in twins.items()
-    ]
-    return found, [*_first(wrong, f"more problems with {split}"), *_first(same, f"more twins in {split}")]
+    fields = [tally.report for tally in tallies.values()]
+    found = SplitReport(split, len(samples), expected, dict(sizes.most_common()), fields)
+    return found, [*_first(wrong, f"more problems with {split}"), *_first(twins.take(), f"more twins in {split}")]
 
 
 def _first(messages: list[str], more: str) -> list[str]:
@@ -238,10 +269,3 @@ def _fields(
 
 def _id(samples: Sequence[Sample], index: int) -> str:
     return samples.ids[index] if isinstance(samples, Split) else samples[index].id
-
-
-def _valid(benchmark: Benchmark, name: str, value: Tensor) -> Tensor:
-    """bool [H, W]."""
-    if name == "image":
-        return torch.ones(value.shape[-2:], dtype=torch.bool)
-    return benchmark.tasks[name].kind.valid(value)
