@@ -1,18 +1,54 @@
-"""The shared encoder: any timm network that gives feature maps at strides 4, 8, 16 and 32."""
+"""The shared encoder: any timm network that gives feature maps at strides 4, 8, 16 and 32, or one from outside.
+
+A network of timm that needs care is one line in CARE; ImageNet weights are pinned by one line in weights.py.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from mtlbench.methods.weights import check_file, how_to_fetch, pinned_tag, quiet
+from mtlbench.methods.outside import is_outside, load
+from mtlbench.methods.weights import check_file, how_to_fetch, load_own, no_imagenet_weights, pinned_tag, quiet
 
 STRIDES = (4, 8, 16, 32)
 
 
+def _fuse_bilinearly(network: nn.Module) -> None:
+    """Upsample between HRNet's branches as its authors do; timm's nearest neighbour moves the maps by 10-16 %."""
+    for module in network.modules():
+        if isinstance(module, nn.Upsample):
+            module.mode, module.align_corners = "bilinear", False
+
+
+class Care(NamedTuple):
+    """What turns timm's form of a network into the form of its authors."""
+
+    options: Mapping[str, Any]  # of timm.create_model
+    change: Callable[[nn.Module], None]  # of the network that timm has made
+
+
+CARE: dict[str, Care] = {  # how the name of the network begins -> its care
+    # HRNet's own 18/36/72/144 channels; timm's default widens them to 128..1024.
+    "hrnet": Care({"feature_location": "", "out_indices": (1, 2, 3, 4)}, _fuse_bilinearly),
+}
+
+
+class Features(NamedTuple):
+    """A network that gives feature maps, and where they are."""
+
+    network: nn.Module
+    channels: tuple[int, ...]  # of the four maps
+    levels: tuple[int, ...]  # the places of the four maps in the network's output
+    channels_last: bool = False  # whether the maps are [B, H, W, C]
+
+
 class Backbone(nn.Module):
-    """Feature maps at strides 4, 8, 16 and 32 of the timm network `name`.
+    """Feature maps at strides 4, 8, 16 and 32 of the network `name`: timm's, or "package.module:Name" from outside.
 
     image [B, 3, H, W] -> 4 maps, finest first, [B, channels[k], H / strides[k], W / strides[k]]; H and W must be
     multiples of 32 (ValueError).
@@ -23,7 +59,11 @@ class Backbone(nn.Module):
     without one write it into the name, as in "resnet18.a1_in1k". weights: a local file of the same network
     (safetensors), which takes the place of the download.
 
-    Raises ValueError where timm has no such network, where its maps are not at these strides, or where `weights` does
+    A name from outside is a class or a function that makes a module without arguments. The module turns an image
+    [B, 3, H, W] into a list of four maps, [B, C, H / stride, W / stride] in the order of the strides; the numbers of
+    channels C are read from the maps of a small image.
+
+    Raises ValueError where there is no such network, where its maps are not at these strides, or where `weights` does
     not fit; FileNotFoundError where weights were asked for and could not be had.
     """
 
@@ -39,7 +79,8 @@ class Backbone(nn.Module):
         bn_momentum: float = 0.01,
     ) -> None:
         super().__init__()
-        self.network, self.channels, self.levels, self.channels_last = _features(name, pretrained, weights)
+        make = _from_outside if is_outside(name) else _from_timm
+        self.network, self.channels, self.levels, self.channels_last = make(name, pretrained, weights)
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = bn_momentum
@@ -54,8 +95,7 @@ class Backbone(nn.Module):
         return [maps[level].permute(0, 3, 1, 2) if self.channels_last else maps[level] for level in self.levels]
 
 
-def _features(name: str, pretrained: bool, weights: str | None) -> tuple[nn.Module, tuple[int, ...], list[int], bool]:
-    """The timm network, the channels of its four maps, their places in its output, and whether that is [B, H, W, C]."""
+def _from_timm(name: str, pretrained: bool, weights: str | None) -> Features:
     import timm  # here, because it takes seconds that listing methods and their options need not wait for
 
     base = name.split(".")[0]
@@ -66,9 +106,8 @@ def _features(name: str, pretrained: bool, weights: str | None) -> tuple[nn.Modu
             f"similar: {', '.join(close[:12]) or 'none; see timm.list_models()'}"
         )
     options: dict[str, Any] = {"features_only": True, "pretrained": pretrained or weights is not None}
-    if base.startswith("hrnet"):
-        # HRNet's own 18/36/72/144 channels; timm's default widens them to 128..1024.
-        options |= {"feature_location": "", "out_indices": (1, 2, 3, 4)}
+    care = next((care for beginning, care in CARE.items() if base.startswith(beginning)), None)
+    options |= care.options if care else {}
     if weights is not None:
         check_file(name, base, weights, options)
         options["pretrained_cfg_overlay"] = {"file": weights}
@@ -88,15 +127,47 @@ def _features(name: str, pretrained: bool, weights: str | None) -> tuple[nn.Modu
     reductions = info.reduction()
     if not set(STRIDES) <= set(reductions):
         raise ValueError(f"backbone {name!r} gives maps at strides {reductions}; methods need {list(STRIDES)}")
-    levels = [reductions.index(stride) for stride in STRIDES]
+    levels = tuple(reductions.index(stride) for stride in STRIDES)
     channels = tuple(int(info.channels()[level]) for level in levels)
-    if base.startswith("hrnet"):
-        _fuse_bilinearly(network)
-    return network, channels, levels, str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC")
+    if care:
+        care.change(network)
+    return Features(network, channels, levels, str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC"))
 
 
-def _fuse_bilinearly(network: nn.Module) -> None:
-    """Upsample between HRNet's branches as its authors do; timm's nearest neighbour moves the maps by 10-16 %."""
-    for module in network.modules():
-        if isinstance(module, nn.Upsample):
-            module.mode, module.align_corners = "bilinear", False
+def _from_outside(name: str, pretrained: bool, weights: str | None) -> Features:
+    if pretrained:
+        raise no_imagenet_weights(name)
+    make = load(name, "backbone")
+    try:
+        network = make()
+    except Exception as error:  # making it runs its author's code, which may fail in any way
+        raise ValueError(
+            f"backbone {name!r} cannot be made: {type(error).__name__}: {error}; it must be a class or a function "
+            "that makes a torch.nn.Module without arguments"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"backbone {name!r} makes {type(network).__name__}, which is no torch.nn.Module")
+    if weights is not None:
+        load_own(network, name, weights)
+    return Features(network, _channels_of(name, network), tuple(range(len(STRIDES))))
+
+
+@torch.no_grad()
+def _channels_of(name: str, network: nn.Module) -> tuple[int, ...]:
+    """The channels of a network's four maps, found with an image. Raises ValueError where they are not four maps."""
+    rows, columns = 64, 96  # not square, so that a swap of the two shows
+    try:
+        maps = deepcopy(network).eval()(torch.zeros(1, 3, rows, columns))
+    except Exception as error:  # running it runs its author's code, which may fail in any way
+        raise ValueError(
+            f"backbone {name!r} fails for an image [1, 3, {rows}, {columns}]: {type(error).__name__}: {error}"
+        ) from error
+    found = [list(getattr(one, "shape", ())) for one in maps] if isinstance(maps, list | tuple) else []
+    sizes = [[rows // stride, columns // stride] for stride in STRIDES]
+    if [shape[2:] if len(shape) == 4 else shape for shape in found] != sizes:
+        gave = f"a list of {', '.join(map(str, found))}" if found else type(maps).__name__
+        wanted = ", ".join(f"[1, C, {height}, {width}]" for height, width in sizes)
+        raise ValueError(
+            f"backbone {name!r} turns an image [1, 3, {rows}, {columns}] into {gave}; it must be a list of {wanted}"
+        )
+    return tuple(one.shape[1] for one in maps)

@@ -10,7 +10,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import nn
+
+from mtlbench.methods.outside import is_outside
 
 # "HRNet-18" of the MTL-PyTorch, ATRC and SCA-MTL papers is hrnet_w18_small_v2 with these weights; the tag that timm
 # takes when none is given names other weights.
@@ -36,10 +39,12 @@ def pinned_tag(name: str) -> str:
 def pretrained_source(name: str) -> tuple[str, str | None, str]:
     """The full name of a network's ImageNet weights, its repository on the Hub (None: elsewhere) and the file there.
 
-    Raises ValueError for a network whose weights are not pinned, or for an unknown tag.
+    Raises ValueError for a network whose weights are not pinned or that is from outside, or for an unknown tag.
     """
     import timm
 
+    if is_outside(name):
+        raise no_imagenet_weights(name)
     tagged = name if "." in name else f"{name}.{pinned_tag(name)}"
     try:
         config = timm.get_pretrained_cfg(tagged)
@@ -48,6 +53,30 @@ def pretrained_source(name: str) -> tuple[str, str | None, str]:
     if config is None:
         return tagged, None, ""
     return tagged, config.hf_hub_id or None, config.hf_hub_filename or "model.safetensors"
+
+
+def no_imagenet_weights(name: str) -> ValueError:
+    """The error for a network from outside, for which timm has no weights."""
+    return ValueError(
+        f"backbone {name!r} is from outside of the package, and timm has no ImageNet weights of it; set weights to "
+        "none, or to a safetensors file of its own state_dict"
+    )
+
+
+def load_own(network: nn.Module, name: str, weights: str) -> None:
+    """Load a safetensors file of a network's own state_dict, whole.
+
+    Raises FileNotFoundError where there is no such file, ValueError where it is damaged or of another network.
+    """
+    fetch = "Write one with safetensors.torch.save_file(network.state_dict(), PATH)"
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"{name}: no weights at {weights!r}. {fetch}")
+    _require_safetensors(weights, fetch)
+    try:
+        network.load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise ValueError(f"{weights} is a file of another network than {name} ({' '.join(lines[1:3])})") from error
 
 
 def require_pretrained(name: str) -> None:

@@ -46,7 +46,7 @@ class BenchmarkConfig(Config):
 
 
 class BackboneConfig(Config):
-    """A timm model with features at strides 4 to 32."""
+    """A network with features at strides 4 to 32: a name of timm's, or package.module:Name."""
 
     name: str = "hrnet_w18_small_v2"
     bn_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01  # small for fine-tuning; from scratch for minutes, 0.1

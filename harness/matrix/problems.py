@@ -15,6 +15,8 @@ from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.tuning import Tuning
 from mtlbench.methods import resolve
 from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.outside import is_outside
+from mtlbench.methods.weights import no_imagenet_weights
 
 
 class MatrixError(ValueError):
@@ -60,7 +62,20 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
                     for mistake in error.errors()
                     if not mistake["loc"] or mistake["loc"][0] in own  # else it is said of the defaults
                 ]
-    backbone = raw.get("backbone")
+    problems += _backbone_problems(raw.get("backbone"))
+    short = in_full(raw).get("benchmarks")
+    parsed = [_parsed(BenchmarkEntry, entry) for entry in short] if isinstance(short, list) else []
+    entries = [entry for entry in parsed if entry is not None]
+    problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, entries)]
+    if matrix is not None:
+        problems += [] if problems else _same_cells(matrix)
+    return problems
+
+
+def _backbone_problems(backbone: Any) -> list[str]:
+    """What is wrong with the network's name, and with its weights as far as nothing is downloaded. Looks at the raw
+    form."""
+    problems = []
     name = backbone.get("name") if isinstance(backbone, dict) else backbone
     if isinstance(name, str) and name != BackboneConfig().name:
         try:
@@ -68,14 +83,10 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
         except ValueError as error:
             problems.append(f"backbone: {error}")
     file = backbone.get("weights") if isinstance(backbone, dict) else None
+    if file == "imagenet" and isinstance(name, str) and is_outside(name):
+        problems.append(f"backbone.weights: {no_imagenet_weights(name)}")
     if isinstance(file, str) and file not in pretrained.NAMES and not Path(file).is_file():
         problems.append(f"backbone.weights: no file {file!r}; give none, imagenet, or the path of a safetensors file")
-    short = in_full(raw).get("benchmarks")
-    parsed = [_parsed(BenchmarkEntry, entry) for entry in short] if isinstance(short, list) else []
-    entries = [entry for entry in parsed if entry is not None]
-    problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, entries)]
-    if matrix is not None:
-        problems += [] if problems else _same_cells(matrix)
     return problems
 
 
