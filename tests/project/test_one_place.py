@@ -66,10 +66,11 @@ def names_a_kind(node: ast.AST) -> bool:
     )
 
 
-def is_parameter(node: ast.AST) -> bool:
-    """Whether an expression is a kind of parameter, as inspect.Parameter.VAR_KEYWORD, or several of them."""
+def is_harmless(node: ast.AST) -> bool:
+    """Whether a comparison with this tells no kinds of label apart: None, or kinds of inspect.Parameter in capitals."""
     members = node.elts if isinstance(node, ast.Tuple) else [node]
-    return all(isinstance(one, ast.Attribute) and one.attr.isupper() for one in members)
+    parameters = all(isinstance(one, ast.Attribute) and one.attr.isupper() for one in members)
+    return parameters or (isinstance(node, ast.Constant) and node.value is None)
 
 
 def branches(source: str) -> list[int]:
@@ -78,7 +79,7 @@ def branches(source: str) -> list[int]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            about = any(map(is_kind, sides)) and not any(map(is_parameter, node.comparators))
+            about = any(map(is_kind, sides)) and not all(map(is_harmless, node.comparators))
             named = any("kind" in ast.unparse(side).lower() for side in sides) and any(map(names_a_kind, sides))
             if about or named:
                 found.append(node.lineno)
@@ -119,6 +120,7 @@ def test_the_reader_of_sources_sees_a_branch_on_a_kind(source):
         "if p.kind is p.VAR_KEYWORD: pass",
         "if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD): pass",
         'if kind == "sgd": pass',
+        "if self.kind is None: pass",
         'if entry["label"] == "scalar": pass',
     ],
 )
