@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -30,12 +28,12 @@ def find(name: str, kind: str, known: Mapping[str, Any]) -> Any:
 
 
 def load(name: str, kind: str) -> Any:
-    """The object "package.module:Name". Its module may also lie in the current folder, which is looked into last.
+    """The object "package.module:Name", whose module lies anywhere on Python's search path.
+
+    The command line and the processes that train look into the current folder too, after everything else.
 
     Raises ValueError with the reason why it cannot be imported, and the file and line of the mistake.
     """
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

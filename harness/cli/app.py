@@ -9,6 +9,7 @@ import typer
 
 from mtlbench.harness.cli import data, methods, run, store
 from mtlbench.harness.cli.usage import one_line
+from mtlbench.harness.search_path import look_here_last
 
 app = typer.Typer(
     name="mtlbench",
@@ -44,5 +45,6 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """The console script."""
+    look_here_last()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     app()

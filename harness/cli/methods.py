@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.harness.cli.usage import fail, look_here
+from mtlbench.harness.cli.usage import fail
 
 
 def list_() -> None:
@@ -62,7 +62,6 @@ def describe(
     """
     from mtlbench.harness.inspect import describe as describing
 
-    look_here()
     try:
         rows = describing.run(names, benchmark, tasks, size, batch=batch, backbone=backbone, measured=measured)
     except ValueError as error:
@@ -79,7 +78,6 @@ def check(
     """
     from mtlbench.harness.inspect.conformance import check_method
 
-    look_here()
     try:
         results = check_method(name)
     except ValueError as error:

@@ -17,7 +17,6 @@ from mtlbench.harness.cli.usage import (
     StoreOption,
     TrackingOption,
     fail,
-    look_here,
     open_store,
     report_folder,
     terminable,
@@ -64,26 +63,26 @@ def run(
 
     from mtlbench.harness.data import places
     from mtlbench.harness.driver import run as driver
+    from mtlbench.harness.matrix.file import read
 
     if workers_per_cell is not None:
         overrides = [*overrides, f"resources.workers={workers_per_cell}"]
     if save_predictions:
         overrides = [*overrides, "resources.save_predictions=true"]
-    read = _read(matrix, overrides)
-    store = open_store(url)
+    wanted, store = read(matrix, overrides), open_store(url)
     with terminable() as status:
         try:
             if dry_run:
-                _dry_run(read, store, data, only, address)
+                _dry_run(wanted, store, data, only, address)
                 return
-            folders = places.roots(read, data)
+            folders = places.roots(wanted, data)
             target = report_folder(out, store)
-            request = driver.Request(read, folders, target, only, rerun, tracking_uri)
+            request = driver.Request(wanted, folders, target, only, rerun, tracking_uri)
             outcome = driver.run(request, store, partial(_on_ray, address), Console(highlight=False))
         except KeyboardInterrupt:
             typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
             raise typer.Exit(status()) from None
-    _show_outcome(read, store, outcome, target, tracking_uri)
+    _show_outcome(wanted, store, outcome, target, tracking_uri)
 
 
 def status(
@@ -98,9 +97,10 @@ def status(
     """
     from mtlbench.harness.driver.work import recorded, stale, survey, title
     from mtlbench.harness.matrix.expand import plan
+    from mtlbench.harness.matrix.file import read
 
-    read, store = _read(matrix, overrides), open_store(url)
-    planned, records = survey(read, recorded(store))
+    wanted, store = read(matrix, overrides), open_store(url)
+    planned, records = survey(wanted, recorded(store))
     rows = {}
     for item in planned:
         if item.cell.id in rows:
@@ -119,7 +119,7 @@ def status(
         return
     for row in rows.values():
         typer.echo(f"{row['state']:9} {row['cell']}  [{row['id']}]" + (f"  {row['error']}" if row["error"] else ""))
-    for line in plan(read, records)[1]:
+    for line in plan(wanted, records)[1]:
         typer.echo(line)
     states = [row["state"] for row in rows.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -130,13 +130,6 @@ def _on_ray(address: str | None) -> Scheduler:
     from mtlbench.harness.driver.schedule import OnRay  # takes seconds, which a matrix that is done never waits for
 
     return OnRay(address)
-
-
-def _read(matrix: str, overrides: list[str]) -> Matrix:
-    from mtlbench.harness.matrix.file import read
-
-    look_here()
-    return read(matrix, overrides)
 
 
 def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], address: str | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -88,11 +87,6 @@ def _without_number(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"
     return str(error)
-
-
-def look_here() -> None:
-    """Find methods from outside, package.module:Name, in the current folder too."""
-    sys.path.insert(0, os.getcwd())
 
 
 def open_store(url: str) -> Store:

@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,15 +19,18 @@ from typing import Any, Literal
 
 import ray
 from ray import train, tune
+from ray.job_config import JobConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune import Callback
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
+import mtlbench
 from mtlbench.harness.driver.attempt import attempt, score
 from mtlbench.harness.driver.scheduler import Board, Cluster
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Resources
+from mtlbench.harness.search_path import look_also_in
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
 
@@ -54,12 +58,31 @@ def _join(address: str | None) -> Cluster:
         local: dict[str, Any] = {} if address else {"include_dashboard": False, "resources": {"launcher": 1000}}
         ours = signal.getsignal(signal.SIGTERM)  # which Ray replaces
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+            ray.init(
+                address=address, job_config=_Job(), log_to_driver=False, logging_level=logging.ERROR, **local
+            )  # fmt: skip
             signal.signal(signal.SIGTERM, ours)
         except SystemExit:  # so Ray answers it meanwhile
             signal.signal(signal.SIGTERM, ours)
             signal.raise_signal(signal.SIGTERM)
     return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+class _Job(JobConfig):  # type: ignore[misc]
+    """A job whose processes do not look into the driver's current folder before they look anywhere else.
+
+    Ray puts that folder, and the one of the script that runs, first on the path of every process of a job that has no
+    working directory of its own. There, a user's file could stand in for any module. `_trial` and `_worker` look into
+    the driver's folders last.
+    """
+
+    def __init__(self) -> None:
+        # Where the package itself lies in the current folder and is not installed, the processes find it only there.
+        ours = os.path.dirname(os.path.dirname(os.path.abspath(mtlbench.__file__)))
+        super().__init__(_py_driver_sys_path=[ours] if ours == os.getcwd() else [])
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
 
 
 def _knock(address: str) -> None:
@@ -178,7 +201,8 @@ class OnRay:
         searcher: Any = Cells(ready, store)
         if resources.max_concurrent:
             searcher = ConcurrencyLimiter(searcher, max_concurrent=resources.max_concurrent)
-        trainable = tune.with_parameters(_trial, environment=environment)
+        folders = [os.path.abspath(folder) for folder in sys.path]
+        trainable = tune.with_parameters(_trial, environment=environment, folders=folders)
         with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(trainable, lambda config: _needs(config["stage"], resources)),
@@ -223,12 +247,13 @@ def _last_line(trial: Any) -> str:
     return lines[-1].strip()
 
 
-def _trial(config: dict[str, Any], environment: Environment) -> None:
-    """A stage of a cell as a Tune trial."""
+def _trial(config: dict[str, Any], environment: Environment, folders: list[str]) -> None:
+    """A stage of a cell as a Tune trial. folders: where the driver looks for modules."""
+    look_also_in(folders)
     if config["stage"] == "score":
         _score(config["cell"], environment)
     elif environment.resources.workers > 1:
-        _group(config["cell"], environment)
+        _group(config["cell"], environment, folders)
     else:  # trained in this process; Accelerate sees a plain one
         cell = Store(environment.store).cell(config["cell"])
         attempt(cell, environment, lambda progress: tune.report(progress._asdict()))
@@ -246,13 +271,13 @@ def _score(cell_id: str, environment: Environment) -> None:
     score(cell_id, environment, report)
 
 
-def _group(cell_id: str, environment: Environment) -> None:
+def _group(cell_id: str, environment: Environment, folders: list[str]) -> None:
     """Start a Ray Train group, whose process group Accelerate joins."""
     resources = environment.resources
     with tempfile.TemporaryDirectory(prefix="mtlbench-train-") as scratch:
         TorchTrainer(
             _worker,
-            train_loop_config={"cell": cell_id, "environment": environment},
+            train_loop_config={"cell": cell_id, "environment": environment, "folders": folders},
             torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
             scaling_config=train.ScalingConfig(
                 num_workers=resources.workers,
@@ -269,6 +294,8 @@ def _group(cell_id: str, environment: Environment) -> None:
 
 
 def _worker(config: dict[str, Any]) -> None:
+    """One process of a cell that several processes train."""
+    look_also_in(config["folders"])
     environment: Environment = config["environment"]
     if environment.device == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "true"

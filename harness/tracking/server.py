@@ -58,6 +58,10 @@ def require_free(port: int) -> None:
 
 
 def serve(uri: str, port: int) -> int:
-    """Serve MLflow's pages until interrupted, without its job runner and telemetry; returns the exit status."""
-    environment = os.environ | ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    """Serve MLflow's pages until interrupted, without its job runner and telemetry; returns the exit status.
+
+    Python's safe path keeps the server, and the processes that it starts, from importing a file of the current folder
+    in place of a library.
+    """
+    environment = os.environ | ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONSAFEPATH": "1"}
     return subprocess.run(server(uri, port), env=environment, check=False).returncode

@@ -3,10 +3,10 @@
 Its sub-packages are the folders methods, harness, benchmarks and results.
 """
 
-from pathlib import Path
+import os.path
 
-_methods = Path(__file__).with_name("methods")
-if _methods.is_symlink():
+_methods = os.path.join(os.path.dirname(__file__), "methods")
+if os.path.islink(_methods):
     # A checkout. Type checkers and builds follow the links beside this file. Python is sent to the folders themselves,
     # so that a debugger, a traceback and git all know a file by one path.
-    __path__ = [str(_methods.resolve().parent), *__path__]
+    __path__ = [os.path.dirname(os.path.realpath(_methods)), *__path__]

@@ -1,6 +1,9 @@
 """`python -m mtlbench` is the command line."""
 
-from mtlbench.harness.cli.app import main
+from mtlbench.harness.search_path import look_here_last
 
 if __name__ == "__main__":
+    look_here_last()  # before anything else is imported: Python has put the current folder first
+    from mtlbench.harness.cli.app import main
+
     main()

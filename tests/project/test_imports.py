@@ -22,7 +22,8 @@ FLOORS = {
     "methods": ["outside", "method", "weights", "options", "backbone", "parts", "*", "__init__"],
     "results": ["records", "statistics", "papers", "summary", "report", "__init__"],
     "harness": [
-        *("seeds", "matrix", "store", "data", "tracking", "scoring", "training", "inspect", "driver", "cli", "bench"),
+        *("search_path", "seeds", "matrix", "store", "data", "tracking", "scoring", "training"),
+        *("inspect", "driver", "cli", "bench"),
         "__init__",
     ],
 }
