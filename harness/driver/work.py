@@ -9,7 +9,6 @@ from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest
 from mtlbench.harness.store import provenance, source
 from mtlbench.harness.store.store import Store
-from mtlbench.methods import resolve
 from mtlbench.results.records import files
 from mtlbench.results.records.record import Manifest, Record
 
@@ -114,10 +113,10 @@ def starts_anew(rerun: Rerun, cell_id: str, records: Mapping[str, Record], store
 
 
 def stale(record: Record) -> bool:
-    """Made by code, ours or an outside method's, that has changed since in a way that may move its numbers."""
+    """Made by code, ours or from outside, that has changed since in a way that may move the record's numbers."""
     try:
-        plugin = provenance.plugin_hash(resolve(record.cell["method"]))
-    except ValueError:  # it cannot be imported any more
+        plugin = provenance.plugin_hash(record.cell)
+    except ValueError:  # something from outside cannot be imported any more
         return True
     made_by = record.provenance
     return made_by.get("source") != source.source_hash() or made_by.get("plugin") != plugin

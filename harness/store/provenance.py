@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import platform
 import subprocess
+import sys
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,45 @@ from typing import Any
 import torch
 
 from mtlbench.harness.store import source
+from mtlbench.methods.outside import is_outside, load
 
 LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy")
 
 
-def plugin_hash(method: type) -> str | None:
-    """Of the files that a method from outside comes from; None for one of ours."""
-    if method.__module__.startswith(f"{source.PACKAGE}."):
-        return None
-    return source.outside_hash(method.__module__, Path(inspect.getfile(method)))
+def names_from_outside(cell: Mapping[str, Any]) -> list[str]:
+    """What a cell, as a mapping, takes from outside of the package: "package.module:Name" of each, sorted."""
+    recipe = cell["train"]
+    names = {cell["method"], cell["backbone"]["name"], cell["benchmark"]["name"]}
+    return sorted(name for name in names | {recipe["optimizer"], recipe["schedule"]} if is_outside(name))
 
 
-def code_hash(method: type) -> str:
-    """Of everything that can move the numbers of a network of this class."""
-    plugin = plugin_hash(method)
+def plugin_hash(cell: Mapping[str, Any]) -> str | None:
+    """Of the files of everything that a cell, as a mapping, takes from outside; None where it takes nothing.
+
+    Raises ValueError for what cannot be imported.
+    """
+    modules: list[str] = []
+    for name in names_from_outside(cell):
+        found = load(name, "plug-in")
+        modules += [name.partition(":")[0], getattr(found, "__module__", None) or ""]  # where it is named, and defined
+    return modules_hash(modules)
+
+
+def modules_hash(modules: Iterable[str]) -> str | None:
+    """Of the files of modules that have been imported; None where all are ours or of libraries.
+
+    A library is Python's own, or one whose version is in every record.
+    """
+    known = {source.PACKAGE, *LIBRARIES, *sys.stdlib_module_names}
+    outside = [module for module in modules if module and module.partition(".")[0] not in known]
+    paths = {module: getattr(sys.modules[module], "__file__", None) or "" for module in outside}
+    files = {module: Path(path) for module, path in paths.items() if path.endswith(".py")}
+    return source.outside_hash(files) if files else None
+
+
+def code_hash(cell: Mapping[str, Any]) -> str:
+    """Of everything that can move the numbers of a cell, as a mapping."""
+    plugin = plugin_hash(cell)
     return source.source_hash() + (f"+{plugin}" if plugin else "")
 
 

@@ -13,6 +13,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mtlbench.methods.outside import is_outside
+
 PACKAGE = "mtlbench"
 FOLDERS = ("benchmarks", "methods", "results", "harness")
 ROOT = Path(__file__).resolve().parents[2]  # holds the four folders: a checkout, or the installed package
@@ -53,12 +55,23 @@ def reached(root: Path = ROOT) -> set[str]:
     return {file.relative_to(root).as_posix() for file in found.values()}
 
 
-def outside_hash(module: str, file: Path) -> str:
-    """A hash of a module from outside, and of the files beside it and below it that it imports."""
-    depth = module.count(".") + (file.name == "__init__.py")
-    base = file.resolve().parents[depth]  # holds the module's outermost package
-    found = _follow([module], lambda name: _file(base, name.split(".")))
-    return hash_of(found or {module: file})
+def outside_hash(modules: Mapping[str, Path]) -> str:
+    """A hash of modules from outside, given with their files, and of what they import from beside and below them.
+
+    Of an installed module only its own package is followed: what lies beside it are other projects.
+    """
+    found: dict[str, Path] = {}
+    for module, file in modules.items():
+        depth = module.count(".") + (file.name == "__init__.py")
+        base = file.resolve().parents[depth]  # holds the module's outermost package
+        own = module.partition(".")[0] if base.name in ("site-packages", "dist-packages") else None
+        found |= _follow([module], functools.partial(_file_beside, base, own)) or {module: file}
+    return hash_of(found)
+
+
+def _file_beside(base: Path, own: str | None, module: str) -> Path | None:
+    parts = module.split(".")
+    return _file(base, parts) if own in (None, parts[0]) else None
 
 
 def hash_of(files: Mapping[str, Path]) -> str:
@@ -96,7 +109,10 @@ def _file(base: Path, parts: Sequence[str]) -> Path | None:
 
 @functools.cache
 def _imports(text: str, package: str) -> tuple[str, ...]:
-    """What a file of a package imports when it runs, inside of functions too. "from a import b" means a.b or a."""
+    """What a file of a package imports when it runs, inside of functions too. "from a import b" means a.b or a.
+
+    A text that is "package.module:Name" counts as an import: so a method names an optimiser from outside.
+    """
     found: list[str] = []
     for node in _running(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -105,6 +121,8 @@ def _imports(text: str, package: str) -> tuple[str, ...]:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             origin = ".".join([*above, *([node.module] if node.module else [])])
             found += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and is_outside(node.value):
+            found.append(node.value.partition(":")[0])
     return tuple(found)
 
 

@@ -19,7 +19,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mtlbench.harness.store.provenance import code_hash
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 
@@ -38,15 +37,17 @@ class UnusableCheckpoint(ValueError):
     """A checkpoint whose files do not match its state.json, or that other code made; the message names it."""
 
 
-def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], position: Position) -> None:
-    """Publish a checkpoint, state.json last, and remove those before the last two."""
+def save(
+    store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], position: Position, code: str
+) -> None:
+    """Publish a checkpoint, state.json last, and remove those before the last two. code: the hash of what made it."""
     folder = files.checkpoints(cell_id)
     with tempfile.TemporaryDirectory() as temporary:
         local = Path(temporary)
         save_model(model, local / files.WEIGHTS)
         torch.save([optimizer.state_dict() for optimizer in optimizers], local / "optimizers.pt")
         hashes = {file.name: _sha256(file) for file in sorted(local.iterdir())}
-        state = {**position._asdict(), "source": code_hash(type(model)), "sha256": hashes}
+        state = {**position._asdict(), "source": code, "sha256": hashes}
         (local / "state.json").write_text(json.dumps(state, indent=1))
         store.publish(local, f"{folder}/{position.epoch:06d}", last="state.json")
     for name in [name for name in store.names(folder) if name.isdigit()][:-KEPT]:
@@ -54,12 +55,12 @@ def save(store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any]
 
 
 def restore(
-    store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], device: torch.device
+    store: Store, cell_id: str, model: nn.Module, optimizers: Sequence[Any], device: torch.device, code: str
 ) -> tuple[Position, list[str]]:
     """Load the newest whole checkpoint into model and optimisers. Returns Position(0, 0, 0.0) where there is none.
 
-    A corrupt one is set aside, and so is one made by code that has changed since in a way that may move numbers: half a
-    training by each would be nobody's result. The list says which, and why.
+    code: the hash of what would continue it. A corrupt one is set aside, and so is one that other code has made, since
+    half a training by each would be nobody's result. The list says which, and why.
     """
     folder = files.checkpoints(cell_id)
     warnings = []
@@ -67,7 +68,7 @@ def restore(
         with tempfile.TemporaryDirectory() as temporary:
             local = Path(temporary)
             try:
-                position = _fetch(store, f"{folder}/{name}", local, code_hash(type(model)))
+                position = _fetch(store, f"{folder}/{name}", local, code)
                 weights = load_file(local / files.WEIGHTS)
                 states = torch.load(local / "optimizers.pt", weights_only=True, map_location=device)
             except (UnusableCheckpoint, SafetensorError, UnpicklingError) as error:

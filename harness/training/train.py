@@ -99,7 +99,8 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
     network = network.to(device).to(memory_format=torch.channels_last)
     own = optimizers.make(network, cell.train)
     model, *wrapped = accelerator.prepare(network, *own)
-    done, warnings = checkpoint.restore(store, cell.id, network, own, device)
+    code = provenance.code_hash(cell.model_dump(mode="json"))
+    done, warnings = checkpoint.restore(store, cell.id, network, own, device, code)
     for warning in warnings if main else []:
         print(warning, flush=True)
     history = History(store, cell.id, done.step, writes=main)
@@ -162,7 +163,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
             primary = [score for score in found if score.primary and score.value is not None]
             history.add(step, epoch + 1, {f"val/{score.task}/{score.metric}": score.value for score in primary})
         if main and ((epoch + 1) % resources.checkpoint_every == 0 or epoch + 1 == extent.epochs):
-            checkpoint.save(store, cell.id, network, own, checkpoint.Position(epoch + 1, step, spent))
+            checkpoint.save(store, cell.id, network, own, checkpoint.Position(epoch + 1, step, spent), code)
 
     judged, split = (val_split, "val") if cell.trial else (test_split, "test")
     assert judged is not None, "a trial needs a val split, which reading the matrix has seen to"
@@ -182,7 +183,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
         },
         provenance=provenance.describe(
             device,
-            plugin=provenance.plugin_hash(type(network)),
+            plugin=provenance.plugin_hash(cell.model_dump(mode="json")),
             processes=processes,
             threads=torch.get_num_threads(),
             weights=pretrained.origin(cell.backbone, environment.weights),

@@ -124,17 +124,33 @@ def test_a_method_from_outside_is_known_by_all_its_files(tmp_path):
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "net.py").write_text("import os\nfrom mine import layers\nfrom .heads import head\n")
-    (package / "layers.py").write_text("def layer():\n    import beside\n")
+    (package / "layers.py").write_text("def layer():\n    import beside\n    return 'named:Optimizer'\n")
     (package / "heads.py").write_text("def head(): ...\n")
     (package / "unused.py").write_text("VALUE = 1\n")
     (tmp_path / "beside.py").write_text("VALUE = 1\n")
-    before = source.outside_hash("mine.net", package / "net.py")
-    for name in ("mine/__init__.py", "mine/net.py", "mine/layers.py", "mine/heads.py", "beside.py"):
+    (tmp_path / "named.py").write_text("Optimizer = 1\n")
+    before = source.outside_hash({"mine.net": package / "net.py"})
+    for name in ("mine/__init__.py", "mine/net.py", "mine/layers.py", "mine/heads.py", "beside.py", "named.py"):
         undo = edited(tmp_path / name, (tmp_path / name).read_text() + "\nEDITED = 1\n")
-        assert source.outside_hash("mine.net", package / "net.py") != before, name
+        assert source.outside_hash({"mine.net": package / "net.py"}) != before, name
         undo()
         undo = edited(tmp_path / name, "# A comment.\n" + (tmp_path / name).read_text())
-        assert source.outside_hash("mine.net", package / "net.py") == before, name
+        assert source.outside_hash({"mine.net": package / "net.py"}) == before, name
         undo()
     (package / "unused.py").write_text("VALUE = 2\n")
-    assert source.outside_hash("mine.net", package / "net.py") == before
+    assert source.outside_hash({"mine.net": package / "net.py"}) == before
+
+
+def test_of_an_installed_module_only_its_own_package_is_followed(tmp_path):
+    folder = tmp_path / "site-packages"
+    (folder / "mine").mkdir(parents=True)
+    (folder / "mine" / "__init__.py").write_text("")
+    (folder / "mine" / "net.py").write_text("import library\nfrom mine import layers\n")
+    (folder / "mine" / "layers.py").write_text("WIDTH = 1\n")
+    (folder / "library.py").write_text("VALUE = 1\n")
+    found = []
+    for name in ("library.py", "mine/layers.py"):
+        found.append(source.outside_hash({"mine.net": folder / "mine" / "net.py"}))
+        (folder / name).write_text("VALUE = 2\n")
+    found.append(source.outside_hash({"mine.net": folder / "mine" / "net.py"}))
+    assert found[0] == found[1] != found[2]

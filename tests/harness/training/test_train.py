@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from mtlbench.harness.data.loading import hold_out, micro_batches, order
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import Resources, make_benchmark
+from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import checkpoint, network, train
 from mtlbench.harness.training.environment import Environment
@@ -110,9 +111,9 @@ def test_a_corrupt_checkpoint_is_kept_aside_and_the_one_before_it_goes_on(tmp_pa
 def test_a_checkpoint_whose_state_cannot_be_read_is_kept_aside(tmp_path, content):
     store, layer = Store(tmp_path), torch.nn.Linear(1, 1)
     for epoch in (1, 2):
-        checkpoint.save(store, "c", layer, [], checkpoint.Position(epoch, epoch, 1.0))
+        checkpoint.save(store, "c", layer, [], checkpoint.Position(epoch, epoch, 1.0), "code")
     store.put("cells/c/checkpoints/000002/state.json", content)
-    place, (warning,) = checkpoint.restore(store, "c", layer, [], torch.device("cpu"))
+    place, (warning,) = checkpoint.restore(store, "c", layer, [], torch.device("cpu"), "code")
     assert place == (1, 1, 1.0)
     assert "000002/state.json" in warning
     assert any(name.startswith("000002.corrupt") for name in store.names("cells/c/checkpoints"))
@@ -147,13 +148,13 @@ def test_a_checkpoint_that_would_run_code_is_kept_aside_and_the_one_before_it_go
     model, store = torch.nn.Linear(2, 2), Store(tmp_path / "store")
     optimizer = torch.optim.Adam(model.parameters())
     for epoch in (1, 2):
-        checkpoint.save(store, "a", model, [optimizer], checkpoint.Position(epoch, epoch, 0.0))
+        checkpoint.save(store, "a", model, [optimizer], checkpoint.Position(epoch, epoch, 0.0), "code")
     newest = tmp_path / "store" / "cells" / "a" / "checkpoints" / "000002"
     torch.save([Touches(tmp_path / "touched")], newest / "optimizers.pt")
     state = json.loads((newest / "state.json").read_text())
     state["sha256"]["optimizers.pt"] = hashlib.sha256((newest / "optimizers.pt").read_bytes()).hexdigest()
     (newest / "state.json").write_text(json.dumps(state))
-    place, (warning,) = checkpoint.restore(store, "a", model, [optimizer], torch.device("cpu"))
+    place, (warning,) = checkpoint.restore(store, "a", model, [optimizer], torch.device("cpu"), "code")
     assert place.epoch == 1 and "checkpoint not used, kept as" in warning and "\n" not in warning
     assert not (tmp_path / "touched").exists()
 
@@ -162,7 +163,7 @@ def test_a_checkpoint_of_other_code_is_not_continued(tmp_path, rooms, monkeypatc
     a_cell = cell()
     with pytest.raises(Killed):
         run(a_cell, tmp_path, rooms, report=killing(12))
-    monkeypatch.setattr(checkpoint, "code_hash", lambda method: "changed")
+    monkeypatch.setattr(provenance, "code_hash", lambda cell: "changed")
     steps = []
     run(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
     assert steps == [3, 6, 9, 12]
