@@ -14,9 +14,9 @@ import typer
 from mtlbench.harness.cli.usage import INTERRUPTED, fail, one_line
 
 if TYPE_CHECKING:
-    from mtlbench.benchmarks.benchmark import Benchmark
     from mtlbench.benchmarks.copies.evidence import Finding
     from mtlbench.benchmarks.copies.verify import Report
+    from mtlbench.harness.data.copy import Copy
 
 app = typer.Typer(
     help="Check and prepare copies of data sets.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
@@ -52,8 +52,8 @@ def verify(
 
     try:
         with _bars() as told:
-            benchmark, root = _copy(name, data, options, told)
-            report = run_verify(benchmark, root, told, tasks or None)
+            copy = _copy(name, data, options, told)
+            report = run_verify(copy.benchmark, copy.root, told, tasks or None)
     except (ValueError, OSError) as error:
         raise fail(str(error)) from None
     typer.echo(json.dumps(asdict(report), indent=1, allow_nan=False) if as_json else verification(report))
@@ -82,8 +82,8 @@ def doctor(
 
     try:
         with _bars() as told:
-            benchmark, root = _copy(name, data, options, told)
-            findings = examine(benchmark, root, available(benchmark, root)[0], images, focal)
+            copy = _copy(name, data, options, told)
+            findings = examine(copy.benchmark, copy.root, available(copy)[0], images, focal)
     except (ValueError, OSError) as error:
         raise fail(f"{error}\n`mtlbench data verify` lists everything that cannot be read") from None
     typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1) if as_json else diagnosis(findings))
@@ -114,20 +114,20 @@ def prepare(
 
     Example:  mtlbench data prepare nyud --data /data/NYUD_MT --task semseg --task depth
     """
-    from mtlbench.harness.data.places import copy_of, default_roots
+    from mtlbench.harness.data.places import default_roots, named_copy
     from mtlbench.harness.data.prepare import prepare as run_prepare
 
     try:
         with _bars() as told:
-            place = (cache or default_roots()).expanduser().absolute()
-            benchmark, root = copy_of(name, data, options)
-            if not benchmark.needs_root:
+            kept_in = (cache or default_roots()).expanduser().absolute()
+            copy = named_copy(name, data, options)
+            if not copy.benchmark.needs_root:
                 if tasks:
                     raise ValueError(f"--task: {name} is made with the labels of all its tasks; leave it out")
-                benchmark.make(data or place / name, lambda done, total: told("rendering", done, total))
+                copy.benchmark.make(data or kept_in / name, lambda done, total: told("rendering", done, total))
                 return
             local = scratch and scratch.expanduser().absolute()
-            found = run_prepare(benchmark, root, place, told, only=tasks, scratch=local)
+            found = run_prepare(copy, kept_in, told, only=tasks, scratch=local)
     except KeyboardInterrupt:
         typer.echo("\nstopped; the same command goes on with the split that it was at", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -137,21 +137,19 @@ def prepare(
     typer.echo(f"{counts}: {', '.join(found.tasks)}; {found.bytes / 1e9:.2f} GB in {found.folder}")
     for task, reason in found.lacking.items():
         typer.echo(f"without {task}: {reason}")
-    if place != default_roots():
-        typer.echo(f"for training: export MTLBENCH_CACHE={place}")
+    if kept_in != default_roots():
+        typer.echo(f"for training: export MTLBENCH_CACHE={kept_in}")
     if scratch is not None:
         typer.echo(f"for training on this node: export MTLBENCH_SCRATCH={scratch.expanduser().absolute()}")
 
 
-def _copy(
-    name: str, data: Path | None, options: list[str], told: Callable[[str, int, int], None]
-) -> tuple[Benchmark, Path]:
-    """A benchmark and the folder of its data, which are made where there are none to be given."""
-    from mtlbench.harness.data.places import copy_of
+def _copy(name: str, data: Path | None, options: list[str], told: Callable[[str, int, int], None]) -> Copy:
+    """A copy of a benchmark, made where the benchmark makes its data."""
+    from mtlbench.harness.data.places import named_copy
 
-    benchmark, root = copy_of(name, data, options)
-    benchmark.make(root, lambda done, total: told("rendering", done, total))
-    return benchmark, root
+    copy = named_copy(name, data, options)
+    copy.benchmark.make(copy.root, lambda done, total: told("rendering", done, total))
+    return copy
 
 
 @contextmanager

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from mtlbench.benchmarks.benchmark import Benchmark, Sample
+from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness import seeds
-from mtlbench.harness.data import prepare
-from mtlbench.harness.data.loading import Holdout, hold_out
+from mtlbench.harness.data.copy import Copy, Part
 from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.results.records import files
@@ -22,33 +20,23 @@ IMAGES = 1000  # read at most: files of a large data set take longer to decode t
 Findings = dict[str, dict[str, Any]]  # task -> what Task.fitted takes
 
 
-def learn(
-    store: Store,
-    benchmark: Benchmark,
-    fingerprint: str,
-    root: Path,
-    tasks: Iterable[str],
-    holdout: float,
-    places: Sequence[Path] = (),
-) -> Findings:
+def learn(store: Store, copy: Copy, tasks: Iterable[str], holdout: float) -> Findings:
     """What each of `tasks` that learns something has learnt from the training images that are not held out.
 
     From the store; learnt and put there where it lacks it, so that a cell trained alone needs no driver. Images are
-    drawn by a fixed generator: whoever learns from this copy of the data learns the same. places: where prepared data
-    may be.
+    drawn by a fixed generator: whoever learns from a copy with this fingerprint learns the same.
 
     Raises ValueError naming the task whose labels do not suffice, and StoreError for a file that is no findings.
     """
     found: Findings = {}
-    for name in (name for name in tasks if benchmark.tasks[name].learn is not None):
-        file = _file(benchmark.name, fingerprint, name, holdout)
+    for name in _learners(copy, tasks):
+        file = _file(copy, name, holdout)
         if not store.exists(file):
-            train = prepare.open_split(benchmark, root, "train", [name], fingerprint, places)
-            if holdout:
-                train, _ = hold_out(train, holdout)
+            train, _ = copy.train([name], holdout)
             drawn = seeds.generator(0, "learning").permutation(len(train))[:IMAGES]
-            learnt = fit({name: benchmark.tasks[name]}, Holdout(train, sorted(drawn.tolist())))
-            store.put(file, json.dumps({"data": fingerprint, "holdout": holdout, "findings": learnt}, indent=1) + "\n")
+            learnt = fit({name: copy.benchmark.tasks[name]}, Part(train, sorted(drawn.tolist())))
+            content = {"data": copy.fingerprint, "holdout": holdout, "findings": learnt}
+            store.put(file, json.dumps(content, indent=1) + "\n")
         found |= _read(store, file)
     return found
 
@@ -62,14 +50,9 @@ def fit(tasks: Mapping[str, Task], samples: Sequence[Sample]) -> dict[str, dict[
     }
 
 
-def missing(store: Store, benchmark: Benchmark, fingerprint: str, tasks: Iterable[str], holdout: float) -> list[str]:
+def missing(store: Store, copy: Copy, tasks: Iterable[str], holdout: float) -> list[str]:
     """The tasks that `learn` would have to learn."""
-    return [
-        name
-        for name in tasks
-        if benchmark.tasks[name].learn is not None
-        and not store.exists(_file(benchmark.name, fingerprint, name, holdout))
-    ]
+    return [name for name in _learners(copy, tasks) if not store.exists(_file(copy, name, holdout))]
 
 
 def digest(findings: Mapping[str, Mapping[str, Any]]) -> str:
@@ -77,8 +60,13 @@ def digest(findings: Mapping[str, Mapping[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(findings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _file(benchmark: str, fingerprint: str, task: str, holdout: float) -> str:
-    content = json.dumps([benchmark, fingerprint, task, holdout, source_hash()])  # other code may learn otherwise
+def _learners(copy: Copy, tasks: Iterable[str]) -> list[str]:
+    return [name for name in tasks if copy.benchmark.tasks[name].learn is not None]
+
+
+def _file(copy: Copy, task: str, holdout: float) -> str:
+    benchmark = copy.benchmark.name
+    content = json.dumps([benchmark, copy.fingerprint, task, holdout, source_hash()])  # other code may learn otherwise
     return files.findings(benchmark, task, hashlib.sha256(content.encode()).hexdigest()[:10])
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mtlbench.benchmarks.benchmark import Benchmark, Sample
+from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.benchmarks.transforms import augmentation as drawing
 from mtlbench.benchmarks.transforms import geometry
 from mtlbench.benchmarks.transforms.augmentation import Augmentation
 from mtlbench.benchmarks.transforms.geometry import Placement
 from mtlbench.harness import seeds
-from mtlbench.harness.matrix.cell import BenchmarkConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -59,34 +57,6 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
         torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1),
         torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1),
     )
-
-
-def augmentation(benchmark: Benchmark, config: BenchmarkConfig) -> Augmentation:
-    """What the protocol of a cell draws, with what the cell chooses otherwise."""
-    chosen = {"borders": config.borders, "normals_zoom": config.normals_zoom}
-    own = benchmark.augmentations[config.protocol]
-    return replace(own, **{name: value for name, value in chosen.items() if value is not None})  # type: ignore[arg-type]
-
-
-class Holdout(Sequence[Sample]):
-    """A part of a split: the images at `indices`."""
-
-    def __init__(self, samples: Sequence[Sample], indices: Sequence[int]) -> None:
-        self.samples = samples
-        self.indices = list(indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
-        return self.samples[self.indices[index]]
-
-
-def hold_out(samples: Sequence[Sample], share: float) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    """Split train into (train, val). The same for all methods and seeds."""
-    order = seeds.generator(0, "holdout").permutation(len(samples))
-    held = round(share * len(samples))
-    return Holdout(samples, sorted(order[held:].tolist())), Holdout(samples, sorted(order[:held].tolist()))
 
 
 class _Training(Dataset[Batch]):

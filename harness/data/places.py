@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from mtlbench.benchmarks.benchmark import Benchmark
-from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix
+from mtlbench.harness.data.copy import Copy, copy_of
+from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchmark
 
 
 class NotReady(RuntimeError):
@@ -42,12 +42,13 @@ def available_roots(matrix: Matrix, data: Sequence[str]) -> tuple[dict[str, Path
     problems += [f"--data {name}: the matrix has {', '.join(sorted(named))}" for name in given if name not in named]
     found = {}
     for entry in matrix.benchmarks:
+        needs_root = make_benchmark(entry).needs_root
         if entry.name in given:
-            if entry.make().needs_root and not given[entry.name].is_dir():
+            if needs_root and not given[entry.name].is_dir():
                 problems.append(f"--data {entry.name}={given[entry.name]}: no such folder")
             else:
                 found[entry.name] = given[entry.name]
-        elif entry.make().needs_root:
+        elif needs_root:
             problems.append(f"benchmark {entry.name} reads data from disk: give --data {entry.name}=PATH")
         else:
             found[entry.name] = default_roots() / entry.name
@@ -66,8 +67,8 @@ def arguments(data: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
     return given, problems
 
 
-def copy_of(name: str, path: Path | None, options: Sequence[str]) -> tuple[Benchmark, Path]:
-    """A benchmark with options (KEY=VALUE, as layout=NYUDv2) and the folder of its data.
+def named_copy(name: str, path: Path | None, options: Sequence[str]) -> Copy:
+    """The copy at `path` of a benchmark with options (KEY=VALUE, as layout=NYUDv2).
 
     Raises ValueError for an unknown name or option and for a missing path, FileNotFoundError for one that is not there.
     """
@@ -79,26 +80,26 @@ def copy_of(name: str, path: Path | None, options: Sequence[str]) -> tuple[Bench
         given[key] = yaml.safe_load(value)
     size = {"size": given.pop("size")} if "size" in given else {}
     try:
-        benchmark = BenchmarkEntry.model_validate({"name": name, **size, "options": given}).make()
+        entry = BenchmarkEntry.model_validate({"name": name, **size, "options": given})
     except ValidationError as error:
-        raise ValueError("; ".join(map(_describe, error.errors()))) from None
-    if not benchmark.needs_root:
-        return benchmark, path or default_roots() / name
+        raise ValueError("; ".join(map(_in_words, error.errors()))) from None
+    if not make_benchmark(entry).needs_root:
+        return copy_of(entry, path or default_roots() / name)
     if path is None:
         raise ValueError(f"benchmark {name} reads data from disk: give --data PATH")
     if not path.is_dir():
         raise FileNotFoundError(f"--data {path}: no such folder")
-    return benchmark, path.resolve()
+    return copy_of(entry, path.resolve())
 
 
-def _describe(mistake: Any) -> str:
+def _in_words(mistake: Any) -> str:
     message: str = mistake["msg"].removeprefix("Value error, ")
     if mistake["type"] == "value_error":  # ours, which says it all
         return message
     return f"--set {'.'.join(map(str, mistake['loc']))}: {message}, not {mistake['input']!r}"
 
 
-def caches(cache_root: Path | None) -> tuple[Path, ...]:
-    """Where prepared data may be: this node's scratch ($MTLBENCH_SCRATCH or $TMPDIR) first, then the cache."""
+def prepared_in(cache: Path | None) -> tuple[Path, ...]:
+    """The folders where prepared data may be: this node's scratch ($MTLBENCH_SCRATCH, $TMPDIR), and then the cache."""
     scratch = (os.environ.get(name) for name in ("MTLBENCH_SCRATCH", "TMPDIR"))
-    return tuple(Path(path) for path in [*scratch, cache_root] if path)
+    return tuple(Path(path) for path in [*scratch, cache] if path)

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from mtlbench.harness.data import learning
-from mtlbench.harness.data.places import NotReady, caches, default_roots
-from mtlbench.harness.data.prepare import advice
+from mtlbench.harness.data.copy import Copy, copy_of
+from mtlbench.harness.data.places import NotReady, default_roots, prepared_in
 from mtlbench.harness.driver import preflight
-from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Matrix, make_benchmark
 from mtlbench.harness.matrix.expand import Planned, expand
 from mtlbench.harness.scoring import constant
@@ -31,20 +31,21 @@ def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], 
         raise NotReady(problems)  # before minutes of rendering
     with Progress(console=console, transient=True) as bars:
         for entry in matrix.benchmarks:
-            bar = bars.add_task(f"making {entry.name}", total=None, visible=not entry.make().needs_root)
-            entry.make().make(folders[entry.name], partial(_tick, bars, bar))
+            benchmark = make_benchmark(entry)
+            bar = bars.add_task(f"making {entry.name}", total=None, visible=not benchmark.needs_root)
+            benchmark.make(folders[entry.name], partial(_tick, bars, bar))
     problems = preflight.data(cells, folders)
     if problems:
         raise NotReady(problems)
-    places = _places()
-    found = [advice(c.benchmark, folders[c.benchmark.name], c.tasks, places) for c in _of_each(cells)]
+    each = [(cell.benchmark, cell.tasks) for cell in _of_each(cells)]
+    found = [copy_here(config, folders).advice(tasks, config.options) for config, tasks in each]
     for line in filter(None, found):
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _places() -> tuple[Path, ...]:
-    """Where prepared data may be."""
-    return caches(default_roots())
+def copy_here(config: BenchmarkConfig, folders: Mapping[str, Path]) -> Copy:
+    """The copy of a benchmark on this machine. folders: benchmark -> the folder of its data."""
+    return copy_of(config, folders[config.name], prepared_in(default_roots()))
 
 
 def _of_each(cells: Sequence[Cell]) -> list[Cell]:
@@ -63,11 +64,10 @@ def learn(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], 
         wanted.setdefault(key, {}).update(dict.fromkeys(item.cell.tasks, item.cell))
     for (_, holdout), tasks in wanted.items():
         config = next(iter(tasks.values())).benchmark
-        benchmark, root = make_benchmark(config), folders[config.name]
-        fingerprint = benchmark.fingerprint(root)
-        for name in learning.missing(store, benchmark, fingerprint, tasks, holdout):
+        copy = copy_here(config, folders)
+        for name in learning.missing(store, copy, tasks, holdout):
             console.print(f"learning what {name} needs from the training labels of {config.name}", markup=False)
-        learning.learn(store, benchmark, fingerprint, root, tasks, holdout, _places())
+        learning.learn(store, copy, tasks, holdout)
 
 
 def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:
@@ -80,14 +80,14 @@ def constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console
     configs = {item.cell.benchmark.name: item.cell.benchmark for item in expand(matrix)}
     holdout = matrix.train.holdout  # and not the trials'
     for name, config in configs.items():
-        tasks = [t for t in make_benchmark(config).tasks if any(t in i.cell.tasks for i in expand(matrix))]
+        copy = copy_here(config, folders)
+        tasks = [t for t in copy.benchmark.tasks if any(t in i.cell.tasks for i in expand(matrix))]
         found = constant.record_id(config, tasks, holdout)
         if not store.exists(files.constant(found)):
             console.print(f"scoring the best constant prediction on {name}", markup=False)
-            places = _places()
             with Progress(console=console, transient=True) as bars:
                 report = partial(_tick, bars, bars.add_task("images", total=None))
-                record = constant.record(config, folders[name], tasks, places, report, holdout)
+                record = constant.record(config, copy, tasks, holdout, report)
             store.put(files.constant(found), record.to_json())
         names[name] = found
     return names

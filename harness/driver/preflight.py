@@ -7,8 +7,10 @@ from pathlib import Path
 
 from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.copies.layout import Split
+from mtlbench.harness.data.copy import copy_of
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BackboneConfig, Cell
-from mtlbench.harness.matrix.entries import Resources, make_benchmark
+from mtlbench.harness.matrix.entries import Resources
 from mtlbench.methods.backbone import Backbone
 from mtlbench.methods.weights import require_pretrained
 
@@ -20,14 +22,14 @@ def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
     problems: list[str] = []
     configs = {cell.benchmark.model_dump_json(): cell.benchmark for cell in cells}
     for key, config in configs.items():
-        benchmark = make_benchmark(config)
+        copy = copy_of(config, folders[config.name])
         its_cells = [cell for cell in cells if cell.benchmark.model_dump_json() == key]
-        tasks = [task for task in benchmark.tasks if any(task in cell.tasks for cell in its_cells)]
+        tasks = [task for task in copy.benchmark.tasks if any(task in cell.tasks for cell in its_cells)]
         try:
-            images = len(benchmark.open(folders[config.name], "train", tasks))
-            test = benchmark.open(folders[config.name], "test", tasks)
-            if benchmark.augmentations[config.protocol].placement == "pad":
-                problems += _too_large(benchmark, test)
+            images = len(copy.split("train", tasks))
+            test = copy.split("test", tasks)
+            if view_of(config, copy.benchmark).placement == "pad":
+                problems += _too_large(copy.benchmark, test)
             for cell in its_cells:
                 length(cell, images - round(cell.train.holdout * images))
         except (OSError, ValueError) as error:

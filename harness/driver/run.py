@@ -76,9 +76,9 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
         chosen = select(planned, only)
         with _refusing():
             for entry in matrix.benchmarks:
-                benchmark = entry.make()
-                name = entry.name if benchmark.needs_root else f"{entry.name} {entry.size} {entry.options}"
-                store.bind(name, benchmark.fingerprint(folders[entry.name]))
+                copy = making.copy_here(entry, folders)
+                name = entry.name if copy.benchmark.needs_root else f"{entry.name} {entry.size} {entry.options}"
+                store.bind(name, copy.fingerprint)
             making.learn(chosen, store, folders, console)
             constants = making.constants(matrix, store, folders, console)
         ids = list(dict.fromkeys(item.cell.id for item in chosen))

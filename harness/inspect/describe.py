@@ -13,7 +13,7 @@ from mtlbench import methods
 from mtlbench.benchmarks.benchmark import Benchmark
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.matrix.cell import TrainConfig
-from mtlbench.harness.matrix.entries import BenchmarkEntry
+from mtlbench.harness.matrix.entries import BenchmarkEntry, make_benchmark
 from mtlbench.harness.training.cost import count_step, measure, network_cost
 from mtlbench.methods import Method, Target
 
@@ -54,11 +54,12 @@ def run(
     if measured and not torch.cuda.is_available():
         raise ValueError("--measure runs training steps on a GPU, and torch sees none here; leave it out to count them")
     try:
-        made = BenchmarkEntry.model_validate({"name": benchmark, "size": _size(size)}).make()
+        entry = BenchmarkEntry.model_validate({"name": benchmark, "size": _size(size)})
     except ValidationError as error:
         raise ValueError(
             "; ".join(mistake["msg"].removeprefix("Value error, ") for mistake in error.errors())
         ) from None
+    made = make_benchmark(entry)
     sets = [tuple(words.split(",")) for words in task_sets] or [tuple(made.default_tasks)]
     chosen = names or list(methods.METHODS)
     return list(describe(chosen, made, sets, backbone=backbone, batch=batch, measured=measured))

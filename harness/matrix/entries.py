@@ -63,7 +63,7 @@ class BenchmarkEntry(BenchmarkConfig):
     @model_validator(mode="after")
     def _tasks_exist(self) -> BenchmarkEntry:
         _check_options(self.name, self.options)
-        known = self.make().tasks
+        known = make_benchmark(self).tasks
         for task_set in self.task_sets:
             for task in task_set:
                 if task not in known:
@@ -75,13 +75,10 @@ class BenchmarkEntry(BenchmarkConfig):
     @property
     def task_sets(self) -> list[tuple[str, ...]]:
         """In the benchmark's order of tasks."""
-        benchmark = self.make()
+        benchmark = make_benchmark(self)
         order = list(benchmark.tasks)
         sets = self.tasks if self.tasks is not None else [list(benchmark.default_tasks)]
         return [tuple(sorted(s, key=lambda task: order.index(task) if task in order else -1)) for s in sets]
-
-    def make(self) -> Benchmark:
-        return make_benchmark(self)
 
 
 class Resources(Config):

@@ -10,7 +10,16 @@ from pydantic import ValidationError
 
 from mtlbench.harness.matrix import weights as pretrained
 from mtlbench.harness.matrix.cell import BackboneConfig, Config, TrainConfig
-from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, MethodEntry, Recipe, Resources, in_full, merge_train
+from mtlbench.harness.matrix.entries import (
+    BenchmarkEntry,
+    Matrix,
+    MethodEntry,
+    Recipe,
+    Resources,
+    in_full,
+    make_benchmark,
+    merge_train,
+)
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.tuning import Tuning
 from mtlbench.methods import resolve
@@ -118,8 +127,8 @@ def _weight_problems(path: str, recipe: Recipe, entries: Sequence[BenchmarkEntry
     problems = []
     for entry in entries:
         for task in recipe.weights:
-            if task not in entry.make().tasks:
-                known = ", ".join(entry.make().tasks)
+            if task not in make_benchmark(entry).tasks:
+                known = ", ".join(make_benchmark(entry).tasks)
                 problems.append(f"{path}.{task}: {entry.name} has no such task; it has: {known}")
         for task_set in entry.task_sets:
             try:
@@ -135,7 +144,7 @@ def _tuning_problems(matrix: Matrix) -> list[str]:
         return []
     problems = []
     for entry in matrix.benchmarks:
-        benchmark = entry.make()
+        benchmark = make_benchmark(entry)
         if not matrix.tune.holdout and "val" not in benchmark.splits:
             problems.append(f"tune.holdout: {entry.name} has no val split of its own; give a share of train, as 0.1")
         metrics = {task: benchmark.tasks[task].metric for task_set in entry.task_sets for task in task_set}

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +17,8 @@ from torch import Tensor
 
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks.task import Task
-from mtlbench.harness.data import prepare
-from mtlbench.harness.data.loading import augmentation, hold_out
+from mtlbench.harness.data.copy import Copy
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring import expensive as scoring
@@ -42,24 +41,18 @@ def record_id(config: BenchmarkConfig, tasks: Sequence[str], holdout: float = 0.
 
 def record(
     config: BenchmarkConfig,
-    root: Path,
+    copy: Copy,
     tasks: Sequence[str],
-    places: Sequence[Path] = (),
-    report: Callable[[int, int], None] = lambda done, images: None,
     holdout: float = 0.0,
+    report: Callable[[int, int], None] = lambda done, images: None,
 ) -> Record:
     """The scores of the best constant prediction on the test split, learnt from what is not held out of train.
 
-    places: where prepared data may be. `report` is told (images read, images in all).
+    `report` is told (images read, images in all).
     """
-    benchmark = make_benchmark(config)
+    benchmark = copy.benchmark
     chosen = {name: benchmark.tasks[name] for name in tasks}
-    fingerprint = benchmark.fingerprint(root)
-    train, test = (
-        prepare.open_split(benchmark, root, split, tasks, fingerprint, places) for split in ("train", "test")
-    )
-    if holdout:
-        train, _ = hold_out(train, holdout)
+    (train, _), test = copy.train(tasks, holdout), copy.split("test", tasks)
     read = 0
 
     def count(images: int) -> None:
@@ -78,7 +71,7 @@ def record(
     processes = min(os.cpu_count() or 1, 1 + len(test) // IMAGES_PER_PROCESS)
     with scoring.Pool(chosen, processes, slow.append) as pool:
         rows = statistics.collect(
-            predict, test, chosen, benchmark.size, augmentation(benchmark, config).placement,
+            predict, test, chosen, benchmark.size, view_of(config, benchmark).placement,
             native=config.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
         )  # fmt: skip
     taken = protocol.conditions(config, benchmark, len(test), holdout=holdout)
@@ -88,9 +81,7 @@ def record(
         cell=cell,
         scores=statistics.scores([*rows, *slow], chosen, taken),
         cost={"parameters": float(sum(value.numel() for value in constants.values()))},
-        provenance=provenance.describe(
-            torch.device("cpu"), data={"fingerprint": fingerprint, **benchmark.reading(root)}
-        ),
+        provenance=provenance.describe(torch.device("cpu"), data=copy.identity),
         findings={name: value.tolist() for name, value in constants.items()},
     )
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mtlbench.benchmarks.benchmark import Benchmark
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.benchmarks.transforms.geometry import Placement
-from mtlbench.harness.data.loading import augmentation
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 
 
@@ -45,7 +45,7 @@ def conditions(
     resolution = f"{rows}x{columns}"
     if config.evaluate == "native":
         resolution = "the stored size" if benchmark.needs_root else f"the stored size, {resolution}"
-    return Conditions(resolution, augmentation(benchmark, config).placement, images, split, holdout)
+    return Conditions(resolution, view_of(config, benchmark).placement, images, split, holdout)
 
 
 def protocol(task: Task, conditions: Conditions) -> str:

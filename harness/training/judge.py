@@ -15,6 +15,7 @@ from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.benchmarks.transforms.geometry import Placement, resize, restore
 from mtlbench.harness.data import loading
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring import per_image, protocol, statistics
@@ -99,7 +100,7 @@ def conditions(cell: Cell, benchmark: Benchmark, images: int, split: str = "test
 
 def placement_of(cell: Cell, benchmark: Benchmark) -> Placement:
     """How images come to the network's size: as they did in training."""
-    return loading.augmentation(benchmark, cell.benchmark).placement
+    return view_of(cell.benchmark, benchmark).placement
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +17,14 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness import seeds
-from mtlbench.harness.data import learning, loading, prepare
-from mtlbench.harness.data.places import caches
+from mtlbench.harness.data import learning, loading
+from mtlbench.harness.data.copy import copy_of
+from mtlbench.harness.data.places import prepared_in
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix import weights as pretrained
 from mtlbench.harness.matrix.cell import Cell
-from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.matrix.length import length
 from mtlbench.harness.scoring import expensive as scoring
 from mtlbench.harness.scoring import per_image as per_image_file
@@ -45,22 +45,6 @@ from mtlbench.results.records.record import Record
 INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisation
 
 
-def open_splits(
-    benchmark: Benchmark, cell: Cell, root: Path, fingerprint: str, places: Sequence[Path]
-) -> tuple[Sequence[Sample], Sequence[Sample] | None, Sequence[Sample]]:
-    """train, val (the benchmark's own, or the part held out of train, or None) and test."""
-
-    def opened(split: str, tasks: Sequence[str] = cell.tasks) -> Sequence[Sample]:
-        return prepare.open_split(benchmark, root, split, tasks, fingerprint, places)
-
-    augmentation = loading.augmentation(benchmark, cell.benchmark)
-    train = opened("train", prepare.for_training(benchmark, root, cell.tasks, augmentation))
-    val = opened("val") if "val" in benchmark.splits else None
-    if cell.train.holdout:
-        train, val = loading.hold_out(train, cell.train.holdout)
-    return train, val, opened("test")
-
-
 def train(cell: Cell, environment: Environment, report: Callable[[Progress], None] = lambda progress: None) -> Record:
     """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
 
@@ -76,14 +60,13 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
         mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=environment.device == "cpu"
     )
     device, main = accelerator.device, accelerator.is_main_process
-    store, root, resources = Store(environment.store), environment.roots[cell.benchmark.name], environment.resources
-    benchmark = make_benchmark(cell.benchmark)
-    fingerprint = benchmark.fingerprint(root)
-    places = caches(environment.cache)
+    store, resources = Store(environment.store), environment.resources
+    copy = copy_of(cell.benchmark, environment.roots[cell.benchmark.name], prepared_in(environment.cache))
+    benchmark = copy.benchmark
     with accelerator.main_process_first():  # which puts into the store what the others read there
-        learnt = learning.learn(store, benchmark, fingerprint, root, cell.tasks, cell.train.holdout, places)
+        learnt = learning.learn(store, copy, cell.tasks, cell.train.holdout)
     tasks = chosen_tasks(benchmark, cell, learnt)
-    train_split, val_split, test_split = open_splits(benchmark, cell, root, fingerprint, places)
+    train_split, val_split, test_split = copy.splits(cell)
     extent = length(cell, len(train_split))
     processes, rank = accelerator.num_processes, accelerator.process_index
     if cell.train.batch % (processes * cell.train.accumulate):
@@ -109,7 +92,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
 
     batches = iter(
         loading.training_batches(
-            train_split, tasks, benchmark.size, loading.augmentation(benchmark, cell.benchmark), cell.seed,
+            train_split, tasks, benchmark.size, view_of(cell.benchmark, benchmark).augmentation, cell.seed,
             loading.micro_batches(
                 cell.seed, len(train_split), cell.train.batch, range(done.epoch, extent.epochs),
                 rank=rank, processes=processes, accumulate=cell.train.accumulate,
@@ -188,8 +171,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
             threads=torch.get_num_threads(),
             weights=pretrained.origin(cell.backbone, environment.weights),
             data={
-                "fingerprint": fingerprint,
-                **benchmark.reading(root),
+                **copy.identity,
                 "images": [len(train_split), len(judged)],
                 "rows": scoring.counts(store, cell.id, rows, tasks),
                 **({"learnt": learning.digest(learnt)} if learnt else {}),

@@ -28,8 +28,9 @@ from mtlbench.benchmarks.copies.verify import verify
 from mtlbench.benchmarks.nyud import NYUD
 from mtlbench.harness.cli.app import app
 from mtlbench.harness.data import prepare
+from mtlbench.harness.data.copy import Copy, copy_of
 from mtlbench.harness.data.loading import training_batches
-from mtlbench.harness.data.places import caches
+from mtlbench.harness.data.places import prepared_in
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.training import train
 from mtlbench.harness.training.environment import Environment
@@ -59,8 +60,8 @@ def same(one, other):
     )
 
 
-def opened(benchmark, root, tasks, *places, split="train"):
-    return prepare.open_split(benchmark, root, split, tasks, benchmark.fingerprint(root), places)
+def opened(benchmark, root, tasks, *prepared_in, split="train"):
+    return Copy(benchmark, root, prepared_in).split(split, tasks)
 
 
 @pytest.mark.parametrize("name", COPIES)
@@ -70,7 +71,7 @@ def test_prepared_samples_are_those_of_the_files_bit_for_bit(tmp_path, name):
     make(root)
     before = tree(root)
     benchmark = BENCHMARKS[benchmark_name]()
-    found = prepare.prepare(benchmark, root, kept, quiet)
+    found = prepare.prepare(Copy(benchmark, root), kept, quiet)
     assert tree(root) == before
     assert found.tasks and set(found.tasks) | set(found.lacking) == set(benchmark.tasks)
     for split in benchmark.splits:
@@ -102,7 +103,7 @@ def test_batches_and_weights_do_not_depend_on_where_samples_come_from(tmp_path):
             samples, tasks, (32, 64), benchmark.augmentations["atrc"], 5, keys, balance=benchmark.balance
         )
         batches.append(list(moved))
-        prepare.prepare(benchmark, root, kept, quiet)
+        prepare.prepare(Copy(benchmark, root), kept, quiet)
         # Not among the eight whose bytes are looked at, and nothing else tells: from now on the files cannot be read.
         before = (root / "depth/0001.npy").stat()
         (root / "depth/0001.npy").write_bytes(bytes(before.st_size))
@@ -121,7 +122,7 @@ def test_what_makes_other_samples_makes_another_cache(tmp_path):
     root, kept = tmp_path / "data", tmp_path / "cache"
     nyuv2_13(root)
     make = BENCHMARKS["nyuv2_13"]
-    prepare.prepare(make(), root, kept, quiet)
+    prepare.prepare(Copy(make(), root), kept, quiet)
     assert isinstance(opened(make(), root, ("depth",), kept), cache.Cache)
     assert isinstance(opened(make(size=(64, 64)), root, ("depth",), kept), cache.Cache)  # of the network, not the files
     assert not isinstance(opened(make(frame="right-up-back"), root, ("depth",), kept), cache.Cache)
@@ -135,11 +136,11 @@ def test_a_file_that_was_written_since_is_not_read_as_it_was_prepared(tmp_path, 
     root, kept = tmp_path / "data", tmp_path / "cache"
     make(root)
     benchmark = BENCHMARKS[benchmark_name]()
-    prepare.prepare(benchmark, root, kept, quiet)
+    prepare.prepare(Copy(benchmark, root), kept, quiet)
     lists = {"gt_sets", "ImageSets"}  # whose ids are in the fingerprint
     files = [path for path in tree(root) if path.parts[0] not in lists]
     assert {Path(path) for path, _ in benchmark.layout(root).files(root)} == set(files)
-    fingerprint, task = benchmark.fingerprint(root), prepare.available(benchmark, root)[0][0]
+    fingerprint, task = benchmark.fingerprint(root), prepare.available(Copy(benchmark, root))[0][0]
     for path in (root / file for file in files):
         before = path.stat()
         assert isinstance(opened(benchmark, root, [task], kept), cache.Cache)
@@ -156,7 +157,7 @@ def test_a_task_that_was_not_there_when_preparing_is_read_from_the_files_and_nam
         path.unlink()
     (root / "edge").rmdir()
     benchmark = BENCHMARKS["nyud"]()
-    found = prepare.prepare(benchmark, root, kept, quiet)
+    found = prepare.prepare(Copy(benchmark, root), kept, quiet)
     assert found.tasks == ("semseg", "depth", "normals")
     assert "edge: no such folder" in found.lacking["edge"]
     with pytest.raises(FileNotFoundError, match="edge: no such folder"):
@@ -167,10 +168,10 @@ def test_a_prepared_split_is_left_as_it_is_and_a_damaged_one_is_named(tmp_path):
     root, kept = tmp_path / "data", tmp_path / "cache"
     nyud(root)
     benchmark = BENCHMARKS["nyud"]()
-    found = prepare.prepare(benchmark, root, kept, quiet)
+    found = prepare.prepare(Copy(benchmark, root), kept, quiet)
     before = tree(kept)
     told = []
-    prepare.prepare(benchmark, root, kept, lambda *what: told.append(what))
+    prepare.prepare(Copy(benchmark, root), kept, lambda *what: told.append(what))
     assert told == [] and tree(kept) == before
     (found.folder / "train" / "depth.npy").write_bytes(b"")
     with pytest.raises(ValueError, match=r"train/depth.npy: .*to have it made anew"):
@@ -188,21 +189,21 @@ def test_only_the_labels_that_are_asked_for_are_prepared_and_more_are_added_to_t
     (root / "edge/0003.npy").write_bytes(bytes(len(whole)))
     benchmark = BENCHMARKS["nyud"]()
     with pytest.raises(ValueError, match=r"edge/0003.npy"):
-        prepare.prepare(benchmark, root, kept, quiet)
-    folder = prepare.prepare(benchmark, root, kept, quiet, only=["depth"], scratch=scratch).folder
+        prepare.prepare(Copy(benchmark, root), kept, quiet)
+    folder = prepare.prepare(Copy(benchmark, root), kept, quiet, only=["depth"], scratch=scratch).folder
     assert known(folder) == {"train": ["depth"], "test": ["depth"]}
-    found = prepare.prepare(benchmark, root, kept, quiet, only=["normals", "semseg"], scratch=scratch)
+    found = prepare.prepare(Copy(benchmark, root), kept, quiet, only=["normals", "semseg"], scratch=scratch)
     assert set(found.tasks) == {"semseg", "normals"} and found.lacking == {}
     both = {"train": ["semseg", "depth", "normals"], "test": ["semseg", "depth", "normals"]}
     assert known(found.folder) == known(kept / "prepared" / folder.name) == both
     before = tree(kept)
     with pytest.raises(ValueError, match=r"edge/0003.npy"):
-        prepare.prepare(benchmark, root, kept, quiet)
+        prepare.prepare(Copy(benchmark, root), kept, quiet)
     assert {path: content for path, content in tree(kept).items() if path.suffix != ".lock"} == {
         path: content for path, content in before.items() if path.suffix != ".lock"
     }  # nothing that was there is lost
     told = []
-    prepare.prepare(benchmark, root, kept, lambda *what: told.append(what), only=["depth"])
+    prepare.prepare(Copy(benchmark, root), kept, lambda *what: told.append(what), only=["depth"])
     assert told == []
     for split in benchmark.splits:
         files = opened(benchmark, root, both[split], split=split)
@@ -210,7 +211,7 @@ def test_only_the_labels_that_are_asked_for_are_prepared_and_more_are_added_to_t
         assert isinstance(prepared, cache.Cache)
         assert all(same(one, other) for one, other in zip(files, prepared, strict=True))
     (root / "edge/0003.npy").write_bytes(whole)
-    assert known(prepare.prepare(benchmark, root, kept, quiet).folder)["train"] == list(benchmark.tasks)
+    assert known(prepare.prepare(Copy(benchmark, root), kept, quiet).folder)["train"] == list(benchmark.tasks)
     assert not [path for path in tmp_path.rglob(".*") if path.suffix != ".lock"]
 
 
@@ -242,11 +243,11 @@ def test_a_disk_that_is_too_small_is_found_after_a_few_images(tmp_path, monkeypa
                 OSError, match=r"about 0.00 GB more are needed and 0.00 GB are free: .*choose another folder.*train"
             )
         ):
-            prepare.prepare(benchmark, root, kept, lambda *what, told=told: told.append(what))
+            prepare.prepare(Copy(benchmark, root), kept, lambda *what, told=told: told.append(what))
         assert enough or (len(told) == 7 and left(kept) == [])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed))  # a copy's headers take more
     with pytest.raises(OSError, match=r"are needed .*scratch"):
-        prepare.prepare(benchmark, root, kept, quiet, scratch=scratch)
+        prepare.prepare(Copy(benchmark, root), kept, quiet, scratch=scratch)
     assert left(scratch) == []
 
 
@@ -255,27 +256,27 @@ def test_a_copy_that_is_slow_to_read_is_told_to_be_prepared_until_it_is(tmp_path
     for layout, told in (("MTAN_npy", ""), ("parquet", "mtlbench data prepare nyuv2_13 --data ")):
         root, kept = tmp_path / layout, tmp_path / f"{layout}-kept"
         nyuv2_13(root, layout)
-        said = prepare.advice(config, root, ("depth",), (kept,))
+        said = copy_of(config, root, (kept,)).advice(("depth",), config.options)
         assert (told in said and said.endswith("--set frame=right-up-back")) if told else said == ""
-        prepare.prepare(BENCHMARKS["nyuv2_13"](frame="right-up-back"), root, kept, quiet)
-        assert prepare.advice(config, root, ("depth",), (kept,)) == ""
+        prepare.prepare(Copy(BENCHMARKS["nyuv2_13"](frame="right-up-back"), root), kept, quiet)
+        assert copy_of(config, root, (kept,)).advice(("depth",), config.options) == ""
 
 
 def test_scratch_of_the_node_is_read_first_and_holds_a_copy(tmp_path, monkeypatch):
     root, kept, scratch = (tmp_path / name for name in ("data", "cache", "scratch"))
     nyud(root)
     benchmark = BENCHMARKS["nyud"]()
-    found = prepare.prepare(benchmark, root, kept, quiet, scratch=scratch)
+    found = prepare.prepare(Copy(benchmark, root), kept, quiet, scratch=scratch)
     assert found.folder.is_relative_to(scratch)
-    shared = prepare.prepare(benchmark, root, kept, quiet).folder
+    shared = prepare.prepare(Copy(benchmark, root), kept, quiet).folder
     files = [{k: v for k, v in tree(folder).items() if k.suffix != ".lock"} for folder in (found.folder, shared)]
     assert files[0] == files[1] and files[0]
     for name in ("MTLBENCH_SCRATCH", "TMPDIR"):
         monkeypatch.delenv("MTLBENCH_SCRATCH", raising=False)
         monkeypatch.delenv("TMPDIR", raising=False)
-        assert caches(kept) == (kept,) and caches(None) == ()
+        assert prepared_in(kept) == (kept,) and prepared_in(None) == ()
         monkeypatch.setenv(name, str(scratch))
-        assert opened(benchmark, root, ("depth",), *caches(kept)).folder == found.folder / "train"
+        assert opened(benchmark, root, ("depth",), *prepared_in(kept)).folder == found.folder / "train"
 
 
 @contextmanager
@@ -301,11 +302,11 @@ def test_a_full_disk_is_an_error_that_names_the_folder_and_leaves_nothing(tmp_pa
     nyud(root)
     benchmark = BENCHMARKS["nyud"]()
     with largest_file(8000), pytest.raises(OSError, match=r"could not be written; free space.*prepared/nyud.*train"):
-        prepare.prepare(benchmark, root, kept, quiet)
+        prepare.prepare(Copy(benchmark, root), kept, quiet)
     assert left(kept) == []
-    prepare.prepare(benchmark, root, kept, quiet)
+    prepare.prepare(Copy(benchmark, root), kept, quiet)
     with largest_file(8000), pytest.raises(OSError, match=r"could not be written; free space.*scratch/prepared"):
-        prepare.prepare(benchmark, root, kept, quiet, scratch=scratch)
+        prepare.prepare(Copy(benchmark, root), kept, quiet, scratch=scratch)
     assert left(scratch) == []
 
 
@@ -315,7 +316,7 @@ def test_nothing_of_a_split_with_a_damaged_file_is_kept(tmp_path):
     path = root / "depth/0003.npy"
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ValueError, match=r"depth/0003.npy: not a whole .npy"):
-        prepare.prepare(BENCHMARKS["nyud"](), root, kept, quiet)
+        prepare.prepare(Copy(BENCHMARKS["nyud"](), root), kept, quiet)
     assert left(kept) == []
 
 
@@ -323,13 +324,14 @@ PREPARE = """
 import os, signal, sys
 from pathlib import Path
 from mtlbench.benchmarks import BENCHMARKS
+from mtlbench.harness.data.copy import Copy
 from mtlbench.harness.data.prepare import prepare
 
 def progress(what, done, total):
     if what.startswith("test") and done == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
-prepare(BENCHMARKS["nyud"](), Path(sys.argv[1]), Path(sys.argv[2]), progress)
+prepare(Copy(BENCHMARKS["nyud"](), Path(sys.argv[1])), Path(sys.argv[2]), progress)
 """
 
 
@@ -342,7 +344,7 @@ def test_a_killed_prepare_keeps_the_splits_that_were_whole_and_starts_the_other_
     assert isinstance(opened(benchmark, root, ("depth",), kept), cache.Cache)
     assert not isinstance(opened(benchmark, root, ("depth",), kept, split="test"), cache.Cache)
     told = []
-    prepare.prepare(benchmark, root, kept, lambda *what: told.append(what))
+    prepare.prepare(Copy(benchmark, root), kept, lambda *what: told.append(what))
     assert told == [("test, images", 1, 2), ("test, images", 2, 2)]
     assert len(opened(benchmark, root, ("depth",), kept, split="test")) == 2
     assert not [path for path in kept.rglob("*.partial")]
@@ -484,7 +486,7 @@ def test_a_dataset_that_is_missing_leaves_the_others(tmp_path):
     report = verify(Small(), tmp_path / "data", quiet, ("semseg", "depth"))
     assert len(report.problems) == 1 and "no 'labels' in it" in report.problems[0]
     assert [field.name for field in report.splits[0].fields] == ["image", "depth"]
-    found = prepare.prepare(NYUD(), tmp_path / "data", tmp_path / "cache", quiet)
+    found = prepare.prepare(Copy(NYUD(), tmp_path / "data"), tmp_path / "cache", quiet)
     assert found.tasks == ("depth",) and "no 'labels' in it" in found.lacking["semseg"]
 
 
@@ -598,7 +600,7 @@ def shifted(by):
 
 def findings(root, benchmark=None, images=10):
     benchmark = benchmark or NYUD()
-    found = doctor.examine(benchmark, root, prepare.available(benchmark, root)[0], images)
+    found = doctor.examine(benchmark, root, prepare.available(Copy(benchmark, root))[0], images)
     return {finding.convention: finding for finding in found}
 
 

@@ -19,6 +19,7 @@ from mtlbench.benchmarks.copies import files as files_module
 from mtlbench.benchmarks.copies.verify import verify
 from mtlbench.harness.cli.app import app
 from mtlbench.harness.data import prepare
+from mtlbench.harness.data.copy import Copy, copy_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.scoring import constant
 from mtlbench.harness.training import train
@@ -137,7 +138,7 @@ def test_a_damaged_file_is_named_by_every_command_and_never_cached(root, tmp_pat
     with pytest.raises(ValueError, match=message):
         list(BENCHMARKS["nyud"]().open(root, "train", TASKS))
     with pytest.raises(ValueError, match=message):
-        prepare.prepare(BENCHMARKS["nyud"](), root, tmp_path / "cache", quiet)
+        prepare.prepare(Copy(BENCHMARKS["nyud"](), root), tmp_path / "cache", quiet)
     assert files(tmp_path / "cache") == []
     result = CliRunner().invoke(app, ["data", "verify", "nyud", "--data", str(root)])
     assert result.exit_code == 1
@@ -223,7 +224,7 @@ def test_run_ends_with_the_sentence_before_a_cell_is_started(root, tmp_path, mon
 
 
 def test_a_file_that_was_damaged_after_preparing_is_not_read(root, tmp_path):
-    prepare.prepare(BENCHMARKS["nyud"](), root, tmp_path / "cache", quiet)
+    prepare.prepare(Copy(BENCHMARKS["nyud"](), root), tmp_path / "cache", quiet)
     fingerprint = BENCHMARKS["nyud"]().fingerprint(root)
     DAMAGED["truncated npy"][0](root)
     assert BENCHMARKS["nyud"]().fingerprint(root) != fingerprint  # so what was prepared does not pass for this copy
@@ -316,7 +317,7 @@ def test_a_read_only_data_folder_is_enough_for_everything(tmp_path, make):
     try:
         with watched(root) as touched:
             run(root, tmp_path / "store")
-            prepare.prepare(BENCHMARKS["nyud"](), root, tmp_path / "cache", quiet)
+            prepare.prepare(Copy(BENCHMARKS["nyud"](), root), tmp_path / "cache", quiet)
             run(root, tmp_path / "other", tmp_path / "cache")
             verify(BENCHMARKS["nyud"](), root, quiet)
             CliRunner().invoke(app, ["data", "doctor", "nyud", "--data", str(root)])
@@ -359,11 +360,12 @@ def test_annotations_of_people_that_are_damaged_are_named_when_preparing(tmp_pat
     path = root / "human_parts/2008_000003.mat"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"human_parts/2008_000003.mat: not a readable .mat"):
-        prepare.prepare(BENCHMARKS["pascal_context"](), root, tmp_path / "cache", quiet)
+        prepare.prepare(Copy(BENCHMARKS["pascal_context"](), root), tmp_path / "cache", quiet)
     assert files(tmp_path / "cache") == []
 
 
 def test_the_record_of_the_constant_says_how_the_copy_was_read(root):
-    found = constant.record(BenchmarkConfig(name="nyud", size=(32, 32)), root, ("depth",))
+    config = BenchmarkConfig(name="nyud", size=(32, 32))
+    found = constant.record(config, copy_of(config, root), ("depth",))
     expected = {"fingerprint": BENCHMARKS["nyud"]().fingerprint(root), "layout": "NYUD_MT", "frame": "left-up-back"}
     assert found.provenance["data"] == expected

@@ -13,10 +13,11 @@ from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks import factories
 from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
 from mtlbench.harness.data import prepare
-from mtlbench.harness.data.loading import augmentation, training_batches
+from mtlbench.harness.data.copy import copy_of
+from mtlbench.harness.data.loading import training_batches
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import make_benchmark
-from mtlbench.harness.training.train import open_splits
 
 SIZE = (32, 32)
 TASKS = {"semseg": factories.semseg(3), "human_parts": factories.human_parts(), "saliency": factories.saliency()}
@@ -69,7 +70,7 @@ def test_a_missing_label_is_one_without_a_valid_pixel():
         assert {name: np.unique(label).tolist() for name, label in labels.items()} == {name: [255] for name in TASKS}
 
 
-def seen(root, name, protocol, tasks, places=(), epochs=8):
+def seen(root, name, protocol, tasks, prepared_in=(), epochs=8):
     """Images of the first training sample as the cells of these tasks see them."""
     cell = Cell(
         method="multi_task",
@@ -77,11 +78,11 @@ def seen(root, name, protocol, tasks, places=(), epochs=8):
         benchmark=BenchmarkConfig(name=name, size=SIZE, protocol=protocol),
         train=TrainConfig(epochs=1),
     )
-    benchmark = make_benchmark(cell.benchmark)
-    samples, _, _ = open_splits(benchmark, cell, root, benchmark.fingerprint(root), places)
+    copy = copy_of(cell.benchmark, root, prepared_in)
+    benchmark, samples = copy.benchmark, copy.splits(cell).train
     keys = iter([[(epoch, 0)] for epoch in range(epochs)])
     chosen = {task: benchmark.tasks[task] for task in tasks}
-    drawn = augmentation(benchmark, cell.benchmark)
+    drawn = view_of(cell.benchmark, benchmark).augmentation
     batches = list(training_batches(samples, chosen, SIZE, drawn, 0, keys, balance=benchmark.balance))
     assert all(set(batch.labels) == set(tasks) for batch in batches)
     return torch.cat([batch.image for batch in batches])
@@ -111,7 +112,7 @@ def test_windows_do_not_depend_on_what_was_prepared(tmp_path):
     root, kept = tmp_path / "data", tmp_path / "cache"
     nyud(root, size=(40, 80))
     reference = seen(root, "nyud", "atrc", ("depth",))
-    prepare.prepare(make_benchmark(BenchmarkConfig(name="nyud")), root, kept, lambda what, done, total: None)
+    prepare.prepare(copy_of(BenchmarkConfig(name="nyud"), root), kept, lambda what, done, total: None)
     assert torch.equal(seen(root, "nyud", "atrc", ("depth",), (kept,)), reference)
 
 
@@ -122,7 +123,7 @@ def moved(root, **chosen):
     tasks = {name: benchmark.tasks[name] for name in ("human_parts", "normals")}
     keys = iter([[(epoch, 0)] for epoch in range(12)])
     samples = benchmark.open(root, "train", tuple(tasks))
-    batches = list(training_batches(samples, tasks, SIZE, augmentation(benchmark, config), 0, keys))
+    batches = list(training_batches(samples, tasks, SIZE, view_of(config, benchmark).augmentation, 0, keys))
     return torch.cat([b.image for b in batches]), {n: torch.cat([b.labels[n] for b in batches]) for n in tasks}
 
 

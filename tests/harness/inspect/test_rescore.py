@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
 from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.harness.cli.app import app
-from mtlbench.harness.data.loading import hold_out
+from mtlbench.harness.data.copy import copy_of, hold_out
 from mtlbench.harness.inspect import rescore
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import Resources, make_benchmark
@@ -55,7 +55,7 @@ def files(store):
 
 def test_the_constant_is_learnt_and_scored_without_what_was_held_out_too(store, rooms):
     holdout = CELL.train.holdout
-    found = constant.record(ROOMS, rooms, CELL.tasks, holdout=holdout)
+    found = constant.record(ROOMS, copy_of(ROOMS, rooms), CELL.tasks, holdout)
     assert {s.protocol for s in found.scores} == {s.protocol for s in store.record(CELL.id).scores}
     assert found.id == constant.record_id(ROOMS, CELL.tasks, holdout) != constant.record_id(ROOMS, CELL.tasks)
     rest, _ = hold_out(make_benchmark(ROOMS).open(rooms, "train", CELL.tasks), holdout)

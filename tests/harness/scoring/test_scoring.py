@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mtlbench.benchmarks.tasks.edges import EdgeODS
+from mtlbench.harness.data.copy import copy_of
 from mtlbench.harness.driver import attempt
 from mtlbench.harness.inspect.predict import load
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
@@ -186,7 +187,7 @@ def test_a_process_that_is_killed_ends_the_scoring_instead_of_hanging_it():
 
 
 def test_the_constant_prediction_is_scored_by_the_same_rules(rooms, store):
-    found = constant.record(ROOMS, rooms, CELL.tasks)
+    found = constant.record(ROOMS, copy_of(ROOMS, rooms), CELL.tasks)
     ours = scoring.finish(store, CELL.id)
     assert [(s.task, s.metric, s.definition, s.protocol) for s in found.scores] == [
         (s.task, s.metric, s.definition, s.protocol) for s in ours.scores

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mtlbench.harness.data.loading import hold_out, micro_batches, order
+from mtlbench.harness.data.copy import hold_out
+from mtlbench.harness.data.loading import micro_batches, order
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.store import provenance

@@ -8,6 +8,7 @@ import torch
 
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.harness.data import learning
+from mtlbench.harness.data.copy import Copy, copy_of, hold_out
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store.store import Store, StoreError
@@ -28,8 +29,7 @@ def store(tmp_path):
 
 
 def learn(store, root, tasks=("semseg", "normals"), holdout=0.0, benchmark=None):
-    benchmark = benchmark or make_benchmark(ROOMS)
-    return learning.learn(store, benchmark, benchmark.fingerprint(root), root, tasks, holdout)
+    return learning.learn(store, Copy(benchmark or make_benchmark(ROOMS), root), tasks, holdout)
 
 
 def test_only_the_tasks_that_learn_something_are_in_it(store, rooms):
@@ -42,9 +42,10 @@ def test_a_second_cell_reads_what_the_first_has_learnt(store, rooms, monkeypatch
     first = learn(store, rooms)
     monkeypatch.setattr(learning, "fit", None)  # whoever learns again fails
     assert learn(store, rooms, ("normals",)) == first
-    benchmark = make_benchmark(ROOMS)
-    assert learning.missing(store, benchmark, benchmark.fingerprint(rooms), ["normals"], 0.0) == []
-    assert learning.missing(store, benchmark, "another copy", ["semseg", "normals"], 0.0) == ["normals"]
+    copy = copy_of(ROOMS, rooms)
+    assert learning.missing(store, copy, ["normals"], 0.0) == []
+    monkeypatch.setattr(Copy, "fingerprint", "another copy")
+    assert learning.missing(store, copy_of(ROOMS, rooms), ["semseg", "normals"], 0.0) == ["normals"]
 
 
 def test_two_stores_learn_the_same(tmp_path, rooms):
@@ -77,8 +78,6 @@ class Few:
 
 
 def test_images_that_are_held_out_teach_nothing(store, tmp_path):
-    from mtlbench.harness.data.loading import hold_out
-
     whole = learn(store, tmp_path, ("normals",), benchmark=Few())
     part = learn(store, tmp_path, ("normals",), holdout=0.5, benchmark=Few())
     assert len(store.names("fits")) == 2

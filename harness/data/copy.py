@@ -1,0 +1,150 @@
+"""A benchmark at a place: which samples its splits have, and whether they come from files or were prepared."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import PIL
+
+from mtlbench.benchmarks.benchmark import Benchmark, Sample
+from mtlbench.benchmarks.copies import cache
+from mtlbench.benchmarks.copies.layout import FolderBenchmark
+from mtlbench.benchmarks.transforms.augmentation import Augmentation
+from mtlbench.harness import seeds
+from mtlbench.harness.data.view import view_of
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
+from mtlbench.harness.matrix.entries import make_benchmark
+
+PREPARED = "prepared"  # the folder, below a cache or scratch, that holds one folder for each copy that was prepared
+
+# The modules between a file and its sample, besides the benchmark's own.
+_READERS = ("axes", "cache", "files", "folders", "labelled_mat", "layout", "parquet", "thinning")
+
+
+class Part(Sequence[Sample]):
+    """A part of a split: the images at `indices`."""
+
+    def __init__(self, samples: Sequence[Sample], indices: Sequence[int]) -> None:
+        self.samples = samples
+        self.indices = list(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        return self.samples[self.indices[index]]
+
+
+class Splits(NamedTuple):
+    """What a cell is trained and scored on."""
+
+    train: Sequence[Sample]
+    val: Sequence[Sample] | None  # the part of train that is held out, or the benchmark's own
+    test: Sequence[Sample]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A benchmark, and the folder that holds its data. It is looked at once: a file that changes makes another copy.
+
+    prepared_in: folders below which splits of it may have been prepared (prepare.py); earlier folders are preferred.
+    """
+
+    benchmark: Benchmark
+    root: Path
+    prepared_in: tuple[Path, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Copies with equal fingerprints hold the same samples."""
+        return self.benchmark.fingerprint(self.root)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a record says of the copy: its fingerprint and how it is read."""
+        return {"fingerprint": self.fingerprint, **self.benchmark.reading(self.root)}
+
+    def split(self, name: str, tasks: Sequence[str]) -> Sequence[Sample]:
+        """The samples of a split with the labels of `tasks`: prepared ones where a folder has them all, and else those
+        of the files. Both are equal bit for bit.
+
+        Raises what `Benchmark.open` raises, and ValueError for a prepared split that is damaged.
+        """
+        folders = [folder / PREPARED for folder in self.prepared_in]
+        folders = [folder for folder in folders if folder.is_dir()]  # else nobody needs to look at all the files
+        if folders and self.benchmark.needs_root:
+            kept = self.prepared_name()
+            for prepared in (folder / kept / name for folder in folders):
+                if cache.holds(prepared, tasks):
+                    return cache.Cache(prepared, tasks)
+        return self.benchmark.open(self.root, name, tasks)
+
+    def train(self, tasks: Sequence[str], holdout: float) -> tuple[Sequence[Sample], Sequence[Sample] | None]:
+        """The train split without a share that is held out, and that share; None where nothing is held out."""
+        samples = self.split("train", tasks)
+        return hold_out(samples, holdout) if holdout else (samples, None)
+
+    def splits(self, cell: Cell) -> Splits:
+        """The splits of a cell, train with the labels that its crops are drawn by."""
+        drawn = view_of(cell.benchmark, self.benchmark).augmentation
+        train, val = self.train(self._with_balance(cell.tasks, drawn), cell.train.holdout)
+        if val is None and "val" in self.benchmark.splits:
+            val = self.split("val", cell.tasks)
+        return Splits(train, val, self.split("test", cell.tasks))
+
+    def _with_balance(self, tasks: Sequence[str], augmentation: Augmentation) -> tuple[str, ...]:
+        """`tasks`, and the one by whose labels crops are drawn if the copy has it.
+
+        A `Crop` looks at the same labels whatever is trained, so that all cells see the same windows.
+        """
+        balance = self.benchmark.balance
+        if augmentation.crop is None or not balance or balance in tasks:
+            return tuple(tasks)
+        try:
+            self.benchmark.open(self.root, "train", (balance,))
+        except (FileNotFoundError, ValueError):
+            return tuple(tasks)
+        return (*tasks, balance)
+
+    def prepared_name(self) -> str:
+        """What the folder of the prepared splits is called: another name once a file or a reader has changed.
+
+        A fingerprint reads the bytes of a few images only, so a repaired file may leave it; the times of files do not.
+        """
+        benchmark, package = self.benchmark, Path(inspect.getfile(cache)).parent
+        sources = [Path(inspect.getfile(type(benchmark))), *(package / f"{name}.py" for name in _READERS)]
+        states = f"{cache.FORMAT} {self.fingerprint} {benchmark.state(self.root)} Pillow {PIL.__version__}"
+        digest = hashlib.sha256(states.encode())
+        for source in sources:
+            digest.update(source.read_bytes())
+        return "-".join([benchmark.name, benchmark.reading(self.root)["layout"], digest.hexdigest()[:16]])
+
+    def advice(self, tasks: Sequence[str], options: Mapping[str, Any]) -> str:
+        """What would make training much quicker, in a line; "" where nothing is known to.
+
+        options: those that the benchmark was made with, for the command in the line.
+        """
+        slow = self.benchmark.layout(self.root).slow if isinstance(self.benchmark, FolderBenchmark) else ""
+        if not slow or isinstance(self.split("train", tasks), cache.Cache):
+            return ""
+        words = "".join(f" --set {name}={value}" for name, value in options.items())
+        command = f"mtlbench data prepare {self.benchmark.name} --data {self.root}{words}"
+        return f"{self.root}: {slow}; prepare it first: {command}"
+
+
+def copy_of(config: BenchmarkConfig, root: Path, prepared_in: Sequence[Path] = ()) -> Copy:
+    """The copy of a configuration's benchmark that lies at `root`."""
+    return Copy(make_benchmark(config), root, tuple(prepared_in))
+
+
+def hold_out(samples: Sequence[Sample], share: float) -> tuple[Part, Part]:
+    """A split without a share of its images, and that share. The same for all methods and seeds."""
+    order = seeds.generator(0, "holdout").permutation(len(samples))
+    held = round(share * len(samples))
+    return Part(samples, sorted(order[held:].tolist())), Part(samples, sorted(order[:held].tolist()))

@@ -1,0 +1,44 @@
+"""How an image meets the network in training and evaluation, and how a prediction meets its label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from mtlbench.benchmarks.benchmark import Benchmark
+from mtlbench.benchmarks.transforms import geometry
+from mtlbench.benchmarks.transforms.augmentation import Augmentation
+from mtlbench.benchmarks.transforms.geometry import Placement, Size
+from mtlbench.harness.matrix.cell import BenchmarkConfig
+
+
+@dataclass(frozen=True)
+class View:
+    """The way of an image to the network's input, and the way of a prediction to the label it is compared with."""
+
+    size: Size  # rows and columns of the network's input
+    augmentation: Augmentation  # what training draws
+    native: bool  # predictions are compared with labels as they are stored; else at the network's size
+    balance: str = ""  # the task by whose labels a crop is drawn; samples without them get the first window
+
+    @property
+    def placement(self) -> Placement:
+        """How an image is laid into the input in evaluation: as it was in training."""
+        return self.augmentation.placement
+
+    def resize(self, image: Tensor) -> Tensor:
+        """An image for evaluation: uint8 [3, H, W] -> [3, h, w]. Raises ValueError for one that would be cut."""
+        return geometry.resize(image, self.size, self.placement)
+
+    def restore(self, prediction: Tensor, stored: Size) -> Tensor:
+        """Predictions [B, C, h, w] at the stored size of their images, [B, C, H, W]: the inverse of `resize`."""
+        return geometry.restore(prediction, stored, self.placement)
+
+
+def view_of(config: BenchmarkConfig, benchmark: Benchmark) -> View:
+    """The view of a configuration's cells: what its protocol draws, with what the configuration chooses otherwise."""
+    chosen = {"borders": config.borders, "normals_zoom": config.normals_zoom}
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    augmentation = replace(benchmark.augmentations[config.protocol], **changes)  # type: ignore[arg-type]
+    return View(benchmark.size, augmentation, config.evaluate == "native", benchmark.balance)
