@@ -11,8 +11,14 @@ import pandas as pd
 
 from mtlbench.results.records.record import Entry, Manifest, Record, Score
 
-PRIMARY = {"semseg": ("miou", True), "depth": ("rmse", False), "normals": ("mean_angle", False), "edge": ("odsf", True)}
-PRIMARY["human_parts"] = ("miou", True)
+# task -> metric, whether higher is better, title, unit, decimals
+PRIMARY = {
+    "semseg": ("miou", True, "mIoU", "%", 2),
+    "human_parts": ("miou", True, "mIoU", "%", 2),
+    "depth": ("rmse", False, "RMSE", "m", 3),
+    "normals": ("mean_angle", False, "mean angle", "°", 2),
+    "edge": ("odsf", True, "odsF", "%", 2),
+}
 CENTRE = {"semseg": 38.0, "depth": 0.62, "normals": 20.8, "human_parts": 60.0, "edge": 70.0}
 GAIN = {"Single task": 0.0, "Multi task": -3.0, "PAD-Net": -1.0, "MTI-Net": 1.5, "SCA-MTL": 5.0}  # percent
 COST = {"Single task": 3.9, "Multi task": 4.0, "PAD-Net": 7.0, "MTI-Net": 8.6, "SCA-MTL": 25.8}  # parameters in M
@@ -21,8 +27,8 @@ NUM_IMAGES = 12
 
 
 def score(task: str, value: float | None, definition: str = "native resolution", primary: bool = True) -> Score:
-    metric, higher = PRIMARY[task]
-    return Score(task, metric, value, higher, primary, definition)
+    metric, higher, title, unit, decimals = PRIMARY[task]
+    return Score(task, metric, value, higher, primary, definition, title=title, unit=unit, decimals=decimals)
 
 
 def undefined(task: str) -> Score:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.benchmarks.tasks.metric import pixel_sum, safe_ratio, safe_root, undefined_where
+from mtlbench.benchmarks.tasks.metric import ScoreType, pixel_sum, safe_ratio, safe_root, undefined_where
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class DepthErrors:
 
     primary: ClassVar[str] = "rmse"
     expensive: ClassVar[bool] = False
-    higher_is_better: ClassVar[Mapping[str, bool]] = {
-        "rmse": False,
-        "rmse_log": False,
-        "abs_rel": False,
-        "rmse_image_mean": False,
-        "delta1": True,
-        "delta2": True,
-        "delta3": True,
+    score_types: ClassVar[Mapping[str, ScoreType]] = {
+        "rmse": ScoreType(False, "RMSE", "m", 3),
+        "rmse_log": ScoreType(False, "RMSE of the logarithm", "", 3),
+        "abs_rel": ScoreType(False, "relative error", "", 3),
+        "rmse_image_mean": ScoreType(False, "mean RMSE of the images", "m", 3),
+        "delta1": ScoreType(True, "ratio below 1.25", "%", 2),
+        "delta2": ScoreType(True, "ratio below 1.25²", "%", 2),
+        "delta3": ScoreType(True, "ratio below 1.25³", "%", 2),
     }
     definition: ClassVar[str] = (
         "Errors over all pixels of the split with label > 0, without crop or cap, in metres: rmse and rmse_log "

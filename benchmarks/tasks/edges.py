@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 
 from mtlbench.benchmarks.tasks.kinds import IGNORE
+from mtlbench.benchmarks.tasks.metric import ScoreType
 
 NUM_THRESHOLDS = 99  # 0.01, 0.02, ..., 0.99
 PLANES = 50  # thresholds in a word of 64 bits; 64 would need 2^64
@@ -47,7 +48,10 @@ class EdgeODS:
     _NUM_THRESHOLDS: ClassVar[int] = NUM_THRESHOLDS  # a constant of the class is part of the protocol
     primary: ClassVar[str] = "odsf"
     expensive: ClassVar[bool] = True
-    higher_is_better: ClassVar[Mapping[str, bool]] = {"odsf": True, "oisf": True}
+    score_types: ClassVar[Mapping[str, ScoreType]] = {
+        "odsf": ScoreType(True, "odsF", "%", 2),
+        "oisf": ScoreType(True, "oisF", "%", 2),
+    }
 
     def __post_init__(self) -> None:
         if not 0 < self.max_distance < 1:

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+class ScoreType(NamedTuple):
+    """What a score is to its reader, whatever its value. Records carry it, so that a report needs no list of metrics.
+
+    Only the direction is part of a score's protocol: how a number is printed changes nothing about it.
+    """
+
+    higher_is_better: bool
+    title: str  # the name of the score in tables and figures: "mIoU"
+    unit: str  # "%", "m", "°"; "" for a number that has none
+    decimals: int  # that tables print
 
 
 class Metric(Protocol):
@@ -24,8 +36,8 @@ class Metric(Protocol):
         """The score that enters Eq. (6)."""
 
     @property
-    def higher_is_better(self) -> Mapping[str, bool]:
-        """Score -> direction, for every score; its keys are the scores."""
+    def score_types(self) -> Mapping[str, ScoreType]:
+        """Score -> its direction, title, unit and decimals, the primary score first; its keys are the scores."""
 
     @property
     def expensive(self) -> bool:

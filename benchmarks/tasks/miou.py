@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mtlbench.benchmarks.tasks.kinds import IGNORE, require_classes
-from mtlbench.benchmarks.tasks.metric import bin_counts, safe_ratio, undefined_where
+from mtlbench.benchmarks.tasks.metric import ScoreType, bin_counts, safe_ratio, undefined_where
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,12 @@ class MeanIoU:
         return tuple(map(str, range(self.num_classes))) if self.class_names is None else self.class_names
 
     @property
-    def higher_is_better(self) -> Mapping[str, bool]:
-        return {"miou": True, "pixel_accuracy": True} | {f"iou/{name}": True for name in self.names}
+    def score_types(self) -> Mapping[str, ScoreType]:
+        of_classes = {f"iou/{name}": ScoreType(True, f"IoU of {name}", "%", 2) for name in self.names}
+        return {
+            "miou": ScoreType(True, "mIoU", "%", 2),
+            "pixel_accuracy": ScoreType(True, "pixel accuracy", "%", 2),
+        } | of_classes
 
     @property
     def definition(self) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.benchmarks.tasks.metric import bin_counts, pixel_sum, safe_ratio, safe_root, undefined_where
+from mtlbench.benchmarks.tasks.metric import ScoreType, bin_counts, pixel_sum, safe_ratio, safe_root, undefined_where
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class NormalErrors:
 
     primary: ClassVar[str] = "mean_angle"
     expensive: ClassVar[bool] = False
-    higher_is_better: ClassVar[Mapping[str, bool]] = {
-        "mean_angle": False,
-        "median_angle": False,
-        "rmse_angle": False,
-        "within_11_25": True,
-        "within_22_5": True,
-        "within_30": True,
+    score_types: ClassVar[Mapping[str, ScoreType]] = {
+        "mean_angle": ScoreType(False, "mean angle", "°", 2),
+        "median_angle": ScoreType(False, "median angle", "°", 2),
+        "rmse_angle": ScoreType(False, "RMSE of the angle", "°", 2),
+        "within_11_25": ScoreType(True, "angle below 11.25°", "%", 2),
+        "within_22_5": ScoreType(True, "angle below 22.5°", "%", 2),
+        "within_30": ScoreType(True, "angle below 30°", "%", 2),
     }
     definition: ClassVar[str] = (
         "Angle in degrees between predicted and labelled normals over all pixels of the split with a non-zero label, "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mtlbench.benchmarks.tasks.kinds import IGNORE
-from mtlbench.benchmarks.tasks.metric import bin_counts, pixel_sum, safe_ratio, undefined_where
+from mtlbench.benchmarks.tasks.metric import ScoreType, bin_counts, pixel_sum, safe_ratio, undefined_where
 
 BETA2 = 0.3  # of maxf
 
@@ -28,7 +28,10 @@ class Saliency:
 
     primary: ClassVar[str] = "maxf"
     expensive: ClassVar[bool] = False
-    higher_is_better: ClassVar[Mapping[str, bool]] = {"maxf": True, "max_miou": True}
+    score_types: ClassVar[Mapping[str, ScoreType]] = {
+        "maxf": ScoreType(True, "maxF", "%", 2),
+        "max_miou": ScoreType(True, "max mIoU", "%", 2),
+    }
     _F_STEPS: ClassVar[tuple[int, int]] = (1, 19)  # thresholds in twentieths, first and last
     _IOU_STEPS: ClassVar[tuple[int, int]] = (4, 18)
 

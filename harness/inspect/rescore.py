@@ -26,7 +26,7 @@ from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import read
-from mtlbench.results.records.record import Record, Score
+from mtlbench.results.records.record import Record, Score, differences
 from mtlbench.results.summary.tuning import is_trial
 
 Rule = Literal["native", "network"]
@@ -238,7 +238,10 @@ def _line(old: Score | None, new: Score | None) -> str:
     assert score is not None
     text = f"{score.task} {score.metric}: {_value(old)} -> {_value(new)}"
     if old is not None and new is not None and old.value == new.value:
-        text += f", defined otherwise: protocol {old.protocol or 'unknown'} -> {new.protocol}"
+        if differences(new, old):
+            text += f", defined otherwise: protocol {old.protocol or 'unknown'} -> {new.protocol}"
+        else:
+            text += f", printed otherwise: {new.title} in {new.unit or 'no unit'}, {new.decimals} decimals"
     return text
 
 

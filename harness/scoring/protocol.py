@@ -52,7 +52,8 @@ def protocol(task: Task, conditions: Conditions) -> str:
     """A hash of all that fixes a task's scores besides the network: metric, parameters, classes, conditions."""
     metric = task.metric
     assert metric is not None
-    return hash_of([origin(task, conditions), metric.definition, dict(metric.higher_is_better)])
+    directions = {score: its.higher_is_better for score, its in metric.score_types.items()}
+    return hash_of([origin(task, conditions), metric.definition, directions])
 
 
 def origin(task: Task, conditions: Conditions) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mtlbench.benchmarks.benchmark import Sample
-from mtlbench.benchmarks.tasks.metric import ExpensiveMetric
+from mtlbench.benchmarks.tasks.metric import ExpensiveMetric, Metric
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.benchmarks.transforms.geometry import Placement, restore
 from mtlbench.harness.data.loading import Scored, evaluation_batches, normalise
@@ -126,8 +127,16 @@ def scores(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) ->
         metric = task.metric
         definition, fingerprint = f"{metric.definition} {taken.sentence}", protocol(task, taken)
         values = metric.scores(torch.from_numpy(table.sum(axis=0))) if len(table) else {}
-        for score, higher in metric.higher_is_better.items():
+        for score in metric.score_types:
             found = float(values.get(score, math.nan))
             value = found if math.isfinite(found) else None
-            result.append(Score(name, score, value, higher, score == metric.primary, definition, fingerprint))
+            described = undefined_score(name, metric, score)
+            result.append(replace(described, value=value, definition=definition, protocol=fingerprint))
     return tuple(result)
+
+
+def undefined_score(task: str, metric: Metric, score: str) -> Score:
+    """A score of a task's metric before it has a value: all that the metric says of it."""
+    higher_is_better, title, unit, decimals = metric.score_types[score]
+    primary = score == metric.primary
+    return Score(task, score, None, higher_is_better, primary, title=title, unit=unit, decimals=decimals)

@@ -38,9 +38,7 @@ def divergence(cell: Cell, error: Diverged, device: torch.device) -> Record:
         id=cell.id,
         cell=cell.model_dump(mode="json"),
         scores=tuple(
-            Score(name, metric.primary, None, metric.higher_is_better[metric.primary], primary=True)
-            for name, metric in metrics
-            if metric is not None
+            statistics.undefined_score(name, metric, metric.primary) for name, metric in metrics if metric is not None
         ),
         cost={"train_seconds": error.seconds},
         provenance=provenance.describe(device, diverged=str(error)),

@@ -15,6 +15,7 @@ from mtlbench.results.statistics.delta import delta_m
 PUBLISHED = Path(__file__).with_name("published.csv")
 KEY = ["source", "table", "benchmark", "task_set"]
 COLUMNS = [*KEY, "method", "task", "metric", "higher_is_better", "value", "baseline", "printed_delta"]
+OPTIONAL = ["title", "unit", "decimals"]
 
 
 class BadTable(ValueError):
@@ -32,7 +33,9 @@ def load(source: str | Path) -> pd.DataFrame:
     """A table in long form, one printed number a row, every field as text (so that its decimals are known).
 
     Columns: source, table, benchmark, task_set, method, task, metric, higher_is_better (true or false), value, baseline
-    (the method whose row Eq. (6) divides by; empty: no delta is printed) and printed_delta. Others are kept. Raises
+    (the method whose row Eq. (6) divides by; empty: no delta is printed) and printed_delta. Columns that may be left
+    out, and fields that may be empty: title (of the metric; default: its name), unit, and decimals (with which all
+    values of the task are printed; default: as many as the longest value has). Other columns are kept. Raises
     FileNotFoundError, or BadTable naming the file, the row and the field.
     """
     try:
@@ -42,6 +45,9 @@ def load(source: str | Path) -> pd.DataFrame:
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise BadTable(f"{source}: no column {', '.join(missing)}; a table has the columns {', '.join(COLUMNS)}")
+    for name in (name for name in OPTIONAL if name not in table):
+        table[name] = ""
+    table["title"] = table["title"].where(table["title"] != "", table["metric"])
     for line, row in enumerate(table.to_dict("records"), start=2):
         for name in ("value", "printed_delta"):
             text = str(row[name])
@@ -49,6 +55,13 @@ def load(source: str | Path) -> pd.DataFrame:
                 raise BadTable(f"{source}:{line}: {name} is {text!r}; write a number as it is printed, like 37.50")
         if row["higher_is_better"] not in ("true", "false"):
             raise BadTable(f"{source}:{line}: higher_is_better is {row['higher_is_better']!r}; write true or false")
+        decimals = str(row["decimals"])
+        if decimals and not decimals.isdecimal():
+            raise BadTable(
+                f"{source}:{line}: decimals is {decimals!r}; write a whole number, like 2, or leave it empty"
+            )
+        if decimals and _decimals(str(row["value"])) > int(decimals):
+            raise BadTable(f"{source}:{line}: value is {row['value']!r}, and decimals is {decimals}; make them agree")
     duplicated = table.duplicated([*KEY, "method", "task"])
     if duplicated.any():
         first = table[duplicated].iloc[0]
@@ -65,9 +78,9 @@ def published() -> pd.DataFrame:
 def audit(table: pd.DataFrame) -> pd.DataFrame:
     """Which printed deltas can follow from the metrics printed beside them.
 
-    table: see `load`. A metric printed as 37.5 in a column whose longest entry has two decimals is taken as
-    37.50 +- 0.005; Eq. (6) is monotone in each of its numbers, so the corners of that box give the interval of deltas
-    that the rounding allows. Tables without a baseline print no delta and are left out.
+    table: see `load`. A metric printed as 37.5 in a column of two decimals is taken as 37.50 +- 0.005; Eq. (6) is
+    monotone in each of its numbers, so the corners of that box give the interval of deltas that the rounding allows.
+    Tables without a baseline print no delta and are left out.
 
     Returns a row per table and method: source, table, benchmark, task_set, method, is_baseline, printed, recomputed,
     low, high (all in percent) and fits. Raises BadTable naming the table whose baseline row or task is missing, or
@@ -157,9 +170,10 @@ def _baseline(group: pd.DataFrame, key: tuple[str, ...]) -> str:
 
 
 def printed_numbers(group: pd.DataFrame) -> dict[str, dict[str, Printed]]:
-    """method -> task -> number; a column's longest entry says how many decimals it is printed with."""
+    """method -> task -> number. A column that does not say its decimals has those of its longest entry."""
     decimals = {
-        str(task): max(_decimals(str(text)) for text in column["value"]) for task, column in group.groupby("task")
+        str(task): int(column["decimals"].iloc[0] or max(_decimals(str(text)) for text in column["value"]))
+        for task, column in group.groupby("task")
     }
     numbers: dict[str, dict[str, Printed]] = {}
     for row in group.to_dict("records"):
@@ -169,9 +183,9 @@ def printed_numbers(group: pd.DataFrame) -> dict[str, dict[str, Printed]]:
 
 
 def directions(group: pd.DataFrame, key: tuple[str, ...]) -> dict[str, bool]:
-    """task -> whether higher is better. Raises BadTable where a column holds two directions or two metrics."""
+    """task -> whether higher is better. Raises BadTable where a column is not of one metric, printed in one way."""
     for task, column in group.groupby("task", sort=False):
-        for field in ("higher_is_better", "metric"):
+        for field in ("higher_is_better", "metric", *OPTIONAL):
             found = list(dict.fromkeys(column[field]))
             if len(found) > 1:
                 method = column.loc[column[field] == found[1], "method"].iloc[0]

@@ -28,12 +28,16 @@ class Score:
     primary: bool
     definition: str = ""  # of the metric and of how it was taken, in a sentence
     protocol: str = ""  # a hash of all that fixes the number besides the network; "" in records older than this field
+    # How the number is printed. Records older than these three fields have their defaults.
+    title: str = ""  # "mIoU"
+    unit: str = ""  # "%"
+    decimals: int = 4
 
 
 def differences(score: Score, other: Score) -> list[tuple[str, object, object]]:
     """What keeps two scores from being compared: (name, the score's, the other's); [] where nothing does.
 
-    Where the sentences differ, the hashes do too, and are not named.
+    Where the sentences differ, the hashes do too, and are not named. How a score is printed keeps it from nothing.
     """
     names = ["task", "metric", "higher_is_better", "definition"]
     if score.definition == other.definition and score.protocol and other.protocol:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from mtlbench.results.papers.audit import published
 from mtlbench.results.records.reading import Results
 from mtlbench.results.records.record import Score
 from mtlbench.results.report.captions import seeds
-from mtlbench.results.report.display import display
+from mtlbench.results.report.display import titled
 from mtlbench.results.statistics.delta import delta_m
 from mtlbench.results.summary.columns import distance, mean_score
 from mtlbench.results.summary.gains import usable
@@ -42,20 +43,24 @@ def against(summary: Summary, baseline: Baseline) -> dict[str, float]:
 
 
 def printed(summary: Summary) -> list[Baseline]:
-    """The papers' single-task models on this benchmark, with all of its tasks and with metrics of the same name."""
+    """The papers' single-task models on this benchmark, with all of its tasks, by metrics of the same name and unit."""
     rows = published()
     rows = rows[(rows["benchmark"] == summary.comparison.benchmark) & rows["method"].str.startswith(PRINTED)]
     found = []
     for (source, table), group in rows.groupby(["source", "table"], sort=False):
-        values = {str(row["task"]): (str(row["metric"]), float(row["value"])) for row in group.to_dict("records")}
         scores = {}
-        for task, column in summary.columns.items():
-            metric, value = values.get(task, ("", 0.0))
-            if column.reference is not None and metric == column.reference.metric:
-                scores[task] = replace(column.reference, value=value)
+        for task, reference in ((task, column.reference) for task, column in summary.columns.items()):
+            if reference is not None and not (same := _same_metric(group, reference)).empty:
+                scores[task] = replace(reference, value=float(same["value"].iloc[0]))
         if set(scores) == set(summary.columns):
             found.append(Baseline(f"{source}, {table}", scores))
     return found
+
+
+def _same_metric(rows: pd.DataFrame, score: Score) -> pd.DataFrame:
+    """The printed numbers of a score's task by the same metric, in the same unit where the score's record says one."""
+    same = (rows["task"] == score.task) & (rows["metric"] == score.metric)
+    return rows[same & (rows["unit"] == score.unit)] if score.unit else rows[same]
 
 
 def stored(summary: Summary, others: Sequence[Results]) -> list[Baseline]:
@@ -94,7 +99,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 def weak_baselines(summary: Summary) -> list[str]:
     """A sentence for each task in which our single-task models are worse than the best ones printed.
 
-    Where the metric's name is the same; a gain over a weak baseline is easily had.
+    Where the metric's name and unit are the same; a gain over a weak baseline is easily had.
     """
     label = next((label for label, row in summary.comparison.rows.items() if row.method == METHOD), None)
     if label is None:
@@ -103,16 +108,17 @@ def weak_baselines(summary: Summary) -> list[str]:
     rows = rows[(rows["benchmark"] == summary.comparison.benchmark) & rows["method"].str.startswith(PRINTED)]
     found = []
     for task, entry in summary.rows[label].scores.items():
-        if entry.score is None or not entry.values:
+        shown = summary.columns[task].printed_as(entry)
+        if shown is None or not entry.values:
             continue
-        same = rows[(rows["task"] == task) & (rows["metric"] == entry.score.metric)]
-        sign = 1.0 if entry.score.higher_is_better else -1.0
+        same = _same_metric(rows, shown)
+        sign = 1.0 if shown.higher_is_better else -1.0
         order = (sign * same["value"].astype(float)).sort_values(ascending=False, kind="stable")
         if order.empty or sign * entry.mean >= order.iloc[0]:
             continue
-        best, shown = same.loc[order.index[0]], display(entry.score.metric)
+        best, mean = same.loc[order.index[0]], f"{entry.mean:.{shown.decimals}f}"
         found.append(
-            f"{label}: our {task} {shown.title} of {entry.mean:.{shown.decimals}f} is weaker than the {best['value']} "
-            f"that is printed for single-task models ({best['source']}, {best['table']}), so a gain is easier here."
+            f"{label}: our {task} {titled(shown)} of {mean} is weaker than the {best['value']} that "
+            f"is printed for single-task models ({best['source']}, {best['table']}), so a gain is easier here."
         )
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mtlbench.results.papers.audit import published
-from mtlbench.results.report.display import METRICS
+from mtlbench.results.report.display import with_unit
 from mtlbench.results.report.grids import Grid
 from mtlbench.results.summary.summary import Summary
 
@@ -18,8 +18,8 @@ def printed(summary: Summary) -> Grid:
         values = dict(zip(group["task"], group["value"], strict=True))
         lines.append([method, *(values[task] for task in comparison.tasks), group["printed_delta"].iloc[0]])
         lines[-1] += [f"{source}, {table}", group["note"].iloc[0]]
-    metric = {str(row["task"]): str(row["metric"]) for row in rows.to_dict("records")}
-    heads = [f"{task} {METRICS[metric[task]].title}" if task in metric else task for task in comparison.tasks]
+    titles = {str(row["task"]): with_unit(row["title"], row["unit"]) for row in rows.to_dict("records")}
+    heads = [f"{task} {titles[task]}" if task in titles else task for task in comparison.tasks]
     caption = (
         "As printed there, with the backbone, protocol and baseline of the source: context, not a comparison. "
         "`mtlbench audit` says which printed deltas cannot follow from the numbers beside them."

@@ -1,33 +1,23 @@
-"""How numbers are printed: metrics, signs, intervals, times."""
+"""How scores and numbers are printed: names, signs, intervals, times."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+
+from mtlbench.results.records.record import Score
 
 UNDEFINED = "—"
 MINUS = "\N{MINUS SIGN}"  # as wide as a plus, so that columns line up
 
 
-class Display(NamedTuple):
-    """How a metric is printed."""
-
-    title: str
-    unit: str
-    decimals: int
+def titled(score: Score) -> str:
+    """The name of a score for readers; that of its metric in a record that is too old to say another."""
+    return score.title or score.metric
 
 
-METRICS = {
-    "miou": Display("mIoU", "%", 2),
-    "maxf": Display("maxF", "%", 2),
-    "odsf": Display("odsF", "%", 2),
-    "rmse": Display("RMSE", "m", 3),
-    "mean_angle": Display("mean angle", "°", 2),
-}
-
-
-def display(metric: str) -> Display:
-    return METRICS.get(metric, Display(metric, "", 4))
+def with_unit(title: str, unit: str) -> str:
+    """As in "mIoU [%]"."""
+    return f"{title} [{unit}]" if unit else title
 
 
 def fixed(value: float, decimals: int) -> str:

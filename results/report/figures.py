@@ -23,7 +23,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import history
-from mtlbench.results.report.display import METRICS
+from mtlbench.results.records.record import Score
+from mtlbench.results.report.display import titled, with_unit
 from mtlbench.results.statistics.intervals import paired_interval
 from mtlbench.results.summary.summary import Summary
 from mtlbench.results.summary.tuning import by_row
@@ -133,7 +134,10 @@ def gains(summary: Summary, store: str, colors: Colors) -> Picture | None:
                 if interval is not None:
                     axis.errorbar(x, interval.estimate, interval.half, color="0.25", capsize=2.5, lw=1, zorder=2)
         axis.axhline(0, color="black", lw=0.8)
-        axis.set_xticks(range(len(tasks)), [_metric_title(summary, task) for task in tasks])
+        axis.set_xticks(
+            range(len(tasks)),
+            [f"{task}\n{titled(score)}" if (score := _reference(summary, task)) else task for task in tasks],
+        )
         axis.grid(visible=False, axis="x")
         axis.set(ylabel=f"gain over {summary.comparison.baseline} [%]")
         axis.set_title("Relative gain by task (up is better)")
@@ -255,8 +259,10 @@ def _curves(summary: Summary, store: str) -> tuple[pd.DataFrame, list[str]]:
                     base = {"label": label, "seed": seed, "epoch": event["epoch"], "value": event["value"]}
                     if kind == "train" and first == "loss" and second:
                         rows.append({**base, "task": second, "kind": "training loss", "unit": "loss of all outputs"})
-                    elif kind == "val" and second and second == _primary(summary, first):
-                        rows.append({**base, "task": first, "kind": "validation", "unit": _unit(second)})
+                    elif kind == "val" and second and (score := _reference(summary, first)) and second == score.metric:
+                        rows.append(
+                            {**base, "task": first, "kind": "validation", "unit": with_unit(titled(score), score.unit)}
+                        )
     columns = ["label", "seed", "task", "kind", "unit", "epoch", "value"]
     frame = pd.DataFrame(rows, columns=columns)
     if rows:
@@ -264,18 +270,10 @@ def _curves(summary: Summary, store: str) -> tuple[pd.DataFrame, list[str]]:
     return frame, sorted(damaged)
 
 
-def _primary(summary: Summary, task: str) -> str | None:
+def _reference(summary: Summary, task: str) -> Score | None:
+    """The score that says what the column of a task means."""
     column = summary.columns.get(task)
-    return None if column is None or column.reference is None else column.reference.metric
-
-
-def _metric_title(summary: Summary, task: str) -> str:
-    metric = _primary(summary, task)
-    return f"{task}\n{METRICS[metric].title if metric in METRICS else metric}"
-
-
-def _unit(metric: str) -> str:
-    return f"{METRICS[metric].title} [{METRICS[metric].unit}]" if metric in METRICS else metric
+    return None if column is None else column.reference
 
 
 def _log_ticks(axis: Axes) -> None:

@@ -6,12 +6,13 @@ Equal records give equal text: nothing here looks at a clock, and the order is t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mtlbench.results.records.record import Manifest, Score
 from mtlbench.results.report import captions
-from mtlbench.results.report.display import UNDEFINED, display, fixed, interval_text, signed, time_unit
+from mtlbench.results.report.display import UNDEFINED, fixed, interval_text, signed, time_unit, titled
 from mtlbench.results.summary.columns import ScoreSummary
 from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
@@ -90,7 +91,7 @@ def table(summary: Summary, manifest: Manifest) -> Table:
     rows = []
     for label, row in summary.rows.items():
         head = (Cell(label, marks=_status_marks(row.row, notes)), Cell(_seeds(row.row, comparison)))
-        scores = [_score_cell(row.scores[task], row.row, notes) for task in comparison.tasks]
+        scores = _score_cells(row.scores, summary, row.row, notes)
         delta = (_delta_cell(row.delta, usual, notes), *([_interval_cell(row, notes)] if several else []))
         cost, timed = row.cost, _time_marks(row, baseline, notes)
         rows.append(
@@ -107,7 +108,7 @@ def table(summary: Summary, manifest: Manifest) -> Table:
     if summary.constant:
         sentence = "the best prediction that does not look at the image; a method no better than it has learnt nothing"
         head = (Cell(CONSTANT, marks=(notes.mark(sentence),)), Cell(""))
-        scores = [_score_cell(summary.constant[task], None, notes) for task in comparison.tasks]
+        scores = _score_cells(summary.constant, summary, None, notes)
         rows.append((*head, *scores, *[Cell("")] * (len(columns) - len(head) - len(scores))))
     title = f"{manifest.title}: {comparison.benchmark}, {' + '.join(comparison.tasks)}"
     letters = tuple((_letter(index), sentence) for index, sentence in enumerate(notes.sentences))
@@ -118,17 +119,23 @@ def table(summary: Summary, manifest: Manifest) -> Table:
 def _score_column(task: str, score: Score | None) -> Column:
     if score is None or score.metric == "undefined":
         return Column(task)
-    shown = display(score.metric)
-    return Column(f"{task} {shown.title}", shown.unit, "↑" if score.higher_is_better else "↓")
+    return Column(f"{task} {titled(score)}", score.unit, "↑" if score.higher_is_better else "↓")
 
 
-def _score_cell(entry: ScoreSummary, row: Row | None, notes: Notes) -> Cell:
+def _score_cells(entries: Mapping[str, ScoreSummary], summary: Summary, row: Row | None, notes: Notes) -> list[Cell]:
+    """A cell a task."""
+    return [
+        _score_cell(entries[task], column.printed_as(entries[task]), row, notes)
+        for task, column in summary.columns.items()
+    ]
+
+
+def _score_cell(entry: ScoreSummary, shown: Score | None, row: Row | None, notes: Notes) -> Cell:
     if entry.problem in UNFINISHED:
         return Cell(entry.problem)
     if entry.problem:
         return Cell(UNDEFINED, marks=(notes.mark(entry.problem),))
-    assert entry.score is not None
-    shown = display(entry.score.metric)
+    assert shown is not None
     text = fixed(entry.mean, shown.decimals)
     if len(entry.values) > 1:
         text += f" ± {fixed(entry.sd, shown.decimals)}"

@@ -40,12 +40,16 @@ class ScoreSummary:
 
 @dataclass(frozen=True)
 class Column:
-    """A task's scores by label, and the score that says what the column means: the baseline's, or else the first."""
+    """A task's scores by label, and what the column means."""
 
     task: str
-    reference: Score | None
+    reference: Score | None  # the baseline's, or else the first; says too how the numbers of the column are printed
     entries: Mapping[str, ScoreSummary]
     constant: ScoreSummary | None  # the constant predictor's
+
+    def printed_as(self, entry: ScoreSummary) -> Score | None:
+        """Whose title, unit and decimals an entry has: the column's reference, or its own score where it is strange."""
+        return entry.score if entry.strange or self.reference is None else self.reference
 
 
 def column(comparison: Comparison, task: str) -> Column:
@@ -59,7 +63,7 @@ def column(comparison: Comparison, task: str) -> Column:
     every = [*first, *(score for scores in found.values() for score in scores.values())]
     every += [constant] if constant else []
     defined = [score for score in every if score.value is not None]
-    reference = next(iter([*defined, *every]), None)
+    reference = _described(next(iter([*defined, *every]), None), every)
     entries = {label: _entry(row, task, found[label], reference, bool(defined)) for label, row in rows.items()}
     for label in _best(entries):
         entries[label] = replace(entries[label], best=True)
@@ -67,6 +71,15 @@ def column(comparison: Comparison, task: str) -> Column:
     if comparison.constant is not None:
         of_constant = _constant(comparison.constant, task, reference, bool(defined))
     return Column(task, reference, entries, of_constant)
+
+
+def _described(reference: Score | None, scores: Iterable[Score]) -> Score | None:
+    """The reference; where an old record does not say how it is printed, as another score of its column says."""
+    if reference is None or reference.title:
+        return reference
+    same = (score for score in scores if score.title and not distance(score, reference))
+    other = next(same, reference)
+    return replace(reference, title=other.title, unit=other.unit, decimals=other.decimals)
 
 
 def distance(score: Score, reference: Score | None) -> tuple[str, ...]:

@@ -288,7 +288,7 @@ def test_the_task_scores_edges_once_a_tolerance_is_known():
     assert factories.edge(0.95).metric is None
     metric = factories.edge(0.95, max_distance=0.0075).metric
     assert metric == EdgeODS(0.0075) == pickle.loads(pickle.dumps(metric))
-    assert metric.expensive and list(metric.higher_is_better) == ["odsf", "oisf"]
+    assert metric.expensive and list(metric.score_types) == ["odsf", "oisf"]
     with pytest.raises(ValueError, match=r"max_distance is 7\.5"):
         EdgeODS(7.5)
 

@@ -206,8 +206,14 @@ def test_a_perfect_prediction_has_the_best_scores():
 
 def test_scores_and_directions_name_the_same_numbers(case):
     metric, prediction, label = case
-    assert list(metric.scores(metric.statistics(prediction, label).sum(0))) == list(metric.higher_is_better)
-    assert metric.primary == next(iter(metric.higher_is_better))
+    assert list(metric.scores(metric.statistics(prediction, label).sum(0))) == list(metric.score_types)
+    assert metric.primary == next(iter(metric.score_types))
+
+
+def test_every_score_says_how_it_is_printed(case):
+    described = case[0].score_types
+    assert all(its.title and its.unit in ("", "%", "m", "°") and 2 <= its.decimals <= 3 for its in described.values())
+    assert len({its.title for its in described.values()}) == len(described)
 
 
 def test_statistics_of_an_image_do_not_depend_on_its_batch(case):
@@ -305,7 +311,7 @@ def test_a_label_that_is_no_class_is_refused(stray, dtype):
 
 def test_class_names_name_the_scores():
     metric = MeanIoU(2, ("wall", "floor"))
-    assert list(metric.higher_is_better) == ["miou", "pixel_accuracy", "iou/wall", "iou/floor"]
+    assert list(metric.score_types) == ["miou", "pixel_accuracy", "iou/wall", "iou/floor"]
     with pytest.raises(ValueError, match="2 different names"):
         MeanIoU(2, ("wall", "wall"))
 

@@ -68,7 +68,7 @@ def test_a_definition_is_a_sentence_without_line_breaks(task):
 
 def test_class_names_reach_the_scores():
     metric = factories.semseg(2, class_names=["wall", "floor"]).metric
-    assert metric is not None and "iou/floor" in metric.higher_is_better
+    assert metric is not None and "iou/floor" in metric.score_types
 
 
 def test_normals_are_completed_with_centroids_found_in_training_labels():

@@ -88,8 +88,19 @@ def test_a_changed_score_is_said_and_only_then_written(store, monkeypatch, finis
 def test_a_score_that_is_defined_otherwise_differs_even_where_its_value_does_not(store, monkeypatch):
     monkeypatch.setattr(DepthErrors, "definition", "Errors, told in other words.")
     found = rescore.from_statistics(store, CELL.id)
-    assert len(found.differences) == len(DepthErrors.higher_is_better)
+    assert len(found.differences) == len(DepthErrors.score_types)
     assert all("defined otherwise: protocol " in line for line in found.differences)
+
+
+def test_a_record_that_does_not_say_how_it_is_printed_is_told_by_scoring_it_again(store):
+    whole = store.record(CELL.id)
+    old = replace(whole, scores=tuple(replace(s, title="", unit="", decimals=4) for s in whole.scores))
+    store.put_record(old)
+    found = rescore.from_statistics(store, CELL.id)
+    assert len(found.differences) == len(whole.scores)
+    assert any(line.endswith(", printed otherwise: RMSE in m, 3 decimals") for line in found.differences)
+    rescore.write(store, found)
+    assert store.record(CELL.id).scores == whole.scores
 
 
 def test_statistics_of_another_definition_are_not_scored_as_if_they_were_of_this_one(store, monkeypatch):

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks import factories, saliency
+from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
 from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.benchmarks.tasks.normal_errors import NormalErrors
 from mtlbench.benchmarks.tasks.saliency import Saliency
@@ -236,6 +237,22 @@ def test_a_protocol_changes_with_the_constants_of_a_metric(monkeypatch, task, pl
     monkeypatch.setattr(place, name, value)
     assert protocol_of(task, TAKEN) != protocol
     assert (protocols.origin(task, TAKEN) != origin) == statistics_too  # else they may be scored anew
+
+
+def test_how_a_score_is_printed_travels_with_it_and_fixes_nothing_of_it(monkeypatch):
+    protocol, origin = changed(), protocols.origin(TASKS["depth"], TAKEN)
+    found = {score.metric: score for score in statistics.scores(rows(), TASKS, TAKEN) if score.task == "depth"}
+    assert (found["rmse"].title, found["rmse"].unit, found["rmse"].decimals) == ("RMSE", "m", 3)
+    assert (found["delta1"].unit, found["delta1"].decimals, found["delta1"].primary) == ("%", 2, False)
+    of_rmse = DepthErrors.score_types["rmse"]
+    for changes, fixed in (
+        ({"title": "error", "unit": "cm", "decimals": 1}, True),
+        ({"higher_is_better": True}, False),
+    ):
+        types = {**DepthErrors.score_types, "rmse": of_rmse._replace(**changes)}
+        monkeypatch.setattr(DepthErrors, "score_types", types)
+        assert protocols.origin(TASKS["depth"], TAKEN) == origin
+        assert (changed() == protocol) == fixed
 
 
 def test_rooms_of_two_sizes_are_scored_by_two_protocols():

@@ -108,6 +108,23 @@ def drop_baseline(table):
     return table[table["method"] != "Single task baseline"]
 
 
+def test_title_unit_and_decimals_may_be_left_out(tmp_path):
+    whole = load(changed(tmp_path, lambda t: t))
+    without = load(changed(tmp_path, lambda t: t.drop(columns=["title", "unit", "decimals"])))
+    assert list(without["title"]) == list(without["metric"])
+    assert set(without["unit"]) == set(without["decimals"]) == {""}
+    pd.testing.assert_frame_equal(audit(without), audit(whole))
+
+
+def test_decimals_that_a_table_says_outdo_those_of_its_longest_value(tmp_path):
+    def rounded(table):
+        return table.assign(value=table["value"].map(lambda text: f"{float(text):.1f}"))
+
+    one, two = (load(changed(tmp_path, lambda t, n=n: rounded(t).assign(decimals=n))) for n in ("", "2"))
+    width = [(found["high"] - found["low"]).max() for found in (audit(one), audit(two))]
+    assert width[0] == pytest.approx(10 * width[1], rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -126,6 +143,13 @@ def drop_baseline(table):
             "semseg of 'Ours Teacher' has higher_is_better 'false', and 'true' above it",
         ),
         (lambda t: t.assign(metric=[*t["metric"][:-1], "maxf"]), "has metric 'maxf', and 'miou' above it"),
+        (
+            lambda t: t.assign(decimals="two"),
+            r"table\.csv:2: decimals is 'two'; write a whole number, like 2, or leave",
+        ),
+        (lambda t: t.assign(decimals="-1"), "decimals is '-1'"),
+        (lambda t: t.assign(decimals="2"), r"table\.csv:2: value is '0\.644', and decimals is 2; make them agree"),
+        (lambda t: t.assign(unit=[*t["unit"][:-1], ""]), "semseg of 'Ours Teacher' has unit '', and '%' above it"),
         (lambda t: t.assign(value="0"), "not a ratio of positive numbers"),
         (lambda t: t.assign(printed_delta=[str(i) for i in range(len(t))]), "several printed deltas"),
     ],

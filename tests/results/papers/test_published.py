@@ -2,9 +2,18 @@
 
 from collections import Counter
 
-from mtlbench.results.papers.audit import published
+from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
+from mtlbench.benchmarks.tasks.edges import EdgeODS
+from mtlbench.benchmarks.tasks.miou import MeanIoU
+from mtlbench.benchmarks.tasks.normal_errors import NormalErrors
+from mtlbench.benchmarks.tasks.saliency import Saliency
+from mtlbench.results.papers.audit import KEY, published
 
-DIRECTIONS = {"miou": "true", "rmse": "false", "mean_angle": "false", "maxf": "true", "odsf": "true"}
+# What the metrics of these names say of themselves.
+TYPES = {
+    metric.primary: metric.score_types[metric.primary]
+    for metric in (MeanIoU(2), DepthErrors(), NormalErrors(), Saliency(), EdgeODS(0.01))
+}
 
 
 def test_every_table_of_the_paper_has_its_rows_and_tasks():
@@ -26,9 +35,15 @@ def test_every_number_has_a_source_and_is_marked_as_read():
     assert table["note"].str.startswith("as read").all()
 
 
-def test_a_metric_has_one_direction():
-    table = published()
-    assert (table["higher_is_better"] == table["metric"].map(DIRECTIONS)).all()
+def test_a_metric_has_the_direction_title_and_unit_of_ours():
+    for row in published().to_dict("records"):
+        ours = TYPES[row["metric"]]
+        assert (row["higher_is_better"] == "true", row["title"], row["unit"]) == ours[:3]
+
+
+def test_a_column_is_printed_with_the_decimals_of_its_longest_value():
+    for _, column in published().groupby([*KEY, "task"]):
+        assert set(column["decimals"]) == {str(column["value"].map(lambda text: len(text.partition(".")[2])).max())}
 
 
 def test_the_ablation_is_measured_against_mti_net_and_the_rest_against_single_task_models():

@@ -8,7 +8,7 @@ import pytest
 
 from make_records import Store, record, score, three_seeds
 from mtlbench.results.records.reading import history, influence, matrices, read
-from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
+from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record, differences
 from mtlbench.results.report.write import report
 
 TASKS = ("semseg", "depth")
@@ -34,6 +34,16 @@ def test_a_newer_schema_is_refused():
     fields = json.loads(record("cell", ()).to_json())
     with pytest.raises(NewerRecord, match="newer version"):
         Record.from_json(json.dumps({**fields, "schema": 99}), "x")
+
+
+def test_a_record_older_than_titles_units_and_decimals_still_reads_and_compares():
+    new = score("depth", 0.5)
+    text = json.loads(record("cell", (new,)).to_json())
+    for name in ("title", "unit", "decimals"):
+        del text["scores"][0][name]
+    old = Record.from_json(json.dumps(text), "here").scores[0]
+    assert (old.title, old.unit, old.decimals) == ("", "", 4)
+    assert differences(old, new) == [] == differences(new, old)
 
 
 def test_reading_a_matrix_finds_finished_failed_and_constant_cells(tmp_path):

@@ -74,6 +74,15 @@ def test_learning_curves_have_a_panel_a_task_and_a_row_for_validation(tmp_path):
     assert last == pytest.approx(CENTRE["semseg"], rel=0.01)
 
 
+def test_figures_name_a_metric_as_its_score_does(tmp_path):
+    store = three_seeds(tmp_path)
+    (summary,) = summaries(store)
+    labels = [text.get_text() for text in gains(summary, store, COLORS).figure.axes[0].get_xticklabels()]
+    assert labels == ["semseg\nmIoU", "depth\nRMSE"]
+    axes = learning_curves(summary, store, COLORS).figure.axes
+    assert [axis.get_ylabel() for axis in axes[2:]] == ["mIoU [%]", "RMSE [m]"]
+
+
 def test_without_a_history_there_are_no_learning_curves(tmp_path):
     store = three_seeds(tmp_path)
     for path in (tmp_path / "cells").glob("*/history.jsonl"):

@@ -475,6 +475,48 @@ def test_a_score_without_a_labelled_pixel_says_so(tmp_path):
     assert cells(one, "SCA-MTL")["Δm"].startswith("—")
 
 
+def untold(one):
+    """A score as it was recorded before scores said how they are printed."""
+    return replace(one, title="", unit="", decimals=4)
+
+
+def scores_of(label, seed, change=lambda one: one):
+    return tuple(change(score(task, value(label, task, seed))) for task in TASKS)
+
+
+def test_a_metric_that_nobody_has_heard_of_is_printed_as_its_scores_say(tmp_path):
+    store = Store(tmp_path / "store")
+    for label, found in (("Single task", (1 / 3, 0.5)), ("Other", (0.4, 0.25))):
+        first, second = (
+            replace(score(task, number), metric="novel", title="", decimals=4)
+            for task, number in zip(TASKS, found, strict=True)
+        )
+        store.run(label, TASKS, 0, scores=(replace(first, title="nov", unit="dB", decimals=1), second))
+    report(store.close(), [], tmp_path / "out")
+    folder = tmp_path / "out" / "rooms"
+    assert "| semseg nov [dB] ↑ | depth novel [m] ↓ |" in (folder / "table.md").read_text()
+    assert re.search(r"Single task +\|.* 0\.3 \| +0\.5000 \|", (folder / "table.md").read_text())
+    assert "semseg nov {[}dB{]}" in (folder / "table.tex").read_text()
+
+
+def test_an_old_record_is_printed_as_the_new_ones_of_its_column_say(tmp_path):
+    store = Store(tmp_path)
+    store.run("Single task", TASKS, 0, scores=scores_of("Single task", 0, untold))
+    store.run("Other", TASKS, 0, scores=scores_of("Other", 0))
+    (one,) = shown(store.close())
+    assert [column.text for column in one.columns[2:4]] == ["semseg mIoU [%] ↑", "depth RMSE [m] ↓"]
+    assert cells(one, "Single task")["semseg mIoU"] == f"{value('Single task', 'semseg', 0):.2f}"
+    assert cells(one, "Other")["Δm"].startswith(("+", MINUS))
+
+
+def test_old_records_alone_are_printed_by_the_names_of_their_metrics(tmp_path):
+    store = Store(tmp_path)
+    store.run("Single task", TASKS, 0, scores=scores_of("Single task", 0, untold))
+    (one,) = shown(store.close())
+    assert [column.text for column in one.columns[2:4]] == ["semseg miou ↑", "depth rmse ↓"]
+    assert cells(one, "Single task")["depth rmse"] == f"{value('Single task', 'depth', 0):.4f}"
+
+
 def test_scores_of_another_definition_are_marked_and_enter_no_delta(tmp_path):
     store = Store(tmp_path)
     for seed in range(2):
@@ -703,6 +745,8 @@ def test_published_rows_of_the_same_benchmark_and_tasks_are_context_on_the_page(
     assert "<td>SCA-MTL paper, Table 3</td>" not in page
     # in this table's order of tasks, whatever the paper's is
     assert "<td>MTINet</td><td>59.04</td><td>61.56</td><td>14.94</td><td>1.66</td>" in page
+    for head in ("semseg mIoU [%]", "human_parts mIoU [%]", "normals mean angle [°]"):
+        assert f"{head}</th>" in page
 
 
 def test_the_page_of_another_benchmark_shows_no_published_row(written):

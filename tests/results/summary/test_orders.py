@@ -245,7 +245,10 @@ def test_printed_single_task_models_with_all_tasks_are_baselines_too(tmp_path):
     assert grid.columns[1:] == ["against seed 0 [%]", *(f"against {source} [%]" for source in found)]
 
 
-def test_another_metric_is_not_compared_with_the_printed_one(tmp_path):
+@pytest.mark.parametrize(("change", "compared"), [({"metric": "abs_rel"}, 0), ({"unit": "cm"}, 0), ({"unit": ""}, 1)])
+def test_another_metric_or_unit_is_not_compared_with_the_printed_one(tmp_path, change, compared):
     store = Store(tmp_path)
-    store.run("Single task", ("depth",), 0, benchmark="nyud", scores=(replace(score("depth", 0.9), metric="abs_rel"),))
-    assert weak_baselines(summary_of(store.close())) == []
+    store.run("Single task", ("depth",), 0, benchmark="nyud", scores=(replace(score("depth", 0.9), **change),))
+    summary = summary_of(store.close())
+    assert len(weak_baselines(summary)) == compared
+    assert len(printed(summary)) == 2 * compared
