@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -27,19 +29,19 @@ class Sample(NamedTuple):
 
 
 class Benchmark(ABC):
-    """A data set with its tasks. Subclasses are constructed as ``BENCHMARKS[name](size=(H, W), **options)``.
+    """A data set with its tasks. Subclasses are constructed as ``Class(size=(H, W), **options)``, or without a size.
 
     ``size`` is the network's input size (rows, columns), multiples of 32. Splits are called ``train``, ``val`` and
     ``test`` whatever the files say; ``val`` exists only where the data set has one of its own.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # part of file names
     needs_root: ClassVar[bool]  # False: the data are made, and `root` is the folder to keep them in
     size: tuple[int, int]
     tasks: Mapping[str, Task]
     default_tasks: Sequence[str]  # trained where a matrix names none
     splits: Mapping[str, int | None]  # known number of images of the full data set
-    augmentations: Mapping[str, Augmentation]  # by protocol: "mtl", "atrc"
+    augmentations: Mapping[str, Augmentation]  # by protocol; a matrix that names none asks for "mtl"
 
     @abstractmethod
     def open(self, root: Path, split: str, tasks: Sequence[str]) -> Sequence[Sample]:
@@ -71,3 +73,65 @@ class Benchmark(ABC):
     def reading(self, root: Path) -> dict[str, str]:
         """How this copy is read, where that is a matter of choice: its layout, and the options that change samples."""
         return {}
+
+
+def _is_mapping(value: Any, of: Callable[[Any, Any], bool]) -> bool:
+    return isinstance(value, Mapping) and len(value) > 0 and all(of(key, item) for key, item in value.items())
+
+
+def _is_size(value: Any) -> bool:
+    sides = isinstance(value, tuple) and len(value) == 2 and all(isinstance(side, int) for side in value)
+    return sides and all(side >= 32 and side % 32 == 0 for side in value)
+
+
+def _are_splits(value: Any) -> bool:
+    def known(split: Any, images: Any) -> bool:
+        return split in ("train", "val", "test") and (images is None or (isinstance(images, int) and images > 0))
+
+    return _is_mapping(value, known) and {"train", "test"} <= value.keys()
+
+
+# An attribute of a benchmark, what holds of its value, and how to say so.
+_ATTRIBUTES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    (
+        "name",
+        lambda v: isinstance(v, str) and bool(re.fullmatch(r"\w[\w.-]*", v)),
+        "a word, without a blank or a slash",
+    ),
+    ("needs_root", lambda v: isinstance(v, bool), "True or False"),
+    ("size", _is_size, "(rows, columns), multiples of 32"),
+    (
+        "tasks",
+        lambda v: _is_mapping(v, lambda name, task: isinstance(task, Task) and task.name == name),
+        "a mapping from the name of each task to its Task",
+    ),
+    (
+        "default_tasks",
+        lambda v: isinstance(v, list | tuple) and len(v) > 0 and all(isinstance(name, str) for name in v),
+        "a tuple of names of tasks",
+    ),
+    ("splits", _are_splits, "a mapping from train, test and perhaps val to a number of images, or to None"),
+    (
+        "augmentations",
+        lambda v: _is_mapping(v, lambda name, each: isinstance(name, str) and isinstance(each, Augmentation)),
+        "a mapping from the name of each protocol to its Augmentation",
+    ),
+)
+
+
+def shortcomings(benchmark: Benchmark) -> list[str]:
+    """By what a benchmark breaks the contract of its attributes, a sentence each. Its data are not looked at."""
+    found = []
+    for name, holds, wanted in _ATTRIBUTES:
+        if not hasattr(benchmark, name):
+            found.append(f"{name} is missing; it must be {wanted}")
+        elif not holds(getattr(benchmark, name)):
+            found.append(f"{name} is {reprlib.repr(getattr(benchmark, name))}; it must be {wanted}")
+    if found:
+        return found
+    unknown = [task for task in benchmark.default_tasks if task not in benchmark.tasks]
+    if unknown:
+        found.append(f"default_tasks has {', '.join(unknown)}; the tasks are {', '.join(benchmark.tasks)}")
+    if not benchmark.needs_root and benchmark.splits["train"] is None:
+        found.append("splits says None of train; a benchmark that makes its data must say how many images it makes")
+    return found

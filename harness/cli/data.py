@@ -22,7 +22,7 @@ app = typer.Typer(
     help="Check and prepare copies of data sets.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
 )
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A benchmark (see `list`).")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A benchmark (see `list`), or package.module:Name.")]
 PathOption = Annotated[Path | None, typer.Option("--data", metavar="PATH", help="The folder of the copy.")]
 OptionOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Of the benchmark, as layout=NYUDv2; repeatable.")
@@ -116,6 +116,7 @@ def prepare(
     """
     from mtlbench.harness.data.places import default_roots, named_copy
     from mtlbench.harness.data.prepare import prepare as run_prepare
+    from mtlbench.harness.matrix.cell import slug
 
     try:
         with _bars() as told:
@@ -124,7 +125,7 @@ def prepare(
             if not copy.benchmark.needs_root:
                 if tasks:
                     raise ValueError(f"--task: {name} is made with the labels of all its tasks; leave it out")
-                copy.benchmark.make(data or kept_in / name, lambda done, total: told("rendering", done, total))
+                copy.benchmark.make(data or kept_in / slug(name), lambda done, total: told("rendering", done, total))
                 return
             local = scratch and scratch.expanduser().absolute()
             found = run_prepare(copy, kept_in, told, only=tasks, scratch=local)

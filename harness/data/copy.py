@@ -20,6 +20,7 @@ from mtlbench.harness import seeds
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.store.provenance import modules_hash
 
 PREPARED = "prepared"  # the folder, below a cache or scratch, that holds one folder for each copy that was prepared
 
@@ -123,7 +124,9 @@ class Copy:
         digest = hashlib.sha256(states.encode())
         for source in sources:
             digest.update(source.read_bytes())
-        return "-".join([benchmark.name, benchmark.reading(self.root)["layout"], digest.hexdigest()[:16]])
+        digest.update((modules_hash([type(benchmark).__module__]) or "").encode())  # of one from outside, all its files
+        layout = benchmark.reading(self.root).get("layout")
+        return "-".join([benchmark.name, *([layout] if layout else []), digest.hexdigest()[:16]])
 
     def advice(self, tasks: Sequence[str], options: Mapping[str, Any]) -> str:
         """What would make training much quicker, in a line; "" where nothing is known to.

@@ -11,6 +11,7 @@ from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness import seeds
 from mtlbench.harness.data.copy import Copy, Part
+from mtlbench.harness.store.provenance import modules_hash
 from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.results.records import files
@@ -66,7 +67,9 @@ def _learners(copy: Copy, tasks: Iterable[str]) -> list[str]:
 
 def _file(copy: Copy, task: str, holdout: float) -> str:
     benchmark = copy.benchmark.name
-    content = json.dumps([benchmark, copy.fingerprint, task, holdout, source_hash()])  # other code may learn otherwise
+    outside = modules_hash([type(copy.benchmark).__module__])
+    code = source_hash() + (f"+{outside}" if outside else "")  # other code may learn otherwise
+    content = json.dumps([benchmark, copy.fingerprint, task, holdout, code])
     return files.findings(benchmark, task, hashlib.sha256(content.encode()).hexdigest()[:10])
 
 

@@ -51,7 +51,7 @@ def available_roots(matrix: Matrix, data: Sequence[str]) -> tuple[dict[str, Path
         elif needs_root:
             problems.append(f"benchmark {entry.name} reads data from disk: give --data {entry.name}=PATH")
         else:
-            found[entry.name] = default_roots() / entry.name
+            found[entry.name] = default_roots() / entry.slug
     return found, problems
 
 
@@ -84,7 +84,7 @@ def named_copy(name: str, path: Path | None, options: Sequence[str]) -> Copy:
     except ValidationError as error:
         raise ValueError("; ".join(map(_in_words, error.errors()))) from None
     if not make_benchmark(entry).needs_root:
-        return copy_of(entry, path or default_roots() / name)
+        return copy_of(entry, path or default_roots() / entry.slug)
     if path is None:
         raise ValueError(f"benchmark {name} reads data from disk: give --data PATH")
     if not path.is_dir():

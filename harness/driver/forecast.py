@@ -192,7 +192,9 @@ def _steps(cell: Cell, folders: Mapping[str, Path]) -> int:
         with suppress(OSError, ValueError):  # these are among what is missing
             return of(len(benchmark.open(folders[cell.benchmark.name], "train", cell.tasks)))
     known = benchmark.splits["train"]
-    assert known is not None, f"{benchmark.name} does not know its number of training images"
+    if known is None:
+        name = cell.benchmark.name
+        raise ValueError(f"how many training images {name} has is not known before it is read: give --data {name}=PATH")
     return of(known)
 
 

@@ -44,10 +44,12 @@ def _too_large(benchmark: Benchmark, test: Sequence[Sample]) -> list[str]:
     beyond = sorted(size for size in sizes if size[0] > rows or size[1] > columns)
     if not beyond:
         return []
+    resizing = [name for name, each in benchmark.augmentations.items() if each.placement == "stretch"]
+    otherwise = f", or protocol to {' or '.join(resizing)}" if resizing else ""
     least = [-(-max(size[axis] for size in sizes) // 32) * 32 for axis in (0, 1)]
     return [
         f"{benchmark.name}: test images of {beyond[-1][0]} x {beyond[-1][1]} do not fit into a padded input of "
-        f"{rows} x {columns}; set size to [{least[0]}, {least[1]}] or more, or protocol to mtl"
+        f"{rows} x {columns}; set size to [{least[0]}, {least[1]}] or more{otherwise}"
     ]
 
 

@@ -164,7 +164,7 @@ def roots(store: Store, cell_ids: Iterable[str], data: Sequence[str]) -> dict[st
         elif make_benchmark(config).needs_root:
             problems.append(f"benchmark {config.name} reads data from disk: give --data {config.name}=PATH")
         else:
-            found[cell_id] = places.default_roots() / config.name
+            found[cell_id] = places.default_roots() / config.slug
     if problems:
         raise places.NotReady(list(dict.fromkeys(problems)))
     return found

@@ -26,16 +26,26 @@ def plain(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+def slug(name: str) -> str:
+    """A name as it is written in file names: of package.module:Name what follows the colon."""
+    return name.rsplit(":", 1)[-1]
+
+
 class BenchmarkConfig(Config):
     """The data a cell is trained and scored on."""
 
-    name: str
+    name: str  # of benchmarks.BENCHMARKS, or package.module:Name
     size: tuple[int, int] | None = None  # rows, columns at the network's input; None: the benchmark's own
-    protocol: Literal["mtl", "atrc"] = "mtl"  # augmentation and resize of training images
+    protocol: str = "mtl"  # augmentation and resize of training images, by its name in the benchmark
     evaluate: Literal["native", "network"] = "native"  # score at the stored image's size, or at the network's
     borders: Literal["ignore", "background"] | None = None  # outside of training images; None: the protocol's own
     normals_zoom: Literal["published", "consistent"] | None = None  # what a zoom does to normals; None: the protocol's
     options: dict[str, Any] = {}
+
+    @property
+    def slug(self) -> str:
+        """The name as it is written in file names."""
+        return slug(self.name)
 
     @field_validator("size")
     @classmethod
@@ -99,5 +109,5 @@ class Cell(Config):
         content = {"schema": SCHEMA, **self.model_dump(mode="json", exclude_defaults=True)}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-        slug = f"{self.benchmark.name}-{self.method.rsplit(':', 1)[-1]}-{'-'.join(self.tasks)}-s{self.seed}"
-        return re.sub(r"[^A-Za-z0-9_.-]", "_", slug) + "-" + digest
+        name = f"{self.benchmark.slug}-{slug(self.method)}-{'-'.join(self.tasks)}-s{self.seed}"
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", name) + "-" + digest

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from mtlbench.benchmarks import BENCHMARKS
-from mtlbench.benchmarks.benchmark import Benchmark
+from mtlbench.benchmarks.benchmark import Benchmark, shortcomings
 from mtlbench.harness.matrix import presets
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Config, TrainConfig, plain
 from mtlbench.harness.matrix.optimization import check_optimizer, check_schedule
 from mtlbench.harness.matrix.tuning import Tuning
 from mtlbench.methods import check_options, resolve
+from mtlbench.methods.outside import find, is_outside
 
 
 class MethodEntry(Config):
@@ -51,8 +52,7 @@ class BenchmarkEntry(BenchmarkConfig):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in BENCHMARKS:
-            raise ValueError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
+        benchmark_class(name)
         return name
 
     @field_validator("tasks", mode="before")
@@ -179,12 +179,15 @@ def in_full(raw: Any) -> Any:
     return raw
 
 
-def _check_options(benchmark: str, options: Mapping[str, Any]) -> None:
-    """Raise ValueError for an option that a benchmark does not take, or a value that it refuses."""
-    known = [name for name in inspect.signature(BENCHMARKS[benchmark]).parameters if name != "size"]
-    for name in options:
-        if name not in known:
-            raise ValueError(f"{benchmark} has no option {name!r}; it has: {', '.join(known) or 'none'}")
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for an option that a benchmark does not take."""
+    parameters = inspect.signature(benchmark_class(name)).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters if parameter.name != "size"]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}; it has: {', '.join(known) or 'none'}")
 
 
 def merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Recipe:
@@ -197,7 +200,36 @@ def merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Recipe:
     return Recipe.model_validate({**merged, **own})
 
 
+def benchmark_class(name: str) -> type[Benchmark]:
+    """The class of a benchmark: a key of BENCHMARKS, or "package.module:Name" from outside.
+
+    Raises ValueError that says why there is none.
+    """
+    found = find(name, "benchmark", BENCHMARKS)
+    if not (isinstance(found, type) and issubclass(found, Benchmark)):
+        raise ValueError(f"benchmark {name!r} is not a subclass of mtlbench.benchmarks.Benchmark but {found!r}")
+    return found
+
+
 def make_benchmark(config: BenchmarkConfig) -> Benchmark:
-    """The benchmark of a configuration, at its size."""
+    """The benchmark of a configuration, at its size.
+
+    Raises ValueError for an option's value that the benchmark refuses, and for one from outside that cannot be made or
+    breaks the contract.
+    """
     size = {} if config.size is None else {"size": config.size}
-    return BENCHMARKS[config.name](**size, **config.options)
+    make = benchmark_class(config.name)
+    if not is_outside(config.name):
+        return make(**size, **config.options)
+    try:
+        made = make(**size, **config.options)
+    except ValueError:
+        raise
+    except Exception as error:  # making it runs its author's code, which may fail in any way
+        raise ValueError(f"benchmark {config.name!r} cannot be made: {type(error).__name__}: {error}") from error
+    problems = shortcomings(made)
+    if size and not problems and made.size != config.size:
+        problems = [f"size is {made.size} where {config.size} was asked for"]
+    if problems:
+        raise ValueError(f"benchmark {config.name!r}: {'; '.join(problems)}")
+    return made

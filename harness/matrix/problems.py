@@ -46,6 +46,7 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
         problems.append(f"methods: two rows are called {row!r}; give one a label")
     if matrix is not None:
         problems += _twice("benchmarks", [entry.name for entry in matrix.benchmarks])
+        problems += _one_file_name(matrix.benchmarks)
         problems += [line for e in matrix.benchmarks for line in _twice("tasks", ["+".join(s) for s in e.task_sets])]
         problems += _twice("seeds", matrix.seeds)
         problems += _tuning_problems(matrix)
@@ -74,6 +75,7 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     problems += _backbone_problems(raw.get("backbone"))
     short = in_full(raw).get("benchmarks")
     parsed = [_parsed(BenchmarkEntry, entry) for entry in short] if isinstance(short, list) else []
+    problems += _protocol_problems(parsed)
     entries = [entry for entry in parsed if entry is not None]
     problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, entries)]
     if matrix is not None:
@@ -158,6 +160,31 @@ def _tuning_problems(matrix: Matrix) -> list[str]:
 
 def _twice(path: str, values: Sequence[Any]) -> list[str]:
     return [f"{path}: {value} is there more than once" for value in dict.fromkeys(values) if values.count(value) > 1]
+
+
+def _protocol_problems(entries: Sequence[BenchmarkEntry | None]) -> list[str]:
+    """Benchmarks that do not have the augmentation protocol that is asked for. None: an entry with another mistake."""
+    problems = []
+    for index, entry in enumerate(entries):
+        known = {} if entry is None else make_benchmark(entry).augmentations
+        if entry is not None and entry.protocol not in known:
+            problems.append(
+                f"benchmarks.{index}.protocol: {entry.name} has no augmentation protocol {entry.protocol!r}; set it to "
+                f"{' or '.join(known)}"
+            )
+    return problems
+
+
+def _one_file_name(entries: Sequence[BenchmarkEntry]) -> list[str]:
+    """Benchmarks whose tables and records would be written into the same files."""
+    named: dict[str, list[str]] = {}
+    for name, slug in {entry.name: entry.slug for entry in entries}.items():
+        named.setdefault(slug, []).append(name)
+    return [
+        f"benchmarks: {' and '.join(names)} would have files of the same name, {slug}; give one class another name"
+        for slug, names in named.items()
+        if len(names) > 1
+    ]
 
 
 def _row(entry: Any) -> str | None:

@@ -36,7 +36,7 @@ def record_id(config: BenchmarkConfig, tasks: Sequence[str], holdout: float = 0.
     scored = [benchmark.tasks[name] for name in tasks if benchmark.tasks[name].metric is not None]
     protocols = {task.name: protocol.protocol(task, taken) for task in scored}
     content = json.dumps([config.model_dump(mode="json", exclude_defaults=True), protocols], sort_keys=True)
-    return f"constant-{config.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}-{'-'.join(tasks)}"
+    return f"constant-{config.slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}-{'-'.join(tasks)}"
 
 
 def record(

@@ -93,8 +93,8 @@ class Comparison:
 
     @property
     def slug(self) -> str:
-        """A file name: rooms-semseg-depth."""
-        return "-".join((self.benchmark, *self.tasks))
+        """A file name: rooms-semseg-depth. Of a benchmark from outside, package.module:Name, it begins with Name."""
+        return "-".join((self.benchmark.rsplit(":", 1)[-1], *self.tasks))
 
 
 def comparisons(results: Results) -> list[Comparison]:
