@@ -1,1 +1,1 @@
-"""What came out: records in, tables and figures out. No torch here."""
+"""Results: what becomes of records, as numbers, tables and figures. Nothing here uses torch."""

@@ -93,7 +93,8 @@ def check(
 
 def audit(
     table: Annotated[
-        Path | None, typer.Argument(help="A CSV like results/published.csv; default: the SCA-MTL paper's tables.")
+        Path | None,
+        typer.Argument(help="A CSV like results/papers/published.csv; default: the SCA-MTL paper's tables."),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="Another baseline, as depth=0.625,semseg=37.99: print what it makes of Delta_m.")

@@ -182,7 +182,7 @@ class Pool:
         return self
 
     def add(self, task: str, number: int, image: str, condensed: NDArray[np.uint8]) -> None:
-        """An evaluate.Keep."""
+        """A `statistics.Keep`."""
         metric = self.metrics[task]
         if self.executor is None:
             self.computed(Row(task, number, image, metric.statistics_of(condensed)))

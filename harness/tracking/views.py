@@ -41,7 +41,7 @@ class View:
 
     entries: tuple[Entry, ...]  # the rows of the matrix that this cell serves; a single-task cell serves several
     state: State
-    config: dict[str, Any] | None  # as harness/cell.py dumps it; None before it was written
+    config: dict[str, Any] | None  # as harness/matrix/cell.py dumps it; None before it was written
     history: Events
     record: Record | None
     failure: dict[str, Any] | None

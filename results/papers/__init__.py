@@ -1,1 +1,1 @@
-"""What papers print: published numbers, whether they are possible, and other baselines for them."""
+"""Papers: the numbers that they print, whether these numbers are possible, and other baselines for them."""

@@ -1,4 +1,4 @@
-"""Are a table's printed numbers possible? Which values of Delta_m the rounding of its metrics allows."""
+"""The audit of printed tables: which values of Delta_m the rounding of the printed metrics allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Printed tables against another baseline: what its choice alone changes."""
+"""Printed tables against another baseline, which shows what the choice of the baseline alone changes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a store holds: records, manifests, and how they are read."""
+"""Records: what a store holds, and how its files are named and read."""

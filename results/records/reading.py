@@ -1,4 +1,4 @@
-"""A store as it is read: its matrices, the records of their cells, and the files beside them."""
+"""A store as a report reads it: its matrices, the records of their cells, and the files beside the records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Results:
 
     store: str
     manifest: Manifest
-    records: Mapping[str, Record]  # by cell id; finished cells, and those that they are derived from
+    records: Mapping[str, Record]  # by cell id: of finished cells, and of the cells that these are derived from
     failures: Mapping[str, dict[str, Any]]  # by cell id, as `files.read_failure` returns them
     constants: Mapping[str, Record]  # by benchmark
 
@@ -43,7 +43,10 @@ def _text(fs: Any, path: str) -> str:
 
 
 def read(store: str, matrix: str) -> Results:
-    """Everything the store knows of a matrix. Raises FileNotFoundError with the matrices there are."""
+    """Everything that the store knows of a matrix.
+
+    Raises FileNotFoundError naming the matrices that the store holds, and CorruptRecord or NewerRecord naming a file.
+    """
     fs, root = open_store(store)
     path = f"{root}/{files.matrix(matrix)}"
     if not fs.exists(path):
@@ -90,11 +93,12 @@ def history(store: str, cell_id: str) -> Events:
 
 
 def influence(store: str, cell_id: str) -> dict[str, pd.Series[float]] | None:
-    """What each test image contributes to a cell's primary scores: task -> value by image id, sorted.
+    """What each test image contributes to the primary scores of a cell: task -> value by image id, sorted.
 
-    N times the derivative of the score by the image's weight, N the images that have the task's label; in the score's
-    unit, with a mean of 0. NaN where the score is undefined or has no derivative. None where the cell has no
-    per_image.parquet. Raises CorruptRecord naming the file, as where an image occurs twice for a task.
+    The value is N times the derivative of the score by the weight of the image, where N images have a label of the
+    task. It has the unit of the score, and its mean over the images is 0. It is NaN where the score is undefined or has
+    no derivative. Returns None where the cell has no per_image.parquet. Raises CorruptRecord naming the file where it
+    cannot be read, or where an image occurs twice for a task.
     """
     fs, root = open_store(store)
     path = f"{root}/{files.per_image(cell_id)}"

@@ -1,4 +1,4 @@
-"""What a finished cell says of itself, and what a matrix expects of a store. No torch here."""
+"""Records and manifests: what a finished cell says of itself, and what a matrix expects of a store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SCHEMA = 1
 
 
 class NewerRecord(ValueError):
-    """A record that a newer version wrote; the message names the file. It is whole, and to be left alone."""
+    """A record that a newer version wrote. The file is whole and must stay as it is; the message names it."""
 
 
 class CorruptRecord(ValueError):
@@ -19,14 +19,14 @@ class CorruptRecord(ValueError):
 
 @dataclass(frozen=True)
 class Score:
-    """One number: a task's metric on the test split. value None: undefined (no labelled pixel, no metric)."""
+    """One number: what a metric says of a task on the test split."""
 
     task: str
     metric: str
-    value: float | None
+    value: float | None  # None where it is undefined: no pixel has a label, or the task has no metric
     higher_is_better: bool
-    primary: bool
-    definition: str = ""  # of the metric and of how it was taken, in a sentence
+    primary: bool  # enters Eq. (6)
+    definition: str = ""  # what was measured and how, in a sentence
     protocol: str = ""  # a hash of all that fixes the number besides the network; "" in records older than this field
     # How the number is printed. Records older than these three fields have their defaults.
     title: str = ""  # "mIoU"
@@ -35,9 +35,10 @@ class Score:
 
 
 def differences(score: Score, other: Score) -> list[tuple[str, object, object]]:
-    """What keeps two scores from being compared: (name, the score's, the other's); [] where nothing does.
+    """What keeps two scores from being compared, as (name, value of `score`, value of `other`); [] where nothing does.
 
-    Where the sentences differ, the hashes do too, and are not named. How a score is printed keeps it from nothing.
+    Where the definitions differ, the hashes of the protocols differ too, so the hashes are not named. Two scores that
+    are printed in different ways can be compared.
     """
     names = ["task", "metric", "higher_is_better", "definition"]
     if score.definition == other.definition and score.protocol and other.protocol:
@@ -48,10 +49,10 @@ def differences(score: Score, other: Score) -> list[tuple[str, object, object]]:
 
 @dataclass(frozen=True)
 class Record:
-    """A finished cell. `cell` is the whole configuration, as harness/cell.py dumps it."""
+    """A finished cell."""
 
     id: str
-    cell: dict[str, Any]
+    cell: dict[str, Any]  # the whole configuration, as harness/matrix/cell.py dumps it
     scores: tuple[Score, ...]
     cost: dict[str, float]  # parameters, backbone_parameters, macs, seconds_per_step, train_seconds, peak_memory_bytes
     provenance: dict[str, Any]  # commit, source hash, versions, device, data fingerprint, time
@@ -84,7 +85,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell that a matrix expects: which row and column of the table it belongs to."""
+    """A cell that a matrix expects, and the row of the table that the cell belongs to."""
 
     id: str
     label: str  # the row: "PAD-Net"
@@ -93,7 +94,7 @@ class Entry:
     task_set: tuple[str, ...]  # the table it belongs to; a single-task cell belongs to several
     benchmark: str
     seed: int
-    preliminary: bool = False  # a search: the row shows the cell that its findings lead to, another entry by then
+    preliminary: bool = False  # a search: its row shows the cell that is trained with what the search found
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Manifest:
     title: str
     caption: str
     baseline: str  # the label whose scores Eq. (6) divides by; "" where no row can be one
-    demonstration: bool  # True: the table proves that the path works and compares nothing
+    demonstration: bool  # True where the table shows only that the path works, and compares nothing
     entries: tuple[Entry, ...]
     constants: dict[str, str]  # benchmark -> id of its constant predictor's record
 

@@ -1,4 +1,4 @@
-"""Other single-task models than the table's own: those that papers print, and those of other matrices of the store."""
+"""Single-task models other than the table's own: those that papers print, and those of other matrices of the store."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def _same_metric(rows: pd.DataFrame, score: Score) -> pd.DataFrame:
 
 
 def stored(summary: Summary, others: Sequence[Results]) -> list[Baseline]:
-    """Single-task models of other matrices in the same store, the mean of their runs; the same cells once.
+    """Single-task models of other matrices in the same store, each as the mean of its runs.
 
-    Only those that were scored in the same way.
+    Models that were scored in another way are left out, and a model that several matrices share is there once.
     """
     here = _cells(summary.rows[summary.comparison.baseline].row) if summary.comparison.baseline in summary.rows else ()
     seen, found = {here}, []
@@ -97,9 +97,9 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def weak_baselines(summary: Summary) -> list[str]:
-    """A sentence for each task in which our single-task models are worse than the best ones printed.
+    """A sentence for each task in which our single-task models are worse than the best printed ones.
 
-    Where the metric's name and unit are the same; a gain over a weak baseline is easily had.
+    Only numbers of the same metric in the same unit are compared. A gain over a weak baseline is easy to get.
     """
     label = next((label for label, row in summary.comparison.rows.items() if row.method == METHOD), None)
     if label is None:

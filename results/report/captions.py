@@ -1,6 +1,6 @@
-"""The sentences below a table: what it is, over which runs, what its interval and its bold mean, and its origin.
+"""The sentences below a table: what it shows, over which runs, what its interval and its bold mean, and its origin.
 
-Each is said only where it is true of the table at hand.
+A sentence is there only where it is true of the table.
 """
 
 from __future__ import annotations

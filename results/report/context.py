@@ -1,4 +1,4 @@
-"""What the papers print for the same benchmark, beside our numbers."""
+"""The numbers that papers print for the same benchmark, which the page shows beside ours."""
 
 from __future__ import annotations
 

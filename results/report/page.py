@@ -1,4 +1,4 @@
-"""What the page shows below a table, in its order."""
+"""The sections of the page: what it shows below each table, in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mtlbench.results.summary.summary import Summary
 def section(
     summary: Summary, table: tables.Table, figures: list[dict[str, Any]], others: Sequence[Results] = ()
 ) -> dict[str, Any]:
-    """What the template shows of a table. others: other matrices of its store."""
+    """What the template shows of a table. others: other matrices of the same store."""
     compared = task_gains(summary.comparison, summary.columns, summary.block)
     details = [
         ("Every pair of rows on Δm", grids.contrasts(summary, compared), True),
@@ -88,7 +88,7 @@ def _sure(summary: Summary) -> Grid:
 
 
 def _secondary(summary: Summary) -> Grid:
-    """Every score but those of single classes (named metric/class), means over the seeds of the task's column."""
+    """Every score, except the scores of single classes (named metric/class), as means over the seeds of the column."""
     values: dict[tuple[str, str], dict[str, list[float]]] = {}
     for label, row in summary.rows.items():
         for seed, run in row.row.runs.items():
@@ -113,7 +113,7 @@ def _secondary(summary: Summary) -> Grid:
 
 
 def _definitions(summary: Summary) -> list[tuple[str, str]]:
-    """Of each column; a footnote says where a row has another."""
+    """The definition of each column. Where a row has another definition, a footnote says so."""
     references = {task: column.reference for task, column in summary.columns.items()}
     return [
         (f"{task} {score.metric}", score.definition) for task, score in references.items() if score and score.definition

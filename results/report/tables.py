@@ -1,6 +1,6 @@
-"""The cells of a table as text, with what is bold and what has a footnote; `formats` and the page write them down.
+"""A table as text in cells, with what is bold and what has a footnote; `formats` and the page write it down.
 
-Equal records give equal text: nothing here looks at a clock, and the order is the manifest's.
+Equal records give equal text: nothing here looks at a clock, and the rows have the order of the manifest.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Text in cells; what is bold and what has a footnote is said beside it, for each format to write its way."""
+    """Text in cells, and beside it what is bold and what has a footnote: each format writes these in its own way."""
 
     slug: str  # of the comparison: a file name
-    label: str  # by which LaTeX refers to it: the matrix's name too, since two matrices may compare the same tasks
+    label: str  # for \ref in LaTeX; has the name of the matrix, since two matrices may compare the same tasks
     title: str
     caption: tuple[str, ...]  # sentences
     columns: tuple[Column, ...]
@@ -182,7 +182,7 @@ def _interval_cell(row: RowSummary, notes: Notes) -> Cell:
 
 
 def _time_marks(row: RowSummary, baseline: RowSummary | None, notes: Notes) -> tuple[str, ...]:
-    """Where the seconds of a row are means over devices, or of others than the baseline's."""
+    """A mark where the seconds of a row were taken on several devices, or on others than the baseline used."""
     theirs = () if baseline is None else baseline.devices
     if not row.devices or (len(row.devices) == 1 and theirs in ((), row.devices)):
         return ()

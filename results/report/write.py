@@ -1,4 +1,4 @@
-"""From a store to files that people read: tables as Markdown, LaTeX, CSV and one self-contained page, and figures."""
+"""The report of a store: tables as Markdown, LaTeX and CSV, one self-contained page, and figures."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
 
 
 def _readable(store: str, names: Sequence[str]) -> list[Results]:
-    """Matrices that only lend a baseline: what is broken in another is for that one's report to name."""
+    """The matrices among `names` that can be read. They only lend a baseline, so a broken one stops no report here."""
     found = []
     for name in names:
         with contextlib.suppress(CorruptRecord, NewerRecord):
@@ -104,7 +104,7 @@ def _html(manifest: Manifest, sections: list[dict[str, Any]]) -> str:
 
 
 def _csv(frame: pd.DataFrame, *, exact: bool = False) -> str:
-    """Twelve digits of what is computed: the last of the sixteen are those of a machine's linear algebra."""
+    """exact: all digits. Otherwise twelve, since the last of sixteen depend on the linear algebra of the machine."""
     text = frame.to_csv(index=False, lineterminator="\n", float_format=None if exact else "%.12g")
     assert isinstance(text, str)
     return text

@@ -1,1 +1,1 @@
-"""How sure one can be: Eq. (6), intervals, verdicts and plans, as plain functions over numbers."""
+"""Statistics: Eq. (6), intervals, verdicts and plans, as plain functions over numbers."""

@@ -1,4 +1,4 @@
-"""How much better a set of scores is than a baseline, in percent: the paper's Eq. (6) and a logarithmic sister."""
+"""Delta_m: how much better a set of scores is than a baseline, in percent, by the paper's Eq. (6) and by logarithms."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How sure: intervals over seeds and over images, and the expected best of a search.
+"""Intervals over seeds and over images, and the expected best of several trials.
 
-Plain functions over arrays. n seeds, T tasks, N images; scores and deltas in their own units.
+Plain functions over arrays. There are n seeds, T tasks and N images; scores and deltas have their own units.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many seeds a question needs, before any GPU is taken."""
+"""Plans: how many seeds a question needs, before any GPU is used."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ class BadPlan(ValueError):
 
 
 def seeds_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Seeds for which a true paired `difference` is found with at least probability `power`; sd of one paired one.
+    """How many seeds find a true paired `difference` with a probability of at least `power`.
 
-    The smallest n whose `power_of` is enough, from below: ((z_{1-alpha/2} + z_{power}) sd / difference)^2 promises the
-    power of a known sd, and is two or three seeds too few. Raises BadPlan where that is over `MOST`.
+    sd: the standard deviation of one paired difference. The count starts at ((z_{1-alpha/2} + z_{power}) sd /
+    difference)^2, which is enough for a known sd and two or three seeds too few for an estimated one, and goes up until
+    `power_of` is enough. Raises BadPlan where the start is over `MOST`.
     """
     if not 0 < difference < math.inf or not 0 <= sd < math.inf:
         raise BadPlan(f"difference {difference} must be positive and sd {sd} not negative")

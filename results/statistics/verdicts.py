@@ -1,7 +1,7 @@
-"""Which methods differ: all pairs at once, from one additive model method + seed.
+"""Verdicts: which methods differ, judged for all pairs at once by one additive model of method and seed.
 
-Plain functions over values [m, n], a row a method and a column a seed; higher is better. NaN: that method has no run
-with that seed.
+Plain functions over values [m, n], where a row is a method and a column is a seed; higher is better. A value is NaN
+where the method has no run with that seed.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a comparison says in numbers: runs, columns, gains, pairs, orders and costs."""
+"""Summaries: the numbers of a comparison, from runs and columns to gains, pairs, orders and costs."""

@@ -1,4 +1,4 @@
-"""A column of scores: which of a task's primary scores may stand together, over the seeds of each row, and the best."""
+"""A column of scores: which scores of a task may stand together, their values over the seeds, and the best rows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
 class ScoreSummary:
     """A task's primary score over the seeds of a row."""
 
-    scores: Mapping[int, Score]  # by seed; defined, and of one definition and protocol
-    score: Score | None  # any of them, or an undefined one: metric, direction, definition and protocol
-    problem: str  # why there is no value: one of UNFINISHED, or why it is undefined; "" otherwise
-    strange: tuple[str, ...] = ()  # how the whole row differs from its column's reference: it is compared with nothing
+    scores: Mapping[int, Score]  # by seed; all are defined, and of one definition and protocol
+    score: Score | None  # one of them, or an undefined one: it has the metric, direction, definition and protocol
+    problem: str  # why there is no value: one of UNFINISHED, or a sentence; "" where there is a value
+    strange: tuple[str, ...] = ()  # how the row differs from its column's reference; then it is compared with nothing
     left_out: Mapping[int, str] | None = None  # finished seeds without a value here, and why
     best: bool = False  # no row of the column is shown to be better; False where nothing is judged
 
@@ -90,7 +90,10 @@ def distance(score: Score, reference: Score | None) -> tuple[str, ...]:
 
 
 def _entry(row: Row, task: str, found: Mapping[int, Score], reference: Score | None, labelled: bool) -> ScoreSummary:
-    """Of the seeds that compare with the reference; where none does, of those that compare with the row's first."""
+    """The row over the seeds that can be compared with the reference.
+
+    Where no seed can, the row over the seeds that can be compared with its own first score.
+    """
     if not found:
         statuses = {run.status_of(task) for run in row.runs.values()}
         if "finished" in statuses:
@@ -127,7 +130,7 @@ def undefined(score: Score, labelled: bool) -> str:
 
 
 def _best(entries: Mapping[str, ScoreSummary]) -> list[str]:
-    """Labels that no other row is shown to be better than, among those that compare with the column's reference."""
+    """The labels of the rows that no other row is shown to beat, among the rows that compare with the reference."""
     whole = {label: entry for label, entry in entries.items() if entry.values and not entry.strange}
     if not whole:
         return []

@@ -1,4 +1,4 @@
-"""What a row costs, and what it was timed on."""
+"""The cost of a row, and the devices that the cost was measured on."""
 
 from __future__ import annotations
 

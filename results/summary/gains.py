@@ -1,4 +1,4 @@
-"""Delta_m of a row against the baseline: run by run, with its interval over seeds."""
+"""Delta_m of a row against the baseline, for each run and with its interval over seeds."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def gains_of(row: Row, comparison: Comparison, columns: Mapping[str, Column]) ->
 
 
 def usable(row: Row, columns: Mapping[str, Column]) -> tuple[dict[int, Scores], dict[int, str]]:
-    """seed -> the scores that enter Delta_m, of the runs that have all of them; and why the other finished ones do not.
+    """seed -> the scores that enter Delta_m, of the runs that have all of them; and seed -> why a finished run has not.
 
-    A run that was scored in another way, or whose score is undefined, has no Delta_m; its row's other runs do.
+    A run that was scored in another way, or that has an undefined score, has no Delta_m. The other runs of its row do.
     """
     kept: dict[int, Scores] = {}
     left_out: dict[int, str] = {}
@@ -109,7 +109,11 @@ def separate(baseline: Row) -> bool:
 
 
 def runs_of_baseline(baseline: Row, columns: Mapping[str, Column]) -> dict[str, dict[int, Score]]:
-    """task -> seed -> score: of separate cells every one there is, of cells with all tasks those that have them all."""
+    """task -> seed -> score of the baseline.
+
+    Where each task has a cell of its own, every finished cell counts. Where one cell trains all tasks, only the runs
+    count that have a score of every task.
+    """
     if separate(baseline):
         entries = {task: column.entries[baseline.label] for task, column in columns.items()}
         return {task: {} if entry.strange else dict(entry.scores) for task, entry in entries.items()}

@@ -1,4 +1,4 @@
-"""How sure over seeds and test images at once, from what each image contributes to the scores of each run."""
+"""The interval over seeds and test images together, from what each image contributes to the scores of each run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mtlbench.results.statistics.intervals import Interval, crossed_interval
 from mtlbench.results.summary.columns import value_of
 from mtlbench.results.summary.runs import Row, Run
 
-Influences = Callable[[str], dict[str, "pd.Series[float]"] | None]  # of a cell id; see results.record.influence
+Influences = Callable[[str], dict[str, "pd.Series[float]"] | None]  # of a cell id; see records.reading.influence
 
 
 class NoInfluences(Exception):
@@ -22,10 +22,10 @@ class NoInfluences(Exception):
 def over_images(
     row: Row, baseline: Row, values: Mapping[int, float], tasks: tuple[str, ...], influences: Influences
 ) -> Interval:
-    """Of Delta_m, whose paired `values` by seed are given, two or more, from the influence of each image on it.
+    """The interval of Delta_m, from its paired `values` by seed (two or more) and the influence of each image.
 
-    psi_i = 100/T sum_t sigma_t [psi^M_ti - (M_t / b_t) psi^b_ti] / b_t, added to the seed's Delta_m. Raises
-    NoInfluences where a cell has none, or has those of other images.
+    The influence of image i is psi_i = 100/T sum_t sigma_t [psi^M_ti - (M_t / b_t) psi^b_ti] / b_t; it is added to the
+    Delta_m of the seed. Raises NoInfluences where a cell has no influences, or has influences of other images.
     """
     pseudo_values = {}
     for seed, value in values.items():

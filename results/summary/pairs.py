@@ -1,4 +1,4 @@
-"""Every pair of rows on Delta_m, from one procedure, and what the choice of a baseline run would make of the rows."""
+"""Every pair of rows on Delta_m, judged by one procedure, and Delta_m against each single run of the baseline."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PLANNED = (0.5, 1.0, 2.0)  # points
 
 @dataclass(frozen=True)
 class Block:
-    """Delta_m by row and seed for comparing rows: against the mean of the baseline's runs.
+    """Delta_m by row and seed, against the mean of the baseline's runs, for comparing rows.
 
-    So the baseline is a row like the others, with noise of its own, instead of zeros.
+    Against the mean, the baseline is a row like the others, with noise of its own; against its own runs it has zeros.
     """
 
     values: Mapping[str, Mapping[int, float]]  # by label and seed; the rows that are judged
@@ -47,7 +47,10 @@ class Block:
         return {label for label, best in zip(self.values, found, strict=True) if best}
 
     def uneven(self) -> tuple[str, float] | None:
-        """The row that varies most and its sd over the median one, where that is over 3; of rows with three runs."""
+        """The row that varies most and its standard deviation over the median row's; None unless that ratio is over 3.
+
+        Only rows with three runs or more are looked at.
+        """
         values = {label: list(by_seed.values()) for label, by_seed in self.values.items() if len(by_seed) > 2}
         spread = {label: mean_and_sd(of_row)[1] for label, of_row in values.items()}
         if len(spread) < 3:
@@ -65,7 +68,7 @@ class Block:
 
 
 def block(comparison: Comparison, columns: Mapping[str, Column], deltas: Mapping[str, DeltaSummary]) -> Block:
-    """Of the rows with a Delta_m and at least two seeds that link them to each other."""
+    """The rows that have a Delta_m, and at least two seeds that link them to each other."""
     baseline = comparison.rows.get(comparison.baseline)
     if baseline is None or deltas[comparison.baseline].problem:
         return Block({}, {})
@@ -87,7 +90,7 @@ def block(comparison: Comparison, columns: Mapping[str, Column], deltas: Mapping
 def rebased(
     comparison: Comparison, columns: Mapping[str, Column], deltas: Mapping[str, DeltaSummary]
 ) -> dict[str, dict[int, float]]:
-    """label -> seed of the baseline -> mean Delta_m against that one run, the baseline's own row too."""
+    """label -> seed of the baseline -> mean Delta_m against that single run. The baseline has a row here too."""
     baseline = comparison.rows.get(comparison.baseline)
     if baseline is None:
         return {}

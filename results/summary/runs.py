@@ -1,4 +1,4 @@
-"""Which finished cells make up which row of which table: a manifest's entries, joined with a store's records."""
+"""The rows of a table: a manifest's entries, joined with the finished cells of a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of a table: for every row its scores, its Delta_m against the baseline, how sure it is, and its cost."""
+"""The numbers of a table: for each row its scores, its Delta_m against the baseline, the intervals, and the cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Negative transfer: which task a row gains on, and which it pays with."""
+"""Negative transfer: on which tasks a row gains, and on which tasks it loses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tuning gives: the expected best of k trials on validation images, for every k up to the budget."""
+"""What tuning is worth: the expected best of k trials on validation images, for every k up to the budget."""
 
 from __future__ import annotations
 
