@@ -3,53 +3,80 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mtlbench.harness.cli.usage import fail
 
+if TYPE_CHECKING:
+    from mtlbench.methods import Method
+
+
+OUTSIDE = "package.module:Name"  # how a matrix names what is no part of the package
+
 
 def list_() -> None:
-    """List methods with their options, benchmarks with their tasks, and the embedded matrices.
+    """List what a matrix can choose: methods, backbones, benchmarks, optimisers, schedules, and embedded matrices.
 
     Example:  mtlbench list
     """
-    import inspect
-
     from mtlbench.benchmarks import BENCHMARKS
     from mtlbench.harness.matrix.file import embedded, find
-    from mtlbench.methods import METHODS, options_of
+    from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
+    from mtlbench.methods import METHODS
+    from mtlbench.methods.weights import WEIGHTS_TAG
 
-    typer.echo("Methods")
+    typer.echo(f"Methods (or {OUTSIDE})")
     for name, method in METHODS.items():
-        summary = (method.__doc__ or "").strip().splitlines()[0]
-        typer.echo(f"  {name:12} {summary}")
-        for option, parameter in inspect.signature(method).parameters.items():
-            if option in options_of(method):
-                typer.echo(f"  {'':12}   {option}: {parameter.annotation} = {parameter.default!r}")
-    typer.echo("\nBenchmarks")
+        typer.echo(f"  {name:16} {_first_line(method)}")
+        for line in _options(method):
+            typer.echo(f"  {'':16}   {line}")
+    typer.echo(f"\nBackbones (any network of timm with maps at strides 4, 8, 16 and 32, or {OUTSIDE})")
+    for name, tag in WEIGHTS_TAG.items():
+        typer.echo(f"  {name:18} `weights: imagenet` means {name}.{tag}")
+    typer.echo(f"\nBenchmarks (or {OUTSIDE})")
     for name, make in BENCHMARKS.items():
         benchmark = make()
         tasks = ", ".join(task if it.metric else f"{task} (not scored)" for task, it in benchmark.tasks.items())
         source = "--data needed" if benchmark.needs_root else "embedded"
         typer.echo(f"  {name:16} {source}; {benchmark.size[0]}x{benchmark.size[1]}; tasks: {tasks}")
+        typer.echo(f"  {'':16}   protocol: {', '.join(benchmark.augmentations)}")
+    typer.echo(f"\nOptimisers (or {OUTSIDE}): {', '.join(OPTIMIZERS)}")
+    typer.echo(f"Schedules (or {OUTSIDE}): {', '.join(SCHEDULES)}")
     typer.echo("\nMatrices")
     for name in embedded():
         first = find(name).read_text().splitlines()[0].lstrip("# ")
         typer.echo(f"  {name:16} {first}")
 
 
+def _first_line(documented: object) -> str:
+    return (documented.__doc__ or "").strip().splitlines()[0]
+
+
+def _options(method: type[Method]) -> Iterator[str]:
+    """A line for each option of a method: its name, type and default."""
+    import inspect
+
+    from mtlbench.methods import options_of
+
+    known = options_of(method)
+    for option, parameter in inspect.signature(method).parameters.items():
+        if option in known:
+            yield f"{option}: {parameter.annotation} = {parameter.default!r}"
+
+
 def describe(
     names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Default: all methods.")] = None,
-    benchmark: Annotated[str, typer.Option(help="A name from `list`.")] = "rooms",
+    benchmark: Annotated[str, typer.Option(help="A name from `list`, or package.module:Name.")] = "rooms",
     tasks: Annotated[
         list[str], typer.Option(help="A task set, as semseg,depth; repeatable; default: the benchmark's.")
     ] = [],
     size: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS, multiples of 32; default: the benchmark's.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images of the training step.")] = 8,
-    backbone: Annotated[str, typer.Option(help="A timm network.")] = "hrnet_w18_small_v2",
+    backbone: Annotated[str, typer.Option(help="A network of timm, or package.module:Name.")] = "hrnet_w18_small_v2",
     measured: Annotated[bool, typer.Option("--measure", help="Time training steps on this machine's GPU too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
 ) -> None:

@@ -1,13 +1,19 @@
 """The command line as a whole: every command says what it is for, and waits only for the libraries that it needs."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.harness.cli.app import COMMANDS, app
+from mtlbench.harness.matrix.file import embedded
+from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
+from mtlbench.methods import METHODS
+from mtlbench.methods.weights import WEIGHTS_TAG
 
 EVERY = [*([name] for name in COMMANDS), *(["data", name] for name in ("verify", "doctor", "prepare"))]
 
@@ -59,3 +65,11 @@ def test_help_waits_for_no_heavy_library():
 @pytest.mark.parametrize(("command", "allowed"), MAY_IMPORT, ids=[command[0] for command, _ in MAY_IMPORT])
 def test_a_command_waits_for_no_library_that_it_does_not_need(command, allowed):
     assert imported(command) == allowed
+
+
+def test_list_shows_everything_that_a_matrix_can_choose():
+    said = CliRunner().invoke(app, ["list"]).stdout
+    for names in (METHODS, WEIGHTS_TAG, BENCHMARKS, OPTIMIZERS, SCHEDULES, embedded()):
+        assert all(re.search(rf"\b{name}\b", said) for name in names)
+    assert "hrnet_w18_small_v2.ms_in1k" in said and "protocol: mtl, atrc" in said and "csam: bool = True" in said
+    assert said.count("or package.module:Name") == 5
