@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,11 +20,9 @@ from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store.provenance import modules_hash
+from mtlbench.harness.store.source import reading_hash
 
 PREPARED = "prepared"  # the folder, below a cache or scratch, that holds one folder for each copy that was prepared
-
-# The modules between a file and its sample, besides the benchmark's own.
-_READERS = ("axes", "cache", "files", "folders", "labelled_mat", "layout", "parquet", "thinning")
 
 
 class Part(Sequence[Sample]):
@@ -118,15 +115,12 @@ class Copy:
 
         A fingerprint reads the bytes of a few images only, so a repaired file may leave it; the times of files do not.
         """
-        benchmark, package = self.benchmark, Path(inspect.getfile(cache)).parent
-        sources = [Path(inspect.getfile(type(benchmark))), *(package / f"{name}.py" for name in _READERS)]
-        states = f"{cache.FORMAT} {self.fingerprint} {benchmark.state(self.root)} Pillow {PIL.__version__}"
-        digest = hashlib.sha256(states.encode())
-        for source in sources:
-            digest.update(source.read_bytes())
-        digest.update((modules_hash([type(benchmark).__module__]) or "").encode())  # of one from outside, all its files
+        benchmark, module = self.benchmark, type(self.benchmark).__module__
+        code = [reading_hash(module), modules_hash([module]) or ""]  # ours, and that of a benchmark from outside
+        states = [cache.FORMAT, self.fingerprint, benchmark.state(self.root), f"Pillow {PIL.__version__}", *code]
+        digest = hashlib.sha256(" ".join(map(str, states)).encode()).hexdigest()[:16]
         layout = benchmark.reading(self.root).get("layout")
-        return "-".join([benchmark.name, *([layout] if layout else []), digest.hexdigest()[:16]])
+        return "-".join([benchmark.name, *([layout] if layout else []), digest])
 
     def advice(self, tasks: Sequence[str], options: Mapping[str, Any]) -> str:
         """What would make training much quicker, in a line; "" where nothing is known to.

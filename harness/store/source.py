@@ -48,11 +48,24 @@ def decisive_files(root: Path = ROOT) -> tuple[str, ...]:
     return tuple(sorted(reached(root) - EXCEPTIONS.keys()))
 
 
-def reached(root: Path = ROOT) -> set[str]:
-    """The files of ours that run when a cell is trained and scored, the exceptions among them."""
-    starts = [".".join([PACKAGE, *Path(start).with_suffix("").parts]) for start in STARTS]
-    found = _follow(starts, lambda module: _file(root, module.split(".")[1:]) if module != PACKAGE else None)
+def reached(root: Path = ROOT, starts: Sequence[str] = STARTS) -> set[str]:
+    """The files of ours that run when `starts` do, `EXCEPTIONS` among them."""
+    modules = [".".join([PACKAGE, *Path(start).with_suffix("").parts]) for start in starts]
+    found = _follow(modules, lambda module: _file(root, module.split(".")[1:]) if module != PACKAGE else None)
     return {file.relative_to(root).as_posix() for file in found.values()}
+
+
+@functools.cache
+def reading_hash(benchmark: str, root: Path = ROOT) -> str:
+    """A hash of the code between the files of a data set and its samples.
+
+    benchmark: the data set's module. The code is its file, if it is one of ours, and all of benchmarks/copies that our
+    data sets reach; losses and metrics are left out.
+    """
+    prefix, _, rest = benchmark.partition(".")
+    own = f"{rest.replace('.', '/')}.py" if prefix == PACKAGE else ""
+    ours = {name for name in reached(root, ["benchmarks"]) if name.startswith("benchmarks/copies/") or name == own}
+    return hash_of({name: root / name for name in ours})
 
 
 def outside_hash(modules: Mapping[str, Path]) -> str:

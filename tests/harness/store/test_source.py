@@ -154,3 +154,23 @@ def test_of_an_installed_module_only_its_own_package_is_followed(tmp_path):
         (folder / name).write_text("VALUE = 2\n")
     found.append(source.outside_hash({"mine.net": folder / "mine" / "net.py"}))
     assert found[0] == found[1] != found[2]
+
+
+def test_prepared_data_are_old_once_the_code_that_reads_files_has_changed(checkout):
+    def reading():
+        source.reading_hash.cache_clear()
+        return source.reading_hash("mtlbench.benchmarks.nyud", checkout)
+
+    before = reading()
+    for name, moves in (
+        ("benchmarks/copies/folders.py", True), ("benchmarks/copies/files.py", True), ("benchmarks/nyud.py", True),
+        ("benchmarks/pascal_context.py", False), ("benchmarks/tasks/losses.py", False),
+        ("benchmarks/copies/verify.py", False),
+    ):  # fmt: skip
+        undo = edited(checkout / name, (checkout / name).read_text() + "\nEDITED = 1\n")
+        assert (reading() != before) is moves, name
+        undo()
+        undo = edited(checkout / name, (checkout / name).read_text() + "\n# A comment.\n")
+        assert reading() == before, name
+        undo()
+    source.reading_hash.cache_clear()
