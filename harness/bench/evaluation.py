@@ -17,9 +17,11 @@ from torch import Tensor
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks import factories
 from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.benchmarks.transforms.augmentation import Augmentation
 from mtlbench.harness.bench.loading import Row
-from mtlbench.harness.data.loading import evaluation_batches, normalise
-from mtlbench.harness.scoring.statistics import collect_from
+from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order, normalise, onto
+from mtlbench.harness.data.view import View
+from mtlbench.harness.scoring.statistics import collect
 from mtlbench.harness.training.objective import objective, weighted_sum
 from mtlbench.methods import Outputs, Target, build
 
@@ -65,13 +67,13 @@ def measure(
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     image = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, device=device)
     labels = {name: label.to(device) for name, label in _labels(size, batch).items()}
+    view = View(size, Augmentation(), native=True)
     # Loading is neither in a step nor in an evaluation: other processes do it meanwhile.
     batches = list(
         evaluation_batches(
-            _samples(stored, images), TASKS, size, "stretch", range(images), batch,
-            native=True, pin=device.type == "cuda",
+            Evaluation(_samples(stored, images), TASKS, view), in_order(range(images), batch), pin=device.type == "cuda"
         )
-    )  # fmt: skip
+    )
 
     def train() -> None:
         network.train()
@@ -93,7 +95,7 @@ def measure(
 
     def evaluation() -> None:
         network.eval()
-        collect_from(forward, batches, range(images), TASKS, "stretch", native=True, device=device)
+        collect(forward, onto(device, batches), TASKS, view)
 
     found = []
     for _ in range(rounds + 1):

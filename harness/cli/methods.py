@@ -87,13 +87,16 @@ def describe(
 
     Example:  mtlbench describe mti_net sca_mtl --benchmark nyud --tasks semseg,depth --tasks semseg,depth,normals
     """
-    from mtlbench.harness.inspect import describe as describing
+    from mtlbench.harness.inspect.describe import describe, named_benchmark, table
+    from mtlbench.methods import METHODS
 
     try:
-        rows = describing.run(names, benchmark, tasks, size, batch=batch, backbone=backbone, measured=measured)
+        made, sets = named_benchmark(benchmark, size), [words.split(",") for words in tasks]
+        chosen = names or list(METHODS)
+        rows = list(describe(chosen, made, sets, backbone=backbone, batch=batch, measured=measured))
     except ValueError as error:
         raise fail(str(error)) from None
-    typer.echo(json.dumps([row.as_json() for row in rows], indent=1) if as_json else describing.table(rows))
+    typer.echo(json.dumps([row.as_json() for row in rows], indent=1) if as_json else table(rows))
 
 
 def check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,11 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks.task import Task
-from mtlbench.benchmarks.transforms import augmentation as drawing
-from mtlbench.benchmarks.transforms import geometry
-from mtlbench.benchmarks.transforms.augmentation import Augmentation
-from mtlbench.benchmarks.transforms.geometry import Placement
+from mtlbench.benchmarks.transforms import augmentation, geometry
 from mtlbench.harness import seeds
+from mtlbench.harness.data.view import View
+from mtlbench.harness.matrix.cell import TrainConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -37,11 +36,12 @@ class SameSize(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """image: uint8 [B, 3, H, W] at the network's size; labels to compare with: task -> one entry a size."""
+    """A batch to compare predictions with."""
 
-    image: Tensor
+    image: Tensor  # uint8 [B, 3, H, W] at the network's size
     ids: list[str]
-    labels: dict[str, list[SameSize]]
+    numbers: list[int]  # the places of the images in their split
+    labels: dict[str, list[SameSize]]  # task -> one entry a size
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -59,63 +59,54 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
     )
 
 
-class _Training(Dataset[Batch]):
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        tasks: Mapping[str, Task],
-        size: tuple[int, int],
-        augmentation: Augmentation,
-        seed: int,
-        balance: str,
-    ) -> None:
-        self.samples, self.size, self.augmentation, self.seed = samples, size, augmentation, seed
-        self.balance = balance
+class Training(Dataset[Batch]):
+    """Images and labels as training sees them: moved by a draw that depends on seed, epoch and image alone."""
+
+    def __init__(self, samples: Sequence[Sample], tasks: Mapping[str, Task], view: View, seed: int) -> None:
+        self.samples, self.view, self.seed = samples, view, seed
         self.kinds = {name: task.kind for name, task in tasks.items()}
         self.channels = {name: task.channels for name, task in tasks.items()}
         self.needs_foreground = {name for name, task in tasks.items() if task.background_alone_is_void}
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
+        """The image at (epoch, index) with its labels, not yet batched."""
         epoch, index = key
-        sample = self.samples[index]
+        sample, view = self.samples[index], self.view
         generator = seeds.generator(self.seed, "augmentation", epoch, seeds.code(sample.id))
-        drawn = drawing.draw(self.augmentation, generator, self.size, sample.labels.get(self.balance))
+        drawn = augmentation.draw(view.augmentation, generator, view.size, sample.labels.get(view.balance))
         trained = {name: label for name, label in sample.labels.items() if name in self.kinds}
-        image, labels = geometry.apply(sample.image, trained, self.kinds, drawn, self.size)
+        image, labels = geometry.apply(sample.image, trained, self.kinds, drawn, view.size)
         for name, kind in self.kinds.items():
             if name not in labels:  # a missing label is one without a valid pixel
-                labels[name] = kind.blank(self.size, self.channels[name])
+                labels[name] = kind.blank(view.size, self.channels[name])
             elif name in self.needs_foreground and not torch.where(kind.valid(labels[name]), labels[name], 0).any():
                 labels[name].fill_(kind.invalid)
         return Batch(image, labels)
 
 
-class _Evaluation(Dataset[Sample]):
-    """Images at the network's size, with their labels: as stored if `native`, else at the network's size too."""
+class Evaluation(Dataset[tuple[int, Sample]]):
+    """Images at the network's size, with the labels that their predictions are compared with."""
 
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        tasks: Mapping[str, Task],
-        size: tuple[int, int],
-        placement: Placement,
-        native: bool,
-    ) -> None:
-        self.samples, self.tasks, self.size, self.placement, self.native = samples, tasks, size, placement, native
+    def __init__(self, samples: Sequence[Sample], tasks: Mapping[str, Task], view: View) -> None:
+        self.samples, self.view = samples, view
+        self.tasks = {name: task for name, task in tasks.items() if task.metric is not None}
 
-    def __getitem__(self, index: int) -> Sample:
-        name, image, stored = self.samples[index]
+    def __getitem__(self, index: int) -> tuple[int, Sample]:
+        """An image's place in the split, and the image. Raises ValueError naming the image of a label that is no class
+        of its task, and an image that a padded input cannot hold.
+        """
+        (name, image, stored), view = self.samples[index], self.view
         labels = {task: label for task, label in stored.items() if task in self.tasks}
         for task, label in labels.items():
             self.tasks[task].check(label, name)  # here, on the host: on a device, a metric would not look
         try:
-            geometry.require_room((image.shape[-2], image.shape[-1]), self.size, self.placement)
+            geometry.require_room((image.shape[-2], image.shape[-1]), view.size, view.placement)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        if self.native:
-            return Sample(name, geometry.resize(image, self.size, self.placement), labels)
+        if view.native:
+            return index, Sample(name, view.resize(image), labels)
         kinds = {task: self.tasks[task].kind for task in labels}
-        return Sample(name, *geometry.apply(image, labels, kinds, geometry.still(self.placement), self.size))
+        return index, Sample(name, *geometry.apply(image, labels, kinds, geometry.still(view.placement), view.size))
 
 
 def _collate(batch: list[Batch]) -> Batch:
@@ -123,17 +114,18 @@ def _collate(batch: list[Batch]) -> Batch:
     return Batch(torch.stack(images), {name: torch.stack([label[name] for label in labels]) for name in labels[0]})
 
 
-def _collate_scored(batch: list[Sample]) -> Scored:
+def _collate_scored(batch: list[tuple[int, Sample]]) -> Scored:
     """Labels are stacked here, where a loader's process does it, and reach the device as one copy a task and size."""
+    numbers, samples = [number for number, _ in batch], [sample for _, sample in batch]
     members: dict[str, dict[torch.Size, list[int]]] = {}
-    for position, sample in enumerate(batch):
+    for position, sample in enumerate(samples):
         for task, label in sample.labels.items():
             members.setdefault(task, {}).setdefault(label.shape, []).append(position)
     labels = {
-        task: [SameSize(group, torch.stack([batch[i].labels[task] for i in group])) for group in sizes.values()]
+        task: [SameSize(group, torch.stack([samples[i].labels[task] for i in group])) for group in sizes.values()]
         for task, sizes in members.items()
     }
-    return Scored(torch.stack([sample.image for sample in batch]), [sample.id for sample in batch], labels)
+    return Scored(torch.stack([sample.image for sample in samples]), [sample.id for sample in samples], numbers, labels)
 
 
 def order(seed: int, epoch: int, count: int) -> list[int]:
@@ -143,41 +135,33 @@ def order(seed: int, epoch: int, count: int) -> list[int]:
 
 
 def micro_batches(
-    seed: int, count: int, batch: int, epochs: range, *, rank: int = 0, processes: int = 1, accumulate: int = 1
+    recipe: TrainConfig, seed: int, images: int, epochs: range, rank: int = 0, processes: int = 1
 ) -> Iterator[list[tuple[int, int]]]:
     """(epoch, index) of every image of every micro-batch of this process; an incomplete last batch is dropped.
 
-    A step's `batch` images are the same whatever the number of processes and micro-batches.
+    images: of the split. A step's images are the same whatever the number of processes and micro-batches.
     """
-    part = batch // (processes * accumulate)
+    part = recipe.batch // (processes * recipe.accumulate)
     for epoch in epochs:
-        indices = order(seed, epoch, count)
-        for start in range(0, count - batch + 1, batch):
-            for micro in range(accumulate):
+        indices = order(seed, epoch, images)
+        for start in range(0, images - recipe.batch + 1, recipe.batch):
+            for micro in range(recipe.accumulate):
                 first = start + (micro * processes + rank) * part
                 yield [(epoch, index) for index in indices[first : first + part]]
 
 
-def training_batches(
-    samples: Sequence[Sample],
-    tasks: Mapping[str, Task],
-    size: tuple[int, int],
-    augmentation: Augmentation,
-    seed: int,
-    keys: Iterator[list[tuple[int, int]]],
-    *,
-    balance: str = "",
-    loaders: int = 0,
-    pin: bool = False,
-) -> DataLoader[Batch]:
-    """One loader for all the epochs, so that its processes start once.
+def in_order(indices: Sequence[int], batch: int = 8) -> list[Sequence[int]]:
+    """The indices in parts of `batch`; the last part may be smaller."""
+    return [indices[start : start + batch] for start in range(0, len(indices), batch)]
 
-    balance: the task, of `tasks` or not, by whose labels a crop is drawn; samples without them get the first window.
-    """
-    dataset = _Training(samples, tasks, size, augmentation, seed, balance)
+
+def training_batches(
+    dataset: Training, keys: Iterable[Sequence[tuple[int, int]]], *, loaders: int = 0, pin: bool = False
+) -> DataLoader[Batch]:
+    """The batches of `keys`, as of `micro_batches`: one loader for all the epochs, so that its processes start once."""
     return DataLoader(
         dataset,
-        batch_sampler=keys,
+        batch_sampler=keys,  # type: ignore[arg-type]  # which may be any iterable
         collate_fn=_collate,
         num_workers=loaders,
         pin_memory=pin,
@@ -185,27 +169,24 @@ def training_batches(
 
 
 def evaluation_batches(
-    samples: Sequence[Sample],
-    tasks: Mapping[str, Task],
-    size: tuple[int, int],
-    placement: Placement,
-    indices: Sequence[int],
-    batch: int,
-    *,
-    native: bool,
-    loaders: int = 0,
-    pin: bool = False,
+    dataset: Evaluation, keys: Iterable[Sequence[int]], *, loaders: int = 0, pin: bool = False
 ) -> DataLoader[Scored]:
-    """Every index once, in order; the last batch may be smaller. native: labels as stored, of any size.
-
-    Reading one raises ValueError naming the image of a label that is no class of its task.
-    """
-    dataset: Dataset[Any] = _Evaluation(samples, tasks, size, placement, native)  # collated, its items are Scored
+    """The batches of `keys`, as of `in_order`. Reading one raises what an item of the data set does."""
+    items: Dataset[Any] = dataset  # collated, its items are Scored
     return DataLoader(
-        dataset,
-        batch_size=batch,
-        sampler=indices,
+        items,
+        batch_sampler=keys,  # type: ignore[arg-type]
         collate_fn=_collate_scored,
         num_workers=loaders,
         pin_memory=pin,
     )
+
+
+def onto(device: torch.device, batches: Iterable[Scored]) -> Iterator[Scored]:
+    """The batches with images and labels on a device; where they are pinned, the host does not wait for the copies."""
+    for image, ids, numbers, labels in batches:
+        moved = {
+            task: [SameSize(positions, label.to(device, non_blocking=True)) for positions, label in sizes]
+            for task, sizes in labels.items()
+        }
+        yield Scored(image.to(device, non_blocking=True), ids, numbers, moved)

@@ -59,14 +59,14 @@ def score(cell_id: str, environment: Environment, report: Callable[[int, int], N
 
     `report` is told (images done, images in all). What fails is written to the store and raised again.
     """
-    from mtlbench.harness.scoring import expensive as scoring
+    from mtlbench.harness.scoring import expensive
 
     store = Store(environment.store)
     if store.state(cell_id) == "finished":
         return
     with log(store, cell_id):
         try:
-            scoring.finish(store, cell_id, environment.resources.cpus, report)
+            expensive.finish(store, cell_id, environment.resources.cpus, report)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)

@@ -37,32 +37,14 @@ class Description:
         return asdict(self)
 
 
-def run(
-    names: Sequence[str] | None,
-    benchmark: str,
-    task_sets: Sequence[str],
-    size: str | None,
-    *,
-    batch: int,
-    backbone: str,
-    measured: bool,
-) -> list[Description]:
-    """`describe` from the words of a command line: task sets as "semseg,depth", size as "480x640".
-
-    Raises ValueError for what does not exist on this machine or anywhere.
-    """
-    if measured and not torch.cuda.is_available():
-        raise ValueError("--measure runs training steps on a GPU, and torch sees none here; leave it out to count them")
+def named_benchmark(name: str, size: str | None) -> Benchmark:
+    """A benchmark from the words of a command line: its name, and its size as "480x640". Raises ValueError."""
     try:
-        entry = BenchmarkEntry.model_validate({"name": benchmark, "size": _size(size)})
+        return make_benchmark(BenchmarkEntry.model_validate({"name": name, "size": _size(size)}))
     except ValidationError as error:
         raise ValueError(
             "; ".join(mistake["msg"].removeprefix("Value error, ") for mistake in error.errors())
         ) from None
-    made = make_benchmark(entry)
-    sets = [tuple(words.split(",")) for words in task_sets] or [tuple(made.default_tasks)]
-    chosen = names or list(methods.METHODS)
-    return list(describe(chosen, made, sets, backbone=backbone, batch=batch, measured=measured))
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -85,8 +67,12 @@ def describe(
 ) -> Iterator[Description]:
     """Describe each method on each task set; a method of one task on each task, once.
 
-    measured: also run steps on the GPU. Raises ValueError for an unknown task, method or backbone.
+    task_sets: without one, the benchmark's own. measured: also run steps on the GPU. Raises ValueError for an unknown
+    task, method or backbone, and where there is no GPU to run steps on.
     """
+    if measured and not torch.cuda.is_available():
+        raise ValueError("--measure runs training steps on a GPU, and torch sees none here; leave it out to count them")
+    task_sets = task_sets or [benchmark.default_tasks]
     for task_set in task_sets:
         for task in task_set:
             if task not in benchmark.tasks:

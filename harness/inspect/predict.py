@@ -14,11 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mtlbench.benchmarks.tasks.task import Task
-from mtlbench.benchmarks.transforms import geometry
 from mtlbench.harness.data.loading import normalise
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training.judge import placement_of
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.methods.method import Method
 from mtlbench.results.records import files
@@ -47,16 +46,16 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
     require_own_places(images, out)
     cell = store.cell(cell_id)
     benchmark = make_benchmark(cell.benchmark)
-    network, placement = load(store, cell_id), placement_of(cell, benchmark)
+    network, view = load(store, cell_id), view_of(cell.benchmark, benchmark)
     out.mkdir(parents=True, exist_ok=True)
     for path in images:
         image = read_image(path)
         size = (image.shape[-2], image.shape[-1])
-        final = network(normalise(geometry.resize(image, benchmark.size, placement)[None])).final
+        final = network(normalise(view.resize(image)[None])).final
         arrays, panels = {}, [image.permute(1, 2, 0).numpy()]
         for name in cell.tasks:
             task = benchmark.tasks[name]
-            array = values(task, geometry.restore(final[name].float(), size, placement)[0])
+            array = values(task, view.restore(final[name].float(), size)[0])
             arrays[name] = array
             panels.append(picture(task, array))
         np.savez_compressed(out / f"{path.stem}.npz", **arrays)  # type: ignore[arg-type]
@@ -69,10 +68,10 @@ def require_own_places(images: Sequence[Path], out: Path) -> None:
     given = {path.resolve(): path for path in images}
     named: dict[str, Path] = {}
     for path in images:
-        for place in (out / f"{path.stem}.png", out / f"{path.stem}.npz"):
-            if place.resolve() in given:
+        for file in (out / f"{path.stem}.png", out / f"{path.stem}.npz"):
+            if file.resolve() in given:
                 raise ValueError(
-                    f"{place}: its predictions would be written over this image; give another folder by --out"
+                    f"{file}: its predictions would be written over this image; give another folder by --out"
                 )
         if path.stem in named:
             raise ValueError(f"{named[path.stem]} and {path} would both become {path.stem}.png; predict them apart")

@@ -13,15 +13,18 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mtlbench.benchmarks.benchmark import Benchmark
+from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data import places
+from mtlbench.harness.data.copy import Copy
+from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import make_benchmark
-from mtlbench.harness.scoring import expensive as scoring
-from mtlbench.harness.scoring import per_image as per_image_file
-from mtlbench.harness.scoring import protocol, statistics
+from mtlbench.harness.scoring import per_image, statistics
+from mtlbench.harness.scoring.expensive import Pool, read_arrays
 from mtlbench.harness.scoring.per_image import Row, counts, read_origins, read_rows, require_counts
+from mtlbench.harness.scoring.protocol import Conditions, conditions_of_cell, origin
 from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
@@ -53,6 +56,32 @@ class Rescored(NamedTuple):
         return [_line(old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
 
 
+class Finished(NamedTuple):
+    """A finished cell."""
+
+    record: Record
+    cell: Cell  # the record's, or the same under another rule of evaluation
+    benchmark: Benchmark
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        return {name: self.benchmark.tasks[name] for name in self.cell.tasks}
+
+    @property
+    def conditions(self) -> Conditions:
+        return conditions_of_cell(self.cell, self.benchmark, self.record.provenance["data"]["images"][1])
+
+    def under(self, rule: Rule) -> Finished:
+        """The same cell as it is scored under another rule of evaluation."""
+        config = self.cell.benchmark.model_copy(update={"evaluate": rule})
+        return self._replace(cell=self.cell.model_copy(update={"benchmark": config}))
+
+    def taken_otherwise(self, origins: Mapping[str, str]) -> dict[str, Task]:
+        """The scored tasks whose statistics have other `origins` than this version and rule give them."""
+        scored = {name: task for name, task in self.tasks.items() if task.metric is not None}
+        return {name: task for name, task in scored.items() if origins.get(name) != origin(task, self.conditions)}
+
+
 def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]) -> list[str]:
     """Ids of the finished cells of matrices that were run into the store, and of cells, which `find` finds by name.
 
@@ -64,10 +93,10 @@ def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]
             results = read(store.url, name)
             trials = {cell_id for cell_id, record in results.records.items() if is_trial(record)}  # they have served
             scored = [entry.id for entry in results.manifest.entries if entry.id not in trials]
-            finished = [cell_id for cell_id in scored if store.state(cell_id) == "finished"]
-            if not finished:
+            done = [cell_id for cell_id in scored if store.state(cell_id) == "finished"]
+            if not done:
                 raise FileNotFoundError(f"{name}: none of its {len(scored)} cells is finished; `mtlbench run` it first")
-            ids |= dict.fromkeys(finished)
+            ids |= dict.fromkeys(done)
         else:
             cell_id = find(store, name)
             if store.state(cell_id) != "finished":
@@ -81,19 +110,16 @@ def from_statistics(store: Store, cell_id: str) -> Rescored:
 
     Raises ValueError naming a task whose statistics were not taken as this version takes them, or of fewer images.
     """
-    old, cell, benchmark, tasks = _finished(store, cell_id)
-    conditions = _conditions(old, cell, benchmark)
-    content, place = scoring.per_image(store, cell_id)
-    origins = read_origins(content, place)
-    for name, task in tasks.items():
-        if task.metric is not None and origins.get(name) != protocol.origin(task, conditions):
-            raise ValueError(
-                f"{cell_id}: the statistics of {name} were taken by another definition of its metric; score it again "
-                "from saved predictions (--predictions), or train it anew"
-            )
-    rows = read_rows(content, place)
-    require_counts(counts(rows, tasks), old, place)
-    return _rescored(old, rows, tasks, conditions, "statistics")
+    finished = _load(store, cell_id)
+    content, where = per_image.fetch(store, cell_id)
+    if others := finished.taken_otherwise(read_origins(content, where)):
+        raise ValueError(
+            f"{cell_id}: the statistics of {next(iter(others))} were taken by another definition of its metric; score "
+            "it again from saved predictions (--predictions), or train it anew"
+        )
+    rows = read_rows(content, where)
+    require_counts(counts(rows, finished.tasks), finished.record, where)
+    return _rescored(finished, rows, "statistics")
 
 
 def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None = None) -> Rescored:
@@ -103,38 +129,41 @@ def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None =
     is another than the record's; of the others, the statistics that the cell kept are exact. Raises FileNotFoundError
     where none were saved, ValueError where the data are not those that the cell was scored on, or a file is damaged.
     """
-    old, cell, benchmark, tasks = _finished(store, cell_id)
-    folder = files.predictions(cell_id)
-    saved = store.names(folder)
-    if not saved:
+    finished = _load(store, cell_id)
+    if not store.names(files.predictions(cell_id)):
         raise FileNotFoundError(
             f"{cell_id} has saved no predictions; training it by `mtlbench run --save-predictions` saves them"
         )
-    fingerprint, scored_on = benchmark.fingerprint(root), old.provenance["data"]["fingerprint"]
-    if fingerprint != scored_on:
-        raise ValueError(f"{cell_id} was scored on data with fingerprint {scored_on}; {root} has {fingerprint}")
-    if rule is not None and rule != cell.benchmark.evaluate:
-        cell = cell.model_copy(update={"benchmark": cell.benchmark.model_copy(update={"evaluate": rule})})
-    split = benchmark.open(root, "test", cell.tasks)
+    copy, scored_on = Copy(finished.benchmark, root), finished.record.provenance["data"]["fingerprint"]
+    if copy.fingerprint != scored_on:
+        raise ValueError(f"{cell_id} was scored on data with fingerprint {scored_on}; {root} has {copy.fingerprint}")
+    if rule is not None:
+        finished = finished.under(rule)
+    content, where = per_image.fetch(store, cell_id)
+    others = finished.taken_otherwise(read_origins(content, where))
+    scored = {name for name, task in finished.tasks.items() if task.metric is not None}
+    kept = [row for row in read_rows(content, where) if row.task in scored - others.keys()]
+    rows = [*_from_saved(store, finished, copy.split("test", finished.cell.tasks), others), *kept]
+    require_counts(counts(rows, finished.tasks), finished.record, store.path(store.folder(cell_id)))
+    return _rescored(finished, rows, "predictions" if others else "statistics", others)
+
+
+def _from_saved(store: Store, finished: Finished, split: Sequence[Sample], tasks: Mapping[str, Task]) -> list[Row]:
+    """The statistics of `tasks` from the saved predictions for a split."""
+    folder = files.predictions(finished.record.id)
+    saved = store.names(folder)
     if saved != [files.image(number, files.ARRAYS) for number in range(len(split))]:
-        raise ValueError(f"{cell_id} has predictions for {len(saved)} images, and the test split {len(split)}")
-    conditions = _conditions(old, cell, benchmark)
-    content, place = scoring.per_image(store, cell_id)
-    origins = read_origins(content, place)
-    scored = {name: task for name, task in tasks.items() if task.metric is not None}
-    others = {name: task for name, task in scored.items() if origins.get(name) != protocol.origin(task, conditions)}
-    kept = [row for row in read_rows(content, place) if row.task in scored and row.task not in others]
-    slow: list[Row] = []
-    with scoring.Pool(tasks, os.cpu_count() or 1, slow.append) as pool:
-        rows = statistics.collect(
-            _replay(store, [f"{folder}/{file}" for file in saved], others), split, others, benchmark.size,
-            conditions.placement,
-            native=cell.benchmark.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
-        ) if others else []  # fmt: skip
-    rows += [*slow, *kept]
-    require_counts(counts(rows, tasks), old, store.path(store.folder(cell_id)))
-    renamed = replace(old, id=cell.id, cell=cell.model_dump(mode="json"))
-    return _rescored(old, rows, tasks, conditions, "predictions" if others else "statistics", renamed, others)
+        raise ValueError(
+            f"{finished.record.id} has predictions for {len(saved)} images, and the test split {len(split)}"
+        )
+    if not tasks:
+        return []
+    view, slow = view_of(finished.cell.benchmark, finished.benchmark), list[Row]()
+    batches = evaluation_batches(Evaluation(split, tasks, view), in_order(range(len(split))))
+    with Pool(tasks, os.cpu_count() or 1, slow.append) as pool:
+        predict = _replay(store, [f"{folder}/{file}" for file in saved], tasks)
+        rows = statistics.collect(predict, batches, tasks, view, keep=pool.add)
+    return [*rows, *slow]
 
 
 def write(store: Store, rescored: Rescored) -> None:
@@ -170,35 +199,21 @@ def roots(store: Store, cell_ids: Iterable[str], data: Sequence[str]) -> dict[st
     return found
 
 
-def _finished(store: Store, cell_id: str) -> tuple[Record, Cell, Benchmark, dict[str, Task]]:
+def _load(store: Store, cell_id: str) -> Finished:
     record = store.record(cell_id)
     if record is None:
         raise _unfinished(store, cell_id)
     cell = Cell.model_validate(record.cell)
-    benchmark = make_benchmark(cell.benchmark)
-    return record, cell, benchmark, {name: benchmark.tasks[name] for name in cell.tasks}
+    return Finished(record, cell, make_benchmark(cell.benchmark))
 
 
 def _unfinished(store: Store, cell_id: str) -> FileNotFoundError:
     return FileNotFoundError(f"{cell_id} is {store.state(cell_id)}: only a finished cell can be scored again")
 
 
-def _conditions(record: Record, cell: Cell, benchmark: Benchmark) -> protocol.Conditions:
-    images = record.provenance["data"]["images"][1]
-    split = "val" if cell.trial else "test"
-    return protocol.conditions(cell.benchmark, benchmark, images, split=split, holdout=cell.train.holdout)
-
-
-def _rescored(
-    old: Record,
-    rows: list[Row],
-    tasks: Mapping[str, Task],
-    conditions: protocol.Conditions,
-    source: str,
-    renamed: Record | None = None,
-    rounded: Iterable[str] = (),
-) -> Rescored:
+def _rescored(finished: Finished, rows: list[Row], source: str, rounded: Iterable[str] = ()) -> Rescored:
     """rounded: the tasks that were scored from predictions of float16."""
+    old = finished.record
     how: dict[str, Any] = {
         "from": source,
         **({"rounded": list(rounded)} if rounded else {}),
@@ -206,12 +221,15 @@ def _rescored(
         "source": source_hash(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    cell, renamed = finished.cell, old
+    if cell.id != old.id:  # scored under another rule
+        renamed = replace(old, id=cell.id, cell=cell.model_dump(mode="json"))
     new = replace(
-        renamed or old,
-        scores=statistics.scores(rows, tasks, conditions),
+        renamed,
+        scores=statistics.scores(rows, finished.tasks, finished.conditions),
         provenance={**old.provenance, "rescored": how},
     )
-    return Rescored(old, new, per_image_file.per_image(rows, tasks, conditions))
+    return Rescored(old, new, per_image.encode(rows, finished.tasks, finished.conditions))
 
 
 def _replay(store: Store, names: Sequence[str], tasks: Iterable[str]) -> statistics.Predict:
@@ -219,7 +237,7 @@ def _replay(store: Store, names: Sequence[str], tasks: Iterable[str]) -> statist
 
     def held() -> Iterator[dict[str, Tensor]]:
         for file in names:
-            arrays = scoring.read_arrays(store, file)
+            arrays = read_arrays(store, file)
             if lacking := [name for name in tasks if name not in arrays]:
                 raise ValueError(f"{store.path(file)}: no predictions of {lacking[0]}; it holds {', '.join(arrays)}")
             yield {name: torch.from_numpy(arrays[name]).float() for name in tasks}

@@ -18,11 +18,12 @@ from torch import Tensor
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.copy import Copy
+from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.matrix.entries import make_benchmark
-from mtlbench.harness.scoring import expensive as scoring
-from mtlbench.harness.scoring import per_image, protocol, statistics
+from mtlbench.harness.scoring import expensive, per_image, statistics
+from mtlbench.harness.scoring.protocol import conditions_of, protocol_of
 from mtlbench.harness.store import provenance
 from mtlbench.results.records.record import Record, Score
 
@@ -32,9 +33,9 @@ IMAGES_PER_PROCESS = 20  # fewer are not worth a process that computes expensive
 def record_id(config: BenchmarkConfig, tasks: Sequence[str], holdout: float = 0.0) -> str:
     """Another where scores are defined otherwise: what was scored by other rules is made anew."""
     benchmark = make_benchmark(config)
-    taken = protocol.conditions(config, benchmark, images=0, holdout=holdout)  # their number follows from the rest
+    taken = conditions_of(config, benchmark, images=0, holdout=holdout)  # their number follows from the rest
     scored = [benchmark.tasks[name] for name in tasks if benchmark.tasks[name].metric is not None]
-    protocols = {task.name: protocol.protocol(task, taken) for task in scored}
+    protocols = {task.name: protocol_of(task, taken) for task in scored}
     content = json.dumps([config.model_dump(mode="json", exclude_defaults=True), protocols], sort_keys=True)
     return f"constant-{config.slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}-{'-'.join(tasks)}"
 
@@ -50,7 +51,7 @@ def record(
 
     `report` is told (images read, images in all).
     """
-    benchmark = copy.benchmark
+    benchmark, view = copy.benchmark, view_of(config, copy.benchmark)
     chosen = {name: benchmark.tasks[name] for name in tasks}
     (train, _), test = copy.train(tasks, holdout), copy.split("test", tasks)
     read = 0
@@ -69,12 +70,10 @@ def record(
 
     slow: list[per_image.Row] = []
     processes = min(os.cpu_count() or 1, 1 + len(test) // IMAGES_PER_PROCESS)
-    with scoring.Pool(chosen, processes, slow.append) as pool:
-        rows = statistics.collect(
-            predict, test, chosen, benchmark.size, view_of(config, benchmark).placement,
-            native=config.evaluate == "native", device=torch.device("cpu"), batch=8, keep=pool.add,
-        )  # fmt: skip
-    taken = protocol.conditions(config, benchmark, len(test), holdout=holdout)
+    with expensive.Pool(chosen, processes, slow.append) as pool:
+        batches = evaluation_batches(Evaluation(test, chosen, view), in_order(range(len(test))))
+        rows = statistics.collect(predict, batches, chosen, view, keep=pool.add)
+    taken = conditions_of(config, benchmark, len(test), holdout=holdout)
     cell: dict[str, Any] = {"method": "constant", "tasks": list(tasks), "benchmark": config.model_dump(mode="json")}
     return Record(
         id=record_id(config, tasks, holdout),

@@ -35,9 +35,9 @@ from mtlbench.benchmarks.tasks.metric import ExpensiveMetric
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import make_benchmark
-from mtlbench.harness.scoring import per_image as per_image_file
-from mtlbench.harness.scoring import protocol, statistics
-from mtlbench.harness.scoring.per_image import BRING_BACK, Row, read_rows, require_counts
+from mtlbench.harness.scoring import per_image, statistics
+from mtlbench.harness.scoring.per_image import BRING_BACK, Row
+from mtlbench.harness.scoring.protocol import conditions_of_cell
 from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
@@ -81,10 +81,10 @@ def finish(
     `report` is told (images done, images in all). Raises FileNotFoundError where the cell has not been trained,
     ValueError where images that it was trained to score are missing, BrokenProcessPool where a process was killed.
     """
-    folder = store.path(store.folder(cell_id))
+    where = store.path(store.folder(cell_id))
     trained = store.trained(cell_id)
     if trained is None:
-        raise FileNotFoundError(f"{folder} has no {files.TRAINED}: the cell is not trained yet")
+        raise FileNotFoundError(f"{where} has no {files.TRAINED}: the cell is not trained yet")
     cell = Cell.model_validate(trained.cell)
     benchmark = make_benchmark(cell.benchmark)
     tasks = {name: benchmark.tasks[name] for name in cell.tasks}
@@ -92,8 +92,8 @@ def finish(
     same_code = trained.provenance["source"] == source_hash()  # else an earlier attempt's may be another metric's
     kept = {name: _kept(store, cell_id, name) for name in expensive}
     images, done = sum(len(numbers) for numbers in kept.values()), 0
-    rows = [row for row in read_rows(*per_image(store, cell_id)) if row.task not in expensive]
-    require_counts(counts(store, cell_id, rows, tasks), trained, folder)
+    rows = [row for row in per_image.read_rows(*per_image.fetch(store, cell_id)) if row.task not in expensive]
+    per_image.require_counts(counts(store, cell_id, rows, tasks), trained, where)
 
     def add(row: Row) -> None:
         nonlocal done
@@ -110,20 +110,18 @@ def finish(
 
     with Pool(expensive, processes, computed) as pool:
         for name, numbers in kept.items():
-            place = files.to_score_of(cell_id, name)
-            earlier = set(files.image_numbers(store.names(place), files.STATISTICS)) if same_code else set()
+            folder = files.to_score_of(cell_id, name)
+            earlier = set(files.image_numbers(store.names(folder), files.STATISTICS)) if same_code else set()
             for number in numbers:
                 if number in earlier:
-                    content = json.loads(store.get(f"{place}/{files.image(number, files.STATISTICS)}"))
+                    content = json.loads(store.get(f"{folder}/{files.image(number, files.STATISTICS)}"))
                     add(Row(name, number, content["image"], np.array(content["statistics"])))
                     continue
-                arrays = read_arrays(store, f"{place}/{files.image(number, files.ARRAYS)}")
+                arrays = read_arrays(store, f"{folder}/{files.image(number, files.ARRAYS)}")
                 pool.add(name, number, str(arrays["image"]), arrays["condensed"])
-    conditions = protocol.conditions(
-        cell.benchmark, benchmark, trained.provenance["data"]["images"][1], holdout=cell.train.holdout
-    )
+    conditions = conditions_of_cell(cell, benchmark, trained.provenance["data"]["images"][1])
     record = replace(trained, scores=statistics.scores(rows, tasks, conditions))
-    store.put(files.per_image(cell_id), per_image_file.per_image(rows, tasks, conditions))
+    store.put(files.per_image(cell_id), per_image.encode(rows, tasks, conditions))
     store.put_record(record)
     store.remove(files.to_score(cell_id))
     return record
@@ -131,24 +129,13 @@ def finish(
 
 def counts(store: Store, cell_id: str, rows: Iterable[Row], tasks: Mapping[str, Task]) -> dict[str, int]:
     """task -> how many images can be scored: those in `rows` and, of an expensive task, those whose file is kept."""
-    found = per_image_file.counts(rows, (name for name, task in tasks.items() if task.metric is not None))
+    found = per_image.counts(rows, (name for name, task in tasks.items() if task.metric is not None))
     return found | {name: len(_kept(store, cell_id, name)) for name, task in tasks.items() if is_expensive(task)}
 
 
 def _kept(store: Store, cell_id: str, task: str) -> list[int]:
     """The places in the split of the images that the cell has left to be scored."""
     return files.image_numbers(store.names(files.to_score_of(cell_id, task)), files.ARRAYS)
-
-
-def per_image(store: Store, cell_id: str) -> tuple[bytes, str]:
-    """The content of the file that `per_image.per_image` wrote for a cell, and where the file lies.
-
-    Raises FileNotFoundError naming the file.
-    """
-    name = files.per_image(cell_id)
-    if not store.exists(name):
-        raise FileNotFoundError(f"{store.path(name)}: no such file; {BRING_BACK}")
-    return store.get(name), store.path(name)
 
 
 def read_arrays(store: Store, name: str) -> dict[str, NDArray[Any]]:
@@ -182,7 +169,7 @@ class Pool:
         return self
 
     def add(self, task: str, number: int, image: str, condensed: NDArray[np.uint8]) -> None:
-        """A `statistics.Keep`."""
+        """Have the statistics of an image computed; a `statistics.Keep`."""
         metric = self.metrics[task]
         if self.executor is None:
             self.computed(Row(task, number, image, metric.statistics_of(condensed)))

@@ -16,6 +16,7 @@ import torch
 
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.scoring.protocol import Conditions, origin
+from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 from mtlbench.results.records.record import Record
 
@@ -33,8 +34,8 @@ class Row(NamedTuple):
     statistics: np.ndarray  # float64 [S]
 
 
-def per_image(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) -> bytes:
-    """per_image.parquet: image, task, statistics, and the influence of the image on the task's primary score.
+def encode(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) -> bytes:
+    """The content of per_image.parquet: image, task, statistics, and the image's influence on the task's primary score.
 
     Its metadata hold the `origin` of each task's statistics.
 
@@ -69,13 +70,13 @@ def per_image(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions)
     return buffer.getvalue()
 
 
-def read_rows(per_image_file: bytes, place: str) -> list[Row]:
-    """The rows that `per_image` wrote, with the same bits, numbered in their order.
+def read_rows(content: bytes, where: str) -> list[Row]:
+    """The rows that `encode` wrote, with the same bits, numbered in their order.
 
-    Raises ValueError naming `place`, where the file lies, if it is damaged.
+    Raises ValueError naming `where`, where the file lies, if it is damaged.
     """
-    with _whole(place):
-        table = files.read_per_image(per_image_file, ["task", "image", "statistics"], place).to_pydict()
+    with _whole(where):
+        table = files.read_per_image(content, ["task", "image", "statistics"], where).to_pydict()
         lines = zip(table["task"], table["image"], table["statistics"], strict=True)
         return [Row(task, number, image, np.array(line)) for number, (task, image, line) in enumerate(lines)]
 
@@ -88,33 +89,41 @@ def counts(rows: Iterable[Row], tasks: Iterable[str]) -> dict[str, int]:
     return {name: len(found) for name, found in numbers.items()}
 
 
-def require_counts(found: Mapping[str, int], record: Record, place: str) -> None:
-    """Raise ValueError, naming `place`, where images are missing or too many: their scores would pass for the split's.
+def require_counts(found: Mapping[str, int], record: Record, where: str) -> None:
+    """Raise ValueError, naming `where`, where images are missing or too many: their scores would pass for the split's.
 
     found: as `counts`. What a record does not tell, because an older version made it, is not compared.
     """
     for name, expected in record.provenance.get("data", {}).get("rows", {}).items():
         if found.get(name, 0) != expected:
             raise ValueError(
-                f"{place}: statistics of {name} for {found.get(name, 0)} images, and {expected} were taken when the "
+                f"{where}: statistics of {name} for {found.get(name, 0)} images, and {expected} were taken when the "
                 f"cell was trained; {BRING_BACK}"
             )
 
 
-def read_origins(per_image_file: bytes, place: str) -> dict[str, str]:
+def read_origins(content: bytes, where: str) -> dict[str, str]:
     """task -> the `origin` of its statistics; {} for a file that does not say it. Raises ValueError as `read_rows`."""
-    with _whole(place):
-        metadata = files.read_per_image(per_image_file, ["task"], place).schema.metadata or {}
+    with _whole(where):
+        metadata = files.read_per_image(content, ["task"], where).schema.metadata or {}
         origins: dict[str, str] = json.loads(metadata.get(ORIGINS, b"{}"))
         return origins
 
 
+def fetch(store: Store, cell_id: str) -> tuple[bytes, str]:
+    """The content of a cell's per_image.parquet, and where the file lies. Raises FileNotFoundError naming it."""
+    name = files.per_image(cell_id)
+    if not store.exists(name):
+        raise FileNotFoundError(f"{store.path(name)}: no such file; {BRING_BACK}")
+    return store.get(name), store.path(name)
+
+
 @contextmanager
-def _whole(place: str) -> Iterator[None]:
+def _whole(where: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{place}: no statistics of images can be read from it ({error}); {BRING_BACK}") from error
+        raise ValueError(f"{where}: no statistics of images can be read from it ({error}); {BRING_BACK}") from error
 
 
 def tables(rows: Iterable[Row], tasks: Mapping[str, Task]) -> dict[str, tuple[Task, np.ndarray]]:

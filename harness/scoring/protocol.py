@@ -10,7 +10,7 @@ from mtlbench.benchmarks.benchmark import Benchmark
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.benchmarks.transforms.geometry import Placement
 from mtlbench.harness.data.view import view_of
-from mtlbench.harness.matrix.cell import BenchmarkConfig
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 
 
 class Conditions(NamedTuple):
@@ -37,10 +37,10 @@ class Conditions(NamedTuple):
         )
 
 
-def conditions(
+def conditions_of(
     config: BenchmarkConfig, benchmark: Benchmark, images: int, *, split: str = "test", holdout: float = 0.0
 ) -> Conditions:
-    """Of scoring a split of `images` images."""
+    """The conditions of scoring a split of `images` images."""
     rows, columns = benchmark.size
     resolution = f"{rows}x{columns}"
     if config.evaluate == "native":
@@ -48,7 +48,13 @@ def conditions(
     return Conditions(resolution, view_of(config, benchmark).placement, images, split, holdout)
 
 
-def protocol(task: Task, conditions: Conditions) -> str:
+def conditions_of_cell(cell: Cell, benchmark: Benchmark, images: int) -> Conditions:
+    """The conditions of a cell's scores; `images` is the size of the split that the cell is scored on."""
+    split = "val" if cell.trial else "test"
+    return conditions_of(cell.benchmark, benchmark, images, split=split, holdout=cell.train.holdout)
+
+
+def protocol_of(task: Task, conditions: Conditions) -> str:
     """A hash of all that fixes a task's scores besides the network: metric, parameters, classes, conditions."""
     metric = task.metric
     assert metric is not None

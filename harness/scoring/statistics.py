@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks.metric import ExpensiveMetric, Metric
 from mtlbench.benchmarks.tasks.task import Task
-from mtlbench.benchmarks.transforms.geometry import Placement, restore
-from mtlbench.harness.data.loading import Scored, evaluation_batches, normalise
+from mtlbench.harness.data.loading import Scored, normalise
+from mtlbench.harness.data.view import View
 from mtlbench.harness.scoring.per_image import Row, tables
-from mtlbench.harness.scoring.protocol import Conditions, protocol
+from mtlbench.harness.scoring.protocol import Conditions, protocol_of
 from mtlbench.results.records.record import Score
 
 Predict = Callable[[Tensor], Mapping[str, Tensor]]  # normalised images [B, 3, H, W] -> task -> [B, C, H, W]
@@ -31,50 +29,18 @@ Save = Callable[[int, Mapping[str, Tensor]], None]  # number of an image, task -
 @torch.no_grad()
 def collect(
     predict: Predict,
-    samples: Sequence[Sample],
-    tasks: Mapping[str, Task],
-    size: tuple[int, int],
-    placement: Placement,
-    *,
-    native: bool,
-    device: torch.device,
-    batch: int,
-    indices: Sequence[int] | None = None,
-    loaders: int = 0,
-    keep: Keep | None = None,
-    save: Save | None = None,
-) -> list[Row]:
-    """The statistics of the images at `indices` (default: all), for the tasks that have a metric.
-
-    native: predictions are brought to each stored image's size, as the published scores are (logits before their
-    argmax, fields as they are, bilinear); else labels are brought to the network's. See `collect_from` for the rest.
-
-    Raises ValueError naming the image of a label that is no class.
-    """
-    indices = range(len(samples)) if indices is None else indices
-    scored = {name: task for name, task in tasks.items() if task.metric is not None}
-    batches = evaluation_batches(
-        samples, scored, size, placement, indices, batch, native=native, loaders=loaders, pin=device.type == "cuda"
-    )
-    return collect_from(predict, batches, indices, tasks, placement, native=native, device=device, keep=keep, save=save)
-
-
-@torch.no_grad()
-def collect_from(
-    predict: Predict,
     batches: Iterable[Scored],
-    numbers: Iterable[int],
     tasks: Mapping[str, Task],
-    placement: Placement,
+    view: View,
     *,
-    native: bool,
-    device: torch.device,
     keep: Keep | None = None,
     save: Save | None = None,
 ) -> list[Row]:
-    """The statistics of the images of `batches`, whose places in the split are `numbers`.
+    """The statistics of the images of `batches`, which lie on the device of `predict`, for the tasks with a metric.
 
-    An image without a label for a task has no row. Statistics stay on the device until the end.
+    Where labels are as they are stored, predictions are brought to their sizes, as the published scores are (logits
+    before their argmax, fields as they are, bilinear). An image without a label for a task has no row. Statistics stay
+    on the device until the end.
 
     keep: takes what an expensive metric will be computed from, and the task has no row; without it, it is computed
     here. save: takes every prediction.
@@ -82,31 +48,28 @@ def collect_from(
     scored = {name: task for name, task in tasks.items() if task.metric is not None}
     keys: dict[str, list[tuple[int, str]]] = {name: [] for name in scored}
     parts: dict[str, list[Tensor]] = {name: [] for name in scored}
-    remaining = iter(numbers)
-    for images, ids, stored in batches:
-        here = list(itertools.islice(remaining, len(ids)))
-        predictions = predict(normalise(images.to(device, non_blocking=True)))
+    for images, ids, numbers, stored in batches:
+        predictions = predict(normalise(images))
         if save is not None:
-            for position, number in enumerate(here):
+            for position, number in enumerate(numbers):
                 save(number, {name: predictions[name][position] for name in tasks})
         for name, task in scored.items():
             metric = task.metric
             assert metric is not None
-            for positions, host_labels in stored.get(name, []):
-                labels = host_labels.to(device, non_blocking=True)
+            for positions, labels in stored.get(name, []):
                 whole = len(positions) == len(ids)  # a list as index would make the host wait
                 prediction = predictions[name] if whole else torch.stack([predictions[name][i] for i in positions])
                 prediction = prediction.float()
-                if native:
-                    prediction = restore(prediction, (labels.shape[-2], labels.shape[-1]), placement)
+                if view.native:
+                    prediction = view.restore(prediction, (labels.shape[-2], labels.shape[-1]))
                 if keep is not None and metric.expensive:
                     assert isinstance(metric, ExpensiveMetric)
                     condensed = metric.condense(prediction, labels).cpu().numpy()
                     for i, image in zip(positions, condensed, strict=True):
-                        keep(name, here[i], ids[i], image)
+                        keep(name, numbers[i], ids[i], image)
                     continue
                 parts[name].append(metric.statistics(prediction, labels))
-                keys[name] += [(here[i], ids[i]) for i in positions]
+                keys[name] += [(numbers[i], ids[i]) for i in positions]
     rows = []
     for name in scored:
         table = torch.cat(parts[name]).cpu().numpy() if parts[name] else np.empty((0, 0))
@@ -125,7 +88,7 @@ def scores(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) ->
             result.append(Score(name, "undefined", None, higher_is_better=True, primary=True))
             continue
         metric = task.metric
-        definition, fingerprint = f"{metric.definition} {taken.sentence}", protocol(task, taken)
+        definition, fingerprint = f"{metric.definition} {taken.sentence}", protocol_of(task, taken)
         values = metric.scores(torch.from_numpy(table.sum(axis=0))) if len(table) else {}
         for score in metric.score_types:
             found = float(values.get(score, math.nan))

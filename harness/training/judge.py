@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +15,14 @@ from torch import Tensor
 
 from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.tasks.task import Task
-from mtlbench.benchmarks.transforms.geometry import Placement, resize, restore
-from mtlbench.harness.data import loading
-from mtlbench.harness.data.view import view_of
+from mtlbench.harness.data.loading import Evaluation, Scored, evaluation_batches, in_order, normalise, onto
+from mtlbench.harness.data.view import View, view_of
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import make_benchmark
-from mtlbench.harness.scoring import per_image, protocol, statistics
+from mtlbench.harness.scoring import statistics
 from mtlbench.harness.scoring.expensive import is_expensive, keeper, saver
+from mtlbench.harness.scoring.per_image import Row
+from mtlbench.harness.scoring.protocol import Conditions, conditions_of
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
@@ -45,66 +48,86 @@ def divergence(cell: Cell, error: Diverged, device: torch.device) -> Record:
     )
 
 
-def score(
-    network: Method,
-    split: Sequence[Sample],
-    name: str,
-    tasks: Mapping[str, Task],
-    benchmark: Benchmark,
-    cell: Cell,
-    environment: Environment,
-    accelerator: Accelerator,
-    spent: float,
-) -> tuple[tuple[Score, ...], list[per_image.Row]]:
-    """The scores of the split `name` on every process, each image counted once whatever their number.
+class Judgement(NamedTuple):
+    """The scores of a split on every process, and what they were computed from."""
 
-    What expensive scores need is put into the store instead. spent: seconds of training that led to the network. Raises
-    Diverged on every process where a prediction is not finite: an argmax would make a class of it.
+    scores: tuple[Score, ...]  # without the expensive ones
+    rows: list[Row]
+    conditions: Conditions
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Scores the network of a cell as one of the processes that train it; an image counts once whatever their number.
+
+    What expensive scores need is put into the store instead.
     """
-    network.eval()
-    if accelerator.num_processes > 1:
-        # Each process's batch statistics have moved since they were last made equal, and the first's are saved.
-        for buffer in network.buffers():
-            buffer.copy_(broadcast(buffer))
-    native, resources = cell.benchmark.evaluate == "native", environment.resources
-    wild = torch.zeros(len(tasks), device=accelerator.device)  # batches with a prediction that is not finite, by task
 
-    def predict(image: Tensor) -> Mapping[str, Tensor]:
-        final: Mapping[str, Tensor] = network(image.contiguous(memory_format=torch.channels_last)).final
-        wild.add_(torch.stack([~final[task].isfinite().all() for task in tasks]))
-        return final
+    cell: Cell
+    benchmark: Benchmark
+    environment: Environment
+    accelerator: Accelerator
 
-    rows = statistics.collect(
-        predict, split, tasks, benchmark.size, placement_of(cell, benchmark), native=native, device=accelerator.device,
-        batch=max(1, cell.train.batch // accelerator.num_processes),
-        indices=range(accelerator.process_index, len(split), accelerator.num_processes),
-        loaders=resources.loaders,
-        keep=keeper(Store(environment.store), cell.id),
-        save=saver(Store(environment.store), cell.id) if resources.save_predictions and name == "test" else None,
-    )  # fmt: skip
-    broken = [task for task, batches in zip(tasks, accelerator.reduce(wild, "sum").tolist(), strict=True) if batches]
-    if broken:
-        raise Diverged(f"predictions of {', '.join(broken)} on the {name} split are not finite", spent)
-    if accelerator.num_processes > 1:
-        rows = gather_object(rows)
-    cheap = {task: it for task, it in tasks.items() if not is_expensive(it)}
-    return statistics.scores(rows, cheap, conditions(cell, benchmark, len(split), name)), rows
+    def score(
+        self, network: Method, split: str, samples: Sequence[Sample], tasks: Mapping[str, Task], spent: float
+    ) -> Judgement:
+        """The scores of a split. spent: seconds of training that led to the network.
 
+        Raises Diverged on every process where a prediction is not finite: an argmax would make a class of it.
+        """
+        accelerator, cell = self.accelerator, self.cell
+        network.eval()
+        if accelerator.num_processes > 1:
+            # Each process's batch statistics have moved since they were last made equal, and the first's are saved.
+            for buffer in network.buffers():
+                buffer.copy_(broadcast(buffer))
+        wild = torch.zeros(len(tasks), device=accelerator.device)  # batches with a prediction that is not finite
 
-def conditions(cell: Cell, benchmark: Benchmark, images: int, split: str = "test") -> protocol.Conditions:
-    """Under which a split of a cell's benchmark is scored."""
-    return protocol.conditions(cell.benchmark, benchmark, images, split=split, holdout=cell.train.holdout)
+        def predict(image: Tensor) -> Mapping[str, Tensor]:
+            final: Mapping[str, Tensor] = network(image.contiguous(memory_format=torch.channels_last)).final
+            wild.add_(torch.stack([~final[task].isfinite().all() for task in tasks]))
+            return final
 
+        view, store = view_of(cell.benchmark, self.benchmark), Store(self.environment.store)
+        saved = self.environment.resources.save_predictions and split == "test"
+        rows = statistics.collect(
+            predict,
+            onto(accelerator.device, self._batches(Evaluation(samples, tasks, view))),
+            tasks,
+            view,
+            keep=keeper(store, cell.id),
+            save=saver(store, cell.id) if saved else None,
+        )
+        counts = accelerator.reduce(wild, "sum").tolist()
+        if broken := [task for task, count in zip(tasks, counts, strict=True) if count]:
+            raise Diverged(f"predictions of {', '.join(broken)} on the {split} split are not finite", spent)
+        if accelerator.num_processes > 1:
+            rows = gather_object(rows)
+        cheap = {name: task for name, task in tasks.items() if not is_expensive(task)}
+        conditions = conditions_of(
+            cell.benchmark, self.benchmark, len(samples), split=split, holdout=cell.train.holdout
+        )
+        return Judgement(statistics.scores(rows, cheap, conditions), rows, conditions)
 
-def placement_of(cell: Cell, benchmark: Benchmark) -> Placement:
-    """How images come to the network's size: as they did in training."""
-    return view_of(cell.benchmark, benchmark).placement
+    def validate(
+        self, network: Method, samples: Sequence[Sample], tasks: Mapping[str, Task], spent: float
+    ) -> dict[str, float | None]:
+        """The primary scores of the val split by their names in the history, without the expensive ones."""
+        cheap = {name: task for name, task in tasks.items() if not is_expensive(task)}
+        found = self.score(network, "val", samples, cheap, spent).scores
+        primary = [score for score in found if score.primary and score.value is not None]
+        return {f"val/{score.task}/{score.metric}": score.value for score in primary}
+
+    def _batches(self, dataset: Evaluation) -> Iterable[Scored]:
+        """This process's share of the images."""
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        keys = in_order(range(rank, len(dataset.samples), processes), max(1, self.cell.train.batch // processes))
+        loaders = self.environment.resources.loaders
+        return evaluation_batches(dataset, keys, loaders=loaders, pin=self.accelerator.device.type == "cuda")
 
 
 @torch.no_grad()
-def samples(
-    network: Method, split: Sequence[Sample], tasks: Mapping[str, Task], size: tuple[int, int], placement: Placement
-) -> bytes:
+def samples(network: Method, split: Sequence[Sample], tasks: Mapping[str, Task], view: View) -> bytes:
     """samples.npz: predictions for a few test images, the same for every cell, at their stored sizes.
 
     Class indices for tasks with several classes, probabilities for those with one, values for fields.
@@ -114,10 +137,10 @@ def samples(
     chosen = sorted(set(np.linspace(0, len(split) - 1, min(SAMPLES, len(split))).round().astype(int).tolist()))
     arrays: dict[str, np.ndarray] = {}
     for sample in (split[index] for index in chosen):
-        final = network(loading.normalise(resize(sample.image, size, placement)[None].to(device))).final
+        final = network(normalise(view.resize(sample.image)[None].to(device))).final
         for name, task in tasks.items():
             rows, columns = sample.image.shape[-2:]
-            prediction = restore(final[name].float(), (rows, columns), placement)[0].cpu()
+            prediction = view.restore(final[name].float(), (rows, columns))[0].cpu()
             answer = task.kind.answer(prediction)
             arrays[f"{sample.id}/{name}"] = (answer.half() if answer.is_floating_point() else answer).numpy()
     buffer = io.BytesIO()

@@ -23,18 +23,17 @@ from mtlbench.harness.data import learning, loading
 from mtlbench.harness.data.copy import copy_of
 from mtlbench.harness.data.places import prepared_in
 from mtlbench.harness.data.view import view_of
-from mtlbench.harness.matrix import weights as pretrained
+from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.length import length
-from mtlbench.harness.scoring import expensive as scoring
-from mtlbench.harness.scoring import per_image as per_image_file
+from mtlbench.harness.scoring import expensive, per_image
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import batch_norm, checkpoint, optimizers
 from mtlbench.harness.training.cost import network_cost
 from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.history import History
-from mtlbench.harness.training.judge import conditions, placement_of, samples, score
+from mtlbench.harness.training.judge import Judge, Judgement, samples
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.harness.training.objective import objective, weighted_sum
 from mtlbench.harness.training.progress import Diverged, Progress
@@ -48,32 +47,24 @@ INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisa
 def train(cell: Cell, environment: Environment, report: Callable[[Progress], None] = lambda progress: None) -> Record:
     """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
 
-    Where a task's metric is expensive the record lacks its scores, and waits in the store for `scoring.finish`: a GPU
+    Where a task's metric is expensive the record lacks its scores, and waits in the store for `expensive.finish`: a GPU
     that is held here would be idle there.
 
     Raises Diverged for a loss or a prediction that is not finite, ValueError for outputs that break the contract, and
     ValueError or OSError naming the file for data that cannot be read. Runs in one process, or as one of a group that
     has been joined already.
     """
-    AcceleratorState._reset_state()  # it is the process's, and would hold the next cell to this one's precision
-    accelerator = Accelerator(
-        mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=environment.device == "cpu"
-    )
+    accelerator = join(cell, environment)
     device, main = accelerator.device, accelerator.is_main_process
+    rank, processes = accelerator.process_index, accelerator.num_processes
     store, resources = Store(environment.store), environment.resources
     copy = copy_of(cell.benchmark, environment.roots[cell.benchmark.name], prepared_in(environment.cache))
-    benchmark = copy.benchmark
+    benchmark, view = copy.benchmark, view_of(cell.benchmark, copy.benchmark)
     with accelerator.main_process_first():  # which puts into the store what the others read there
         learnt = learning.learn(store, copy, cell.tasks, cell.train.holdout)
     tasks = chosen_tasks(benchmark, cell, learnt)
-    train_split, val_split, test_split = copy.splits(cell)
-    extent = length(cell, len(train_split))
-    processes, rank = accelerator.num_processes, accelerator.process_index
-    if cell.train.batch % (processes * cell.train.accumulate):
-        raise ValueError(
-            f"train.batch {cell.train.batch} is not a multiple of workers x accumulate "
-            f"({processes} x {cell.train.accumulate})"
-        )
+    splits = copy.splits(cell)
+    extent = length(cell, len(splits.train))
 
     network = build(cell, tasks, environment.weights)
     cost = network_cost(network, benchmark.size)
@@ -84,31 +75,25 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
     model, *wrapped = accelerator.prepare(network, *own)
     code = provenance.code_hash(cell.model_dump(mode="json"))
     done, warnings = checkpoint.restore(store, cell.id, network, own, device, code)
-    for warning in warnings if main else []:
-        print(warning, flush=True)
     history = History(store, cell.id, done.step, writes=main)
-    for warning in history.warnings:
+    for warning in [*warnings, *history.warnings] if main else []:
         print(warning, flush=True)
+    judge = Judge(cell, benchmark, environment, accelerator)
 
-    batches = iter(
-        loading.training_batches(
-            train_split, tasks, benchmark.size, view_of(cell.benchmark, benchmark).augmentation, cell.seed,
-            loading.micro_batches(
-                cell.seed, len(train_split), cell.train.batch, range(done.epoch, extent.epochs),
-                rank=rank, processes=processes, accumulate=cell.train.accumulate,
-            ),
-            balance=benchmark.balance, loaders=resources.loaders, pin=device.type == "cuda",
-        )
-    )  # fmt: skip
+    dataset = loading.Training(splits.train, tasks, view, cell.seed)
+    epochs = range(done.epoch, extent.epochs)
+    keys = loading.micro_batches(cell.train, cell.seed, len(splits.train), epochs, rank, processes)
+    pin = device.type == "cuda"
+    batches = iter(loading.training_batches(dataset, keys, loaders=resources.loaders, pin=pin))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     step, spent = done.step, done.seconds
-    for epoch in range(done.epoch, extent.epochs):
+    for epoch in epochs:
         model.train()
         seeds.seed_torch(cell.seed, "layers", epoch, rank)
         started, first = time.perf_counter(), step
-        running, counted = torch.zeros(1 + len(tasks), device=device), 0
+        losses, unseen = Losses(accelerator, tasks), 0
         for _ in range(min(extent.steps_per_epoch, extent.steps - step)):
             progress = step / extent.steps
             network.at(progress)
@@ -120,43 +105,34 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
                 labels = {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()}
                 last = micro == cell.train.accumulate - 1
                 with nullcontext() if last else accelerator.no_sync(model):
-                    running += backpropagate(accelerator, model, image, labels, tasks, cell.train.accumulate)
+                    losses.add(backpropagate(accelerator, model, image, labels, tasks, cell.train.accumulate))
             optimizers.clip(parameters, cell.train.clip)
             for optimizer in wrapped:
                 optimizer.step()
                 optimizer.zero_grad()
-            step, counted = step + 1, counted + 1
-            if counted == INTERVAL or step - first == extent.steps_per_epoch or step == extent.steps:
-                scalar_mean, *means = (accelerator.reduce(running, "sum") / counted).tolist()  # waits for the device
-                now = spent + time.perf_counter() - started
-                if not math.isfinite(scalar_mean):
-                    raise Diverged(
-                        f"the loss is {scalar_mean} at step {step} of {extent.steps} (epoch {epoch + 1})", now
-                    )
-                values = {"train/loss": scalar_mean, "train/lr": rate}
-                values |= {f"train/loss/{name}": mean for name, mean in zip(tasks, means, strict=True)}
-                history.add(step, epoch + 1, values)
-                report(Progress(epoch + 1, extent.epochs, step, extent.steps, scalar_mean, now))
-                running.zero_()
-                counted = 0
+            step, unseen = step + 1, unseen + 1
+            if unseen == INTERVAL or step - first == extent.steps_per_epoch or step == extent.steps:
+                loss, by_task = losses.means(unseen)  # waits for the device
+                unseen, now = 0, spent + time.perf_counter() - started
+                if not math.isfinite(loss):
+                    raise Diverged(f"the loss is {loss} at step {step} of {extent.steps} (epoch {epoch + 1})", now)
+                history.add(step, epoch + 1, {"train/loss": loss, "train/lr": rate, **by_task})
+                report(Progress(epoch + 1, extent.epochs, step, extent.steps, loss, now))
         spent += time.perf_counter() - started
-        if val_split is not None and resources.validate_every and (epoch + 1) % resources.validate_every == 0:
-            cheap = {name: task for name, task in tasks.items() if not scoring.is_expensive(task)}
-            found, _ = score(network, val_split, "val", cheap, benchmark, cell, environment, accelerator, spent)
-            primary = [score for score in found if score.primary and score.value is not None]
-            history.add(step, epoch + 1, {f"val/{score.task}/{score.metric}": score.value for score in primary})
+        if splits.val is not None and resources.validate_every and (epoch + 1) % resources.validate_every == 0:
+            history.add(step, epoch + 1, judge.validate(network, splits.val, tasks, spent))
         if main and ((epoch + 1) % resources.checkpoint_every == 0 or epoch + 1 == extent.epochs):
             checkpoint.save(store, cell.id, network, own, checkpoint.Position(epoch + 1, step, spent), code)
 
-    judged, split = (val_split, "val") if cell.trial else (test_split, "test")
-    assert judged is not None, "a trial needs a val split, which reading the matrix has seen to"
+    split, images = ("val", splits.val) if cell.trial else ("test", splits.test)
+    assert images is not None, "a trial needs a val split, which reading the matrix has seen to"
     if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
         raise Diverged("a weight is not finite at the end of training", spent)
-    scores, rows = score(network, judged, split, tasks, benchmark, cell, environment, accelerator, spent)
+    judgement = judge.score(network, split, images, tasks, spent)
     record = Record(
         id=cell.id,
         cell=cell.model_dump(mode="json"),
-        scores=scores,
+        scores=judgement.scores,
         cost={
             **cost,
             "steps": float(step),
@@ -169,11 +145,11 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
             plugin=provenance.plugin_hash(cell.model_dump(mode="json")),
             processes=processes,
             threads=torch.get_num_threads(),
-            weights=pretrained.origin(cell.backbone, environment.weights),
+            weights=weights.origin(cell.backbone, environment.weights),
             data={
                 **copy.identity,
-                "images": [len(train_split), len(judged)],
-                "rows": scoring.counts(store, cell.id, rows, tasks),
+                "images": [len(splits.train), len(images)],
+                "rows": expensive.counts(store, cell.id, judgement.rows, tasks),
                 **({"learnt": learning.digest(learnt)} if learnt else {}),
             },
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -182,16 +158,44 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
         derived_from=cell.derived_from,
     )
     if main:
-        publish(
-            store,
-            record,
-            network,
-            per_image_file.per_image(rows, tasks, conditions(cell, benchmark, len(judged), split)),
-            whole=not any(scoring.is_expensive(task) for task in tasks.values()),
-            predictions=samples(network, judged, tasks, benchmark.size, placement_of(cell, benchmark)),
-        )
+        publish(store, record, network, judgement, tasks, samples(network, images, tasks, view))
     accelerator.wait_for_everyone()
     return record
+
+
+def join(cell: Cell, environment: Environment) -> Accelerator:
+    """This process's part in the group that trains a cell. Raises ValueError where a batch cannot be shared evenly."""
+    AcceleratorState._reset_state()  # it is the process's, and would hold the next cell to this one's precision
+    accelerator = Accelerator(
+        mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=environment.device == "cpu"
+    )
+    processes, parts = accelerator.num_processes, cell.train.accumulate
+    if cell.train.batch % (processes * parts):
+        raise ValueError(
+            f"train.batch {cell.train.batch} is not a multiple of workers x accumulate ({processes} x {parts})"
+        )
+    return accelerator
+
+
+class Losses:
+    """The sums of the losses of an epoch's steps since the last look, on the device."""
+
+    def __init__(self, accelerator: Accelerator, tasks: Mapping[str, Task]) -> None:
+        self.accelerator, self.names = accelerator, [f"train/loss/{name}" for name in tasks]
+        self.sums = torch.zeros(1 + len(tasks), device=accelerator.device)
+
+    def add(self, shares: Tensor) -> None:
+        """What `backpropagate` returns."""
+        self.sums += shares
+
+    def means(self, steps: int) -> tuple[float, dict[str, float]]:
+        """The mean loss over the `steps` since the last look, and each task's by its name in the history.
+
+        A host synchronisation.
+        """
+        mean, *by_task = (self.accelerator.reduce(self.sums, "sum") / steps).tolist()
+        self.sums.zero_()
+        return mean, dict(zip(self.names, by_task, strict=True))
 
 
 def backpropagate(
@@ -229,16 +233,18 @@ def peak_memory(device: torch.device) -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte)
 
 
-def publish(store: Store, record: Record, network: Method, per_image: bytes, predictions: bytes, whole: bool) -> None:
+def publish(
+    store: Store, record: Record, network: Method, judgement: Judgement, tasks: Mapping[str, Task], predictions: bytes
+) -> None:
     """Everything a trained cell leaves, the record last, be it whole or not; its checkpoints have served."""
     with tempfile.TemporaryDirectory() as temporary:
-        weights = Path(temporary) / files.WEIGHTS
-        checkpoint.save_model(network, weights)
-        store.put(files.weights(record.id), weights.read_bytes())
-    store.put(files.per_image(record.id), per_image)
+        file = Path(temporary) / files.WEIGHTS
+        checkpoint.save_model(network, file)
+        store.put(files.weights(record.id), file.read_bytes())
+    store.put(files.per_image(record.id), per_image.encode(judgement.rows, tasks, judgement.conditions))
     store.put(files.samples(record.id), predictions)
-    if whole:
-        store.put_record(record)
-    else:
+    if any(expensive.is_expensive(task) for task in tasks.values()):
         store.put_trained(record)
+    else:
+        store.put_record(record)
     store.remove(files.checkpoints(record.id))

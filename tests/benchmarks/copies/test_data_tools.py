@@ -29,8 +29,9 @@ from mtlbench.benchmarks.nyud import NYUD
 from mtlbench.harness.cli.app import app
 from mtlbench.harness.data import prepare
 from mtlbench.harness.data.copy import Copy, copy_of
-from mtlbench.harness.data.loading import training_batches
+from mtlbench.harness.data.loading import Training, training_batches
 from mtlbench.harness.data.places import prepared_in
+from mtlbench.harness.data.view import View
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.training import train
 from mtlbench.harness.training.environment import Environment
@@ -99,10 +100,8 @@ def test_batches_and_weights_do_not_depend_on_where_samples_come_from(tmp_path):
         records.append(train.train(cell, Environment(str(tmp_path / run), {cell.benchmark.name: root}, cache=kept)))
         keys = iter([[(0, 0), (0, 3)], [(1, 1), (1, 2)]])
         samples = opened(benchmark, root, cell.tasks, kept)
-        moved = training_batches(
-            samples, tasks, (32, 64), benchmark.augmentations["atrc"], 5, keys, balance=benchmark.balance
-        )
-        batches.append(list(moved))
+        view = View((32, 64), benchmark.augmentations["atrc"], True, benchmark.balance)
+        batches.append(list(training_batches(Training(samples, tasks, view, 5), keys)))
         prepare.prepare(Copy(benchmark, root), kept, quiet)
         # Not among the eight whose bytes are looked at, and nothing else tells: from now on the files cannot be read.
         before = (root / "depth/0001.npy").stat()

@@ -1,17 +1,15 @@
-"""What an evaluation costs is measured on what `evaluate` does, and the table shows it."""
+"""What an evaluation costs is measured on what `statistics.collect` does, and the table shows it."""
 
 import torch
 
 from mtlbench.harness.bench import evaluation as bench_evaluation
 from mtlbench.harness.bench import kernels as bench
-from mtlbench.harness.scoring import statistics
-from mtlbench.harness.scoring import statistics as evaluate
 
 
 def test_an_evaluation_costs_more_than_its_forward_pass(monkeypatch):
     scored = []
-    collect = statistics.collect_from
-    monkeypatch.setattr(evaluate, "collect_from", lambda *a, **k: scored.append(rows := collect(*a, **k)) or rows)
+    collect = bench_evaluation.collect
+    monkeypatch.setattr(bench_evaluation, "collect", lambda *a: scored.append(rows := collect(*a)) or rows)
     found = bench_evaluation.measure(torch.device("cpu"), 2, size=(32, 64), stored=(28, 56), batch=2, images=4)
     assert len(found) == 2 and len(scored) == 3  # one round is not counted
     assert {(row.task, row.number) for row in scored[0]} == {(t, n) for t in bench_evaluation.TASKS for n in range(4)}

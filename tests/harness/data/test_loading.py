@@ -14,8 +14,8 @@ from mtlbench.benchmarks.tasks import factories
 from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
 from mtlbench.harness.data import prepare
 from mtlbench.harness.data.copy import copy_of
-from mtlbench.harness.data.loading import training_batches
-from mtlbench.harness.data.view import view_of
+from mtlbench.harness.data.loading import Training, training_batches
+from mtlbench.harness.data.view import View, view_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 
@@ -34,7 +34,8 @@ def sample(people):
 
 def crops(one, count=40):
     keys = iter([[(epoch, 0)] for epoch in range(count)])
-    for batch in training_batches([one], TASKS, SIZE, Augmentation(crop=Crop(tries=1)), 0, keys):
+    view = View(SIZE, Augmentation(crop=Crop(tries=1)), native=True)
+    for batch in training_batches(Training([one], TASKS, view, 0), keys):
         yield {name: label[0] for name, label in batch.labels.items()}
 
 
@@ -82,8 +83,7 @@ def seen(root, name, protocol, tasks, prepared_in=(), epochs=8):
     benchmark, samples = copy.benchmark, copy.splits(cell).train
     keys = iter([[(epoch, 0)] for epoch in range(epochs)])
     chosen = {task: benchmark.tasks[task] for task in tasks}
-    drawn = view_of(cell.benchmark, benchmark).augmentation
-    batches = list(training_batches(samples, chosen, SIZE, drawn, 0, keys, balance=benchmark.balance))
+    batches = list(training_batches(Training(samples, chosen, view_of(cell.benchmark, benchmark), 0), keys))
     assert all(set(batch.labels) == set(tasks) for batch in batches)
     return torch.cat([batch.image for batch in batches])
 
@@ -123,7 +123,7 @@ def moved(root, **chosen):
     tasks = {name: benchmark.tasks[name] for name in ("human_parts", "normals")}
     keys = iter([[(epoch, 0)] for epoch in range(12)])
     samples = benchmark.open(root, "train", tuple(tasks))
-    batches = list(training_batches(samples, tasks, SIZE, view_of(config, benchmark).augmentation, 0, keys))
+    batches = list(training_batches(Training(samples, tasks, view_of(config, benchmark), 0), keys))
     return torch.cat([b.image for b in batches]), {n: torch.cat([b.labels[n] for b in batches]) for n in tasks}
 
 

@@ -16,8 +16,7 @@ from mtlbench.harness.data.copy import copy_of, hold_out
 from mtlbench.harness.inspect import rescore
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import Resources, make_benchmark
-from mtlbench.harness.scoring import constant
-from mtlbench.harness.scoring import expensive as scoring
+from mtlbench.harness.scoring import constant, expensive
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import train
 from mtlbench.harness.training.environment import Environment
@@ -37,7 +36,7 @@ def finished(tmp_path_factory, rooms):
     store = Store(folder)
     store.put_cell(CELL)
     train.train(CELL, Environment(str(folder), {"rooms": rooms}, Resources(save_predictions=True)))
-    scoring.finish(store, CELL.id)
+    expensive.finish(store, CELL.id)
     return files(store)
 
 

@@ -1,6 +1,7 @@
 """A score belongs to a network and a split: no batch, process or resolution of another image moves it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,18 +13,26 @@ from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
 from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.benchmarks.tasks.normal_errors import NormalErrors
 from mtlbench.benchmarks.tasks.saliency import Saliency
-from mtlbench.harness.data.loading import IMAGENET_MEAN, IMAGENET_STD, normalise
+from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
+from mtlbench.harness.data.loading import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Evaluation,
+    evaluation_batches,
+    in_order,
+    normalise,
+)
+from mtlbench.harness.data.view import View
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring import constant, per_image, statistics
-from mtlbench.harness.scoring import protocol as protocols
-from mtlbench.harness.scoring.protocol import Conditions
-from mtlbench.harness.scoring.protocol import protocol as protocol_of
+from mtlbench.harness.scoring.protocol import Conditions, conditions_of, origin, protocol_of
 from mtlbench.results.records.record import Record, Score
 
 TASKS = {"semseg": factories.semseg(5), "depth": factories.depth(0.7, 10.0), "edge": factories.edge(0.9)}
 SIZE = (32, 64)
-CPU = torch.device("cpu")
+VIEW = View(SIZE, Augmentation(), native=True)
+PADDED = View(SIZE, Augmentation(crop=Crop()), native=True)
 TAKEN = Conditions("the stored size", "stretch", 11)
 
 
@@ -48,10 +57,15 @@ def predict(image):
     return {"semseg": logits, "depth": image[:, :1].abs() + 1, "edge": image[:, :1]}
 
 
+def collect(predict, samples, tasks=TASKS, view=VIEW, batch=2, indices=None, **takers):
+    """The rows of the samples at `indices`, all by default."""
+    keys = in_order(range(len(samples)) if indices is None else indices, batch)
+    batches = evaluation_batches(Evaluation(samples, tasks, view), keys)
+    return statistics.collect(predict, batches, tasks, view, **takers)
+
+
 def rows(native=True, batch=3, indices=None):
-    return statistics.collect(
-        predict, SAMPLES, TASKS, SIZE, "stretch", native=native, device=CPU, batch=batch, indices=indices
-    )
+    return collect(predict, SAMPLES, TASKS, replace(VIEW, native=native), batch, indices)
 
 
 def values(found):
@@ -69,7 +83,7 @@ def test_no_number_of_processes_changes_a_score_and_each_image_counts_once(proce
     gathered = [row for part in reversed(parts) for row in part]
     assert values(gathered) == values(rows())
     assert values([*gathered, *parts[0]]) == values(rows())  # counted again, as by a padded sampler
-    assert per_image.per_image(gathered, TASKS, TAKEN) == per_image.per_image(rows(), TASKS, TAKEN)
+    assert per_image.encode(gathered, TASKS, TAKEN) == per_image.encode(rows(), TASKS, TAKEN)
 
 
 def test_native_scores_are_those_of_predictions_resized_to_each_image():
@@ -100,7 +114,7 @@ def test_an_image_without_a_label_has_no_row():
 
 def test_a_task_without_a_metric_and_a_split_without_a_label_are_undefined_and_not_zero():
     blank = [s._replace(labels={"semseg": torch.full_like(s.image[0], 255)}) for s in SAMPLES[:2]]
-    found = statistics.collect(predict, blank, TASKS, SIZE, "stretch", native=True, device=CPU, batch=2)
+    found = collect(predict, blank)
     scores = {(s.task, s.primary): s for s in statistics.scores(found, TASKS, TAKEN)}
     assert scores["edge", True].value is None and scores["edge", True].metric == "undefined"
     assert scores["semseg", True].value is None
@@ -110,20 +124,20 @@ def test_a_task_without_a_metric_and_a_split_without_a_label_are_undefined_and_n
 def test_a_label_that_is_no_class_is_refused_by_the_name_of_its_image():
     stray = SAMPLES[1]._replace(labels={"semseg": torch.full_like(SAMPLES[1].image[0], 5)})
     with pytest.raises(ValueError, match=r"semseg of i1: label 5 is neither a class in 0..4 nor 255"):
-        statistics.collect(predict, [stray], TASKS, SIZE, "stretch", native=True, device=CPU, batch=2)
+        collect(predict, [stray])
 
 
 def test_rows_read_back_from_a_file_give_the_same_scores_and_the_same_file():
     found = rows()
-    read = per_image.read_rows(per_image.per_image(found, TASKS, TAKEN), "a file")
+    read = per_image.read_rows(per_image.encode(found, TASKS, TAKEN), "a file")
     assert [(row.task, row.image) for row in read] == [
         (name, row.image) for name in TASKS for row in sorted(found, key=lambda row: row.number) if row.task == name
     ]
-    assert per_image.read_origins(per_image.per_image(found, TASKS, TAKEN), "a file") == {
-        name: protocols.origin(TASKS[name], TAKEN) for name in ("semseg", "depth")
+    assert per_image.read_origins(per_image.encode(found, TASKS, TAKEN), "a file") == {
+        name: origin(TASKS[name], TAKEN) for name in ("semseg", "depth")
     }
     assert statistics.scores(read, TASKS, TAKEN) == statistics.scores(found, TASKS, TAKEN)
-    assert per_image.per_image(read, TASKS, TAKEN) == per_image.per_image(found, TASKS, TAKEN)
+    assert per_image.encode(read, TASKS, TAKEN) == per_image.encode(found, TASKS, TAKEN)
 
 
 def pascal(index):
@@ -144,10 +158,7 @@ def test_three_processes_count_every_image_once_and_the_incomplete_batch_too(ima
 
     found = []
     for rank in range(3):
-        found += statistics.collect(
-            always_two, split, task, (32, 32), "stretch", native=True, device=CPU, batch=batch,
-            indices=range(rank, images, 3),
-        )  # fmt: skip
+        found += collect(always_two, split, task, replace(VIEW, size=(32, 32)), batch, range(rank, images, 3))
     assert sorted(row.number for row in found) == list(range(images))
     assert {row.number: row.image for row in found} == {index: f"{index:06d}" for index in range(images)}
     labelled = [(one.labels["semseg"] != 255).sum().item() for one in split]
@@ -166,10 +177,9 @@ def test_a_perfect_prediction_is_perfect_at_every_size_and_orientation(placement
         kind = (value[:, 0] * 255).round().long() % 4
         return {"semseg": functional.one_hot(kind, 4).permute(0, 3, 1, 2).float()}
 
-    size = (64, 64) if placement == "pad" else (32, 64)
-    found = statistics.collect(
-        from_colour, split, {"semseg": factories.semseg(4)}, size, placement, native=True, device=CPU, batch=5
-    )
+    view = replace(PADDED, size=(64, 64)) if placement == "pad" else VIEW
+    assert view.placement == placement
+    found = collect(from_colour, split, {"semseg": factories.semseg(4)}, view, batch=5)
     scores = {s.metric: s.value for s in statistics.scores(found, {"semseg": factories.semseg(4)}, TAKEN)}
     assert scores["miou"] == 100
 
@@ -177,7 +187,7 @@ def test_a_perfect_prediction_is_perfect_at_every_size_and_orientation(placement
 @pytest.mark.parametrize("native", [True, False])
 def test_an_image_that_a_padded_input_cannot_hold_is_refused_by_name(native):
     with pytest.raises(ValueError, match=r"i0: an image of \(40, 70\) does not fit into a padded input of \(32, 64\)"):
-        statistics.collect(predict, SAMPLES, TASKS, SIZE, "pad", native=native, device=CPU, batch=2)
+        collect(predict, SAMPLES, TASKS, replace(PADDED, native=native))
 
 
 def test_what_is_kept_for_an_expensive_metric_and_saved_of_predictions_covers_each_image_once():
@@ -187,8 +197,8 @@ def test_what_is_kept_for_an_expensive_metric_and_saved_of_predictions_covers_ea
         for index, one in enumerate(SAMPLES)
     ]
     kept, saved = {}, {}
-    found = statistics.collect(
-        predict, labelled, {**TASKS, "edge": edge}, SIZE, "stretch", native=True, device=CPU, batch=4,
+    found = collect(
+        predict, labelled, {**TASKS, "edge": edge}, batch=4,
         keep=lambda task, number, image, condensed: kept.setdefault((task, number, image), condensed),
         save=lambda number, predictions: saved.setdefault(number, predictions),
     )  # fmt: skip
@@ -233,14 +243,14 @@ def test_a_protocol_changes_with_everything_that_fixes_a_score_and_with_nothing_
     ],
 )
 def test_a_protocol_changes_with_the_constants_of_a_metric(monkeypatch, task, place, name, value, statistics_too):
-    protocol, origin = protocol_of(task, TAKEN), protocols.origin(task, TAKEN)
+    before = protocol_of(task, TAKEN), origin(task, TAKEN)
     monkeypatch.setattr(place, name, value)
-    assert protocol_of(task, TAKEN) != protocol
-    assert (protocols.origin(task, TAKEN) != origin) == statistics_too  # else they may be scored anew
+    assert protocol_of(task, TAKEN) != before[0]
+    assert (origin(task, TAKEN) != before[1]) == statistics_too  # else they may be scored anew
 
 
 def test_how_a_score_is_printed_travels_with_it_and_fixes_nothing_of_it(monkeypatch):
-    protocol, origin = changed(), protocols.origin(TASKS["depth"], TAKEN)
+    protocol, before = changed(), origin(TASKS["depth"], TAKEN)
     found = {score.metric: score for score in statistics.scores(rows(), TASKS, TAKEN) if score.task == "depth"}
     assert (found["rmse"].title, found["rmse"].unit, found["rmse"].decimals) == ("RMSE", "m", 3)
     assert (found["delta1"].unit, found["delta1"].decimals, found["delta1"].primary) == ("%", 2, False)
@@ -251,21 +261,21 @@ def test_how_a_score_is_printed_travels_with_it_and_fixes_nothing_of_it(monkeypa
     ):
         types = {**DepthErrors.score_types, "rmse": of_rmse._replace(**changes)}
         monkeypatch.setattr(DepthErrors, "score_types", types)
-        assert protocols.origin(TASKS["depth"], TAKEN) == origin
+        assert origin(TASKS["depth"], TAKEN) == before
         assert (changed() == protocol) == fixed
 
 
 def test_rooms_of_two_sizes_are_scored_by_two_protocols():
     configs = [BenchmarkConfig(name="rooms", size=size) for size in ((64, 96), (96, 128))]
     made = [make_benchmark(config) for config in configs]
-    taken = [protocols.conditions(config, its, 5) for config, its in zip(configs, made, strict=True)]
+    taken = [conditions_of(config, its, 5) for config, its in zip(configs, made, strict=True)]
     hashes = [protocol_of(its.tasks["depth"], one) for its, one in zip(made, taken, strict=True)]
     assert hashes[0] != hashes[1] and "stored size, 64x96," in taken[0].sentence
 
 
 def test_stored_images_have_one_protocol_whatever_the_network_s_size():
     configs = [BenchmarkConfig(name="nyud", size=size) for size in ((64, 96), (96, 128))]
-    assert len({protocols.conditions(config, make_benchmark(config), 5) for config in configs}) == 1
+    assert len({conditions_of(config, make_benchmark(config), 5) for config in configs}) == 1
 
 
 def test_the_sentence_of_a_score_says_its_conditions():

@@ -12,12 +12,14 @@ import torch
 
 from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.harness.data.copy import copy_of
+from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.driver import attempt
 from mtlbench.harness.inspect.predict import load
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import Resources, make_benchmark
-from mtlbench.harness.scoring import constant, per_image, protocol, statistics
-from mtlbench.harness.scoring import expensive as scoring
+from mtlbench.harness.scoring import constant, expensive, per_image, statistics
+from mtlbench.harness.scoring.protocol import conditions_of, protocol_of
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import train
 from mtlbench.harness.training.environment import Environment
@@ -65,17 +67,19 @@ def test_a_trained_cell_waits_for_its_scores_without_a_record_and_without_checkp
 
 
 def test_the_scores_are_those_of_scoring_at_once(store, rooms):
-    record = scoring.finish(store, CELL.id)
+    record = expensive.finish(store, CELL.id)
     benchmark, network = make_benchmark(ROOMS), load(store, CELL.id)
     tasks = {name: benchmark.tasks[name] for name in CELL.tasks}
+    view, split = view_of(ROOMS, benchmark), benchmark.open(rooms, "test", CELL.tasks)
     rows = statistics.collect(
         lambda image: network(image.contiguous(memory_format=torch.channels_last)).final,
-        benchmark.open(rooms, "test", CELL.tasks), tasks, benchmark.size, "stretch",
-        native=True, device=torch.device("cpu"), batch=2,
-    )  # fmt: skip
-    assert record.scores == statistics.scores(rows, tasks, protocol.conditions(ROOMS, benchmark, 5))
-    assert store.get(f"{store.folder(CELL.id)}/per_image.parquet") == per_image.per_image(
-        rows, tasks, protocol.conditions(ROOMS, benchmark, 5)
+        evaluation_batches(Evaluation(split, tasks, view), in_order(range(len(split)), 2)),
+        tasks,
+        view,
+    )
+    assert record.scores == statistics.scores(rows, tasks, conditions_of(ROOMS, benchmark, 5))
+    assert store.get(f"{store.folder(CELL.id)}/per_image.parquet") == per_image.encode(
+        rows, tasks, conditions_of(ROOMS, benchmark, 5)
     )
     assert [score.task for score in record.scores if score.primary] == ["depth", "edge"]
     assert store.state(CELL.id) == "finished" and store.record(CELL.id) == record
@@ -89,8 +93,8 @@ def test_no_number_of_processes_moves_a_bit(store, trained, tmp_path):
     for name, content in trained.items():
         other.put(name, content)
     told = []
-    one = scoring.finish(store, CELL.id)
-    several = scoring.finish(other, CELL.id, 3, lambda done, images: told.append((done, images)))
+    one = expensive.finish(store, CELL.id)
+    several = expensive.finish(other, CELL.id, 3, lambda done, images: told.append((done, images)))
     assert one == several
     assert {name: store.get(name) for name in files(store)} == {name: other.get(name) for name in files(other)}
     assert told == [(done, 5) for done in range(1, 6)]
@@ -107,7 +111,7 @@ def kill(done, images):
 
 def test_a_killed_scoring_goes_on_with_the_images_that_are_left(store, trained, tmp_path, monkeypatch):
     with pytest.raises(Killed):
-        scoring.finish(store, CELL.id, report=kill)
+        expensive.finish(store, CELL.id, report=kill)
     assert store.state(CELL.id) == "trained"
     computed, statistics_of = [], EdgeODS.statistics_of
 
@@ -116,18 +120,18 @@ def test_a_killed_scoring_goes_on_with_the_images_that_are_left(store, trained, 
         return statistics_of(self, condensed)
 
     monkeypatch.setattr(EdgeODS, "statistics_of", counted)
-    resumed = scoring.finish(store, CELL.id)
+    resumed = expensive.finish(store, CELL.id)
     assert len(computed) == 2
     other = Store(tmp_path / "other")
     for name, content in trained.items():
         other.put(name, content)
-    assert resumed == scoring.finish(other, CELL.id)
+    assert resumed == expensive.finish(other, CELL.id)
     assert {name: store.get(name) for name in files(store)} == {name: other.get(name) for name in files(other)}
 
 
 def test_what_other_code_computed_before_a_kill_is_computed_again(store, monkeypatch):
     with pytest.raises(Killed):
-        scoring.finish(store, CELL.id, report=kill)
+        expensive.finish(store, CELL.id, report=kill)
     computed, statistics_of = [], EdgeODS.statistics_of
 
     def counted(self, condensed):
@@ -135,18 +139,18 @@ def test_what_other_code_computed_before_a_kill_is_computed_again(store, monkeyp
         return statistics_of(self, condensed)
 
     monkeypatch.setattr(EdgeODS, "statistics_of", counted)
-    monkeypatch.setattr(scoring, "source_hash", lambda: "changed")
-    scoring.finish(store, CELL.id)
+    monkeypatch.setattr(expensive, "source_hash", lambda: "changed")
+    expensive.finish(store, CELL.id)
     assert len(computed) == 5
 
 
 def test_a_kill_between_the_last_image_and_the_record_counts_nothing_twice(store, monkeypatch):
     monkeypatch.setattr(Store, "put_record", lambda self, record: kill(3, 3))
     with pytest.raises(Killed):
-        scoring.finish(store, CELL.id)
+        expensive.finish(store, CELL.id)
     once = store.get(f"{store.folder(CELL.id)}/per_image.parquet")
     monkeypatch.undo()
-    scoring.finish(store, CELL.id)
+    expensive.finish(store, CELL.id)
     assert store.get(f"{store.folder(CELL.id)}/per_image.parquet") == once
 
 
@@ -155,7 +159,7 @@ def test_a_trained_cell_is_not_trained_again_and_a_scored_one_not_scored_again(s
     assert attempt.attempt(CELL, settings, None)
     attempt.score(CELL.id, settings, lambda done, images: None)
     assert store.state(CELL.id) == "finished"
-    monkeypatch.setattr(scoring, "finish", None)
+    monkeypatch.setattr(expensive, "finish", None)
     attempt.score(CELL.id, settings, lambda done, images: None)
 
 
@@ -182,13 +186,13 @@ class Deadly(EdgeODS):
 
 def test_a_process_that_is_killed_ends_the_scoring_instead_of_hanging_it():
     tasks = {"edge": replace(make_benchmark(ROOMS).tasks["edge"], metric=Deadly())}
-    with pytest.raises(Exception, match="terminated abruptly"), scoring.Pool(tasks, 2, print) as pool:
+    with pytest.raises(Exception, match="terminated abruptly"), expensive.Pool(tasks, 2, print) as pool:
         pool.add("edge", 0, "a", np.zeros(1, np.uint8))
 
 
 def test_the_constant_prediction_is_scored_by_the_same_rules(rooms, store):
     found = constant.record(ROOMS, copy_of(ROOMS, rooms), CELL.tasks)
-    ours = scoring.finish(store, CELL.id)
+    ours = expensive.finish(store, CELL.id)
     assert [(s.task, s.metric, s.definition, s.protocol) for s in found.scores] == [
         (s.task, s.metric, s.definition, s.protocol) for s in ours.scores
     ]
@@ -203,7 +207,7 @@ def test_scores_of_fewer_images_than_were_trained_to_be_scored_are_refused(store
     assert store.trained(CELL.id).provenance["data"]["rows"] == {"depth": 5, "edge": 5}
     store.remove(f"{store.folder(CELL.id)}/{lost}")
     with pytest.raises(ValueError, match=rf"{CELL.id}: statistics of edge for \d images, and 5 were taken"):
-        scoring.finish(store, CELL.id)
+        expensive.finish(store, CELL.id)
     assert store.state(CELL.id) == "trained"
 
 
@@ -211,19 +215,19 @@ def test_a_cell_of_an_older_version_that_does_not_say_how_many_is_scored(store):
     trained = store.trained(CELL.id)
     data = {key: value for key, value in trained.provenance["data"].items() if key != "rows"}
     store.put_trained(replace(trained, provenance={**trained.provenance, "data": data}))
-    assert scoring.finish(store, CELL.id).primary()["edge"].value is not None
+    assert expensive.finish(store, CELL.id).primary()["edge"].value is not None
 
 
 def test_a_cell_that_was_not_trained_cannot_be_scored(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no trained\.json: the cell is not trained yet"):
-        scoring.finish(Store(tmp_path), CELL.id)
+        expensive.finish(Store(tmp_path), CELL.id)
 
 
 def test_no_two_cells_share_a_protocol_unless_they_are_scored_alike(store):
-    record = scoring.finish(store, CELL.id)
+    record = expensive.finish(store, CELL.id)
     benchmark = make_benchmark(ROOMS)
     edge = benchmark.tasks["edge"]
     (odsf, oisf) = [score for score in record.scores if score.task == "edge"]
-    assert odsf.protocol == oisf.protocol == protocol.protocol(edge, protocol.conditions(ROOMS, benchmark, 5))
+    assert odsf.protocol == oisf.protocol == protocol_of(edge, conditions_of(ROOMS, benchmark, 5))
     wider = replace(edge, metric=EdgeODS(0.02))
-    assert protocol.protocol(wider, protocol.conditions(ROOMS, benchmark, 5)) != odsf.protocol
+    assert protocol_of(wider, conditions_of(ROOMS, benchmark, 5)) != odsf.protocol

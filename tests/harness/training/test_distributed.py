@@ -11,12 +11,14 @@ from torch.distributed import destroy_process_group, init_process_group
 
 from mtlbench import methods
 from mtlbench.benchmarks.tasks import factories
+from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order
+from mtlbench.harness.data.view import view_of
 from mtlbench.harness.inspect import predict
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring.statistics import collect
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import batch_norm, judge, train
+from mtlbench.harness.training import batch_norm, train
 from mtlbench.harness.training.environment import Environment
 from mtlbench.methods.method import Target
 
@@ -176,10 +178,9 @@ def test_a_record_of_two_processes_is_that_of_one_that_evaluates_the_same_weight
 
     benchmark, network = make_benchmark(ROOMS), predict.load(store, CELL.id)
     chosen = {name: benchmark.tasks[name] for name in CELL.tasks}
-    found = collect(
-        lambda image: network(image).final, benchmark.open(tmp_path / "rooms", "test", CELL.tasks), chosen,
-        benchmark.size, judge.placement_of(CELL, benchmark), native=True, device=torch.device("cpu"), batch=2,
-    )  # fmt: skip
+    view, split = view_of(ROOMS, benchmark), benchmark.open(tmp_path / "rooms", "test", CELL.tasks)
+    batches = evaluation_batches(Evaluation(split, chosen, view), in_order(range(5), 2))
+    found = collect(lambda image: network(image).final, batches, chosen, view)
     compared = 0
     for name, task in chosen.items():
         values = task.metric.scores(torch.from_numpy(sum(row.statistics for row in found if row.task == name)))

@@ -9,8 +9,10 @@ from safetensors.torch import load_file
 
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks import factories
+from mtlbench.benchmarks.transforms.augmentation import Augmentation
 from mtlbench.harness.bench import evaluation as bench_evaluation
-from mtlbench.harness.data.loading import normalise
+from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order, normalise, onto
+from mtlbench.harness.data.view import View
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.scoring import statistics
@@ -181,16 +183,20 @@ def test_an_evaluation_waits_for_the_gpu_once_a_task_and_not_once_an_image():
         }
         return Sample(str(index), torch.randint(0, 256, (3, *size), dtype=torch.uint8), labels)
 
+    view = View((64, 96), Augmentation(), native=True)
+
     def waits(images):
+        split = Evaluation([sample(index) for index in range(images)], scored, view)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
                 rows = statistics.collect(
                     lambda image: {name: value[: len(image)] for name, value in held.items()},
-                    [sample(index) for index in range(images)], scored, (64, 96), "stretch", native=True,
-                    device=torch.device("cuda"), batch=4,
-                )  # fmt: skip
+                    onto(torch.device("cuda"), evaluation_batches(split, in_order(range(images), 4), pin=True)),
+                    scored,
+                    view,
+                )
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         assert len(rows) == images * len(scored)
