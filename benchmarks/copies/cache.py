@@ -147,7 +147,10 @@ def _fill(
             if sample.id in ids:
                 raise ValueError(f"{folder}: two samples have the id {sample.id!r}")
             ids.add(sample.id)
-            assert not sample.labels.keys() & {"id", _IMAGE}, "a task has the name of another entry of the index"
+            if taken := sample.labels.keys() & {"id", _IMAGE}:
+                raise ValueError(
+                    f"{folder}: a task is called {min(taken)!r}, a name that the index needs; rename the task"
+                )
             with _explained(folder):
                 entry: dict[str, Any] = {"id": sample.id}
                 for name, tensor in {_IMAGE: sample.image, **sample.labels}.items():
@@ -289,10 +292,11 @@ class Cache(Sequence[Sample]):
             raise
         except Exception as error:  # a damaged header surfaces as any of several types, tokenize's among them
             raise ValueError(f"{path}: damaged ({type(error).__name__}: {error}); {self._remedy()}") from error
+        if not isinstance(array, np.memmap):
+            raise ValueError(f"{path}: not a .npy file but an archive; {self._remedy()}")
         if array.shape != (length,) or array.dtype != dtype:
             raise ValueError(f"{path}: holds {array.shape} {array.dtype}, not ({length},) {dtype}; {self._remedy()}")
         end = path.stat().st_size
-        assert isinstance(array, np.memmap)
         if end != array.offset + array.nbytes:
             raise ValueError(f"{path}: is {end} bytes long, not {array.offset + array.nbytes}; {self._remedy()}")
         return array

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mtlbench.benchmarks.tasks.kinds import require_same_shape
 from mtlbench.benchmarks.tasks.metric import ScoreType, pixel_sum, safe_ratio, safe_root, undefined_where
 
 
@@ -41,7 +42,7 @@ class DepthErrors:
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Pixels, sums of squared, squared log and relative errors, pixels within each ratio, images, their RMSE."""
-        assert prediction.shape == label.shape, f"prediction {list(prediction.shape)}, label {list(label.shape)}"
+        require_same_shape(prediction, label)
         valid = label > 0  # [B, 1, H, W]
         depth = torch.where(valid, label.double(), 1)
         predicted = torch.where(valid, prediction.double(), 1)  # equal where invalid: no error

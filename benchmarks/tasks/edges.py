@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 
-from mtlbench.benchmarks.tasks.kinds import IGNORE
+from mtlbench.benchmarks.tasks.kinds import IGNORE, require_same_shape
 from mtlbench.benchmarks.tasks.metric import ScoreType
 
 NUM_THRESHOLDS = 99  # 0.01, 0.02, ..., 0.99
@@ -72,7 +72,7 @@ class EdgeODS:
         a prediction that is not a number.
         """
         probability = prediction.double().sigmoid().squeeze(1)  # [B, H, W]
-        assert probability.shape == label.shape, f"prediction {list(prediction.shape)}, label {list(label.shape)}"
+        require_same_shape(probability, label)
         thresholds = torch.arange(1, NUM_THRESHOLDS + 1, device=prediction.device, dtype=torch.float64)
         reached = torch.bucketize(probability, thresholds / (NUM_THRESHOLDS + 1), right=True)
         reached = torch.where(probability.isnan(), IGNORE, reached)

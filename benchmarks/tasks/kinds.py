@@ -217,6 +217,18 @@ class Vector(Kind):
         return (np.moveaxis(values, 0, -1) * 127.5 + 127.5).astype(np.uint8)
 
 
+def require_same_shape(prediction: Tensor, label: Tensor) -> None:
+    """Raise ValueError where a prediction and a batch of labels, which are compared pixel by pixel, differ in shape.
+
+    Without this check, broadcasting would compare every prediction with every label of a batch.
+    """
+    if prediction.shape != label.shape:
+        raise ValueError(
+            f"a prediction of shape {list(prediction.shape)} cannot be compared with labels of shape "
+            f"{list(label.shape)}; give the labels the shape of the prediction"
+        )
+
+
 def require_classes(label: Tensor, num_classes: int) -> None:
     """Raise ValueError for a value of a label, integer of any shape, that is neither a class nor `IGNORE`."""
     if label.dtype == torch.uint8 and (label + 1).max() <= num_classes:

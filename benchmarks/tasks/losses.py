@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlbench.benchmarks.tasks.kinds import IGNORE
+from mtlbench.benchmarks.tasks.kinds import IGNORE, require_same_shape
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # prediction [B, C, H, W], label -> (sum, count), scalars
 
@@ -32,7 +32,7 @@ def cross_entropy(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
 
 def l1(prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Absolute error over the pixels with label > 0: prediction and label float [B, 1, H, W], in one unit."""
-    assert prediction.shape == label.shape, f"prediction {list(prediction.shape)}, label {list(label.shape)}"
+    require_same_shape(prediction, label)
     prediction = _single(prediction)
     valid = label > 0
     error = torch.where(valid, (prediction - label).abs(), 0)
@@ -46,7 +46,7 @@ def normals_l1(prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     each valid pixel, so that the mean is that of MTI-Net's code and a third of the mean per pixel of ATRC's.
     A prediction shorter than 1e-6 has no direction and is compared as it is, which bounds the gradient there.
     """
-    assert prediction.shape == label.shape, f"prediction {list(prediction.shape)}, label {list(label.shape)}"
+    require_same_shape(prediction, label)
     prediction = _single(prediction)
     length = torch.linalg.vector_norm(prediction, dim=1, keepdim=True)
     direction = prediction / torch.where(length > 1e-6, length, 1)
@@ -155,7 +155,7 @@ def _centroids(centroids: tuple[tuple[float, float, float], ...], device: torch.
 def _binary_cross_entropy(logit: Tensor, label: Tensor, positive_weight: float | Tensor) -> tuple[Tensor, Tensor]:
     """logit [B, 1, H, W], label [B, H, W], weight a number or [B, 1, 1]."""
     logit = _single(logit).squeeze(1)
-    assert logit.shape == label.shape, f"logit {list(logit.shape)}, label {list(label.shape)}"
+    require_same_shape(logit, label)
     valid = label != IGNORE
     target = (label == 1).to(logit.dtype)
     weight = positive_weight * target + (1 - positive_weight) * (1 - target)

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mtlbench.benchmarks.tasks.kinds import require_same_shape
 from mtlbench.benchmarks.tasks.metric import ScoreType, bin_counts, pixel_sum, safe_ratio, safe_root, undefined_where
 
 
@@ -41,7 +42,7 @@ class NormalErrors:
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Pixels, sums of angles and squared angles, pixels within 11.25, 22.5, 30 degrees, histogram: [B, 1807]."""
-        assert prediction.shape == label.shape, f"prediction {list(prediction.shape)}, label {list(label.shape)}"
+        require_same_shape(prediction, label)
         valid = (label != 0).any(dim=1, keepdim=True)  # [B, 1, H, W]
         a, b = _unit(prediction.double()), _unit(label.double())  # [B, 3, H, W]
         angle = torch.rad2deg(2 * torch.atan2(_length(a - b), _length(a + b)))

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.benchmarks.tasks.kinds import IGNORE
+from mtlbench.benchmarks.tasks.kinds import IGNORE, require_same_shape
 from mtlbench.benchmarks.tasks.metric import ScoreType, bin_counts, pixel_sum, safe_ratio, undefined_where
 
 BETA2 = 0.3  # of maxf
@@ -47,7 +47,7 @@ class Saliency:
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Labelled pixels; true and all positives at 19 thresholds; images; Jaccard at 15 thresholds: [B, 55]."""
         probability = prediction.double().sigmoid().squeeze(1)  # [B, H, W]
-        assert probability.shape == label.shape, f"prediction {list(prediction.shape)}, label {list(label.shape)}"
+        require_same_shape(probability, label)
         valid, salient = label != IGNORE, label == 1
         num_salient = pixel_sum(salient)[:, None]  # [B, 1]
         true, positive = _above(probability, valid, salient, *self._F_STEPS, reached=True)

@@ -259,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table; 1 where a goal is missed."""
     known = [*ITEMS, *OTHERS]
     parser = argparse.ArgumentParser(
-        prog="python -m mtlbench.harness.bench", description=(__doc__ or "").splitlines()[0]
+        prog="python -m mtlbench.harness.bench", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: all")
     parser.add_argument("--rounds", type=int, default=11)

@@ -179,12 +179,17 @@ def decode(root: Path, name: str) -> dict[str, NDArray[Any]]:
 
 
 def compare(root: Path, samples: Sequence[Sample], draws: Sequence[Draw], size: tuple[int, int]) -> None:
-    """Both forms show the same up to interpolation, and the comparison notices a flip and a zoom that differ."""
+    """Raise ValueError unless both forms show the same up to interpolation.
+
+    It is raised too where the comparison does not notice a flip or a zoom that differs.
+    """
     for sample, drawn in zip(samples, draws, strict=True):
         expected = obvious_fields(root, sample.id, drawn, size)
-        assert (apart := _apart(expected, our_fields(sample, drawn, size))) is None, f"{sample.id}: {apart}"
+        if (apart := _apart(expected, our_fields(sample, drawn, size))) is not None:
+            raise ValueError(f"{sample.id}: {apart}")
         for control in (drawn._replace(flip=not drawn.flip), drawn._replace(zoom=drawn.zoom * 1.1)):
-            assert _apart(expected, our_fields(sample, control, size)), f"{sample.id}: {control} was not noticed"
+            if not _apart(expected, our_fields(sample, control, size)):
+                raise ValueError(f"{sample.id}: {control} was not noticed")
 
 
 def _apart(expected: Fields, found: Fields) -> str | None:

@@ -53,7 +53,7 @@ def list_() -> None:
 
 
 def _first_line(documented: object) -> str:
-    return (documented.__doc__ or "").strip().splitlines()[0]
+    return (documented.__doc__ or "").strip().partition("\n")[0]  # `python -OO` leaves docstrings out
 
 
 def _options(method: type[Method]) -> Iterator[str]:

@@ -89,11 +89,18 @@ class Copy:
         return hold_out(samples, holdout) if holdout else (samples, None)
 
     def splits(self, cell: Cell) -> Splits:
-        """The splits of a cell, train with the labels that its crops are drawn by."""
+        """The splits of a cell, train with the labels that its crops are drawn by.
+
+        Raises what `split` raises, and ValueError for a trial, which is judged on val, where there is no val.
+        """
         drawn = view_of(cell.benchmark, self.benchmark).augmentation
         train, val = self.train(self._with_balance(cell.tasks, drawn), cell.train.holdout)
         if val is None and "val" in self.benchmark.splits:
             val = self.split("val", cell.tasks)
+        if cell.trial and val is None:
+            raise ValueError(
+                f"{self.benchmark.name} has no val split to judge a trial on; set train.holdout, as to 0.1"
+            )
         return Splits(train, val, self.split("test", cell.tasks))
 
     def _with_balance(self, tasks: Sequence[str], augmentation: Augmentation) -> tuple[str, ...]:

@@ -63,7 +63,11 @@ def collect(
                 if view.native:
                     prediction = view.restore(prediction, (labels.shape[-2], labels.shape[-1]))
                 if keep is not None and metric.expensive:
-                    assert isinstance(metric, ExpensiveMetric)
+                    if not isinstance(metric, ExpensiveMetric):
+                        raise ValueError(
+                            f"{name}: the metric {type(metric).__name__} is expensive and lacks condense or "
+                            "statistics_of; define both, or set expensive to False"
+                        )
                     condensed = metric.condense(prediction, labels).cpu().numpy()
                     for i, image in zip(positions, condensed, strict=True):
                         keep(name, numbers[i], ids[i], image)

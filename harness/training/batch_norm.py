@@ -25,6 +25,11 @@ def synchronise(network: Network, device: torch.device) -> Network:
             raise ValueError(
                 f"{name} is a {type(module).__name__}, and only {known} can be synchronised; set resources.workers to 1"
             )
+        if device.type == "cpu" and type(module) in OVER_PROCESSES and not _is_whole(module):
+            raise ValueError(
+                f"{name} is a batch norm without momentum, running statistics, weight or bias; on CPUs, one that lacks "
+                "any of them cannot be synchronised; set resources.workers to 1"
+            )
     if device.type == "cuda":
         # timm's, since torch's would drop the activation of a BatchNormAct2d
         converted: Network = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
@@ -57,6 +62,12 @@ OVER_PROCESSES: dict[type, type] = {
     nn.BatchNorm2d: BatchNormOverProcesses,
     BatchNormAct2d: BatchNormActOverProcesses,
 }
+
+
+def _is_whole(norm: nn.Module) -> bool:
+    """Whether a batch norm has all that `_normalise` uses."""
+    parts = ("momentum", "running_mean", "running_var", "num_batches_tracked", "weight", "bias")
+    return all(getattr(norm, part) is not None for part in parts)
 
 
 def _normalise(norm: nn.BatchNorm2d, input: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
             checkpoint.save(store, cell.id, network, own, checkpoint.Position(epoch + 1, step, spent), code)
 
     split, images = ("val", splits.val) if cell.trial else ("test", splits.test)
-    assert images is not None, "a trial needs a val split, which reading the matrix has seen to"
+    assert images is not None  # `Copy.splits` refuses a trial without a val split
     if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
         raise Diverged("a weight is not finite at the end of training", spent)
     judgement = judge.score(network, split, images, tasks, spent)

@@ -170,6 +170,14 @@ def test_an_id_that_comes_twice_is_named(tmp_path):
     assert left(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["id", "image"])
+def test_a_task_with_a_name_that_the_index_needs_is_refused(tmp_path, name):
+    sample = make(1)._replace(labels={name: torch.zeros(4, 6)})
+    with pytest.raises(ValueError, match=f"a task is called '{name}', a name that the index needs; rename the task"):
+        cache.write(tmp_path / "a", [sample], 1)
+    assert left(tmp_path) == []
+
+
 def test_two_dtypes_in_one_field_are_named(tmp_path):
     other = make(4)._replace(labels={"semseg": torch.zeros(2, 2)})
     with pytest.raises(ValueError, match=r"semseg\.npy: holds uint8 and cannot take float32"):
@@ -320,6 +328,13 @@ def test_a_file_of_the_wrong_length_or_kind_is_named(folder, change):
 def test_another_array_in_place_of_a_file_is_named(folder):
     np.save(folder / "depth.npy", np.zeros(5))
     with pytest.raises(ValueError, match=r"depth\.npy: holds \(5,\) float64, not"):
+        Cache(folder)[0]
+
+
+def test_an_archive_in_place_of_a_file_is_named(folder):
+    with (folder / "depth.npy").open("wb") as file:
+        np.savez(file, np.zeros(5))
+    with pytest.raises(ValueError, match=r"depth\.npy: not a \.npy file but an archive; remove"):
         Cache(folder)[0]
 
 

@@ -6,6 +6,8 @@ import torch
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
 from mtlbench.benchmarks.tasks import factories, losses
+from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
+from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.benchmarks.tasks.losses import (
     DepthBins,
     NormalClusters,
@@ -16,6 +18,8 @@ from mtlbench.benchmarks.tasks.losses import (
     l1,
     normals_l1,
 )
+from mtlbench.benchmarks.tasks.normal_errors import NormalErrors
+from mtlbench.benchmarks.tasks.saliency import Saliency
 
 B, H, W, NUM_CLASSES = 4, 5, 7, 6
 # Means of clusters are shorter than the unit vectors that they average.
@@ -226,10 +230,17 @@ def test_a_loss_survives_pickling_with_its_parameters(case):
     assert torch.equal(pickle.loads(pickle.dumps(loss))(prediction, label)[0], loss(prediction, label)[0])
 
 
+@pytest.mark.parametrize("metric", [DepthErrors(), NormalErrors(), Saliency(), EdgeODS(0.01)], ids=lambda m: m.primary)
+def test_a_metric_refuses_labels_of_another_shape(metric):
+    channels = 3 if isinstance(metric, NormalErrors) else 1
+    with pytest.raises(ValueError, match=r"cannot be compared with labels of shape \[3, .*give the labels the shape"):
+        metric.statistics(torch.zeros(1, channels, H, W), torch.zeros(3, channels, H, W))
+
+
 def test_shapes_that_would_broadcast_are_refused():
-    with pytest.raises(AssertionError, match=r"\[1, 1, 5, 7\]"):
+    with pytest.raises(ValueError, match=r"\[1, 1, 5, 7\]"):
         l1(torch.zeros(1, 1, H, W), torch.zeros(3, 1, H, W))
-    with pytest.raises(AssertionError, match="label"):
+    with pytest.raises(ValueError, match="label"):
         WeightedBinaryCrossEntropy(0.5)(torch.zeros(1, 1, H, W), torch.zeros(3, H, W, dtype=torch.long))
 
 

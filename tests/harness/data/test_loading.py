@@ -141,3 +141,15 @@ def test_a_cell_chooses_what_lies_outside_of_an_image_and_what_a_zoom_does_to_no
     assert torch.equal(turned["normals"].any(1), labels["normals"].any(1))
     with pytest.raises(ValidationError, match="'ignore' or 'background'"):
         moved(tmp_path, borders="black")
+
+
+def test_a_trial_without_a_val_split_is_refused_before_it_is_trained(tmp_path):
+    nyud(tmp_path, train=("0001", "0003"), test=("0002",), size=(48, 64))
+    config = BenchmarkConfig(name="nyud", size=SIZE)
+    trial = Cell(
+        method="single_task", tasks=("depth",), benchmark=config, train=TrainConfig(epochs=1, batch=1), trial=True
+    )
+    with pytest.raises(ValueError, match=r"nyud has no val split to judge a trial on; set train\.holdout, as to 0\.1"):
+        copy_of(config, tmp_path).splits(trial)
+    held = trial.model_copy(update={"train": TrainConfig(epochs=1, batch=1, holdout=0.5)})
+    assert len(copy_of(config, tmp_path).splits(held).val) == 1

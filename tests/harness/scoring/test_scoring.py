@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
 from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.harness.data.copy import copy_of
-from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order
+from mtlbench.harness.data.loading import Evaluation, Scored, evaluation_batches, in_order
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.driver import attempt
 from mtlbench.harness.inspect.predict import load
@@ -51,6 +52,20 @@ def store(trained, tmp_path):
 
 def files(store):
     return sorted(path.removeprefix(f"{store.root}/") for path in store.fs.find(store.root))
+
+
+def test_a_metric_that_is_expensive_and_cannot_be_condensed_is_named():
+    class Slow(DepthErrors):
+        expensive = True
+
+    benchmark = make_benchmark(ROOMS)
+    task = replace(benchmark.tasks["depth"], metric=Slow())
+    batch = Scored(torch.zeros(1, 3, 32, 64), ["a"], [0], {"depth": [([0], torch.ones(1, 1, 32, 64))]})
+    with pytest.raises(ValueError, match="depth: the metric Slow is expensive and lacks condense or statistics_of"):
+        statistics.collect(
+            lambda image: {"depth": image[:, :1]}, [batch], {"depth": task}, view_of(ROOMS, benchmark),
+            keep=lambda *_: None,
+        )  # fmt: skip
 
 
 def test_a_trained_cell_waits_for_its_scores_without_a_record_and_without_checkpoints(store):

@@ -149,6 +149,13 @@ def test_synchronised_batch_norms_keep_what_follows_them_and_others_are_refused(
         batch_norm.synchronise(network, torch.device(device))
 
 
+@pytest.mark.parametrize("lacking", [{"momentum": None}, {"track_running_stats": False}, {"affine": False}])
+def test_a_batch_norm_that_lacks_a_part_is_refused_where_it_cannot_be_synchronised(lacking):
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3, **lacking))
+    with pytest.raises(ValueError, match=r"^1 is a batch norm without momentum.*set resources.workers to 1"):
+        batch_norm.synchronise(network, torch.device("cpu"))
+
+
 ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 8, "val": 1, "test": 5})
 CELL = Cell(
     method="multi_task",
