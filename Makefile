@@ -5,6 +5,8 @@
 PYTHON ?= python3.11
 STORE ?= runs
 BIN := .venv/bin
+# A worker a CPU. Each takes over tests of those that are behind, and otherwise keeps the tests of a file together.
+PARALLEL := -n auto --dist worksteal
 
 .PHONY: install bench smoke long test slow gpu lint format clean
 
@@ -25,10 +27,10 @@ long: install
 	$(BIN)/mtlbench run rooms_long --store results/rooms_long/store --out results
 
 test: install
-	$(BIN)/pytest -W error -m 'not slow and not gpu'
+	$(BIN)/pytest $(PARALLEL) -W error -m 'not slow and not gpu'
 
 slow: install
-	$(BIN)/pytest -W error -m 'not gpu'
+	$(BIN)/pytest $(PARALLEL) -W error -m 'not gpu'
 
 gpu: install
 	$(BIN)/pytest -W error -m gpu -s

@@ -10,32 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cells import BACKBONE, small_benchmark, small_cell, train_cell
 from mtlbench.harness.data.copy import hold_out
 from mtlbench.harness.data.loading import micro_batches, order
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.matrix.entries import Resources, make_benchmark
+from mtlbench.harness.matrix.cell import BackboneConfig
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import checkpoint, network, train
-from mtlbench.harness.training.environment import Environment
+from mtlbench.harness.training import checkpoint, network
 from mtlbench.harness.training.history import History
 from mtlbench.harness.training.progress import Diverged
 
-ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 6, "val": 2, "test": 5})
-
-
-def cell(**changes):
-    fields = {
-        "method": "multi_task",
-        "tasks": ("semseg", "depth"),
-        "benchmark": ROOMS,
-        "train": TrainConfig(epochs=4, batch=2, lr=1e-3),
-    }
-    return Cell(**{**fields, **changes})
-
-
-def run(a_cell, store, rooms, report=lambda progress: None, **resources):
-    return train.train(a_cell, Environment(str(store), {"rooms": rooms}, Resources(**resources)), report)
+FOUR_EPOCHS = small_cell(train={"epochs": 4})
 
 
 def weights(store, a_cell):
@@ -58,17 +43,22 @@ def killing(at_step):
     return report
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_killed_and_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, rooms, precision, optimizer):
-    recipe = TrainConfig(epochs=4, batch=2, lr=1e-3, precision=precision, optimizer=optimizer)
-    a_cell = cell(train=recipe)
-    whole = run(a_cell, tmp_path / "whole", rooms)
+RECIPES = [(optimizer, precision, BACKBONE) for optimizer in ("adam", "sgd") for precision in ("fp32", "bf16")]
+
+
+@pytest.mark.parametrize(("optimizer", "precision", "backbone"), [*RECIPES, ("adam", "fp32", "hrnet_w18_small_v2")])
+def test_a_killed_and_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(
+    tmp_path, rooms, optimizer, precision, backbone
+):
+    a_cell = small_cell(
+        backbone=BackboneConfig(name=backbone), train={"epochs": 4, "precision": precision, "optimizer": optimizer}
+    )
+    whole = train_cell(a_cell, tmp_path / "whole", rooms)
     for at_step in (5, 11):
         with pytest.raises(Killed):
-            run(a_cell, tmp_path / "parts", rooms, report=killing(at_step))
+            train_cell(a_cell, tmp_path / "parts", rooms, report=killing(at_step))
     steps = []
-    resumed = run(a_cell, tmp_path / "parts", rooms, report=lambda progress: steps.append(progress.step))
+    resumed = train_cell(a_cell, tmp_path / "parts", rooms, report=lambda progress: steps.append(progress.step))
     assert steps == [12]
     assert same(weights(tmp_path / "whole", a_cell), weights(tmp_path / "parts", a_cell))
     assert resumed.scores == whole.scores
@@ -83,25 +73,25 @@ def test_a_killed_and_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp
 
 
 def test_dropout_is_drawn_anew_for_each_epoch_so_that_resuming_needs_no_random_state(tmp_path, rooms):
-    a_cell = cell(method="atrc", train=TrainConfig(epochs=2, batch=2))
-    run(a_cell, tmp_path / "whole", rooms)
+    a_cell = small_cell("atrc", train={"epochs": 2})
+    train_cell(a_cell, tmp_path / "whole", rooms)
     with pytest.raises(Killed):
-        run(a_cell, tmp_path / "parts", rooms, report=killing(6))
+        train_cell(a_cell, tmp_path / "parts", rooms, report=killing(6))
     torch.manual_seed(99)
-    run(a_cell, tmp_path / "parts", rooms)
+    train_cell(a_cell, tmp_path / "parts", rooms)
     assert same(weights(tmp_path / "whole", a_cell), weights(tmp_path / "parts", a_cell))
 
 
 def test_a_corrupt_checkpoint_is_kept_aside_and_the_one_before_it_goes_on(tmp_path, rooms, capsys):
-    a_cell = cell()
+    a_cell = FOUR_EPOCHS
     with pytest.raises(Killed):
-        run(a_cell, tmp_path, rooms, report=killing(12))
+        train_cell(a_cell, tmp_path, rooms, report=killing(12))
     folder = tmp_path / "cells" / a_cell.id / "checkpoints"
     newest = sorted(path for path in folder.iterdir())[-1]
     file = newest / "model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     steps = []
-    run(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
+    train_cell(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
     assert steps == [9, 12]
     assert "model.safetensors is missing or has changed" in capsys.readouterr().out
 
@@ -161,19 +151,19 @@ def test_a_checkpoint_that_would_run_code_is_kept_aside_and_the_one_before_it_go
 
 
 def test_a_checkpoint_of_other_code_is_not_continued(tmp_path, rooms, monkeypatch, capsys):
-    a_cell = cell()
+    a_cell = FOUR_EPOCHS
     with pytest.raises(Killed):
-        run(a_cell, tmp_path, rooms, report=killing(12))
+        train_cell(a_cell, tmp_path, rooms, report=killing(12))
     monkeypatch.setattr(provenance, "code_hash", lambda cell: "changed")
     steps = []
-    run(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
+    train_cell(a_cell, tmp_path, rooms, report=lambda progress: steps.append(progress.step))
     assert steps == [3, 6, 9, 12]
     assert "made by other code" in capsys.readouterr().out
 
 
 def test_a_finished_cell_leaves_what_reports_and_predictions_need_and_no_checkpoints(tmp_path, rooms):
-    a_cell = cell()
-    record = run(a_cell, tmp_path, rooms)
+    a_cell = FOUR_EPOCHS
+    record = train_cell(a_cell, tmp_path, rooms)
     folder = tmp_path / "cells" / a_cell.id
     assert {path.name for path in folder.iterdir()} == {
         "history.jsonl", "model.safetensors", "per_image.parquet", "record.json", "samples.npz",
@@ -183,42 +173,42 @@ def test_a_finished_cell_leaves_what_reports_and_predictions_need_and_no_checkpo
     assert record.cost["steps"] == 12
     assert {score.task for score in record.scores if score.primary} == {"semseg", "depth"}
     rows = pq.read_table(folder / "per_image.parquet").to_pandas()
-    assert rows.groupby("task").image.nunique().to_dict() == {"semseg": 5, "depth": 5}
-    assert len(rows) == 10
+    assert rows.groupby("task").image.nunique().to_dict() == {"semseg": 4, "depth": 4}
+    assert len(rows) == 8
     for _, influence in rows.groupby("task").influence:
         assert np.mean(influence) == pytest.approx(0, abs=1e-6)  # to first order, the images' pulls cancel
 
 
 def named_parameters(a_cell):
-    return network.build(a_cell, network.chosen_tasks(make_benchmark(a_cell.benchmark), a_cell)).named_parameters()
+    return network.build(a_cell, network.chosen_tasks(small_benchmark(), a_cell)).named_parameters()
 
 
 def test_seeds_pair_backbones_and_batches_across_methods(tmp_path, rooms):
-    tasks = network.chosen_tasks(make_benchmark(ROOMS), cell())
-    one = network.build(cell(seed=3), tasks).backbone.state_dict()
-    other = network.build(cell(seed=3, method="pad_net"), tasks).backbone.state_dict()
+    tasks = network.chosen_tasks(small_benchmark(), small_cell())
+    one = network.build(small_cell(seed=3), tasks).backbone.state_dict()
+    other = network.build(small_cell("pad_net", seed=3), tasks).backbone.state_dict()
     assert same(one, other)
     assert order(3, 1, 50) == order(3, 1, 50) != order(3, 2, 50)
-    assert not same(one, network.build(cell(seed=4), tasks).backbone.state_dict())
+    assert not same(one, network.build(small_cell(seed=4), tasks).backbone.state_dict())
 
 
 def test_a_loss_that_is_not_finite_is_a_failure(tmp_path, rooms):
-    a_cell = cell(train=TrainConfig(epochs=3, batch=2, lr=1e12, optimizer="sgd"))
+    a_cell = small_cell(train={"epochs": 3, "lr": 1e12, "optimizer": "sgd"})
     with pytest.raises(Diverged, match="step"):
-        run(a_cell, tmp_path, rooms)
+        train_cell(a_cell, tmp_path, rooms)
     assert Store(tmp_path).state(a_cell.id) != "finished"
 
 
 def test_predictions_that_are_not_finite_are_a_failure_and_no_score(tmp_path, rooms):
-    a_cell = cell(method="plugin:BlindWhenScored", train=TrainConfig(steps=1, batch=2))
+    a_cell = small_cell("plugin:BlindWhenScored", train={"steps": 1})
     with pytest.raises(Diverged, match="predictions of semseg, depth on the test split are not finite"):
-        run(a_cell, tmp_path, rooms)
+        train_cell(a_cell, tmp_path, rooms)
     assert Store(tmp_path).state(a_cell.id) != "finished"
 
 
 def test_a_batch_larger_than_the_data_is_refused_by_its_numbers(tmp_path, rooms):
     with pytest.raises(ValueError, match=r"6 training images and train.batch is 8"):
-        run(cell(train=TrainConfig(epochs=1, batch=8)), tmp_path, rooms)
+        train_cell(small_cell(train={"batch": 8}), tmp_path, rooms)
 
 
 def test_micro_batches_hold_the_images_of_the_step_that_they_share():
@@ -232,13 +222,13 @@ def test_micro_batches_hold_the_images_of_the_step_that_they_share():
 
 
 def test_accumulated_micro_batches_train(tmp_path, rooms):
-    record = run(cell(train=TrainConfig(steps=2, batch=4, accumulate=2, clip=1.0)), tmp_path, rooms)
+    record = train_cell(small_cell(train={"steps": 2, "batch": 4, "accumulate": 2, "clip": 1.0}), tmp_path, rooms)
     assert record.cost["steps"] == 2
 
 
 def test_validation_curves_come_from_the_val_split(tmp_path, rooms):
-    a_cell = cell(train=TrainConfig(epochs=2, batch=2))
-    run(a_cell, tmp_path, rooms, validate_every=1)
+    a_cell = small_cell(train={"epochs": 2})
+    train_cell(a_cell, tmp_path, rooms, validate_every=1)
     lines = (tmp_path / "cells" / a_cell.id / "history.jsonl").read_text().splitlines()
     values = [json.loads(line) for line in lines if '"val/' in line]
     assert {(row["name"], row["epoch"]) for row in values} == {
@@ -255,9 +245,9 @@ def test_a_held_out_part_is_the_same_for_every_seed_and_disjoint_from_training()
 
 
 def test_only_two_checkpoints_are_kept(tmp_path, rooms):
-    a_cell = cell()
+    a_cell = FOUR_EPOCHS
     with pytest.raises(Killed):
-        run(a_cell, tmp_path, rooms, report=killing(12))
+        train_cell(a_cell, tmp_path, rooms, report=killing(12))
     names = Store(tmp_path).names(f"cells/{a_cell.id}/checkpoints")
     assert names == ["000002", "000003"]
     assert checkpoint.KEPT == 2
