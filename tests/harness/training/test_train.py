@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from cells import BACKBONE, small_benchmark, small_cell, train_cell
 from mtlbench.harness.data.copy import hold_out
 from mtlbench.harness.data.loading import micro_batches, order
-from mtlbench.harness.matrix.cell import BackboneConfig
+from mtlbench.harness.matrix.cell import BackboneConfig, TrainConfig
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import checkpoint, network
