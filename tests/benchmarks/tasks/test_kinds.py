@@ -156,6 +156,20 @@ def test_a_zoom_divides_values_and_only_values():
     assert torch.equal(Vector().moved(torch.eye(3)[..., None], motion), torch.eye(3)[..., None])
 
 
+def test_vectors_turn_with_the_picture():
+    """x left, y up, z to the viewer: a flip exchanges left and right, a quarter turn takes up to left."""
+    left, up, viewer = torch.eye(3)
+    for motion, before, after in (
+        (Draw(flip=True), left, -left),
+        (Draw(flip=True), up, up),
+        (Draw(degrees=90.0), up, left),
+        (Draw(degrees=90.0), left, -up),
+        (Draw(degrees=90.0, flip=True), up, -left),
+        (Draw(zoom=2.0, normals_zoom="consistent"), (left + viewer) / 2**0.5, (left + 2 * viewer) / 5**0.5),
+    ):
+        assert_close(Vector().moved(before.clone().view(3, 1, 1), motion).flatten(), after, atol=1e-6, rtol=0)
+
+
 def test_turned_vectors_keep_their_length():
     vectors = Vector().random((1, *NATIVE), 0)[0]
     for drawn in DRAWS.values():
@@ -192,9 +206,18 @@ def test_constants_are_shares_of_classes_and_means_of_values_over_valid_pixels(c
         assert_close(constant.softmax(0), torch.stack([(pixels == c).double().mean() for c in range(channels)]))
 
 
+def test_classes_that_no_pixel_has_are_counted_as_none():
+    """A sum has its length from the task, so that the sums of images add."""
+    label = torch.zeros(NATIVE, dtype=torch.uint8)
+    for channels, expected in ((1, [label.numel(), 0]), (3, [label.numel(), 0, 0])):
+        total, count = Label().sums(label, channels)
+        assert total.tolist() == expected and count == label.numel()
+
+
 def test_answers_of_several_logits_are_classes_and_of_one_a_probability():
     logits = torch.randn(CLASSES, *NATIVE)
-    assert torch.equal(Label().answer(logits), logits.argmax(0).byte())
+    for several in (logits, logits[:2]):
+        assert torch.equal(Label().answer(several), several.argmax(0).byte())
     assert torch.equal(Label().answer(logits[:1]), logits[0].sigmoid())
     for kind, channels in ((Scalar(), 1), (Vector(), 3)):
         assert torch.equal(kind.answer(logits[:channels]), logits[:channels])
