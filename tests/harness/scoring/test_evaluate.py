@@ -302,6 +302,12 @@ def test_the_constant_is_the_best_that_does_not_look():
     assert constants["edge"].tolist() == [0.0]
 
 
+def test_a_training_label_that_is_no_class_is_named_before_it_moves_the_constant():
+    wrong = SAMPLES[0]._replace(labels={"semseg": torch.full_like(SAMPLES[0].image[0], 5)})
+    with pytest.raises(ValueError, match=r"semseg of i0: label 5 is neither a class in 0..4 nor 255"):
+        constant.fit([*SAMPLES[1:], wrong], TASKS)
+
+
 def test_a_score_that_ties_with_the_constant_does_not_beat_it():
     def record(value):
         return Record("c", {}, (Score("depth", "rmse", value, False, True),), {}, {})
