@@ -1,7 +1,7 @@
 """What holds for every kind of label, and that a new kind is one class."""
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -254,22 +254,25 @@ def test_pictures_have_the_colours_that_their_values_stand_for():
 
 def test_a_fourth_kind_is_one_class():
     """The consumers outside of this package take a kind that they have never heard of."""
-    from mtlbench.harness.data.loading import _Evaluation, _Training
+    from mtlbench.harness.data.loading import Evaluation, Training
+    from mtlbench.harness.data.view import View
     from mtlbench.harness.inspect import predict
     from mtlbench.harness.scoring import constant, protocol
 
-    task = Task("phase", Phase(), 2, 1, l1, l1, None, 1.0)
+    task = Task("phase", Phase(), 2, 1, l1, l1, factories.depth(1, 2).metric, 1.0)
     label = draw_label(Phase(), 2)
     image = torch.zeros(3, *NATIVE, dtype=torch.uint8)
     samples = [Sample("a", image, {"phase": label}), Sample("b", image, {})]
-    training = _Training(samples, {"phase": task}, NATIVE, Augmentation(flip=1.0), 0, "")
+    view = View(NATIVE, Augmentation(flip=1.0), native=False)
+    training = Training(samples, {"phase": task}, view, 0)
     flipped = label.flip(2) * torch.tensor([-1.0, 1.0]).view(2, 1, 1)
     assert torch.equal(training[0, 0].labels["phase"], flipped)
     assert torch.equal(training[0, 1].labels["phase"], torch.zeros(2, *NATIVE))
-    assert torch.equal(_Evaluation(samples, {"phase": task}, NATIVE, "stretch", False)[0].labels["phase"], label)
+    _, scored = Evaluation(samples, {"phase": task}, view)[0]
+    assert torch.equal(scored.labels["phase"], label)
     assert_close(constant.fit(samples, {"phase": task})["phase"], label[:, Phase().valid(label)].mean(1))
     values = predict.values(task, label)
     assert np.array_equal(values, label.numpy())
     assert predict.picture(task, values).shape == (*NATIVE, 3)
     taken = protocol.Conditions("the stored size", "stretch", 2)
-    assert protocol.origin(factories.depth(1, 2), taken) != protocol.origin(factories.normals(), taken)
+    assert protocol.origin(task, taken) != protocol.origin(replace(task, kind=Scalar()), taken)
