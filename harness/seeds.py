@@ -1,7 +1,7 @@
 """Randomness by purpose: every draw comes from (seed, purpose, numbers), so nothing depends on what was drawn before.
 
-The same for all methods, so that the seeds of two methods pair; the same for any number of processes and after any
-resume.
+Draws are the same for all methods, so that two methods can be compared seed by seed. They are also the same for any
+number of processes and after any resumption.
 """
 
 from __future__ import annotations

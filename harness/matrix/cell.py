@@ -17,7 +17,7 @@ class Config(BaseModel):
 
 
 def plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as they are. Raises ValueError for one that a cell's id cannot be made of, as infinity or a date."""
+    """The options, unchanged. Raises ValueError for one that cannot enter a cell's id, such as infinity."""
     for name, value in options.items():
         try:
             json.dumps(value, allow_nan=False)
@@ -27,7 +27,7 @@ def plain(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def slug(name: str) -> str:
-    """A name as it is written in file names: of package.module:Name what follows the colon."""
+    """A name as it is written in file names: for package.module:Name, the part after the colon."""
     return name.rsplit(":", 1)[-1]
 
 
@@ -44,7 +44,7 @@ class BenchmarkConfig(Config):
 
     @property
     def slug(self) -> str:
-        """The name as it is written in file names."""
+        """The benchmark's name as it is written in file names."""
         return slug(self.name)
 
     @field_validator("size")
@@ -59,18 +59,18 @@ class BackboneConfig(Config):
     """A network with features at strides 4 to 32: a name of timm's, or package.module:Name."""
 
     name: str = "hrnet_w18_small_v2"
-    bn_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01  # small for fine-tuning; from scratch for minutes, 0.1
-    weights: str = "none"  # none, imagenet (the pinned tag), or a safetensors file: its path, in a cell its sha256:...
+    bn_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01  # 0.01 suits fine-tuning; short runs from scratch need 0.1
+    weights: str = "none"  # none, imagenet (the pinned tag), or a safetensors file: its path; a cell holds sha256:...
 
 
 class TrainConfig(Config):
-    """How a network is trained. The defaults are MTI-Net's recipe, except the length, which must be said."""
+    """How a network is trained. The defaults are MTI-Net's recipe, except the length, which must be given."""
 
     optimizer: str = "adam"  # a name in optimization.py, or package.module:Name; reading a matrix checks it
     lr: Annotated[float, Field(gt=0)] = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    schedule: str = "poly"  # as the optimizer; poly: lr (1 - progress)^power
+    schedule: str = "poly"  # named as the optimizer is; poly is lr (1 - progress)^power
     power: Annotated[float, Field(gt=0)] = 0.9
     per: Literal["epoch", "step"] = "epoch"  # when the learning rate changes
     epochs: Annotated[int, Field(gt=0)] | None = None
@@ -101,8 +101,8 @@ class Cell(Config):
     backbone: BackboneConfig = BackboneConfig()
     train: TrainConfig
     seed: Annotated[int, Field(ge=0)] = 0
-    trial: bool = False  # of a tuning: scored on val alone, and a loss that diverges is its result
-    derived_from: tuple[str, ...] = ()  # ids of the cells whose records this one was planned from
+    trial: bool = False  # a trial of a tuning: it is scored on val alone, and divergence is a result
+    derived_from: tuple[str, ...] = ()  # ids of the cells whose records led to this cell
 
     @property
     def id(self) -> str:

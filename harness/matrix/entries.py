@@ -20,7 +20,7 @@ from mtlbench.methods.outside import find, is_outside
 
 
 class MethodEntry(Config):
-    """A row of the table: a method with its options, and what differs in its training."""
+    """A row of the table: a method with its options, and its departures from the common recipe."""
 
     name: str
     label: str | None = None
@@ -44,7 +44,7 @@ class MethodEntry(Config):
 
 
 class BenchmarkEntry(BenchmarkConfig):
-    """A benchmark with the task sets to train on it; by default the benchmark's own."""
+    """A benchmark with the task sets to train on it. Without a list of tasks these are the benchmark's own."""
 
     options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
     tasks: Annotated[list[list[str]], Field(min_length=1)] | None = None
@@ -82,10 +82,10 @@ class BenchmarkEntry(BenchmarkConfig):
 
 
 class Resources(Config):
-    """Where cells run. Nothing of it is in a cell's id, since nothing of it changes a number beyond its last digits."""
+    """Where cells run. None of this is in a cell's id, because none of it changes a number beyond its last digits."""
 
     cpus: Annotated[int, Field(gt=0)] = 1  # of a process
-    gpus: Annotated[float, Field(ge=0)] = 0  # of a process; a fraction shares a GPU and is not for timings
+    gpus: Annotated[float, Field(ge=0)] = 0  # of a process; with a fraction, cells share a GPU; do not time them
     workers: Annotated[int, Field(gt=0)] = 1  # processes a cell
     loaders: Annotated[int, Field(ge=0)] = 0  # processes that read and transform images, for each worker
     max_concurrent: Annotated[int, Field(gt=0)] | None = None  # cells at once; None: as many as fit
@@ -96,7 +96,7 @@ class Resources(Config):
 
 
 class Recipe(TrainConfig):
-    """Training as a matrix says it, for all its benchmarks: `weights` is a mapping, or the name of a preset."""
+    """The training recipe of a matrix, for all of its benchmarks. `weights` is a mapping, or the name of a preset."""
 
     preset: str = presets.COMMON  # the form that `weights: NAME` takes
 
@@ -121,14 +121,14 @@ class Recipe(TrainConfig):
         return raw
 
     def on(self, benchmark: str, tasks: Sequence[str]) -> TrainConfig:
-        """What a cell holds: weights as numbers, of `tasks` alone. Raises ValueError where the preset lacks one."""
+        """A cell's recipe, with the weights of `tasks` as numbers. Raises ValueError where the preset lacks one."""
         weights = {**presets.weights(self.preset, benchmark, tasks), **self.weights}
         chosen = {task: weights[task] for task in sorted(weights) if task in tasks}
         return TrainConfig(**self.model_dump(exclude={"preset", "weights"}), weights=chosen)
 
 
 class Matrix(Config):
-    """The file, checked."""
+    """A matrix file after all checks."""
 
     name: str
     title: str = ""
@@ -141,7 +141,7 @@ class Matrix(Config):
     train: Recipe
     resources: Resources = Resources()
     demonstration: bool = False  # the table shows that the path works and compares nothing
-    tune: Tuning | None = None  # every row by the same trials before it is trained
+    tune: Tuning | None = None  # how many trials every row gets before it is trained
     must_beat_constant: bool = False  # a cell that does not beat the best constant prediction fails the run
 
     @field_validator("name")
@@ -161,7 +161,7 @@ class Matrix(Config):
 
 
 def in_full(raw: Any) -> Any:
-    """`benchmark: rooms` for one benchmark; `size` and `tasks` for all; names for entries that are only a name."""
+    """Replace the short forms: `benchmark` for one benchmark, `size` and `tasks` for all, a name for a whole entry."""
     if not isinstance(raw, dict):
         return raw
     raw = dict(raw)
@@ -191,7 +191,7 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Recipe:
-    """A method's own recipe over the matrix's; its length and weights replace the others', whichever way given."""
+    """The matrix's recipe with one method's changes. The method's length and weights replace the matrix's whole."""
     merged = dict(defaults)
     if "epochs" in own or "steps" in own:
         merged.pop("epochs", None), merged.pop("steps", None)

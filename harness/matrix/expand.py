@@ -15,7 +15,7 @@ from mtlbench.results.records.record import Entry, Manifest, Record
 
 
 class Planned(NamedTuple):
-    """A cell with the place in the table that asks for it. A single-task cell is asked for by several."""
+    """A cell with the place in the table that needs it. Several places may need the same single-task cell."""
 
     cell: Cell
     entry: Entry
@@ -28,8 +28,9 @@ NO_RECORDS: Mapping[str, Record] = {}
 def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[Planned]:
     """Every cell of the matrix, in the order of the table, with the row and task set that asks for it.
 
-    A preliminary cell, as a search or the trials of a tuning, is followed by the cell that its record leads to, once it
-    is among `records`: that is the row's, and until then the preliminary one holds its place.
+    Some cells are preliminary, such as a search or the trials of a tuning. Once the record of a preliminary cell is
+    among `records`, the cell that the record leads to follows and belongs to the row. Until then the preliminary cell
+    holds its place.
     """
     planned, backbone = [], pretrained.by_content(matrix.backbone)
     for benchmark in matrix.benchmarks:
@@ -58,7 +59,7 @@ def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
 
 
 def _without_defaults(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """An option that says its default is the same cell as one that says nothing."""
+    """The options that differ from their defaults: naming a default gives the same cell as naming nothing."""
     parameters = inspect.signature(resolve(method).__init__).parameters
     return {name: value for name, value in sorted(options.items()) if parameters[name].default != value}
 
@@ -66,8 +67,10 @@ def _without_defaults(method: str, options: Mapping[str, Any]) -> dict[str, Any]
 def _with_trials(
     cell: Cell, tune: Tuning | None, records: Mapping[str, Record]
 ) -> Iterator[tuple[Cell, bool, int | None]]:
-    """The trials of a cell if it is to be tuned and, once all have records, what is trained with the hyperparameters of
-    the best; each with whether it is preliminary, and a trial's number."""
+    """The trials of a cell that is to be tuned and, once all have records, the cell with the best hyperparameters.
+
+    Each comes with whether it is preliminary, and with the number of the trial.
+    """
     if tune is not None:
         yield from ((trial, True, number) for number, trial in enumerate(trials(cell, tune)))
         best = tuned(cell, tune, records)
@@ -78,9 +81,9 @@ def _with_trials(
 
 
 def _with_followers(cell: Cell, records: Mapping[str, Record]) -> Iterator[tuple[Cell, bool]]:
-    """A cell and, while it is preliminary and has a record, the one that follows; each with whether it is preliminary.
+    """A cell and the cells that its record leads to, each with whether it is preliminary.
 
-    What follows has the recipe and the seed of what it is derived from, and other options.
+    A cell that follows has the recipe and the seed of the cell before it, and other options.
     """
     method = resolve(cell.method)
     while method.preliminary(cell.options):
@@ -94,14 +97,14 @@ def _with_followers(cell: Cell, records: Mapping[str, Record]) -> Iterator[tuple
 
 
 def plan(matrix: Matrix, records: Mapping[str, Record]) -> tuple[list[Cell], list[str]]:
-    """The cells to run now, each once, and what waits for records. Pure: called again after each record."""
+    """The cells to run now, each once, and a line for all that waits for records. Call it after each record."""
     planned = {item.cell.id: item for item in expand(matrix, records)}
     unfinished = [item for cell_id, item in planned.items() if cell_id not in records]
     return [item.cell for item in unfinished], waiting(unfinished)
 
 
 def waiting(unfinished: Iterable[Planned]) -> list[str]:
-    """What will be planned once preliminary cells among the unfinished ones have records."""
+    """A line for every cell that will be planned once an unfinished preliminary cell has its record."""
     lines = []
     for item in unfinished:
         place = f"{item.entry.label}, {'+'.join(item.cell.tasks)}"

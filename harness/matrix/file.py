@@ -16,7 +16,7 @@ from mtlbench.harness.matrix.problems import MatrixError, cross_checks, describe
 
 
 def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
-    """The matrix of a file, or of a name in benchmarks/matrices. `overrides` are ``a.b=value`` with YAML values.
+    """Read the matrix of a file, or of a name in benchmarks/matrices. `overrides` are ``a.b=value`` with YAML values.
 
     Raises FileNotFoundError with the embedded names, or MatrixError.
     """
@@ -25,7 +25,7 @@ def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
         raw, repeated = strict_yaml.load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise MatrixError(str(path), [f"not YAML: {error}"]) from error
-    if repeated:  # and not more: which of the values is meant is not known
+    if repeated:  # only this is said, because nobody knows which of the two values is meant
         raise MatrixError(str(path), repeated)
     if not isinstance(raw, dict):
         raise MatrixError(str(path), [f"a mapping is expected at the top, not {type(raw).__name__}"])
@@ -50,7 +50,7 @@ def find(source: str) -> Path:
 
 
 def check(raw: dict[str, Any], source: str) -> Matrix:
-    """Raises MatrixError."""
+    """Check the content of a file. Raises MatrixError, naming every mistake."""
     problems = []
     matrix = None
     try:

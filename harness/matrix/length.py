@@ -17,7 +17,7 @@ class Length(NamedTuple):
 
 
 def length(cell: Cell, images: int) -> Length:
-    """Raises ValueError where an epoch has no whole batch."""
+    """The length of a cell's training on a number of images. Raises ValueError where an epoch has no whole batch."""
     per_epoch = images // cell.train.batch
     if per_epoch == 0:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How weights are updated: a recipe names an optimiser and a schedule, and here is what the names stand for.
+"""How weights are updated: a recipe names an optimiser and a schedule, and this file says what the names stand for.
 
 A new optimiser or schedule is one line here. A recipe can also name one from outside of the package,
 "package.module:Name": a subclass of torch.optim.Optimizer, or a function like those below.
@@ -69,7 +69,7 @@ def check_optimizer(name: str) -> None:
         _after_a_step(name, ANY_RECIPE, nn.Parameter(torch.ones(2, 2)))
     except ValueError:
         raise
-    except Exception as error:  # making it runs its author's code, which may fail in any way
+    except Exception as error:  # this runs the code of the optimiser's author, which may fail in any way
         raise ValueError(f"optimizer {name!r} does not update a parameter: {_said(error)}") from error
 
 
@@ -81,7 +81,7 @@ def check_schedule(name: str) -> None:
     for progress in (0.0, 0.5, 0.999):
         try:
             found = float(factor(name, progress, ANY_RECIPE))
-        except Exception as error:  # it is its author's code, which may fail in any way
+        except Exception as error:  # this runs the code of the schedule's author, which may fail in any way
             raise ValueError(
                 f"schedule {name!r} gives no factor after {progress:g} of training: {_said(error)}; it must be a "
                 "function (progress, recipe) -> float"

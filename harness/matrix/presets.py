@@ -19,7 +19,7 @@ PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
 def weights(preset: str, benchmark: str, tasks: Sequence[str]) -> dict[str, float]:
     """task -> weight in the objective, of `tasks`; {} for "common".
 
-    Raises ValueError for an unknown preset, listing the known, and for a task that the preset has no weight of.
+    Raises ValueError for an unknown preset, listing the known ones, and for a task without a weight in the preset.
     """
     require(preset)
     if preset == COMMON:

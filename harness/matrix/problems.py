@@ -38,7 +38,7 @@ class MatrixError(ValueError):
 
 
 def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
-    """What involves two parts of the file; looks at the raw form where another part is wrong."""
+    """Mistakes that involve two parts of the file. The raw form is looked at, because another part may be wrong too."""
     problems = ["benchmark: give it or benchmarks, not both"] if {"benchmark", "benchmarks"} <= raw.keys() else []
     methods = raw.get("methods") if isinstance(raw.get("methods"), list) else []
     rows = [_row(entry) for entry in methods or []]
@@ -70,7 +70,8 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
                 problems += [
                     describe_mistake(mistake, ("methods", index, "train"))
                     for mistake in error.errors()
-                    if not mistake["loc"] or mistake["loc"][0] in own  # else it is said of the defaults
+                    if not mistake["loc"]
+                    or mistake["loc"][0] in own  # the defaults' mistakes are reported where they stand
                 ]
     problems += _backbone_problems(raw.get("backbone"))
     short = in_full(raw).get("benchmarks")
@@ -84,8 +85,7 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
 
 
 def _backbone_problems(backbone: Any) -> list[str]:
-    """What is wrong with the network's name, and with its weights as far as nothing is downloaded. Looks at the raw
-    form."""
+    """What is wrong with the network's name, and with its weights as far as this can be known without a download."""
     problems = []
     name = backbone.get("name") if isinstance(backbone, dict) else backbone
     if isinstance(name, str) and name != BackboneConfig().name:
@@ -102,7 +102,7 @@ def _backbone_problems(backbone: Any) -> list[str]:
 
 
 def _same_cells(matrix: Matrix) -> list[str]:
-    """Rows that are the same runs under two labels, which a table would count as independent."""
+    """Rows that are the same runs under two labels. A table would count them as independent."""
     runs: dict[tuple[str, str, tuple[str, ...]], set[str]] = {}
     for item in expand(matrix.model_copy(update={"seeds": matrix.seeds[:1]})):
         entry = item.entry
@@ -118,7 +118,7 @@ Model = TypeVar("Model", bound=Config)
 
 
 def _parsed(model: type[Model], raw: Any) -> Model | None:
-    """A part of the file, None where it has a mistake: which is said of the whole."""
+    """A part of the file, or None where it has a mistake. The mistake is reported with those of the whole file."""
     try:
         return model.model_validate(raw)
     except ValidationError:
@@ -163,7 +163,7 @@ def _twice(path: str, values: Sequence[Any]) -> list[str]:
 
 
 def _protocol_problems(entries: Sequence[BenchmarkEntry | None]) -> list[str]:
-    """Benchmarks that do not have the augmentation protocol that is asked for. None: an entry with another mistake."""
+    """Benchmarks without the augmentation protocol that the matrix asks for. An entry with another mistake is None."""
     problems = []
     for index, entry in enumerate(entries):
         known = {} if entry is None else make_benchmark(entry).augmentations
@@ -195,7 +195,7 @@ def _row(entry: Any) -> str | None:
 
 
 def describe_mistake(mistake: Any, above: tuple[str | int, ...] = ()) -> str:
-    """A line for a mistake of pydantic's in what stands at the path `above`."""
+    """A line for a mistake that pydantic found below the path `above`."""
     loc = (*above, *mistake["loc"])
     path = ".".join(map(str, loc))
     message = str(mistake["msg"]).removeprefix("Value error, ")

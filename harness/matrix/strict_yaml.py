@@ -13,7 +13,7 @@ MERGE = "tag:yaml.org,2002:merge"
 def load(text: str) -> tuple[Any, list[str]]:
     """The content of a document, and a line for each key that a mapping holds twice. Raises yaml.YAMLError.
 
-    A key that is merged in by `<<` and written too is no repetition: what is written replaces it.
+    A key that `<<` merges in and that is also written is no repetition: the written value replaces the merged one.
     """
     loader = yaml.SafeLoader(text)
     try:
@@ -27,7 +27,7 @@ def load(text: str) -> tuple[Any, list[str]]:
 
 
 def _repeated(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
-    if id(node) in seen:  # an alias of what was looked at already
+    if id(node) in seen:  # an alias of a node that was looked at already
         return
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):

@@ -1,7 +1,7 @@
-"""Equal tuning: every row gets the same trials, judged on images that no test score depends on.
+"""Equal tuning: every row gets the same trials, which are judged on images that no test score depends on.
 
-A trial is an ordinary cell that trains without a share of train and is scored on that share. The hyperparameters of the
-best one are then trained on all of train, as the cell that the table shows.
+A trial is an ordinary cell. A share of train is kept from its training, and the trial is scored on this share. The
+hyperparameters of the best trial are then trained on all of train. The table shows the cell of this last training.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Tuning(Config):
 
 
 def draw(tuning: Tuning, trial: int, tasks: Sequence[str]) -> dict[str, Any]:
-    """What trial number `trial` changes in a recipe: the same for all rows, and for a task in all task sets.
+    """The changes that trial number `trial` makes in a recipe. They are the same for all rows and task sets.
 
-    Each value comes from its own generator, so that one more dimension moves no other.
+    Each value comes from its own generator, so that one more dimension moves no other value.
     """
 
     def value(name: str, dimension: str) -> float:
@@ -65,7 +65,7 @@ def draw(tuning: Tuning, trial: int, tasks: Sequence[str]) -> dict[str, Any]:
 
 
 def trials(cell: Cell, tuning: Tuning) -> list[Cell]:
-    """The trials of a cell; for all of its seeds the same."""
+    """The trials of a cell. They are the same for all of its seeds."""
     return [
         cell.model_copy(
             update={

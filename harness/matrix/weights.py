@@ -1,4 +1,4 @@
-"""A backbone's initial weights: a matrix names a file, a cell its content, and a place knows where the content lies."""
+"""A backbone's initial weights. A matrix names a file, a cell names its content, and an environment knows the path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIGITS = 12
 
 
 def by_content(backbone: BackboneConfig) -> BackboneConfig:
-    """As a cell holds it: the path of a file becomes sha256:..., so that copies of a file make the same cell.
+    """The backbone as a cell holds it: a path becomes sha256:..., so that copies of a file make the same cell.
 
     Raises FileNotFoundError where there is no such file.
     """
@@ -26,14 +26,14 @@ def by_content(backbone: BackboneConfig) -> BackboneConfig:
 
 
 def files(backbone: BackboneConfig) -> dict[str, str]:
-    """What a cell calls the file of a matrix's backbone -> its absolute path; {} where it has none."""
+    """sha256:... -> the absolute path, for the file of a matrix's backbone; {} where the backbone has no file."""
     if backbone.weights in NAMES:
         return {}
     return {by_content(backbone).weights: str(Path(backbone.weights).resolve())}
 
 
 def locate(backbone: BackboneConfig, known: Mapping[str, str]) -> str | None:
-    """The path of the file that a cell's backbone starts from; None where it starts from no file.
+    """The path of the file with the initial weights of a cell's backbone; None where there is no file.
 
     Raises FileNotFoundError where its path is not `known`, ValueError where its content has changed.
     """
@@ -49,7 +49,7 @@ def locate(backbone: BackboneConfig, known: Mapping[str, str]) -> str | None:
 
 
 def origin(backbone: BackboneConfig, known: Mapping[str, str]) -> dict[str, Any] | None:
-    """For a record: where initial weights came from, and the SHA-256 of the file; None where there were none."""
+    """For a record: where the initial weights came from, and the SHA-256 of their file; None for random weights."""
     if backbone.weights == "imagenet":
         from huggingface_hub import constants, try_to_load_from_cache
 

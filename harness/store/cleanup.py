@@ -1,4 +1,4 @@
-"""What a store can do without: found first, said with its size, and removed only then."""
+"""Files that a store does not need any more. They are found and shown with their sizes before anything is removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Leftover(NamedTuple):
 def find(store: Store, *, predictions: bool = False, orphans: bool = False) -> list[Leftover]:
     """Checkpoints and unscored images of finished cells, what is corrupt or half-written, sorted by name.
 
-    predictions: saved ones of finished cells too. orphans: cells and constants that no matrix of the store needs.
+    predictions: also the saved predictions of finished cells. orphans: also cells and constants that no matrix needs.
     Raises CorruptRecord for a matrix that cannot be read.
     """
     sizes = {path.removeprefix(f"{store.root}/"): size for path, size in _files(store)}
@@ -36,7 +36,7 @@ def find(store: Store, *, predictions: bool = False, orphans: bool = False) -> l
 
 
 def remove(store: Store, leftovers: Iterable[Leftover]) -> None:
-    """The store must be leased: a driver may be writing what looks left over."""
+    """Remove the files. The store must be leased, because a driver may still be writing them."""
     for leftover in leftovers:
         store.remove(leftover.name)
 
@@ -44,7 +44,7 @@ def remove(store: Store, leftovers: Iterable[Leftover]) -> None:
 def _verdict(
     parts: list[str], finished: set[str], needed: set[str] | None, predictions: bool
 ) -> tuple[str, str] | None:
-    """What to remove because of a file, and why; None where the file stays."""
+    """The file or folder to remove because of a file, and the reason; None where the file stays."""
     if needed is not None and parts[0] == files.CELLS and parts[1] not in needed:
         return "/".join(parts[:2]), "a cell of no matrix"
     if needed is not None and parts[0] == files.CONSTANTS and "/".join(parts) not in needed:

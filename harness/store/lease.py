@@ -1,4 +1,4 @@
-"""One driver a store: a lease with an owner and a heartbeat."""
+"""Only one driver runs a store: the driver holds a lease, which has an owner and a heartbeat."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.results.records import files
 
-LEASE_SECONDS = 60.0  # a driver whose heartbeat is older is taken for dead
+LEASE_SECONDS = 60.0  # a driver with an older heartbeat is taken for dead
 
 
 class StoreBusy(StoreError):
@@ -27,7 +27,7 @@ class StoreBusy(StoreError):
 class Lease:
     """The right to drive a store: a file with the owner and a heartbeat that a thread keeps fresh.
 
-    Used as a context manager; raises StoreBusy, naming the owner, where another driver is alive.
+    It is used as a context manager. Entering raises StoreBusy, naming the owner, where another driver is alive.
     """
 
     name = files.LEASE
@@ -49,7 +49,7 @@ class Lease:
                 )
             self._write()
         if not self.store.local:
-            time.sleep(2.0)  # an object store has no exclusive create: the last of two writers wins, and both look
+            time.sleep(2.0)  # object stores cannot create exclusively: the last of two writers wins, and both look
         if (self._holder() or {}).get("token") != self.owner["token"]:
             raise StoreBusy(f"{self.store.url}: another driver took the store at the same moment")
         self._thread.start()
@@ -63,7 +63,7 @@ class Lease:
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Between looking and writing nobody else may: a lock of the folder where the store is a local disk."""
+        """Lock the folder between looking and writing. Only a local disk has such a lock."""
         if not self.store.local:
             yield
             return
@@ -91,7 +91,7 @@ class Lease:
                 return False
             except PermissionError:
                 pass  # it exists, and belongs to somebody else
-            return True  # also where it is suspended and has no pulse
+            return True  # a suspended process is alive although its heart does not beat
         return bool(time.time() - holder["heartbeat"] < LEASE_SECONDS)
 
     def _write(self) -> None:
@@ -101,8 +101,8 @@ class Lease:
         while not self._stop.wait(LEASE_SECONDS / 6):
             holder = self._holder()
             if holder is not None and holder["token"] != self.owner["token"]:
-                _thread.interrupt_main()  # another driver has taken the store, for want of a pulse of this one
+                _thread.interrupt_main()  # another driver took the store because this heart did not beat
                 return
-            # A full disk may pass, and ends the run elsewhere if it does not.
+            # A disk may be full for a moment. If it stays full, another write ends the run.
             with contextlib.suppress(StoreError):
                 self._write()

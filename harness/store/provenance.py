@@ -20,28 +20,31 @@ LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy")
 
 
 def names_from_outside(cell: Mapping[str, Any]) -> list[str]:
-    """What a cell, as a mapping, takes from outside of the package: "package.module:Name" of each, sorted."""
+    """The "package.module:Name" of everything that a cell takes from outside of the package, sorted."""
     recipe = cell["train"]
     names = {cell["method"], cell["backbone"]["name"], cell["benchmark"]["name"]}
     return sorted(name for name in names | {recipe["optimizer"], recipe["schedule"]} if is_outside(name))
 
 
 def plugin_hash(cell: Mapping[str, Any]) -> str | None:
-    """Of the files of everything that a cell, as a mapping, takes from outside; None where it takes nothing.
+    """A hash of the files of everything that a cell takes from outside; None where it takes nothing. cell: as JSON.
 
     Raises ValueError for what cannot be imported.
     """
     modules: list[str] = []
     for name in names_from_outside(cell):
         found = load(name, "plug-in")
-        modules += [name.partition(":")[0], getattr(found, "__module__", None) or ""]  # where it is named, and defined
+        modules += [
+            name.partition(":")[0],
+            getattr(found, "__module__", None) or "",
+        ]  # where it is named, and where defined
     return modules_hash(modules)
 
 
 def modules_hash(modules: Iterable[str]) -> str | None:
-    """Of the files of modules that have been imported; None where all are ours or of libraries.
+    """A hash of the files of imported modules; None where all modules are ours or of libraries.
 
-    A library is Python's own, or one whose version is in every record.
+    Libraries are those of Python, and those whose versions are in every record.
     """
     known = {source.PACKAGE, *LIBRARIES, *sys.stdlib_module_names}
     outside = [module for module in modules if module and module.partition(".")[0] not in known]
@@ -51,7 +54,7 @@ def modules_hash(modules: Iterable[str]) -> str | None:
 
 
 def code_hash(cell: Mapping[str, Any]) -> str:
-    """Of everything that can move the numbers of a cell, as a mapping."""
+    """A hash of all code that can move the numbers of a cell. cell: as JSON."""
     plugin = plugin_hash(cell)
     return source.source_hash() + (f"+{plugin}" if plugin else "")
 

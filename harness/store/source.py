@@ -71,7 +71,7 @@ def reading_hash(benchmark: str, root: Path = ROOT) -> str:
 def outside_hash(modules: Mapping[str, Path]) -> str:
     """A hash of modules from outside, given with their files, and of what they import from beside and below them.
 
-    Of an installed module only its own package is followed: what lies beside it are other projects.
+    An installed module is followed within its own package only, because other projects lie beside it.
     """
     found: dict[str, Path] = {}
     for module, file in modules.items():
@@ -98,7 +98,7 @@ def hash_of(files: Mapping[str, Path]) -> str:
 def _follow(starts: Iterable[str], find: Callable[[str], Path | None]) -> dict[str, Path]:
     """The modules that run when `starts` are imported or their functions are called, with their files.
 
-    find: the file of a module; None where the module is somebody else's, whose imports are not followed.
+    find: the file of a module; None for a module of somebody else, whose imports are not followed.
     """
     waiting = list(starts)
     found: dict[str, Path] = {}
@@ -140,7 +140,7 @@ def _imports(text: str, package: str) -> tuple[str, ...]:
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """A node and all below it, without what is there for type checkers alone."""
+    """A node and all nodes below it, without the imports that only type checkers read."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()

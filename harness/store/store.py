@@ -1,8 +1,8 @@
 """Where cells live: a folder over fsspec. The store is the truth; Tune schedules and MLflow shows.
 
-A cell is finished when its record exists, which is written last. The names of the files are in
-results/records/files.py. Nothing here renames or locks on the store itself, since object stores can do neither: on a
-local disk a file is put through a temporary name, elsewhere a put is atomic already.
+A cell is finished when its record exists. The record is written last. The names of the files are in
+results/records/files.py. Nothing here renames or locks files on the store, because object
+stores can do neither. On a local disk a file is written under a temporary name first; elsewhere a put is atomic.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mtlbench.results.records import files
 from mtlbench.results.records.reading import open_store
 from mtlbench.results.records.record import CorruptRecord, Record
 
-# trained: what is left to do are scores that take long and no GPU
+# trained: only scores are missing that take long and need no GPU
 State = Literal["new", "started", "trained", "finished", "failed"]
 
 
@@ -85,7 +85,7 @@ class Store:
             self.fs.rm(self.path(name), recursive=True)
 
     def publish(self, folder: Path, name: str, last: str) -> None:
-        """Copy the files of a local folder into the store, `last` after all others: it marks the copy as whole."""
+        """Copy the files of a local folder into the store. The file `last` comes last: the copy is complete."""
         for file in sorted(folder.iterdir(), key=lambda file: (file.name == last, file.name)):
             self.put(f"{name}/{file.name}", file.read_bytes())
 
@@ -96,7 +96,7 @@ class Store:
             (folder / file).write_bytes(self.get(f"{name}/{file}"))
 
     def set_aside(self, name: str) -> str:
-        """Rename something corrupt out of the way, and return its new name."""
+        """Rename a corrupt file or folder out of the way, and return its new name."""
         aside = f"{name}{files.ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
         self.fs.mv(self.path(name), self.path(aside), recursive=True)
         return aside
@@ -122,11 +122,11 @@ class Store:
         self.put(files.config(cell.id), yaml.safe_dump(cell.model_dump(mode="json"), sort_keys=False))
 
     def cell(self, cell_id: str) -> Cell:
-        """Raises FileNotFoundError where the store has no such cell, CorruptRecord naming a file that holds none."""
+        """Read a cell. Raises FileNotFoundError where there is none, CorruptRecord where the file holds none."""
         name = files.config(cell_id)
         try:
             return Cell.model_validate(yaml.safe_load(self.get(name)))
-        except (yaml.YAMLError, ValueError) as error:  # pydantic's and those of UTF-8 are ValueErrors
+        except (yaml.YAMLError, ValueError) as error:  # mistakes that pydantic or UTF-8 find are ValueErrors
             what = str(error).splitlines()[0]
             raise CorruptRecord(
                 f"{self.path(name)}: not a cell ({what}); a run that trains the cell writes it anew"
@@ -146,14 +146,14 @@ class Store:
         return "started" if {files.CHECKPOINTS, files.HISTORY} & set(names) else "new"
 
     def record(self, cell_id: str) -> Record | None:
-        """Raises CorruptRecord, naming the file."""
+        """The record of a finished cell; None where there is none. Raises CorruptRecord, naming the file."""
         try:
             return self._record(cell_id, files.record(cell_id))
         except CorruptRecord as error:
             raise CorruptRecord(f"{error}; `mtlbench run` sets it aside and trains the cell again") from error
 
     def trained(self, cell_id: str) -> Record | None:
-        """The record of a cell that lacks scores still. Raises CorruptRecord, naming the file."""
+        """The record of a cell whose expensive scores are still missing. Raises CorruptRecord, naming the file."""
         return self._record(cell_id, files.trained(cell_id))
 
     def _record(self, cell_id: str, name: str) -> Record | None:
@@ -165,7 +165,7 @@ class Store:
         return record
 
     def records(self, cell_ids: Iterable[str]) -> tuple[dict[str, Record], list[str]]:
-        """The finished ones among the cells. A corrupt record is set aside, so that its cell runs again, and named."""
+        """The records of the finished cells. A corrupt one is set aside with a warning, and its cell runs again."""
         records, warnings = {}, []
         for cell_id in cell_ids:
             try:
@@ -184,12 +184,12 @@ class Store:
         self.remove(files.failure(record.id))
 
     def put_trained(self, record: Record) -> None:
-        """A record that lacks scores still."""
+        """Keep a record whose expensive scores are still missing."""
         self.put(files.trained(record.id), record.to_json())
         self.remove(files.failure(record.id))
 
     def put_failure(self, cell_id: str, error: str, traceback: str) -> None:
-        """Say why a cell has no record; counts the attempts."""
+        """Write down why a cell has no record. The attempts are counted."""
         attempts = 1 + (self.failure(cell_id) or {"attempts": 0})["attempts"]
         log = self.path(files.log(cell_id))
         content = {"error": error, "traceback": traceback, "attempts": attempts, "log": log, "time": time.time()}
@@ -202,7 +202,7 @@ class Store:
 
     def forget(self, cell_id: str) -> None:
         """Remove what a cell has produced, so that it starts anew."""
-        decisive = (files.RECORD, files.TRAINED)  # first: what is left after a kill must not pass for done
+        decisive = (files.RECORD, files.TRAINED)  # first, or a kill would leave a cell that looks finished
         names = self.names(self.folder(cell_id))
         for name in [*decisive, *(name for name in names if name not in decisive and name != files.CONFIG)]:
             self.remove(f"{self.folder(cell_id)}/{name}")
