@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,14 @@ def named_copy(name: str, path: Path | None, options: Sequence[str]) -> Copy:
         entry = BenchmarkEntry.model_validate({"name": name, **size, "options": given})
     except ValidationError as error:
         raise ValueError("; ".join(map(_in_words, error.errors()))) from None
-    if not make_benchmark(entry).needs_root:
-        return copy_of(entry, path or default_roots() / entry.slug)
+    copy = copy_of(entry, path or default_roots() / entry.slug)
+    if not copy.benchmark.needs_root:
+        return copy
     if path is None:
         raise ValueError(f"benchmark {name} reads data from disk: give --data PATH")
     if not path.is_dir():
         raise FileNotFoundError(f"--data {path}: no such folder")
-    return copy_of(entry, path.resolve())
+    return replace(copy, root=path.resolve())
 
 
 def _in_words(mistake: Any) -> str:

@@ -14,7 +14,7 @@ from mtlbench.harness.data.copy import Copy, copy_of
 from mtlbench.harness.data.places import NotReady, default_roots, prepared_in
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
-from mtlbench.harness.matrix.entries import Matrix, make_benchmark
+from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import Planned, expand
 from mtlbench.harness.scoring import constant
 from mtlbench.harness.store.store import Store
@@ -31,9 +31,9 @@ def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], 
         raise NotReady(problems)  # before minutes of rendering
     with Progress(console=console, transient=True) as bars:
         for entry in matrix.benchmarks:
-            benchmark = make_benchmark(entry)
-            bar = bars.add_task(f"making {entry.name}", total=None, visible=not benchmark.needs_root)
-            benchmark.make(folders[entry.name], partial(_tick, bars, bar))
+            copy = copy_here(entry, folders)
+            bar = bars.add_task(f"making {entry.name}", total=None, visible=not copy.benchmark.needs_root)
+            copy.benchmark.make(copy.root, partial(_tick, bars, bar))
     problems = preflight.data(cells, folders)
     if problems:
         raise NotReady(problems)
@@ -82,7 +82,7 @@ def constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console
     for name, config in configs.items():
         copy = copy_here(config, folders)
         tasks = [t for t in copy.benchmark.tasks if any(t in i.cell.tasks for i in expand(matrix))]
-        found = constant.record_id(config, tasks, holdout)
+        found = constant.record_id(config, copy.benchmark, tasks, holdout)
         if not store.exists(files.constant(found)):
             console.print(f"scoring the best constant prediction on {name}", markup=False)
             with Progress(console=console, transient=True) as bars:

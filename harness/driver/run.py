@@ -17,7 +17,7 @@ from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.driver.progress import Watch
 from mtlbench.harness.driver.scheduler import Scheduler
 from mtlbench.harness.driver.work import Rerun, Work, require, select, starts_anew, survey, title
-from mtlbench.harness.matrix import weights as pretrained
+from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, Resources
 from mtlbench.harness.scoring import constant
@@ -183,7 +183,7 @@ def _schedule(request: Request, work: Work, joined: Joined, tracker: Tracker, co
         roots=dict(request.folders),
         resources=resources,
         cache=default_roots(),
-        weights=pretrained.files(matrix.backbone),
+        weights=weights.files(matrix.backbone),
     )
     slots = preflight.slots(resources, joined.available)
     watched = {cell_id: (work.cells[cell_id].cell, title(work.cells[cell_id])) for cell_id in work.todo}

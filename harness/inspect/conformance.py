@@ -158,7 +158,7 @@ def repeatable(name: str) -> None:
             raise Broken(f"{task} differs between two evaluations")
 
 
-def per_image(name: str) -> None:
+def independent(name: str) -> None:
     """in evaluation an image's prediction does not depend on the rest of the batch"""
     tasks = task_sets(name)[-1]
     method = build(name, tasks).eval()
@@ -197,5 +197,5 @@ def no_host_reads(name: str) -> None:
 
 
 RULES: tuple[Rule, ...] = (
-    options, shapes, order, gradients, parameter_groups, repeatable, per_image, saving, backbone_first, no_host_reads,
+    options, shapes, order, gradients, parameter_groups, repeatable, independent, saving, backbone_first, no_host_reads,
 )  # fmt: skip

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from mtlbench.harness.matrix import weights as pretrained
+from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Matrix, merge_train
 from mtlbench.harness.matrix.tuning import Tuning, trials, tuned
@@ -32,7 +32,7 @@ def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
     among `records`, the cell that the record leads to follows and belongs to the row. Until then the preliminary cell
     holds its place.
     """
-    planned, backbone = [], pretrained.by_content(matrix.backbone)
+    planned, backbone = [], weights.by_content(matrix.backbone)
     for benchmark in matrix.benchmarks:
         config = BenchmarkConfig.model_validate(benchmark.model_dump(exclude={"tasks"}))
         for task_set in benchmark.task_sets:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from mtlbench.harness.matrix import weights as pretrained
+from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import BackboneConfig, Config, TrainConfig
 from mtlbench.harness.matrix.entries import (
     BenchmarkEntry,
@@ -96,7 +96,7 @@ def _backbone_problems(backbone: Any) -> list[str]:
     file = backbone.get("weights") if isinstance(backbone, dict) else None
     if file == "imagenet" and isinstance(name, str) and is_outside(name):
         problems.append(f"backbone.weights: {no_imagenet_weights(name)}")
-    if isinstance(file, str) and file not in pretrained.NAMES and not Path(file).is_file():
+    if isinstance(file, str) and file not in weights.NAMES and not Path(file).is_file():
         problems.append(f"backbone.weights: no file {file!r}; give none, imagenet, or the path of a safetensors file")
     return problems
 

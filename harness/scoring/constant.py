@@ -15,13 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlbench.benchmarks.benchmark import Sample
+from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.copy import Copy
 from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig
-from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring import expensive, per_image, statistics
 from mtlbench.harness.scoring.protocol import conditions_of, protocol_of
 from mtlbench.harness.store import provenance
@@ -30,9 +29,8 @@ from mtlbench.results.records.record import Record, Score
 IMAGES_PER_PROCESS = 20  # fewer are not worth a process that computes expensive scores
 
 
-def record_id(config: BenchmarkConfig, tasks: Sequence[str], holdout: float = 0.0) -> str:
+def record_id(config: BenchmarkConfig, benchmark: Benchmark, tasks: Sequence[str], holdout: float = 0.0) -> str:
     """Another where scores are defined otherwise: what was scored by other rules is made anew."""
-    benchmark = make_benchmark(config)
     taken = conditions_of(config, benchmark, images=0, holdout=holdout)  # their number follows from the rest
     scored = [benchmark.tasks[name] for name in tasks if benchmark.tasks[name].metric is not None]
     protocols = {task.name: protocol_of(task, taken) for task in scored}
@@ -76,7 +74,7 @@ def record(
     taken = conditions_of(config, benchmark, len(test), holdout=holdout)
     cell: dict[str, Any] = {"method": "constant", "tasks": list(tasks), "benchmark": config.model_dump(mode="json")}
     return Record(
-        id=record_id(config, tasks, holdout),
+        id=record_id(config, benchmark, tasks, holdout),
         cell=cell,
         scores=statistics.scores([*rows, *slow], chosen, taken),
         cost={"parameters": float(sum(value.numel() for value in constants.values()))},

@@ -20,7 +20,7 @@ BROKEN = [  # a rule, a method that breaks it, and what is said
     ("parameter_groups", "Twice", "a parameter is in two groups"),
     ("parameter_groups", "Foreign", "shared_parameters has a parameter that is frozen, or not the method's own"),
     ("repeatable", "Restless", "semseg differs between two evaluations"),
-    ("per_image", "Mixes", "semseg differs by "),
+    ("independent", "Mixes", "semseg differs by "),
     ("saving", "Keeps", "semseg differs after loading"),
     ("backbone_first", "OwnStart", "backbone.network.conv1.weight differs from the one that other methods start from"),
     ("no_host_reads", "Reads", "item()"),

@@ -54,9 +54,11 @@ def files(store):
 
 def test_the_constant_is_learnt_and_scored_without_what_was_held_out_too(store, rooms):
     holdout = CELL.train.holdout
-    found = constant.record(ROOMS, copy_of(ROOMS, rooms), CELL.tasks, holdout)
+    copy = copy_of(ROOMS, rooms)
+    found = constant.record(ROOMS, copy, CELL.tasks, holdout)
     assert {s.protocol for s in found.scores} == {s.protocol for s in store.record(CELL.id).scores}
-    assert found.id == constant.record_id(ROOMS, CELL.tasks, holdout) != constant.record_id(ROOMS, CELL.tasks)
+    assert found.id == constant.record_id(ROOMS, copy.benchmark, CELL.tasks, holdout)
+    assert found.id != constant.record_id(ROOMS, copy.benchmark, CELL.tasks)
     rest, _ = hold_out(make_benchmark(ROOMS).open(rooms, "train", CELL.tasks), holdout)
     expected = constant.fit(rest, {name: make_benchmark(ROOMS).tasks[name] for name in CELL.tasks})
     assert found.findings == {name: value.tolist() for name, value in expected.items()}

@@ -23,10 +23,10 @@ from mtlbench.harness.data.loading import (
     normalise,
 )
 from mtlbench.harness.data.view import View
-from mtlbench.harness.matrix.cell import BenchmarkConfig
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring import constant, per_image, statistics
-from mtlbench.harness.scoring.protocol import Conditions, conditions_of, origin, protocol_of
+from mtlbench.harness.scoring.protocol import Conditions, conditions_of, conditions_of_cell, origin, protocol_of
 from mtlbench.results.records.record import Record, Score
 
 TASKS = {"semseg": factories.semseg(5), "depth": factories.depth(0.7, 10.0), "edge": factories.edge(0.9)}
@@ -276,6 +276,19 @@ def test_rooms_of_two_sizes_are_scored_by_two_protocols():
 def test_stored_images_have_one_protocol_whatever_the_network_s_size():
     configs = [BenchmarkConfig(name="nyud", size=size) for size in ((64, 96), (96, 128))]
     assert len({conditions_of(config, make_benchmark(config), 5) for config in configs}) == 1
+
+
+def test_a_trial_is_scored_on_val_and_any_other_cell_on_test():
+    cell = Cell(
+        method="multi_task",
+        tasks=("depth",),
+        benchmark=BenchmarkConfig(name="rooms", evaluate="network"),
+        train=TrainConfig(epochs=1, holdout=0.25),
+    )
+    benchmark = make_benchmark(cell.benchmark)
+    taken = [conditions_of_cell(cell.model_copy(update={"trial": trial}), benchmark, 4) for trial in (False, True)]
+    assert [one.split for one in taken] == ["test", "val"] and taken[0]._replace(split="val") == taken[1]
+    assert taken[0] == conditions_of(cell.benchmark, benchmark, 4, holdout=0.25)
 
 
 def test_the_sentence_of_a_score_says_its_conditions():

@@ -212,8 +212,9 @@ def test_the_constant_prediction_is_scored_by_the_same_rules(rooms, store):
         (s.task, s.metric, s.definition, s.protocol) for s in ours.scores
     ]
     assert all(score.value is not None for score in found.scores)
-    ids = {constant.record_id(ROOMS, CELL.tasks), constant.record_id(ROOMS, ["depth"])}
-    ids.add(constant.record_id(ROOMS.model_copy(update={"evaluate": "network"}), CELL.tasks))
+    made = make_benchmark(ROOMS)
+    ids = {constant.record_id(ROOMS, made, CELL.tasks), constant.record_id(ROOMS, made, ["depth"])}
+    ids.add(constant.record_id(ROOMS.model_copy(update={"evaluate": "network"}), made, CELL.tasks))
     assert len(ids) == 3 and found.id in ids
 
 
