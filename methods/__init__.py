@@ -1,6 +1,6 @@
-"""Who competes: METHODS names them, `build` makes one.
+"""The methods that compete: METHODS names them, and `build` makes the network of one.
 
-A method is one file and one line here. ``package.module:Name`` plugs in a Method from outside.
+A method takes one file and one line here. The name ``package.module:Name`` plugs in a Method from outside.
 """
 
 from __future__ import annotations
@@ -44,14 +44,17 @@ def build(
     seed: int = 0,
     **options: Any,
 ) -> Method:
-    """The one way to make a network: method `name` for `targets` (task -> Target, in any order), on the CPU.
+    """Make the network of method `name` for `targets` (task -> Target, in any order), on the CPU.
 
-    backbone, pretrained, weights, bn_momentum: see Backbone. options: keyword arguments of the method. Random initial
-    values depend on `seed` alone, and those of the backbone on nothing else: they are bit-equal across methods and task
-    sets. The global random state is left as it was. The network raises ValueError from a forward pass whose outputs do
-    not fit the targets and the images.
+    There is no other way to make a network. backbone, pretrained, weights, bn_momentum: see Backbone. options: keyword
+    arguments of the method.
 
-    Raises ValueError for an unknown method, option, option's value or backbone, listing the choices.
+    All randomness of the initial values comes from `seed`. The values of the backbone depend on nothing else, so they
+    are bit-equal across methods and task sets. The global random state is left as it was. The network raises
+    ValueError in a forward pass whose outputs do not fit the targets and the images.
+
+    Raises ValueError that lists the choices, where the method, an option, the value of an option or the backbone is
+    unknown.
     """
     method = resolve(name)
     check_options(name, options)
@@ -71,9 +74,9 @@ def _keeps_the_contract(name: str, targets: Mapping[str, Target], network: Metho
 
 
 def resolve(name: str) -> type[Method]:
-    """The class of a method: a key of METHODS, or "package.module:Name" from outside.
+    """The class of a method. `name` is a key of METHODS, or "package.module:Name" from outside.
 
-    Raises ValueError that says why there is none.
+    Raises ValueError that says why there is no such class.
     """
     found = outside.find(name, "method", METHODS)
     if not (isinstance(found, type) and issubclass(found, Method)):
@@ -82,6 +85,6 @@ def resolve(name: str) -> type[Method]:
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raise ValueError that names everything by which `options` do not fit the signature of method `name`."""
+    """Raise ValueError where `options` do not fit the signature of method `name`. The message names every misfit."""
     if problems := misfits(name, resolve(name), options):
         raise ValueError("; ".join(problems))

@@ -1,7 +1,7 @@
 """ATRC: adaptive task-relational context (Bruggemann et al., ICCV 2021).
 
-Each task pools context from every task, itself included; which kind of context an ordered pair of tasks uses is the
-genotype, published, given, or searched for (SNAS).
+Each task pools context from every task, itself included. The genotype says which kind of context each ordered pair of
+tasks uses. It is a published one, a given one, or one that a search finds (SNAS).
 """
 
 # B batch, C channels of a task's features, H W rows and columns, K classes of a label
@@ -50,10 +50,11 @@ PUBLISHED: dict[str, Genotype] = {
 
 
 def choose_genotype(option: str | Mapping[str, Mapping[str, str]], tasks: Sequence[str]) -> tuple[str, Genotype]:
-    """What the option `genotype` stands for, and its kinds for every ordered pair of `tasks`.
+    """The name of the genotype that `option` stands for, and its kind of context for every ordered pair of `tasks`.
 
-    "published" is "published_nyud" where depth is among the tasks and "published_pascal" elsewhere; a genotype of more
-    tasks is restricted to the chosen ones. Raises ValueError naming the pair or the choices.
+    "published" stands for "published_nyud" where depth is among the tasks, and for "published_pascal" elsewhere. Where
+    a genotype has more tasks, only its entries for `tasks` are used. Raises ValueError that names the pair or the
+    choices.
     """
     if option == "published":
         option = "published_nyud" if "depth" in tasks else "published_pascal"
@@ -81,16 +82,21 @@ def choose_genotype(option: str | Mapping[str, Mapping[str, str]], tasks: Sequen
 
 
 class ATRC(Method):
-    """Per-task features pool context from all tasks before the prediction.
+    """The features of each task pool context from all tasks before the prediction.
 
-    genotype: which kind of context each ordered pair uses. "global": linear attention over all pixels; "local": over
-    the 9 x 9 pixels around; "tlabel", "slabel": over the average features of each class of the target's or the source's
-    label, from auxiliary `label_logits`, one logit a class of the discretised label; "none". One of these for all
-    pairs, a published table ("published_nyud", "published_pascal"; "published" takes the first where depth is among
-    the tasks), a mapping target -> source -> kind, or "search", which trains all kinds of all pairs and reports the
-    table in `findings`; a training from scratch with that table follows, and is the one to score.
+    genotype: which kind of context each ordered pair of tasks uses. There are five kinds:
+      "global": linear attention over all pixels;
+      "local": attention over the 9 x 9 pixels around each pixel;
+      "tlabel", "slabel": attention over the average features of each class of a label, where the label is the target's
+        or the source's. The averages come from auxiliary `label_logits`, which have one logit for each class of the
+        discretised label;
+      "none": no context.
+    The option takes one of these kinds for all pairs, a published table ("published_nyud", "published_pascal";
+    "published" takes the first table where depth is among the tasks, and the second elsewhere), a mapping target ->
+    source -> kind, or "search". A search trains all kinds of all pairs and reports the table in `findings`. A training
+    from scratch with this table follows, and this second training is the one to score.
 
-    Saliency and edge have one final channel, as everywhere here; the authors' code gives saliency two.
+    Saliency and edge have one final channel, as everywhere here. The authors' code gives saliency two channels.
     """
 
     entropy_weight: Tensor
@@ -110,7 +116,7 @@ class ATRC(Method):
         self.searches = genotype == "search"
         self.genotype_name, self.genotype = ("search", {}) if self.searches else choose_genotype(genotype, tasks)
         if self.searches:
-            # From itself a task has no S-label context: it would be its T-label context.
+            # A task has no S-label context from itself, since this would equal its T-label context.
             self.context = _pairs(tasks, lambda t, s: SearchedContext(KINDS[: 4 if t == s else 5], channels, width))
             labelled = tasks
             self.register_buffer("entropy_weight", torch.tensor(-0.02))
@@ -139,7 +145,7 @@ class ATRC(Method):
     def forward(self, image: Tensor) -> Outputs:
         fused = concatenate(self.backbone(image))  # [B, 270, H/4, W/4]
         features = {task: extract(fused) for task, extract in self.trunk.items()}
-        # The losses of the label logits stop at their branch: the backbone learns from the final losses alone.
+        # The gradients of the label logits' losses stop here: the backbone learns from the final losses alone.
         label_logits = {task: branch(fused.detach()) for task, branch in self.label_branch.items()}
         probability = {task: logits.flatten(2).softmax(2) for task, logits in label_logits.items()}  # over pixels
         final = {}
@@ -164,9 +170,9 @@ class ATRC(Method):
         return self.entropy_weight * torch.stack([pair.entropy() for pair in self._searched()]).mean()
 
     def at(self, progress: float) -> None:
-        """In a search: advance every pair's choice, and raise the weight of the entropy from -0.02 to 0.06.
+        """In a search, advance the choice of every pair, and raise the weight of the entropy from -0.02 to 0.06.
 
-        So undecided pairs are wanted in the first quarter of training and unwanted after it.
+        So the objective rewards undecided pairs in the first quarter of training, and punishes them after it.
         """
         if self.searches:
             self.entropy_weight.fill_(-0.02 + 0.08 * progress)
@@ -174,7 +180,7 @@ class ATRC(Method):
                 pair.at(progress)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The weights, and in a search the architecture's parameters with an Adam of their own on the same batches."""
+        """The weights. In a search, the architecture's parameters too: Adam trains them, on the same batches."""
         if not self.searches:
             return super().parameter_groups()
         alphas = [pair.alpha for pair in self._searched()]
@@ -185,7 +191,7 @@ class ATRC(Method):
         ]
 
     def findings(self) -> dict[str, Any]:
-        """The genotype (target -> source -> kind; of a search, the best of each pair so far), and where it is from."""
+        """The genotype (target -> source -> kind) and its source. In a search, the kinds are the best ones so far."""
         genotype = dict(self.genotype)
         for target, sources in self.context.items() if self.searches else ():
             pairs = _modules(sources).items()
@@ -198,12 +204,12 @@ class ATRC(Method):
 
     @classmethod
     def follow_up(cls, options: Mapping[str, Any], findings: Mapping[str, Any]) -> dict[str, Any]:
-        """A training with the genotype that the search found."""
+        """The options of a training with the genotype that the search found."""
         return {**options, "genotype": findings["genotype"]}
 
 
 def _pairs(tasks: Sequence[str], make: Callable[[str, str], nn.Module | None]) -> nn.ModuleDict:
-    """target -> source -> make(target, source), without the pairs for which that is None."""
+    """target -> source -> make(target, source), without the pairs for which `make` returns None."""
     made = {target: {source: make(target, source) for source in tasks} for target in tasks}
     return nn.ModuleDict(
         {
@@ -226,14 +232,14 @@ def _reads_labels_of(genotype: Genotype, task: str) -> bool:
 def _seen(
     target: str, source: str, features: Mapping[str, Tensor], probability: Mapping[str, Tensor], kind: str
 ) -> Tensor:
-    """What a context of `kind` for `target` sees of `source`: its map [B, C, H, W], or class tokens [B, C, K, 1]."""
+    """What a context of `kind` for `target` sees of `source`: a map [B, C, H, W], or class tokens [B, C, K, 1]."""
     if kind in ("global", "local"):
         return features[source]
     return class_tokens(features[source], probability[target if kind == "tlabel" else source])
 
 
 def _zero_conv_bn(in_channels: int, out_channels: int) -> nn.Sequential:
-    """1x1 convolution and a batch norm that starts at zero: at first a task's own features pass alone."""
+    """1x1 convolution and a batch norm that starts at zero, so that at first only a task's own features pass."""
     block = conv_bn(in_channels, out_channels, 1)
     norm = block[1]
     assert isinstance(norm, nn.BatchNorm2d)

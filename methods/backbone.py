@@ -1,6 +1,7 @@
 """The shared encoder: any timm network that gives feature maps at strides 4, 8, 16 and 32, or one from outside.
 
-A network of timm that needs care is one line in CARE; ImageNet weights are pinned by one line in weights.py.
+Where a network of timm differs from the network of its authors, one line in CARE repairs it. One line in weights.py
+pins the ImageNet weights of a network.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ STRIDES = (4, 8, 16, 32)
 
 
 def _fuse_bilinearly(network: nn.Module) -> None:
-    """Upsample between HRNet's branches as its authors do; timm's nearest neighbour moves the maps by 10-16 %."""
+    """Upsample between HRNet's branches as its authors do. With timm's nearest neighbour the maps differ by 10-16 %."""
     for module in network.modules():
         if isinstance(module, nn.Upsample):
             module.mode, module.align_corners = "bilinear", False
@@ -39,7 +40,7 @@ CARE: dict[str, Care] = {  # how the name of the network begins -> its care
 
 
 class Features(NamedTuple):
-    """A network that gives feature maps, and where they are."""
+    """A network that gives feature maps, and where these maps are in its output."""
 
     network: nn.Module
     channels: tuple[int, ...]  # of the four maps
@@ -48,23 +49,23 @@ class Features(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """Feature maps at strides 4, 8, 16 and 32 of the network `name`: timm's, or "package.module:Name" from outside.
+    """Feature maps at strides 4, 8, 16 and 32. The network `name` is timm's, or "package.module:Name" from outside.
 
-    image [B, 3, H, W] -> 4 maps, finest first, [B, channels[k], H / strides[k], W / strides[k]]; H and W must be
-    multiples of 32 (ValueError).
+    image [B, 3, H, W] -> 4 maps, finest first, [B, channels[k], H / strides[k], W / strides[k]]. Raises ValueError
+    where H or W is not a multiple of 32.
 
-    bn_momentum: of the batch norms: 0.01 in MTL-PyTorch, which fine-tunes; 0.1 in ATRC.
+    bn_momentum: the momentum of the batch norms. It is 0.01 in MTL-PyTorch, which fine-tunes, and 0.1 in ATRC.
 
-    pretrained: ImageNet weights from the Hugging Face Hub (or its local cache), under a pinned tag; for a network
-    without one write it into the name, as in "resnet18.a1_in1k". weights: a local file of the same network
-    (safetensors), which takes the place of the download.
+    pretrained: load ImageNet weights from the Hugging Face Hub (or its local cache), under a pinned tag. Where no tag
+    is pinned for a network, write the tag into its name, as in "resnet18.a1_in1k". weights: a local file of the same
+    network (safetensors), which takes the place of the download.
 
     A name from outside is a class or a function that makes a module without arguments. The module turns an image
     [B, 3, H, W] into a list of four maps, [B, C, H / stride, W / stride] in the order of the strides; the numbers of
     channels C are read from the maps of a small image.
 
     Raises ValueError where there is no such network, where its maps are not at these strides, or where `weights` does
-    not fit; FileNotFoundError where weights were asked for and could not be had.
+    not fit. Raises FileNotFoundError where the weights that were asked for cannot be found or downloaded.
     """
 
     channels: tuple[int, ...]
@@ -96,7 +97,7 @@ class Backbone(nn.Module):
 
 
 def _from_timm(name: str, pretrained: bool, weights: str | None) -> Features:
-    import timm  # here, because it takes seconds that listing methods and their options need not wait for
+    import timm  # here, because it takes seconds, and a list of methods and their options need not wait for it
 
     base = name.split(".")[0]
     if not timm.is_model(base):
@@ -120,7 +121,7 @@ def _from_timm(name: str, pretrained: bool, weights: str | None) -> Features:
         raise FileNotFoundError(f"{name}: no pretrained weights ({error}). {how_to_fetch(name)}") from error
     except RuntimeError as error:
         if weights is None and "." not in name:
-            raise  # neither the tag nor the file can be the cause
+            raise  # there is no tag and no file that could be the cause
         raise ValueError(f"backbone {name!r}, weights {weights!r}: {error}") from error
 
     info: Any = network.feature_info
@@ -140,7 +141,7 @@ def _from_outside(name: str, pretrained: bool, weights: str | None) -> Features:
     make = load(name, "backbone")
     try:
         network = make()
-    except Exception as error:  # making it runs its author's code, which may fail in any way
+    except Exception as error:  # `make` is the code of the network's author, which may fail in any way
         raise ValueError(
             f"backbone {name!r} cannot be made: {type(error).__name__}: {error}; it must be a class or a function "
             "that makes a torch.nn.Module without arguments"
@@ -154,11 +155,11 @@ def _from_outside(name: str, pretrained: bool, weights: str | None) -> Features:
 
 @torch.no_grad()
 def _channels_of(name: str, network: nn.Module) -> tuple[int, ...]:
-    """The channels of a network's four maps, found with an image. Raises ValueError where they are not four maps."""
-    rows, columns = 64, 96  # not square, so that a swap of the two shows
+    """The channels of a network's four maps, found with an image. Raises ValueError where it gives other maps."""
+    rows, columns = 64, 96  # not square, so that a network that swaps rows and columns is noticed
     try:
         maps = deepcopy(network).eval()(torch.zeros(1, 3, rows, columns))
-    except Exception as error:  # running it runs its author's code, which may fail in any way
+    except Exception as error:  # the network is the code of its author, which may fail in any way
         raise ValueError(
             f"backbone {name!r} fails for an image [1, 3, {rows}, {columns}]: {type(error).__name__}: {error}"
         ) from error

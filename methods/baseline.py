@@ -1,4 +1,4 @@
-"""The two baselines: a network a task, and one backbone with a head a task."""
+"""The two baselines: one network for each task, and one backbone with a head for each task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADS: dict[str, type[HRHead] | type[FCNHead]] = {"hrnet": HRHead, "fcn_atrc": F
 
 
 class MultiTask(Method):
-    """A shared backbone and a head a task, as in MTL-PyTorch; head "fcn_atrc" is the decoder of ATRC's baselines."""
+    """One backbone with a head for each task, as in MTL-PyTorch. Head "fcn_atrc": the decoder of ATRC's baselines."""
 
     def __init__(
         self, backbone: Backbone, targets: Mapping[str, Target], *, head: Literal["hrnet", "fcn_atrc"] = "hrnet"
@@ -35,7 +35,7 @@ class MultiTask(Method):
 
 
 class SingleTask(MultiTask):
-    """MultiTask with exactly one task (ValueError otherwise): the usual baseline of a multi-task comparison."""
+    """MultiTask with one task: the usual baseline of a multi-task comparison. Raises ValueError for several tasks."""
 
     one_task = True
 
@@ -44,7 +44,7 @@ class SingleTask(MultiTask):
     ) -> None:
         if len(targets) != 1:
             raise ValueError(
-                f"single_task takes one task, not {len(targets)} ({', '.join(targets)}): make one network a task, "
+                f"single_task takes one task, not {len(targets)} ({', '.join(targets)}): make a network for each task, "
                 "or use multi_task"
             )
         super().__init__(backbone, targets, head=head)

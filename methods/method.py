@@ -10,7 +10,7 @@ from torch.nn import Parameter
 
 
 class Target(NamedTuple):
-    """What a method knows of a task: never its meaning."""
+    """What a method knows of a task. A method never knows what the task means."""
 
     channels: int  # of a prediction: 40 for semseg on NYUD-v2, 1 for depth, 3 for normals
     classes: int  # of its label once discretised: 40 for semseg, 40 depth bins, 40 normal clusters
@@ -19,7 +19,7 @@ class Target(NamedTuple):
 class Outputs(NamedTuple):
     """Everything a method predicts for a batch of images [B, 3, H, W].
 
-    A NamedTuple and not a dataclass: Accelerate's cast to float32 walks tuples.
+    This is a NamedTuple and not a dataclass, because Accelerate's cast to float32 walks through tuples.
     """
 
     final: dict[str, Tensor]  # task -> [B, channels, H, W] at the size of the image
@@ -29,10 +29,11 @@ class Outputs(NamedTuple):
 
 
 def check_outputs(outputs: Any, targets: Mapping[str, Target], image: Tensor, method: str) -> None:
-    """Raise ValueError, naming `method` and what it breaks, unless outputs for images [B, 3, H, W] keep the contract.
+    """Raise ValueError unless the outputs for images [B, 3, H, W] keep the contract.
 
-    Looks at shapes alone, so that no GPU is waited for. A surplus channel or a missing row would otherwise be scored
-    as if it meant something.
+    The message names `method` and the part of the contract that it breaks. Without this check, a surplus channel or a
+    missing row would be scored as if it meant something. The check looks at shapes alone, so that it need not wait for
+    a GPU.
     """
     if not isinstance(outputs, Outputs):
         raise ValueError(f"{method}: forward returned {type(outputs).__name__}, not methods.Outputs")
@@ -58,11 +59,11 @@ def check_outputs(outputs: Any, targets: Mapping[str, Target], image: Tensor, me
 class Method(nn.Module):
     """A multi-task network. Subclasses are constructed as ``Class(backbone, targets, **options)``.
 
-    Supervision, search temperatures and architecture parameters are data and hooks of the method, so that the
-    training loop knows no method by name.
+    A method says by its data and hooks how it is supervised, how the temperature of a search changes, and how the
+    parameters of an architecture are trained. So the training loop need not know any method by name.
     """
 
-    one_task: ClassVar[bool] = False  # True: a network takes exactly one task, and a matrix makes a cell for each
+    one_task: ClassVar[bool] = False  # True: a network takes exactly one task, and a matrix makes a cell for each task
 
     backbone: nn.Module
 
@@ -71,26 +72,26 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} must define forward(image) -> Outputs")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimiser; a group may carry "optimizer", "lr", "weight_decay" and "schedule" of its own."""
+        """Groups for the optimiser. A group may have its own "optimizer", "lr", "weight_decay" and "schedule"."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def shared_parameters(self) -> list[Parameter]:
-        """The parameters that every task's loss reaches; for balancers that look at gradients."""
+        """The parameters that the loss of every task reaches. Balancers look at the gradients of these parameters."""
         return list(self.backbone.parameters())
 
     def at(self, progress: float) -> None:
-        """Told the fraction of training done, in [0, 1], before every step; schedules of a search hang here."""
+        """Called before every step with the fraction of training done, in [0, 1]. The schedules of a search use it."""
 
     def findings(self) -> dict[str, Any]:
-        """What training found out besides weights, as JSON for the record: a genotype."""
+        """What the training found besides weights, such as a genotype. The result goes into the record as JSON."""
         return {}
 
     @classmethod
     def preliminary(cls, options: Mapping[str, Any]) -> bool:
-        """True: with `options` a network is trained for its findings alone, and scored is what `follow_up` trains."""
+        """True: with `options` a network is trained for its findings alone. Scores are of what `follow_up` trains."""
         return False
 
     @classmethod
     def follow_up(cls, options: Mapping[str, Any], findings: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of the training from scratch that a preliminary one with `findings` leads to."""
+        """The options of the training from scratch that follows a preliminary training with these `findings`."""
         raise TypeError(f"{cls.__name__} is trained preliminarily with {dict(options)} and must define follow_up")

@@ -19,8 +19,8 @@ from mtlbench.methods.parts.pyramid import FPM, TaskHeads, Widen, convolutional_
 class MTINet(Method):
     """Tasks distil features from each other at every scale; the initial predictions of all scales are supervised.
 
-    fpm_mask: see FPM. width "doubled": every scale has twice the channels through a 1x1 convolution beside the
-    backbone's map, a control for SCA-MTL, whose attention doubles them too.
+    fpm_mask: see FPM. width "doubled": a 1x1 convolution beside the backbone's map doubles the channels of every scale.
+    This is a control for SCA-MTL, whose attention doubles the channels too.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class MTINet(Method):
             TaskHeads(targets, c, coarser, c) for c, coarser in zip(channels, [*channels[1:], 0], strict=True)
         )
         self.distill = nn.ModuleList(Distillation(tasks, c) for c in channels)
-        # From scale k to k - 1; there is none at the finest.
+        # Each FPM leads from scale k to k - 1, so there is none at the finest scale.
         self.fpm = nn.ModuleList(FPM(tasks, c, convolutional_body(len(tasks) * c), fpm_mask) for c in channels[1:])
         self.aggregation = nn.ModuleDict({task: HRHead(channels, t.channels) for task, t in targets.items()})
 

@@ -19,7 +19,7 @@ def options_of(method: type[Method]) -> dict[str, Any]:
     """
     parameters = inspect.signature(method).parameters.values()
     annotations = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
-    # Resolved for the options alone: a method may import the types of its other arguments for type checkers only.
+    # Only the types of options are resolved: a method may import its other types under TYPE_CHECKING alone.
     namespace = SimpleNamespace(__annotations__=annotations)
     constructor: Any = method.__init__  # a subclass in another module may inherit the constructor
     try:
@@ -31,9 +31,9 @@ def options_of(method: type[Method]) -> dict[str, Any]:
 
 
 def misfits(name: str, method: type[Method], options: Mapping[str, Any]) -> list[str]:
-    """Everything by which `options` do not fit the signature of `method`: a wrong name or type, or a missing option.
+    """A message for each misfit of `options` and the signature of `method`: a wrong name or type, or a missing option.
 
-    name: what the method is called in the messages. Raises ValueError where a type cannot be read.
+    name: the name of the method in the messages. Raises ValueError where a type cannot be read.
     """
     hints = options_of(method)
     found = []
@@ -58,7 +58,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint in (bool, int, str):
         return type(value) is hint
-    return True  # richer types are checked by the method, when it is built
+    return True  # the method itself checks other types, when it is built
 
 
 def _describe(hint: Any) -> str:

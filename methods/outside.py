@@ -1,4 +1,4 @@
-"""What lies outside of the package, by its name: "package.module:Name"."""
+"""Objects from outside of the package, found by a name of the form "package.module:Name"."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def is_outside(name: str) -> bool:
-    """Whether `name` has the form "package.module:Name"; nothing is imported."""
+    """Whether `name` has the form "package.module:Name". Imports nothing."""
     module, _, attribute = name.partition(":")
     return all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()
 
@@ -17,8 +17,8 @@ def is_outside(name: str) -> bool:
 def find(name: str, kind: str, known: Mapping[str, Any]) -> Any:
     """What `name` stands for: an entry of `known`, or the object "package.module:Name" from outside of the package.
 
-    kind: what the object is for, as "method"; it begins the messages. Raises ValueError that lists what is known, or
-    as `load`.
+    kind: the kind of object, such as "method"; the messages begin with it. Raises ValueError that lists the known names
+    where `name` has neither form, and the ValueError of `load` where the object cannot be imported.
     """
     if name in known:
         return known[name]
@@ -28,16 +28,17 @@ def find(name: str, kind: str, known: Mapping[str, Any]) -> Any:
 
 
 def load(name: str, kind: str) -> Any:
-    """The object "package.module:Name", whose module lies anywhere on Python's search path.
+    """The object "package.module:Name". Its module may lie anywhere on Python's search path.
 
     The command line and the processes that train look into the current folder too, after everything else.
 
-    Raises ValueError with the reason why it cannot be imported, and the file and line of the mistake.
+    Raises ValueError that says why the object cannot be imported, and names the file and line of the mistake.
     """
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # importing a module runs its author's code, which may do anything
+    except (Exception, SystemExit) as error:  # the import runs the code of the module's author, which may do anything
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""  # the first is this file
+        # The first frame is this file.
+        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
         raise ValueError(f"{kind} {name!r} cannot be imported: {type(error).__name__}: {error}{where}") from error

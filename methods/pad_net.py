@@ -13,13 +13,13 @@ from mtlbench.methods.parts.heads import HRFuse
 from mtlbench.methods.parts.layers import bottleneck, size_of, upsample
 from mtlbench.methods.parts.order import in_order
 
-WIDTH = 256  # of a task's features
+WIDTH = 256  # channels of a task's features
 
 
 class PADNet(Method):
-    """Initial predictions at stride 4 feed a distillation between tasks, which feeds the final predictions.
+    """Initial predictions at stride 4 feed a distillation between tasks. The distillation feeds the final predictions.
 
-    The initial predictions are supervised with the full weight of their task (MTL-PyTorch).
+    The initial predictions are supervised with the full weight of their task, as in MTL-PyTorch.
     """
 
     def __init__(self, backbone: Backbone, targets: Mapping[str, Target]) -> None:

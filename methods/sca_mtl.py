@@ -1,10 +1,10 @@
 """SCA-MTL: self- and cross-attention between tasks and scales, on top of MTI-Net.
 
-Paper: the equations' numbers below. Where the paper is silent or differs, the authors' code decides and the option
-that follows the text is named.
+The numbers of equations below are the paper's. Where the paper says nothing or differs from the authors' code, the
+code decides, and the text names the option that follows the paper.
 """
 
-# B batch, N tasks, C_k channels of a task's features at scale k, H_k W_k its rows and columns
+# B batch, N tasks, C_k channels of a task's features at scale k, H_k W_k rows and columns of scale k
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class SelfAttention(nn.Module):
 class CTAM(nn.Module):
     """Eq. (3): at one scale, each task adds what it attends to in every other task.
 
-    The cross-attention's weights are the ordered pair's own. task -> [B, C, H, W] in, the same out; one task:
-    unchanged. fuse "basicblock_shared": one residual block of 3x3 convolutions for all targets, as in the authors'
-    code; "conv1_per_task": a 1x1 convolution a target, as in the paper.
+    Every ordered pair of tasks has its own weights of the cross-attention. task -> [B, C, H, W] in, the same shapes
+    out. The features of a single task pass unchanged. fuse "basicblock_shared": one residual block of 3x3 convolutions
+    for all targets, as in the authors' code. "conv1_per_task": one 1x1 convolution for each target, as in the paper.
     """
 
     def __init__(self, tasks: Sequence[str], channels: int, *, qk_layers: int, fuse: str) -> None:
         super().__init__()
-        # The newest source first: the shared block tells a task's sources apart by their place alone.
+        # The last source comes first. The order matters: the shared block tells sources apart by their place alone.
         self.attention = nn.ModuleDict(
             {
                 target: nn.ModuleDict(
@@ -77,7 +77,7 @@ class CTAM(nn.Module):
 
 
 def csam_channels(channels: Sequence[int]) -> list[int]:
-    """What CSAM makes of `channels` a scale: (36, 72, 144, 288) -> [216, 288, 288, 288]."""
+    """The channels of each scale after CSAM, given those before it: (36, 72, 144, 288) -> [216, 288, 288, 288]."""
     coarsest = len(channels) - 1
     return [2 * c * (coarsest - k) for k, c in enumerate(channels[:-1])] + [channels[-1]]
 
@@ -85,8 +85,9 @@ def csam_channels(channels: Sequence[int]) -> list[int]:
 class CSAM(nn.Module):
     """Eq. (4): one task's features at each scale, beside what they attend to at every coarser scale.
 
-    [B, C_k, H_k, W_k], finest first -> [B, csam_channels[k], H_k, W_k]. The sources keep their own resolution, and all
-    sources of a scale share its attention's weights. The coarsest scale passes unchanged.
+    [B, C_k, H_k, W_k], finest first -> [B, csam_channels[k], H_k, W_k]. The sources keep their own resolution. Each
+    scale has one attention, and all its sources share the weights of this attention. The coarsest scale passes
+    unchanged.
     """
 
     def __init__(self, channels: Sequence[int], *, qk_layers: int) -> None:
@@ -109,7 +110,7 @@ class CSAM(nn.Module):
 
 
 class FPMA(FPM):
-    """Section 2.3: MTI-Net's feature propagation with window attention in place of the convolutions of the mask."""
+    """Section 2.3: MTI-Net's feature propagation, where window attention replaces the convolutions of the mask."""
 
     def __init__(self, tasks: Sequence[str], channels: int, mlp: bool) -> None:
         body = WindowSelfAttention(len(tasks) * channels, depth=1, heads=4, mlp=mlp)
@@ -117,7 +118,7 @@ class FPMA(FPM):
 
 
 class Aggregation(HRHead):
-    """Eq. (5): all scales, upsampled to the finest and concatenated, make the prediction. With HRHead's two layers."""
+    """Eq. (5): all scales, upsampled to the finest and concatenated, make the prediction by HRHead's two layers."""
 
 
 class SCAMTL(Method):
@@ -125,9 +126,10 @@ class SCAMTL(Method):
 
     The initial predictions of the heads are supervised at all scales with full weight, as in MTI-Net.
 
-    attention, fpma, ctam, csam: each part on or off, the rows of Table 5. Without attention the channels stay the
-    backbone's; without FPMA MTI-Net's FPM takes its place; without CTAM MTI-Net's distillation, and FPM or FPMA then
-    reads the initial features; without CSAM the aggregation reads the scales as they are.
+    attention, fpma, ctam, csam: switch each part on or off, which gives the rows of Table 5. Without attention, the
+    channels stay those of the backbone. Without FPMA, MTI-Net's FPM takes its place. Without CTAM, MTI-Net's
+    distillation takes its place, and FPM or FPMA reads the initial features. Without CSAM, the aggregation reads the
+    scales as they are.
     qk_layers, ctam_fuse: see CrossAttention, CTAM. mlp: window attention keeps the second half of Swin's layer, which
     the authors' code leaves out.
     """
@@ -159,7 +161,7 @@ class SCAMTL(Method):
         self.cross_task = nn.ModuleList(
             CTAM(tasks, c, qk_layers=qk_layers, fuse=ctam_fuse) if ctam else Distillation(tasks, c) for c in channels
         )
-        # From scale k to k - 1; there is none at the finest.
+        # Each module leads from scale k to k - 1, so there is none at the finest scale.
         self.propagate = nn.ModuleList(
             FPMA(tasks, c, mlp) if fpma else FPM(tasks, c, convolutional_body(len(tasks) * c), mask="author")
             for c in channels[1:]

@@ -1,4 +1,4 @@
-"""Where a backbone's ImageNet weights come from, and whether a file holds those of a network."""
+"""Where the ImageNet weights of a backbone come from, and whether a file holds the weights of a given network."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch import nn
 
 from mtlbench.methods.outside import is_outside
 
-# "HRNet-18" of the MTL-PyTorch, ATRC and SCA-MTL papers is hrnet_w18_small_v2 with these weights; the tag that timm
-# takes when none is given names other weights.
+# The network that the MTL-PyTorch, ATRC and SCA-MTL papers call "HRNet-18" is hrnet_w18_small_v2 with these weights.
+# Where no tag is given, timm takes a tag that names other weights.
 WEIGHTS_TAG = {"hrnet_w18_small_v2": "ms_in1k", "hrnet_w18": "ms_in1k"}
 
-PICKLED = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # how files of torch.save begin, now and before 1.6
+PICKLED = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # how files of torch.save begin, now and before version 1.6
 
-MARK = 1000  # above all that a network starts from
+MARK = 1000  # larger than every initial value of a network
 
 
 def pinned_tag(name: str) -> str:
@@ -37,9 +37,10 @@ def pinned_tag(name: str) -> str:
 
 
 def pretrained_source(name: str) -> tuple[str, str | None, str]:
-    """The full name of a network's ImageNet weights, its repository on the Hub (None: elsewhere) and the file there.
+    """The full name of a network's ImageNet weights, their repository on the Hub, and the name of their file there.
 
-    Raises ValueError for a network whose weights are not pinned or that is from outside, or for an unknown tag.
+    The repository is None where the weights are not on the Hub. Raises ValueError for a network whose weights are not
+    pinned, for a network from outside, and for an unknown tag.
     """
     import timm
 
@@ -58,15 +59,16 @@ def pretrained_source(name: str) -> tuple[str, str | None, str]:
 def no_imagenet_weights(name: str) -> ValueError:
     """The error for a network from outside, for which timm has no weights."""
     return ValueError(
-        f"backbone {name!r} is from outside of the package, and timm has no ImageNet weights of it; set weights to "
+        f"backbone {name!r} is from outside of the package, and timm has no ImageNet weights for it; set weights to "
         "none, or to a safetensors file of its own state_dict"
     )
 
 
 def load_own(network: nn.Module, name: str, weights: str) -> None:
-    """Load a safetensors file of a network's own state_dict, whole.
+    """Load a safetensors file that holds the whole state_dict of a network.
 
-    Raises FileNotFoundError where there is no such file, ValueError where it is damaged or of another network.
+    Raises FileNotFoundError where there is no such file, and ValueError where the file is damaged or belongs to another
+    network.
     """
     fetch = "Write one with safetensors.torch.save_file(network.state_dict(), PATH)"
     if not Path(weights).is_file():
@@ -82,8 +84,8 @@ def load_own(network: nn.Module, name: str, weights: str) -> None:
 def require_pretrained(name: str) -> None:
     """Raise FileNotFoundError unless the ImageNet weights of `name` are on this machine or can be downloaded now.
 
-    Downloads nothing. Without a network it says so at once, where the download itself would try for a minute. Raises
-    ValueError for a network whose weights are not pinned, or for an unknown tag.
+    Downloads nothing. Where the internet cannot be reached, the error comes at once, while a download would try for a
+    minute. Raises ValueError for a network whose weights are not pinned, and for an unknown tag.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
@@ -94,7 +96,7 @@ def require_pretrained(name: str) -> None:
         return
     try:
         get_hf_file_metadata(hf_hub_url(repository, file), timeout=10)
-    except Exception as error:  # of whichever HTTP library the hub uses
+    except Exception as error:  # its class depends on the HTTP library that the hub uses
         raise FileNotFoundError(
             f"{tagged}: its ImageNet weights are not on this machine, and the Hugging Face Hub cannot be reached "
             f"({type(error).__name__}). Where there is a network: `hf download {repository} {file}`; then copy "
@@ -111,7 +113,7 @@ def how_to_fetch(name: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without timm's warning that names each tensor of the head, which a backbone does not need."""
+    """Silence timm's warning that names each tensor of the head. A backbone does not need the head."""
     logger = logging.getLogger("timm.models._builder")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -122,10 +124,12 @@ def quiet() -> Iterator[None]:
 
 
 def check_file(name: str, base: str, weights: str, options: Mapping[str, Any]) -> None:
-    """Refuse a file of another network: timm would leave what it lacks at random values, and pass over what is left.
+    """Refuse a file of another network.
 
-    timm renames tensors on their way into some networks. So each tensor of the file is filled with a number of its
-    own and loaded in the file's place, which shows where it arrives. What arrives nowhere may belong to the head.
+    Without this check, timm would leave tensors that the file lacks at random values, and ignore tensors of the file
+    that the network lacks. timm renames the tensors of some networks while it loads them. So each tensor of the file
+    is filled with its own number, and these tensors are loaded instead of the file's. The numbers show where each
+    tensor arrives. A tensor that arrives nowhere is allowed where it belongs to the head.
     """
     import timm
     from timm.models import load_state_dict
@@ -145,9 +149,9 @@ def check_file(name: str, base: str, weights: str, options: Mapping[str, Any]) -
         return made
 
     try:
-        # One class: of the file's classifier, which may have any number, nothing is then loaded.
+        # With num_classes=1, timm loads nothing of the file's classifier, which may have any number of classes.
         features, whole = marked(**options).state_dict(), marked(num_classes=1)
-    except Exception as error:  # of the renaming, which expects its own network's names; RuntimeError: of the shapes
+    except Exception as error:  # the renaming fails for names of another network; a RuntimeError means other shapes
         first = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
         why = f"{type(error).__name__}: {first[-1]}" if first else type(error).__name__
         raise ValueError(f"{weights} is a file of another network than {base} ({why})") from error
@@ -166,7 +170,7 @@ def check_file(name: str, base: str, weights: str, options: Mapping[str, Any]) -
     config: Any = whole.pretrained_cfg
     classifier = config.get("classifier") or ()
     head = {part.split(".")[0] for part in ([classifier] if isinstance(classifier, str) else classifier)}
-    # Buffers depend on timm's version; a network with other layers has other weights.
+    # Buffers depend on the version of timm, so only weights are judged: a network with other layers has other weights.
     left = [
         key
         for number, key in enumerate(held)
@@ -180,7 +184,10 @@ def check_file(name: str, base: str, weights: str, options: Mapping[str, Any]) -
 
 
 def _require_safetensors(weights: str, fetch: str) -> None:
-    """Refuse what is not in that format: reading a pickle can run code that lies in it. fetch: how to get the file."""
+    """Refuse a file that is not in this format, since reading a pickle can run code that lies in the pickle.
+
+    fetch: a sentence for the error that says how to get the file.
+    """
     suffix = Path(weights).suffix
     try:
         with safe_open(weights, framework="pt") as file:
@@ -192,7 +199,7 @@ def _require_safetensors(weights: str, fetch: str) -> None:
             raise ValueError(f"{weights} is damaged or was not copied whole ({error}). {fetch}") from error
         converted = str(Path(weights).with_suffix(".safetensors" if suffix != ".safetensors" else ".new.safetensors"))
         raise ValueError(
-            f"{weights} is no safetensors file ({error}). Convert one that you trust: python -c "
+            f"{weights} is no safetensors file ({error}). If you trust it, convert it: python -c "
             '"import torch; from safetensors.torch import save_file; '
             f"save_file(torch.load('{weights}', weights_only=True), '{converted}')\""
         ) from error

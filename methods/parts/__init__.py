@@ -1,1 +1,1 @@
-"""What several methods are made of: layers, heads, attention, contexts, pyramids."""
+"""The parts that several methods share: layers, heads, attention, contexts and pyramids."""

@@ -1,6 +1,6 @@
-"""Attention between two maps (SCA-MTL's cross-attention, ATRC's global context) and within one (Swin's windows)."""
+"""Attention between two maps (SCA-MTL's cross-attention, ATRC's global context) and inside one map (Swin's windows)."""
 
-# B batch, C D channels, H W rows and columns, L = H * W pixels, M a window's side, T = M * M its pixels
+# B batch, C D channels, H W rows and columns, L = H * W pixels, M the side of a window, T = M * M pixels of a window
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mtlbench.methods.parts.layers import conv_bn, conv_bn_relu
 def cross_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Eq. (2): each target pixel averages the source's values with weights query . key.
 
-    query [B, D, L], key [B, D, L'], both non-negative; value [B, C, L'] -> [B, C, L]. Summing over the source first
-    costs O((L + L') C D) and never forms the L x L' weights.
+    query [B, D, L], key [B, D, L'], both non-negative; value [B, C, L'] -> [B, C, L]. The sum over the source comes
+    first, so the cost is O((L + L') C D), and the L x L' weights are never formed.
     """
     with _no_autocast(query.device.type):
-        # In float32 at least: bfloat16 would lose a quarter of what varies between pixels.
+        # At least float32 is needed: bfloat16 would lose a quarter of the variation between pixels.
         precision = torch.promote_types(query.dtype, torch.float32)
         q, k, v = query.to(precision), key.to(precision), value.to(precision)
-        k = k / k.shape[-1]  # cancels in the ratio, and keeps both sums in the range of their terms
+        k = k / k.shape[-1]  # the division cancels in the ratio, and keeps both sums in the range of their terms
         context = v @ k.mT  # [B, C, D]
         normaliser = k.sum(-1, keepdim=True).mT @ q  # [B, 1, L]
         return (context @ q / normaliser.clamp_min(1e-12)).to(value.dtype)
@@ -35,10 +35,11 @@ def _no_autocast(device: str) -> AbstractContextManager[object]:
 
 
 class CrossAttention(nn.Module):
-    """Eq. (1): query from the target's features, key and value from the source's, by 1x1 convolutions.
+    """Eq. (1): 1x1 convolutions make the query from the target's features, and key and value from the source's.
 
-    target [B, C, H, W], source [B, C', H', W'] -> [B, width, H, W] by `cross_attention`; the sizes may differ. Softplus
-    keeps query and key positive. qk_layers: 2 as in the authors' code (and ATRC's global context), 1 as in the paper.
+    target [B, C, H, W], source [B, C', H', W'] -> [B, width, H, W] by `cross_attention`. The sizes may differ. Softplus
+    keeps query and key positive. qk_layers: how many convolutions make a query or a key. It is 2 in the authors' code
+    (and in ATRC's global context), and 1 in the paper.
     """
 
     def __init__(self, target_channels: int, source_channels: int, width: int, *, qk_layers: int = 2) -> None:
@@ -69,9 +70,9 @@ def xavier(block: nn.Module) -> None:
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows of 7 x 7 pixels with a relative position bias (Swin, Liu et al. 2021).
 
-    shift: the windows are displaced by this many pixels, cyclically; pixels that only the wrap-around brought together
-    do not see each other. [B, H, W, C] -> [B, H, W, C]. A map is padded with zeros at the right and the bottom to whole
-    windows, and the padding takes part like any pixel, as in the authors' code.
+    [B, H, W, C] -> [B, H, W, C]. shift: the windows are displaced by this number of pixels, cyclically. Pixels that
+    share a window only because of the wrap-around do not see each other. A map is padded with zeros at the right and
+    at the bottom until it has whole windows. The padding takes part like any pixel, as in the authors' code.
     """
 
     window = 7
@@ -115,9 +116,9 @@ def _windows(x: Tensor, side: int) -> Tensor:
 
 
 def _apart(rows: int, columns: int, side: int, shift: int, device: torch.device) -> Tensor:
-    """[windows, T, T]: -100 between pixels that were not neighbours before the shift, 0 elsewhere."""
+    """[windows, T, T]: -100 between pixels that share a window only because of the shift, 0 elsewhere."""
 
-    def strip(windows: int) -> Tensor:  # of the three strips into which the shift cuts an axis, which a pixel is in
+    def strip(windows: int) -> Tensor:  # the shift cuts an axis into three strips: the number of each pixel's strip
         at = torch.arange(windows * side, device=device)
         return (at >= windows * side - side).long() + (at >= windows * side - shift).long()
 
@@ -127,7 +128,7 @@ def _apart(rows: int, columns: int, side: int, shift: int, device: torch.device)
 
 
 class SwinLayer(nn.Module):
-    """x + attention(norm(x)), and with `mlp` Swin's second half, x + mlp(norm(x)). [B, H, W, C] -> [B, H, W, C]."""
+    """x + attention(norm(x)). With `mlp`, Swin's second half follows: x + mlp(norm(x)). [B, H, W, C] -> the same."""
 
     def __init__(self, channels: int, heads: int, shift: int, drop_path: float, mlp: bool) -> None:
         super().__init__()
@@ -147,7 +148,7 @@ class SwinLayer(nn.Module):
         return x if self.mlp is None else x + self._drop(self.mlp(x))
 
     def _drop(self, branch: Tensor) -> Tensor:
-        """Stochastic depth (Huang et al., ECCV 2016): leave a sample's branch out with probability `drop_path`."""
+        """Stochastic depth (Huang et al., ECCV 2016): leave out the branch of a sample with probability `drop_path`."""
         if not (self.training and self.drop_path):
             return branch
         keep = 1 - self.drop_path
@@ -155,10 +156,11 @@ class SwinLayer(nn.Module):
 
 
 class WindowSelfAttention(nn.Module):
-    """A stack of window-attention layers on a map, every second one shifted by half a window, [B, C, H, W] -> the same.
+    """A stack of window-attention layers on a map; every second layer is shifted by half a window.
 
-    heads: the most there may be; where they do not divide the channels, the next fewer that do. drop_path: of the last
-    layer, growing linearly from 0 at the first.
+    [B, C, H, W] -> [B, C, H, W]. heads: the largest allowed number of heads. The stack takes the largest number up to
+    `heads` that divides the channels. drop_path: the probability of the last layer. It grows linearly from 0 at the
+    first layer.
     """
 
     def __init__(self, channels: int, *, depth: int, heads: int, drop_path: float = 0.0, mlp: bool = False) -> None:

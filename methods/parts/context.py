@@ -1,6 +1,6 @@
 """The kinds of context that ATRC pools from one task for another, fixed or searched for."""
 
-# B batch, C channels of a task's features, D of a context, H W rows and columns, N = H*W, K classes of a label
+# B batch, C channels of a task's features, D channels of a context, H W rows and columns, N = H*W, K classes of a label
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ Look = Callable[[str], Tensor]  # kind -> what a context of that kind sees of th
 def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int = 9, tile: int = 8) -> Tensor:
     """Softmax attention of each pixel over the `window` x `window` pixels around it, [B, D, H, W] each -> [B, D, H, W].
 
-    Outside the image keys and values are zero and take part, with similarity 0. Computed a tile of pixels at a time
-    with the border around it that its windows reach: the window's products are never stored for the whole map, as
-    unfolding it would do 81 times over; keys and values are copied ((tile + window - 1) / tile)^2 = 4 times.
+    Outside the image, keys and values are zero. They take part with similarity 0.
+
+    The map is computed in tiles of pixels. Each tile is read together with the border that its windows reach. So the
+    products of a window are never stored for the whole map, while an unfolded map would have 81 copies of each pixel.
+    Keys and values are copied ((tile + window - 1) / tile)^2 = 4 times.
     """
     b, d, height, width = query.shape
-    zeros = -d % 8  # channels that change no product, without which a GPU's fused kernel would not take the map
+    zeros = -d % 8  # channels that change no product; without them a GPU's fused kernel would not accept the map
     reach, side = window // 2, tile + window - 1
     bottom, right = -height % tile, -width % tile
     rows, columns = (height + bottom) // tile, (width + right) // tile
@@ -53,12 +55,18 @@ def token_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def class_tokens(features: Tensor, probability: Tensor) -> Tensor:
-    """Features [B, C, H, W] averaged over each class's pixels, by `probability` [B, K, N] -> [B, C, K, 1]."""
+    """Features [B, C, H, W], averaged over the pixels of each class with weights `probability` [B, K, N].
+
+    Returns [B, C, K, 1].
+    """
     return (features.flatten(2) @ probability.mT)[..., None]
 
 
 class SoftmaxContext(nn.Module):
-    """Context by scaled dot products: target [B, C, H, W], and what is seen of the source -> [B, D, H, W]."""
+    """Context by scaled dot products: target [B, C, H, W] and a view of the source -> [B, D, H, W].
+
+    The view is [B, C, H, W] for a map, or [B, C, K, 1] for class tokens.
+    """
 
     def __init__(self, channels: int, width: int, attend: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -99,18 +107,18 @@ class FixedContext(nn.Module):
 class SearchedContext(nn.Module):
     """All kinds of context of one ordered pair, weighted by a relaxed random choice among them (SNAS, Xie et al. 2019).
 
-    In training the weights are a Gumbel-softmax sample of `alpha`, until the two best kinds are 0.3 apart in
-    probability: then the best is taken for good. In evaluation the best kind alone counts.
+    In training, the weights are a Gumbel-softmax sample of `alpha`. Once the probabilities of the two best kinds differ
+    by 0.3, the best kind is chosen for good. In evaluation, only the best kind counts.
     """
 
     decided: Tensor  # bool scalar
     choice: Tensor  # [kinds], one-hot once decided
-    temperature: Tensor  # scalar, of the samples
+    temperature: Tensor  # scalar; the temperature of the samples
 
     def __init__(self, kinds: Sequence[str], channels: int, width: int) -> None:
         super().__init__()
         self.kinds = tuple(kinds)
-        # Values without an affine norm, whose scale could stand in for the weights of the choice.
+        # The values have no affine norm: the scale of such a norm could replace the weights of the choice.
         self.pool = nn.ModuleDict({kind: pooling(kind, channels, width, False) for kind in kinds if kind != "none"})
         self.alpha = nn.Parameter(torch.zeros(len(self.kinds)))
         self.register_buffer("decided", torch.tensor(False))
@@ -127,14 +135,14 @@ class SearchedContext(nn.Module):
         return torch.where(self.decided, self.choice, ((self.alpha + gumbel) / self.temperature).softmax(0))
 
     def best(self) -> Tensor:
-        """One-hot over the kinds: the decided one, the likeliest so far otherwise."""
+        """One-hot over the kinds: the decided kind, or the likeliest kind so far where none is decided."""
         kinds = torch.arange(len(self.kinds), device=self.alpha.device)
         likeliest = (kinds == self.alpha.argmax()).to(self.choice)
         return torch.where(self.decided, self.choice, likeliest)
 
     @torch.no_grad()
     def at(self, progress: float) -> None:
-        """Cool the choice linearly from 1 to 0.05, and take the best kind for good where it is clear."""
+        """Lower the temperature linearly from 1 to 0.05, and choose the best kind for good where it is clear."""
         self.temperature.fill_(1.0 - 0.95 * progress)
         first, second = self.alpha.softmax(0).topk(2).values
         choice, clear = self.best(), first - second >= 0.3

@@ -1,4 +1,7 @@
-"""Multi-modal distillation (PAD-Net; MTI-Net at each scale): tasks pass features on through spatial attention."""
+"""Multi-modal distillation: tasks pass features to each other through spatial attention.
+
+PAD-Net uses it once, and MTI-Net uses it at each scale.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,10 @@ class SpatialAttention(nn.Module):
 
 
 class Distillation(nn.Module):
-    """Each task adds a gated message from every other task to its features; the weights are the ordered pair's own.
+    """Each task adds a gated message from every other task to its features.
 
-    task -> [B, C, H, W] in, the same out. One task: unchanged.
+    Every ordered pair of tasks has its own weights. task -> [B, C, H, W] in, the same shapes out. The features of a
+    single task pass unchanged.
     """
 
     def __init__(self, tasks: Sequence[str], channels: int) -> None:

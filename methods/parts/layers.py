@@ -1,4 +1,4 @@
-"""Convolution blocks that several methods share. Names and wiring are torchvision's ResNet blocks."""
+"""Convolution blocks that several methods share. Their names and wiring are those of torchvision's ResNet blocks."""
 
 # B batch, C channels, H W rows and columns
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize, [B, C, h, w] -> [B, C, *size], corners not aligned: the only resampling of every method."""
+    """Resize bilinearly without aligned corners, [B, C, h, w] -> [B, C, *size]. No method resamples in another way."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
@@ -42,7 +42,7 @@ class Residual(nn.Module):
 
 
 def basic_block(in_channels: int, out_channels: int, momentum: float = 0.1) -> Residual:
-    """Two 3x3 convolutions. momentum: of their batch norms; the shortcut's stays 0.1."""
+    """Two 3x3 convolutions. momentum: of their batch norms. The batch norm of the shortcut keeps 0.1."""
     body = nn.Sequential(
         *conv_bn_relu(in_channels, out_channels, 3, momentum), *conv_bn(out_channels, out_channels, 3, momentum)
     )
@@ -50,7 +50,7 @@ def basic_block(in_channels: int, out_channels: int, momentum: float = 0.1) -> R
 
 
 def bottleneck(in_channels: int, width: int) -> Residual:
-    """1x1 down to `width`, 3x3, 1x1 up to 4 * `width` channels."""
+    """A 1x1 convolution to `width` channels, a 3x3 convolution, and a 1x1 convolution to 4 * `width` channels."""
     body = nn.Sequential(
         *conv_bn_relu(in_channels, width, 1), *conv_bn_relu(width, width, 3), *conv_bn(width, 4 * width, 1)
     )

@@ -1,4 +1,4 @@
-"""The order of tasks wherever their features are concatenated, so that it never depends on who names them first."""
+"""The order in which the features of tasks are concatenated. It never depends on the order of the tasks in a matrix."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ ATRC_ORDER = ("semseg", "human_parts", "saliency", "depth", "normals", "edge")
 
 
 def in_order(targets: Mapping[str, Target], order: Sequence[str] = MTL_ORDER) -> dict[str, Target]:
-    """`targets` in the published order; tasks that it does not know come last, by name."""
+    """`targets` in the published order. Tasks that are not in `order` come last, sorted by name."""
     known = [task for task in order if task in targets]
     return {task: targets[task] for task in known + sorted(set(targets) - set(known))}

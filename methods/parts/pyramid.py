@@ -1,4 +1,7 @@
-"""One scale of MTI-Net, and of SCA-MTL which builds on it: task heads, and the way up to the next finer scale."""
+"""The parts of one scale of MTI-Net: the task heads, and the propagation of features to the next finer scale.
+
+SCA-MTL builds on MTI-Net and uses these parts too.
+"""
 
 # B batch, N tasks, C channels of a task's features at the scale, H W rows and columns
 
@@ -18,8 +21,9 @@ Features = dict[str, Tensor]  # task -> [B, C, H, W]
 class TaskHeads(nn.Module):
     """The initial features and predictions of every task at one scale.
 
-    shared [B, in_channels, H, W], coarser: task -> [B, coarser_channels, H/2, W/2] from the next coarser scale, None at
-    the coarsest -> features task -> [B, channels, H, W], predictions task -> [B, Target.channels, H, W].
+    The inputs are `shared` [B, in_channels, H, W] and `coarser`, task -> [B, coarser_channels, H/2, W/2] from the next
+    coarser scale (None at the coarsest scale). The outputs are the features, task -> [B, channels, H, W], and the
+    predictions, task -> [B, Target.channels, H, W].
     """
 
     def __init__(self, targets: Mapping[str, Target], in_channels: int, coarser_channels: int, channels: int) -> None:
@@ -43,13 +47,15 @@ class TaskHeads(nn.Module):
 
 
 class FPM(nn.Module):
-    """MTI-Net's feature propagation module: each task's features, enriched from all tasks', for the next finer scale.
+    """MTI-Net's feature propagation module: it enriches each task's features for the next finer scale.
 
-    A mask made by `body` ([B, N*C, H, W] -> the same) from the concatenated features selects among them; the selection,
-    reduced to C channels and re-weighted a task, is added to the task's own. task -> [B, C, H, W] in and out.
+    `body` ([B, N*C, H, W] -> the same) makes a mask from the concatenated features of all tasks, and the mask selects
+    among these features. The selection is reduced to C channels, re-weighted for each task, and added to the features
+    of the task. task -> [B, C, H, W] in and out.
 
-    mask "author": softmax over groups of N consecutive channels of the task-major concatenation, so nearly always of
-    one task, as the authors' code does. "per_task": over the N tasks at the same channel, as it was meant.
+    mask "author": softmax over groups of N consecutive channels of the task-major concatenation, as in the authors'
+    code. A group nearly always lies inside one task. "per_task": softmax over the N tasks at the same channel, as the
+    module was meant.
     """
 
     def __init__(self, tasks: Sequence[str], channels: int, body: nn.Module, mask: str) -> None:
@@ -80,13 +86,13 @@ MASKS = {"author": author_mask, "per_task": per_task_mask}
 
 
 def convolutional_body(channels: int) -> nn.Sequential:
-    """MTI-Net's stack that makes an FPM's mask: two residual blocks at a quarter of the channels."""
+    """The layers with which MTI-Net makes the mask of an FPM: two residual blocks at a quarter of the channels."""
     narrow = channels // 4
     return nn.Sequential(basic_block(channels, narrow), basic_block(narrow, narrow), nn.Conv2d(narrow, channels, 1))
 
 
 class Widen(nn.Module):
-    """The control for methods that double the channels: cat(relu(bn(conv1x1(x))), x), [B, C, H, W] -> [B, 2C, H, W]."""
+    """A control for methods that double the channels: cat(relu(bn(conv1x1(x))), x), [B, C, H, W] -> [B, 2C, H, W]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

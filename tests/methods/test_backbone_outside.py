@@ -45,7 +45,7 @@ def test_its_own_state_dict_is_loaded_and_no_other(tmp_path):
 
 
 def test_imagenet_weights_are_refused_with_the_way_out():
-    expected = r"timm has no ImageNet weights of it; set weights to none, or to a safetensors file"
+    expected = r"timm has no ImageNet weights for it; set weights to none, or to a safetensors file"
     with pytest.raises(ValueError, match=expected):
         Backbone(NAME, pretrained=True)
     with pytest.raises(ValueError, match=expected):
