@@ -1,7 +1,7 @@
 """What an evaluation costs beside an epoch of training, on NYUD-v2's 795 training and 654 test images.
 
-A forward pass is about a third of a training step, and nobody can score without it; what is ours to keep small is the
-rest: predictions brought to the stored size, and their statistics.
+A forward pass is about a third of a training step, and scoring needs it. The rest is our part, and it should be small:
+bringing predictions to the stored size, and counting their statistics.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ TASKS: dict[str, Task] = {
 class Shares(NamedTuple):
     """Seconds of an evaluation over seconds of an epoch."""
 
-    scoring: float  # what it takes beyond the forward pass
-    evaluation: float  # all of it
+    scoring: float  # without the forward pass
+    evaluation: float  # with the forward pass
 
 
 def rows(rounds: int) -> list[Row]:
@@ -102,7 +102,7 @@ def measure(
         epoch = _seconds(train, device) * TRAIN / images
         least, whole = (_seconds(work, device) * TEST / images for work in (only_forward, evaluation))
         found.append(Shares((whole - least) / epoch, whole / epoch))
-    return found[1:]  # the first allocates
+    return found[1:]  # the first round allocates memory
 
 
 def _labels(size: tuple[int, int], images: int) -> dict[str, Tensor]:

@@ -2,11 +2,10 @@
 
 Run it by `python -m mtlbench.harness.bench [NAME...]`.
 
-Each item pairs a reference, written as one would at first, with ours. Equality of outputs and gradients comes first,
-with controls that it must notice: inputs off by a hundredth in a hundredth of their places (labels by one class), and a
-gradient off by a hundredth.
-Then both run by turns, A B B A, on one thread; a ratio counts process time. The A/A row pairs ours with itself: what it
-spreads over is a tie.
+Each item pairs a reference, written in the obvious way, with our form. First, outputs and gradients must be equal. The
+comparison must notice two controls: inputs that are off by a hundredth in a hundredth of their places (labels by one
+class), and a gradient that is off by a hundredth. Then both forms run by turns, A B B A, on one thread, and the ratio
+of their process times is printed. The A/A row pairs our form with itself: a ratio within its range is a tie.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ CHANNELS, CLASSES = [18, 36, 72, 144], 40
 def pyramid(small: bool) -> list[Tensor]:
     rows, columns = (16, 24) if small else (120, 160)
     maps = (torch.randn(1, c, rows >> k, columns >> k) for k, c in enumerate(CHANNELS))
-    return [x.contiguous(memory_format=torch.channels_last) for x in maps]  # as in training
+    return [x.contiguous(memory_format=torch.channels_last) for x in maps]  # as training does
 
 
 def prediction_inputs(small: bool) -> tuple[Tensor, ...]:
@@ -172,7 +171,7 @@ ITEMS: dict[str, Item] = {
     ),
 }  # fmt: skip
 
-# What is not two forms of a tensor computation: rounds -> lines of the table.
+# Measurements of something else than two forms of a tensor computation: rounds -> lines of the table.
 OTHERS: dict[str, Callable[[int], list[bench_data.Row]]] = {
     "data": bench_data.rows,
     "evaluation": bench_evaluation.rows,
@@ -191,7 +190,7 @@ def verify(item: Item, inputs: tuple[Tensor, ...]) -> None:
 
 
 def _controls(item: Item) -> dict[str, Form]:
-    """Ours, made wrong."""
+    """Our form with a mistake in it."""
 
     def inputs_off(*inputs: Tensor) -> Tensor:
         return item.ours(*map(_moved, inputs))
@@ -234,7 +233,7 @@ def clock(item: Item, inputs: tuple[Tensor, ...], rounds: int) -> Times:
     """Rounds of A B B A, reference and ours, and of ours alone."""
     ratios, same = [], []
     for form in (item.reference, item.ours):
-        _seconds(form, inputs, item.backward)  # not timed: allocates
+        _seconds(form, inputs, item.backward)  # not timed, because it allocates memory
     for _ in range(rounds):
         ratios.append(_round(item.reference, item.ours, inputs, item.backward))
         same.append(_round(item.ours, item.ours, inputs, item.backward))

@@ -84,7 +84,7 @@ def rows(
 
         from_pictures, from_cache = functools.partial(ours, all_pictures), functools.partial(ours, decoded)
         for step in (obvious, ours, decoding, from_pictures, from_cache):
-            step()  # not timed: fills the page cache
+            step()  # not timed, because it fills the page cache
         against = [_round(obvious, ours) for _ in range(rounds)]
         same = [_round(ours, ours) for _ in range(rounds)]
         over = [_round(from_pictures, decoding) for _ in range(rounds)]
@@ -131,7 +131,7 @@ def write_copies(root: Path, pictures: Path, images: int, size: tuple[int, int])
 
 
 def draw(index: int, size: tuple[int, int]) -> Draw:
-    """Of the protocol "mtl"; the same for both forms."""
+    """A draw of the protocol "mtl", the same for both forms."""
     return augmentation.draw(NYUD().augmentations["mtl"], np.random.default_rng(index), size)
 
 
@@ -193,7 +193,7 @@ def compare(root: Path, samples: Sequence[Sample], draws: Sequence[Draw], size: 
 
 
 def _apart(expected: Fields, found: Fields) -> str | None:
-    """What differs in more pixels than the borders of regions make up."""
+    """The fields that differ in more pixels than lie along the borders of regions."""
     expected = expected | {
         name: torch.where(expected[name] == IGNORE, 0, expected[name]) for name in ("depth", "normals")
     }

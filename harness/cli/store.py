@@ -1,4 +1,4 @@
-"""Commands on a store: what they show, write or remove was trained before. Heavy imports stay inside the commands."""
+"""Commands on a store, which train nothing. Heavy imports stay inside the commands, so that --help is quick."""
 
 from __future__ import annotations
 

@@ -30,14 +30,14 @@ TrackingOption = Annotated[str | None, typer.Option(help="An MLflow server; defa
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
-WRONG = 2  # what was asked for makes no sense, and nothing was started
+WRONG = 2  # the request makes no sense, and nothing was started
 
 
 @contextmanager
 def terminable() -> Iterator[Callable[[], int]]:
-    """SIGTERM, as from SLURM, `timeout` or `docker stop`, ends what is in here as Ctrl-C does. For the main thread.
+    """SIGTERM, as from SLURM, `timeout` or `docker stop`, ends the block as Ctrl-C does. Use it in the main thread.
 
-    Yields what says the exit status of a KeyboardInterrupt: Ray passes on no exception of another class.
+    Yields a function that returns the exit status of a KeyboardInterrupt: Ray passes on no other class of exception.
     """
     status = INTERRUPTED
 
@@ -59,7 +59,7 @@ def fail(message: str) -> typer.Exit:
 
 
 def one_line(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Errors of the user's become their message and exit status 2; anything else is ours and keeps its traceback."""
+    """Mistakes of the user become a message and exit status 2. Any other error is our fault and keeps its traceback."""
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -74,7 +74,7 @@ def one_line(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _of_the_user() -> tuple[type[Exception], ...]:
-    """Imported once something has failed: a command that only reads records never waits for torch."""
+    """The errors that a user can cause. They are imported after a failure, so that no command waits for torch."""
     from mtlbench.harness.data.places import NotReady
     from mtlbench.harness.matrix.problems import MatrixError
     from mtlbench.harness.store.store import StoreError
@@ -107,7 +107,7 @@ def find_cell(store: Store, part: str) -> str:
 
 
 def report_folder(given: Path | None, store: Store) -> Path:
-    """The folder of a report; one that is given is refused where it can be none, before a run and not after it."""
+    """The folder of a report. A given folder that cannot be used is refused before a run, and not after it."""
     if given is None:
         from mtlbench.results.records import files
 

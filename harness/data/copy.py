@@ -1,4 +1,4 @@
-"""A benchmark at a place: which samples its splits have, and whether they come from files or were prepared."""
+"""A benchmark at a place: the samples of its splits, read from files or from data that were prepared."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class Copy:
-    """A benchmark, and the folder that holds its data. It is looked at once: a file that changes makes another copy.
+    """A benchmark, and the folder that holds its data. The folder is looked at once; changed files need a new `Copy`.
 
     prepared_in: folders below which splits of it may have been prepared (prepare.py); earlier folders are preferred.
     """
@@ -75,7 +75,7 @@ class Copy:
         Raises what `Benchmark.open` raises, and ValueError for a prepared split that is damaged.
         """
         folders = [folder / PREPARED for folder in self.prepared_in]
-        folders = [folder for folder in folders if folder.is_dir()]  # else nobody needs to look at all the files
+        folders = [folder for folder in folders if folder.is_dir()]  # without one, no file needs a look
         if folders and self.benchmark.needs_root:
             kept = self.prepared_name()
             for prepared in (folder / kept / name for folder in folders):
@@ -89,7 +89,7 @@ class Copy:
         return hold_out(samples, holdout) if holdout else (samples, None)
 
     def splits(self, cell: Cell) -> Splits:
-        """The splits of a cell, train with the labels that its crops are drawn by.
+        """The splits of a cell. Its train split also has the labels by which crops are drawn.
 
         Raises what `split` raises, and ValueError for a trial, which is judged on val, where there is no val.
         """
@@ -104,7 +104,7 @@ class Copy:
         return Splits(train, val, self.split("test", cell.tasks))
 
     def _with_balance(self, tasks: Sequence[str], augmentation: Augmentation) -> tuple[str, ...]:
-        """`tasks`, and the one by whose labels crops are drawn if the copy has it.
+        """`tasks`, and the task by whose labels crops are drawn, if the copy has these labels.
 
         A `Crop` looks at the same labels whatever is trained, so that all cells see the same windows.
         """
@@ -118,9 +118,9 @@ class Copy:
         return (*tasks, balance)
 
     def prepared_name(self) -> str:
-        """What the folder of the prepared splits is called: another name once a file or a reader has changed.
+        """The name of the folder with the prepared splits. It changes once a file or the code that reads files changes.
 
-        A fingerprint reads the bytes of a few images only, so a repaired file may leave it; the times of files do not.
+        A fingerprint reads the bytes of a few images only, and may miss a repaired file; the times of files show it.
         """
         benchmark, module = self.benchmark, type(self.benchmark).__module__
         code = [reading_hash(module), modules_hash([module]) or ""]  # ours, and that of a benchmark from outside
@@ -130,9 +130,9 @@ class Copy:
         return "-".join([benchmark.name, *([layout] if layout else []), digest])
 
     def advice(self, tasks: Sequence[str], options: Mapping[str, Any]) -> str:
-        """What would make training much quicker, in a line; "" where nothing is known to.
+        """A line that says how to make training much quicker; "" where no way is known.
 
-        options: those that the benchmark was made with, for the command in the line.
+        options: of the benchmark, as the command in the line has to repeat them.
         """
         slow = self.benchmark.layout(self.root).slow if isinstance(self.benchmark, FolderBenchmark) else ""
         if not slow or isinstance(self.split("train", tasks), cache.Cache):
@@ -148,7 +148,7 @@ def copy_of(config: BenchmarkConfig, root: Path, prepared_in: Sequence[Path] = (
 
 
 def hold_out(samples: Sequence[Sample], share: float) -> tuple[Part, Part]:
-    """A split without a share of its images, and that share. The same for all methods and seeds."""
+    """A split without a share of its images, and the share. Both are the same for all methods and seeds."""
     order = seeds.generator(0, "holdout").permutation(len(samples))
     held = round(share * len(samples))
     return Part(samples, sorted(order[held:].tolist())), Part(samples, sorted(order[:held].tolist()))

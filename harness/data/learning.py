@@ -1,4 +1,4 @@
-"""What tasks learn from training labels, as the clusters of normals: learnt once, kept in the store, read by all."""
+"""What tasks learn from training labels, such as clusters of normals. It is learnt once and kept in the store."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.results.records import files
 
-IMAGES = 1000  # read at most: files of a large data set take longer to decode than to learn from
+IMAGES = 1000  # at most, because decoding many files takes longer than learning from them
 
 Findings = dict[str, dict[str, Any]]  # task -> what Task.fitted takes
 
 
 def learn(store: Store, copy: Copy, tasks: Iterable[str], holdout: float) -> Findings:
-    """What each of `tasks` that learns something has learnt from the training images that are not held out.
+    """The findings of each of `tasks` that learns something, from the training images that are not held out.
 
-    From the store; learnt and put there where it lacks it, so that a cell trained alone needs no driver. Images are
-    drawn by a fixed generator: whoever learns from a copy with this fingerprint learns the same.
+    The findings come from the store. What the store lacks is learnt and put there, so that a cell needs no driver.
+    Images are drawn by a fixed generator: two processes that learn from copies with equal fingerprints learn the same.
 
     Raises ValueError naming the task whose labels do not suffice, and StoreError for a file that is no findings.
     """
@@ -57,7 +57,7 @@ def missing(store: Store, copy: Copy, tasks: Iterable[str], holdout: float) -> l
 
 
 def digest(findings: Mapping[str, Mapping[str, Any]]) -> str:
-    """Of everything that the tasks of a cell have learnt, for its record."""
+    """A hash of everything that the tasks of a cell have learnt, for its record."""
     return hashlib.sha256(json.dumps(findings, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -68,7 +68,7 @@ def _learners(copy: Copy, tasks: Iterable[str]) -> list[str]:
 def _file(copy: Copy, task: str, holdout: float) -> str:
     benchmark = copy.benchmark.name
     outside = modules_hash([type(copy.benchmark).__module__])
-    code = source_hash() + (f"+{outside}" if outside else "")  # other code may learn otherwise
+    code = source_hash() + (f"+{outside}" if outside else "")  # other code may find something else
     content = json.dumps([benchmark, copy.fingerprint, task, holdout, code])
     return files.findings(benchmark, task, hashlib.sha256(content.encode()).hexdigest()[:10])
 

@@ -1,4 +1,4 @@
-"""Batches: which images, in which order, moved how. A function of (seed, epoch, image id), whoever asks."""
+"""Batches: which images come, in which order, and how each is moved. All follows from (seed, epoch, image id)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def normalise(image: Tensor) -> Tensor:
     return (image.float() / 255 - mean) / std
 
 
-@functools.cache  # a copy to the device makes the host wait: one for a run, not one for a step
+@functools.cache  # cached, because a copy to the device makes the host wait in every step
 def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation, each [3, 1, 1]."""
     return (
@@ -77,7 +77,7 @@ class Training(Dataset[Batch]):
         trained = {name: label for name, label in sample.labels.items() if name in self.kinds}
         image, labels = geometry.apply(sample.image, trained, self.kinds, drawn, view.size)
         for name, kind in self.kinds.items():
-            if name not in labels:  # a missing label is one without a valid pixel
+            if name not in labels:  # a missing label becomes a label without a valid pixel
                 labels[name] = kind.blank(view.size, self.channels[name])
             elif name in self.needs_foreground and not torch.where(kind.valid(labels[name]), labels[name], 0).any():
                 labels[name].fill_(kind.invalid)
@@ -98,7 +98,7 @@ class Evaluation(Dataset[tuple[int, Sample]]):
         (name, image, stored), view = self.samples[index], self.view
         labels = {task: label for task, label in stored.items() if task in self.tasks}
         for task, label in labels.items():
-            self.tasks[task].check(label, name)  # here, on the host: on a device, a metric would not look
+            self.tasks[task].check(label, name)  # here on the host, because a metric does not check labels on a GPU
         try:
             geometry.require_room((image.shape[-2], image.shape[-1]), view.size, view.placement)
         except ValueError as error:
@@ -129,7 +129,7 @@ def _collate_scored(batch: list[tuple[int, Sample]]) -> Scored:
 
 
 def order(seed: int, epoch: int, count: int) -> list[int]:
-    """The order of an epoch: the same for every method."""
+    """The order of the images in an epoch. It is the same for every method."""
     indices: list[int] = seeds.generator(seed, "order", epoch).permutation(count).tolist()
     return indices
 
@@ -161,7 +161,7 @@ def training_batches(
     """The batches of `keys`, as of `micro_batches`: one loader for all the epochs, so that its processes start once."""
     return DataLoader(
         dataset,
-        batch_sampler=keys,  # type: ignore[arg-type]  # which may be any iterable
+        batch_sampler=keys,  # type: ignore[arg-type]  # any iterable will do
         collate_fn=_collate,
         num_workers=loaders,
         pin_memory=pin,
@@ -171,7 +171,7 @@ def training_batches(
 def evaluation_batches(
     dataset: Evaluation, keys: Iterable[Sequence[int]], *, loaders: int = 0, pin: bool = False
 ) -> DataLoader[Scored]:
-    """The batches of `keys`, as of `in_order`. Reading one raises what an item of the data set does."""
+    """The batches of `keys`, as of `in_order`. Reading a batch raises what reading an item of the data set raises."""
     items: Dataset[Any] = dataset  # collated, its items are Scored
     return DataLoader(
         items,
@@ -183,7 +183,7 @@ def evaluation_batches(
 
 
 def onto(device: torch.device, batches: Iterable[Scored]) -> Iterator[Scored]:
-    """The batches with images and labels on a device; where they are pinned, the host does not wait for the copies."""
+    """The batches with images and labels on a device. Where they are pinned, the host does not wait for the copies."""
     for image, ids, numbers, labels in batches:
         moved = {
             task: [SameSize(positions, label.to(device, non_blocking=True)) for positions, label in sizes]

@@ -16,7 +16,7 @@ from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchma
 
 
 class NotReady(RuntimeError):
-    """What is missing on this machine: one line each."""
+    """Something is missing on this machine. There is one line for each problem."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
@@ -37,7 +37,7 @@ def roots(matrix: Matrix, data: Sequence[str]) -> dict[str, Path]:
 
 
 def available_roots(matrix: Matrix, data: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-    """The folders that there are, as `roots`, and what is wrong with the others."""
+    """The folders that exist, as in `roots`, and a line for each folder that does not."""
     given, problems = arguments(data)
     named = {entry.name for entry in matrix.benchmarks}
     problems += [f"--data {name}: the matrix has {', '.join(sorted(named))}" for name in given if name not in named]
@@ -96,7 +96,7 @@ def named_copy(name: str, path: Path | None, options: Sequence[str]) -> Copy:
 
 def _in_words(mistake: Any) -> str:
     message: str = mistake["msg"].removeprefix("Value error, ")
-    if mistake["type"] == "value_error":  # ours, which says it all
+    if mistake["type"] == "value_error":  # our own message, which says everything
         return message
     return f"--set {'.'.join(map(str, mistake['loc']))}: {message}, not {mistake['input']!r}"
 

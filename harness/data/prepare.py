@@ -1,8 +1,9 @@
 """Copies of data sets, decoded once and kept, so that `Copy.split` opens them from there.
 
 A prepared split is a cache (benchmarks/copies/cache.py) below CACHE/prepared/NAME-LAYOUT-KEY. The key covers the copy's
-fingerprint, the code that reads it and the library that decodes its pictures, so that whatever would make other samples
-makes another cache. What is prepared and what is read from files are the same bits, and no record says which it was.
+fingerprint, the code that reads it and the library that decodes its pictures, so that a change of the
+samples leads to another cache. Prepared samples and samples read from files are equal bit for bit, and no record says
+which of the two were used.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from pathlib import Path
 from mtlbench.benchmarks.copies import cache
 from mtlbench.harness.data.copy import PREPARED, Copy
 
-Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` left: the folder, its splits' numbers of images, its size, and the tasks that the copy lacks."""
+    """The result of `prepare`: the folder, the images of each split, the size, and the tasks that the copy lacks."""
 
     folder: Path
     images: dict[str, int]
@@ -29,7 +30,7 @@ class Prepared:
 
 
 def available(copy: Copy) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The tasks whose labels every split of a copy has, and for the others what is missing.
+    """The tasks whose labels every split of a copy has, and for every other task what is missing.
 
     Raises OSError or ValueError where not even the images are there.
     """
@@ -56,13 +57,13 @@ def prepare(
 ) -> Prepared:
     """Decode every split of a copy once, with the labels of all the tasks that it has, below `cache_root`.
 
-    only: tasks, of which alone labels are read. scratch: a node-local folder that gets a copy.
+    only: the tasks whose labels are read; () means all. scratch: a folder of this node that gets a second copy.
 
-    A split that is there with these labels is left as it is, so a killed run goes on with the split that it was at,
-    from that split's first image. One that is there with fewer is made anew with what it had and what it lacked.
+    A split that is already there with these labels stays as it is. So a killed run goes on with the split at which it
+    was killed, from its first image. A split with fewer labels is made anew, with the old labels and the new ones.
 
-    Raises OSError naming the folder that cannot be written, and ValueError naming an unknown task, what is missing of
-    one in `only`, or a file that does not hold what it should: nothing of its split is kept, and no split is lost.
+    Raises OSError naming a folder that cannot be written. Raises ValueError naming an unknown task, what is missing of
+    a task in `only`, or a damaged file: nothing of its split is kept then, and no earlier split is lost.
     """
     benchmark = copy.benchmark
     tasks, lacking = available(copy)

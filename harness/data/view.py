@@ -15,20 +15,20 @@ from mtlbench.harness.matrix.cell import BenchmarkConfig
 
 @dataclass(frozen=True)
 class View:
-    """The way of an image to the network's input, and the way of a prediction to the label it is compared with."""
+    """The way of an image to the network's input, and of a prediction to the label that it is compared with."""
 
     size: Size  # rows and columns of the network's input
     augmentation: Augmentation  # what training draws
-    native: bool  # predictions are compared with labels as they are stored; else at the network's size
+    native: bool  # whether predictions are compared with labels at the stored size, not at the network's
     balance: str = ""  # the task by whose labels a crop is drawn; samples without them get the first window
 
     @property
     def placement(self) -> Placement:
-        """How an image is laid into the input in evaluation: as it was in training."""
+        """How evaluation lays an image into the input. It does so as training did."""
         return self.augmentation.placement
 
     def resize(self, image: Tensor) -> Tensor:
-        """An image for evaluation: uint8 [3, H, W] -> [3, h, w]. Raises ValueError for one that would be cut."""
+        """An image for evaluation: uint8 [3, H, W] -> [3, h, w]. Raises ValueError for an image that would be cut."""
         return geometry.resize(image, self.size, self.placement)
 
     def restore(self, prediction: Tensor, stored: Size) -> Tensor:
@@ -37,7 +37,7 @@ class View:
 
 
 def view_of(config: BenchmarkConfig, benchmark: Benchmark) -> View:
-    """The view of a configuration's cells: what its protocol draws, with what the configuration chooses otherwise."""
+    """The view of a configuration's cells: its protocol's draws, with the changes that the configuration makes."""
     chosen = {"borders": config.borders, "normals_zoom": config.normals_zoom}
     changes = {name: value for name, value in chosen.items() if value is not None}
     augmentation = replace(benchmark.augmentations[config.protocol], **changes)  # type: ignore[arg-type]

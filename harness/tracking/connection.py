@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
-# Nobody is told that a run took place, nothing is printed between the lines of the driver's table, and a server that
-# is down costs seconds and not the ten minutes of MLflow's own patience.
+# MLflow sends no telemetry and prints nothing between the lines of the driver's table. A server that is down costs
+# seconds, and not the ten minutes that MLflow would wait.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -44,9 +44,9 @@ def default_uri(store: str) -> str:
 
 
 def check(uri: str) -> None:
-    """Raise ValueError, in one line that says what to give instead, where `uri` is no place to track to.
+    """Raise ValueError where nothing can be tracked to `uri`, in one line that says what to give instead.
 
-    A server and a shared database are asked; an sqlite file need not exist yet, but its folder must, or be makeable.
+    A server or a shared database must answer. An sqlite file need not exist yet, but its folder must be writable.
     """
     scheme, shown = urlsplit(uri).scheme.split("+")[0], repr(public(uri, uri))
     if scheme == "sqlite":
@@ -80,14 +80,14 @@ def _check_sqlite(uri: str) -> None:
 
 
 def _mlflow() -> ModuleType:
-    """Imports MLflow, quietly; it takes a second, so only what speaks to it calls this."""
+    """Import MLflow without its messages. This takes a second, so only code that speaks to MLflow calls it."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # MLflow 3.17 maps a relation in a way that SQLAlchemy 2.1 advises against.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy", category=DeprecationWarning)
     import mlflow
 
-    for name in ("mlflow.store.db.utils", "alembic"):  # every migration of a new database is an INFO line
+    for name in ("mlflow.store.db.utils", "alembic"):  # they print a line for every migration of a new database
         logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow
 
@@ -98,7 +98,7 @@ def client(uri: str) -> MlflowClient:
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """What MLflow raises when it cannot do its work: its own errors, and those it lets through from below."""
+    """The errors of MLflow, and those of libraries below that MLflow lets through."""
     _mlflow()
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -108,7 +108,7 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def public(text: str, uri: str) -> str:
-    """A text as it may be shown: without the password of the tracking URI."""
+    """A text without the password of the tracking URI, so that it can be shown."""
     password = urlsplit(uri).password
     return text.replace(f":{password}@", ":***@") if password else text
 

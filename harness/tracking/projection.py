@@ -1,4 +1,4 @@
-"""MLflow shows what the store holds: an experiment a matrix, a run a cell. Only the driver speaks to it.
+"""MLflow shows what the store holds: one experiment for a matrix, one run for a cell. Only the driver speaks to it.
 
 The store is the truth and MLflow a projection of it. A run is looked up by its cell's id, brought up to date from the
 cell's record and history, and made anew where it contradicts them; projecting twice changes nothing. Logging live is
@@ -62,7 +62,7 @@ class Projection:
         self.store = Store(store).url
         self.manifest = manifest
         self.description = description
-        self.scores: dict[str, Score] = {}  # by metric: what is known of its direction
+        self.scores: dict[str, Score] = {}  # by metric: a score that tells the metric's direction
         name, found = find_experiment(self.client, self.store, manifest.name)
         if found is None:
             # A server keeps artifacts where its owner decided; MLflow's default otherwise is the working directory.
@@ -77,7 +77,7 @@ class Projection:
         self.run_ids = {run.data.tags["cell_id"]: run.info.run_id for run in self._runs() if "cell_id" in run.data.tags}
 
     def expect(self, manifest: Manifest) -> None:
-        """Take a newer manifest of the matrix, with cells that its records have led to."""
+        """Take a newer manifest, with the cells to which records of the matrix have led."""
         self.manifest = manifest
 
     def cell(self, cell_id: str, state: State) -> None:
@@ -94,8 +94,8 @@ class Projection:
             self._describe()
 
     def deltas(self, deltas: Mapping[str, Mapping[str, float]]) -> None:
-        """cell id -> {"delta/m": percent, "delta/TASK": percent}, for all cells that have one. A delta that is gone,
-        since its baseline is, becomes NaN: MLflow can append to a metric and not remove it."""
+        """cell id -> {"delta/m": percent, "delta/TASK": percent}, for all cells that have one. A delta
+        becomes NaN once its baseline is gone, because MLflow can append to a metric but not remove it."""
         for cell_id in deltas.keys() - self.run_ids.keys():
             self.cell(cell_id, "finished")
         for run in self._runs():
@@ -103,7 +103,7 @@ class Projection:
             now = deltas.get(run.data.tags.get("cell_id", ""), {})
             wanted = dict.fromkeys(shown, math.nan) | {name: rounded(value) for name, value in now.items()}
             changed = [Point(name, value, 0) for name, value in wanted.items() if not _same(value, shown.get(name))]
-            self._log(run.info.run_id, changed, since=_milliseconds())  # of equal steps the newest shows
+            self._log(run.info.run_id, changed, since=_milliseconds())  # MLflow shows the newest value of a step
 
     def report(self, folder: Path) -> None:
         """Put a folder of tables and figures beside the runs, as the artifacts of a run of their own, and link it from
@@ -117,7 +117,7 @@ class Projection:
         self._describe()
 
     def interrupt(self) -> None:
-        """Runs that are not finished and that nobody works on any more."""
+        """Mark the runs that are not finished and that nobody works on any more."""
         for run in self._runs():
             if run.info.status == "RUNNING":
                 self.client.set_tag(run.info.run_id, "state", "interrupted")
@@ -138,14 +138,14 @@ class Projection:
                 return
 
     def _run(self, cell_id: str) -> Run | None:
-        """As MLflow has it now; None where it has none, or a user deleted it."""
+        """A cell's run as MLflow has it now; None where there is none, or where a user deleted it."""
         if cell_id not in self.run_ids:
             return None
         run = self.client.get_run(self.run_ids[cell_id])
         return run if run.info.lifecycle_stage == "active" else None
 
     def _create(self, now: View) -> Run:
-        """Starts when it is made, or, for a cell that is finished already, as long before as its training took."""
+        """Make a run. It starts now; for a finished cell it starts as long ago as the training took."""
         seconds = now.record.cost.get("train_seconds", 0.0) if now.record else 0.0
         several = len({entry.benchmark for entry in self.manifest.entries}) > 1
         run = self.client.create_run(

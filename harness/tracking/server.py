@@ -50,7 +50,7 @@ def server(uri: str, port: int) -> list[str]:
 def require_free(port: int) -> None:
     """Raise ValueError where this machine's loopback address cannot be listened to at a port."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has just ended is no obstacle to the server
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that just ended is no obstacle
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:

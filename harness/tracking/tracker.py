@@ -1,4 +1,4 @@
-"""The driver's side of MLflow: what it shows never holds up nor fails the training that it shows."""
+"""The driver's side of MLflow: tracking never delays training, and never makes training fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Job = Callable[[Projection], None]
 
 
 class Tracker:
-    """A Projection that never holds up nor fails the training it shows.
+    """A Projection that never delays training, and never makes training fail.
 
     Its methods return at once: a thread speaks to MLflow, and of several projections of one cell that wait only the
     newest is made. What fails is warned of once and tried again later. Errors of the store are another matter: `close`
