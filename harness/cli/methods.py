@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtlbench.harness.cli.data import OptionOption, PathOption
 from mtlbench.harness.cli.usage import fail
 
 if TYPE_CHECKING:
@@ -100,17 +101,33 @@ def describe(
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A method: package.module:Name, or a name from `list`.")],
+    name: Annotated[str, typer.Argument(help="A method or a benchmark: package.module:Name, or a name from `list`.")],
+    data: PathOption = None,
+    options: OptionOption = [],
 ) -> None:
-    """Check that a method of yours keeps the contract: shapes, gradients, one task, any order of tasks, saving.
+    """Check that a method or a benchmark of yours keeps the contract.
+
+    Of a method: shapes, gradients, one task, any order of tasks, saving. Of a benchmark, whose data --data names if it
+    does not make them: its attributes, the form of its samples, losses, metrics.
 
     Example:  mtlbench check my_package.my_method:MyMethod
     """
+    from mtlbench.benchmarks import BENCHMARKS, Benchmark
+    from mtlbench.harness.data.places import named_copy
+    from mtlbench.harness.inspect.benchmark_conformance import check_benchmark
     from mtlbench.harness.inspect.conformance import check_method
+    from mtlbench.methods import METHODS
+    from mtlbench.methods.outside import find
 
     try:
-        results = check_method(name)
-    except ValueError as error:
+        found = find(name, "method or benchmark", {**METHODS, **BENCHMARKS})
+        if isinstance(found, type) and issubclass(found, Benchmark):
+            results = check_benchmark(named_copy(name, data, options))
+        elif data is not None or options:
+            raise ValueError(f"--data and --set are for benchmarks, and {name} is none; leave them out")
+        else:
+            results = check_method(name)
+    except (ValueError, OSError) as error:
         raise fail(str(error)) from None
     said: set[str | None] = {None}  # one cause may break every rule
     for rule, problem in results:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -27,25 +28,30 @@ TARGETS = {
     "normals": Target(channels=3, classes=40),
 }
 
-Rule = Callable[[str], None]
+Subject = TypeVar("Subject")  # what a rule is about: the name of a method, a copy of a benchmark
 
 
 class Broken(Exception):
-    """A method breaks a rule; the message says how."""
+    """A rule is broken; the message says how."""
 
 
 def check_method(name: str) -> list[tuple[str, str | None]]:
     """(rule, None or what is wrong) for every rule. Raises ValueError where there is no such method."""
     methods.resolve(name)
+    return verdicts(RULES, name)
+
+
+def verdicts(rules: Sequence[Callable[[Subject], None]], subject: Subject) -> list[tuple[str, str | None]]:
+    """(the first line of a rule's docstring, None or what is wrong with the subject) for every rule."""
     results: list[tuple[str, str | None]] = []
-    for rule in RULES:
+    for rule in rules:
         title = (rule.__doc__ or rule.__name__).strip().splitlines()[0]
         try:
-            rule(name)
+            rule(subject)
             results.append((title, None))
         except Broken as broken:
             results.append((title, str(broken)))
-        except Exception as error:  # a rule may fail in any way that a method can
+        except Exception as error:  # a rule runs the subject's own code, which may fail in any way
             results.append((title, f"{type(error).__name__}: {error}"))
     return results
 
@@ -196,6 +202,6 @@ def no_host_reads(name: str) -> None:
         network_cost(build(name, tasks), (ROWS, COLUMNS))
 
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[Callable[[str], None], ...] = (
     options, shapes, order, gradients, parameter_groups, repeatable, independent, saving, backbone_first, no_host_reads,
 )  # fmt: skip

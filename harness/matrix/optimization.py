@@ -32,6 +32,8 @@ SCHEDULES: dict[str, Schedule] = {
     "constant": lambda progress, recipe: 1.0,
 }
 
+AN_OPTIMIZER = "it must be a subclass of torch.optim.Optimizer, or a function (groups, recipe) -> Optimizer"
+
 ANY_RECIPE = TrainConfig(epochs=1)
 
 
@@ -44,10 +46,7 @@ def make_optimizer(name: str, groups: list[dict[str, Any]], recipe: TrainConfig)
     is_class = isinstance(make, type) and issubclass(make, Optimizer)
     made: Any = make(groups) if is_class else make(groups, recipe)
     if not isinstance(made, Optimizer):
-        raise ValueError(
-            f"optimizer {name!r} is {make!r}, which makes {type(made).__name__}; it must be a subclass of "
-            "torch.optim.Optimizer, or a function (groups, recipe) -> Optimizer"
-        )
+        raise ValueError(f"optimizer {name!r} is {make!r}, which makes {type(made).__name__}; {AN_OPTIMIZER}")
     return made
 
 
@@ -70,7 +69,7 @@ def check_optimizer(name: str) -> None:
     except ValueError:
         raise
     except Exception as error:  # this runs the code of the optimiser's author, which may fail in any way
-        raise ValueError(f"optimizer {name!r} does not update a parameter: {_said(error)}") from error
+        raise ValueError(f"optimizer {name!r} does not update a parameter: {_said(error)}; {AN_OPTIMIZER}") from error
 
 
 def check_schedule(name: str) -> None:
