@@ -1,4 +1,4 @@
-"""The best constant predictor: what a network that looks at nothing could score. Every trained cell must beat it.
+"""The best constant predictor: the scores of a network that does not look at the image. Every cell must beat them.
 
 The constant is learnt from the training labels: the most frequent class, the mean of the valid depths, the mean normal,
 the share of positive pixels.
@@ -26,12 +26,12 @@ from mtlbench.harness.scoring.protocol import conditions_of, protocol_of
 from mtlbench.harness.store import provenance
 from mtlbench.results.records.record import Record, Score
 
-IMAGES_PER_PROCESS = 20  # fewer are not worth a process that computes expensive scores
+IMAGES_PER_PROCESS = 20  # with fewer images, a process that computes expensive scores does not pay
 
 
 def record_id(config: BenchmarkConfig, benchmark: Benchmark, tasks: Sequence[str], holdout: float = 0.0) -> str:
-    """Another where scores are defined otherwise: what was scored by other rules is made anew."""
-    taken = conditions_of(config, benchmark, images=0, holdout=holdout)  # their number follows from the rest
+    """The id of a constant prediction's record. Another definition of a score gives another id, and so a new record."""
+    taken = conditions_of(config, benchmark, images=0, holdout=holdout)  # the number of images follows from the rest
     scored = [benchmark.tasks[name] for name in tasks if benchmark.tasks[name].metric is not None]
     protocols = {task.name: protocol_of(task, taken) for task in scored}
     content = json.dumps([config.model_dump(mode="json", exclude_defaults=True), protocols], sort_keys=True)
@@ -109,7 +109,7 @@ def fit(
 
 
 def not_beaten(scores: Sequence[Score], constant: Record) -> list[str]:
-    """The tasks on which primary scores are not better than the constant's: what a demonstration must not show."""
+    """The tasks whose primary scores do not beat the constant prediction. A demonstration must have none."""
     floor = constant.primary()
     problems = []
     for score in scores:

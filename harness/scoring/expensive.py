@@ -1,6 +1,6 @@
-"""Expensive scores: a cell that has been trained leaves what they need, and processes without a GPU compute them.
+"""Expensive scores: a trained cell leaves the data that they need, and processes without a GPU compute them.
 
-Until then the folder of the cell has, beside what every cell leaves, and by their names in results/records/files.py:
+Until they are computed, the folder of the cell has more files than usual, named in results/records/files.py:
 
     TRAINED                   the record without these scores; RECORD takes its place
     TO_SCORE/TASK, ARRAYS     what the statistics of an image depend on
@@ -89,7 +89,7 @@ def finish(
     benchmark = make_benchmark(cell.benchmark)
     tasks = {name: benchmark.tasks[name] for name in cell.tasks}
     expensive = {name: task for name, task in tasks.items() if is_expensive(task)}
-    same_code = trained.provenance["source"] == source_hash()  # else an earlier attempt's may be another metric's
+    same_code = trained.provenance["source"] == source_hash()  # earlier statistics may be of another metric
     kept = {name: _kept(store, cell_id, name) for name in expensive}
     images, done = sum(len(numbers) for numbers in kept.values()), 0
     rows = [row for row in per_image.read_rows(*per_image.fetch(store, cell_id)) if row.task not in expensive]
@@ -128,7 +128,7 @@ def finish(
 
 
 def counts(store: Store, cell_id: str, rows: Iterable[Row], tasks: Mapping[str, Task]) -> dict[str, int]:
-    """task -> how many images can be scored: those in `rows` and, of an expensive task, those whose file is kept."""
+    """task -> how many images can be scored: those in `rows`, and for an expensive task those with a file."""
     found = per_image.counts(rows, (name for name, task in tasks.items() if task.metric is not None))
     return found | {name: len(_kept(store, cell_id, name)) for name, task in tasks.items() if is_expensive(task)}
 
@@ -139,17 +139,17 @@ def _kept(store: Store, cell_id: str, task: str) -> list[int]:
 
 
 def read_arrays(store: Store, name: str) -> dict[str, NDArray[Any]]:
-    """What a .npz of the store holds. Raises ValueError naming it where it is damaged."""
+    """The arrays of a .npz file of the store. Raises ValueError naming the file where it is damaged."""
     content = store.get(name)
     try:
         with np.load(io.BytesIO(content)) as arrays:
             return {key: arrays[key] for key in arrays.files}
-    except Exception as error:  # of zip, zlib or NumPy, by where it was cut
+    except Exception as error:  # zip, zlib or NumPy raise, depending on where the file was cut
         raise ValueError(f"{store.path(name)}: damaged ({type(error).__name__}: {error}); {BRING_BACK}") from error
 
 
 class Pool:
-    """Computes the statistics of images in several processes; a context manager, which waits for all at its end.
+    """Computes the statistics of images in several processes. It is a context manager whose end waits for all.
 
     `computed` is called in this process with the row of each image, in the order in which they were added. Few images
     are held at once: `add` waits when all processes are busy. Tasks without an expensive metric are left alone.
@@ -163,7 +163,7 @@ class Pool:
 
     def __enter__(self) -> Pool:
         if self.processes > 1 and self.metrics:
-            # Forked, so that nothing is imported again and no script needs a guard; the children use NumPy and SciPy.
+            # Forked children import nothing again, and no script needs a guard. They use NumPy and SciPy only.
             context = multiprocessing.get_context("fork")
             self.executor = ProcessPoolExecutor(self.processes, context, _child, (os.getpid(),))
         return self
@@ -194,7 +194,7 @@ class Pool:
 
 
 def _child(parent: int) -> None:
-    """The parent decides when to stop; a child that it can no longer tell so ends by itself."""
+    """Let the parent decide when to stop. A child whose parent has died ends by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

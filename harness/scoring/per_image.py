@@ -39,8 +39,8 @@ def encode(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) ->
 
     Its metadata hold the `origin` of each task's statistics.
 
-    influence = N grad(score) . statistics: the mean of squared influences over N is the variance that the choice of
-    the N images gives the score, to first order.
+    influence = N grad(score) . statistics. The mean of the squared influences, divided by N, is the variance of the
+    score that comes from the choice of the N images, to first order.
     """
     columns: dict[str, list[object]] = {"task": [], "image": [], "statistics": [], "influence": []}
     lookup = list(rows)
@@ -90,9 +90,9 @@ def counts(rows: Iterable[Row], tasks: Iterable[str]) -> dict[str, int]:
 
 
 def require_counts(found: Mapping[str, int], record: Record, where: str) -> None:
-    """Raise ValueError, naming `where`, where images are missing or too many: their scores would pass for the split's.
+    """Raise ValueError, naming `where`, if images are missing or too many: the scores would not be those of the split.
 
-    found: as `counts`. What a record does not tell, because an older version made it, is not compared.
+    found: as `counts`. Counts that an older version did not record are not compared.
     """
     for name, expected in record.provenance.get("data", {}).get("rows", {}).items():
         if found.get(name, 0) != expected:
@@ -103,7 +103,7 @@ def require_counts(found: Mapping[str, int], record: Record, where: str) -> None
 
 
 def read_origins(content: bytes, where: str) -> dict[str, str]:
-    """task -> the `origin` of its statistics; {} for a file that does not say it. Raises ValueError as `read_rows`."""
+    """task -> the `origin` of its statistics; {} for a file without origins. Raises ValueError as `read_rows`."""
     with _whole(where):
         metadata = files.read_per_image(content, ["task"], where).schema.metadata or {}
         origins: dict[str, str] = json.loads(metadata.get(ORIGINS, b"{}"))

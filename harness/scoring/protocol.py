@@ -1,4 +1,4 @@
-"""What fixes a score besides the network: its conditions, and hashes of them."""
+"""What fixes a score besides the network: the conditions of scoring, and hashes of the conditions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 
 
 class Conditions(NamedTuple):
-    """What fixes a score besides the task's metric: which maps are compared, of which images, from which weights."""
+    """What fixes a score besides the task's metric: the maps that are compared, their images, and the weights."""
 
-    resolution: str  # "the stored size", and which one where data are made at it; or the network's rows x columns
+    resolution: str  # "the stored size" (for made data with its rows x columns), or the network's rows x columns
     placement: Placement  # how an image came to the network's size
     images: int  # of the split
     split: str = "test"
@@ -24,7 +24,7 @@ class Conditions(NamedTuple):
     checkpoint: str = "last"
 
     def hashed(self) -> dict[str, object]:
-        """What enters a hash. The placement is called "fit" there, as it was when the first records were made."""
+        """The conditions as they enter a hash. There the placement is called "fit", as in the first records."""
         fields = self._asdict()
         return {"fit": fields.pop("placement"), **fields}
 
@@ -63,9 +63,10 @@ def protocol_of(task: Task, conditions: Conditions) -> str:
 
 
 def origin(task: Task, conditions: Conditions) -> str:
-    """A hash of all that fixes a task's statistics besides the network; scores of equal ones may be computed anew.
+    """A hash of all that fixes a task's statistics besides the network. From statistics with an equal hash, scores may
+    be computed anew.
 
-    Of the metric: its class, its fields and the constants of its class, whose names are in capitals.
+    The metric enters by its class, its fields and the constants of its class, whose names are in capitals.
     """
     metric = task.metric
     kind = type(metric)

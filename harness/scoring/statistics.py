@@ -1,4 +1,4 @@
-"""A split -> per-image statistics -> scores, the same numbers for any batches and any number of processes."""
+"""From a split to per-image statistics to scores: the same numbers for any batches and any number of processes."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def collect(
     before their argmax, fields as they are, bilinear). An image without a label for a task has no row. Statistics stay
     on the device until the end.
 
-    keep: takes what an expensive metric will be computed from, and the task has no row; without it, it is computed
-    here. save: takes every prediction.
+    keep: is given the data from which an expensive metric will be computed, and the task has no row; without `keep` the
+    metric is computed here. save: is given every prediction.
     """
     scored = {name: task for name, task in tasks.items() if task.metric is not None}
     keys: dict[str, list[tuple[int, str]]] = {name: [] for name in scored}
@@ -57,7 +57,7 @@ def collect(
             metric = task.metric
             assert metric is not None
             for positions, labels in stored.get(name, []):
-                whole = len(positions) == len(ids)  # a list as index would make the host wait
+                whole = len(positions) == len(ids)  # indexing by a list would make the host wait
                 prediction = predictions[name] if whole else torch.stack([predictions[name][i] for i in positions])
                 prediction = prediction.float()
                 if view.native:
@@ -82,9 +82,9 @@ def collect(
 
 
 def scores(rows: Iterable[Row], tasks: Mapping[str, Task], taken: Conditions) -> tuple[Score, ...]:
-    """Rows of any number of processes -> scores. Sums run in the order of the images, so equal rows give equal bits.
+    """The scores of rows from any number of processes. Sums run in the order of the images: equal rows give equal bits.
 
-    A task without a metric, and a score without a valid pixel, are there with the value None.
+    A task without a metric, and a score without a valid pixel, have the value None.
     """
     result = []
     for name, (task, table) in tables(rows, tasks).items():

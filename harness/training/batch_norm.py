@@ -1,4 +1,4 @@
-"""Batch norm over all processes of a cell, so that its numbers do not depend on how many it has."""
+"""Batch norm over all processes of a cell, so that the numbers do not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def synchronise(network: Network, device: torch.device) -> Network:
-    """The network with every batch norm normalising by the statistics of all processes' parts of a batch.
+    """The network with batch norms that normalise by the statistics of the whole batch, over all processes.
 
-    A process group has been joined, and the parts have equal sizes. Parameters and names stay as they are. Raises
-    ValueError for a kind of batch norm that it would leave alone or make another of.
+    The process group must have been joined, and every process must hold an equal part of the batch. Parameters and
+    names stay as they are. Raises ValueError for a kind of batch norm that cannot be converted.
     """
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm) and type(module) not in OVER_PROCESSES:
@@ -31,7 +31,7 @@ def synchronise(network: Network, device: torch.device) -> Network:
                 "any of them cannot be synchronised; set resources.workers to 1"
             )
     if device.type == "cuda":
-        # timm's, since torch's would drop the activation of a BatchNormAct2d
+        # timm's function, because torch's drops the activation of a BatchNormAct2d
         converted: Network = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     for module in network.modules():
@@ -41,7 +41,7 @@ def synchronise(network: Network, device: torch.device) -> Network:
 
 
 class BatchNormOverProcesses(nn.BatchNorm2d):
-    """For CPU tensors, which torch's SyncBatchNorm refuses."""
+    """Batch norm for tensors on CPUs, which torch's SyncBatchNorm refuses."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[B, C, H, W], a part of the batch -> the same, normalised by the mean and variance of the whole batch."""
@@ -49,7 +49,7 @@ class BatchNormOverProcesses(nn.BatchNorm2d):
 
 
 class BatchNormActOverProcesses(BatchNormAct2d):
-    """The same for timm's batch norm that is followed by an activation."""
+    """The same for timm's batch norm with an activation behind it."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:

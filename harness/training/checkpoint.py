@@ -1,7 +1,7 @@
-"""Checkpoints: model, optimisers and the position in training; two are kept. No pickle is loaded that could run code.
+"""Checkpoints: model, optimisers and the position in training; two are kept. No pickle that could run code is loaded.
 
-Random states are not part of it: they are drawn anew for each epoch (seeds.py), which is what makes a resumed run end
-with the bits of an uninterrupted one.
+A checkpoint holds no random states. They are drawn anew for each epoch (seeds.py), and so a resumed run ends with the
+bits of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def restore(
 ) -> tuple[Position, list[str]]:
     """Load the newest whole checkpoint into model and optimisers. Returns Position(0, 0, 0.0) where there is none.
 
-    code: the hash of what would continue it. A corrupt one is set aside, and so is one that other code has made, since
-    half a training by each would be nobody's result. The list says which, and why.
+    code: the hash of the code that would continue. A corrupt checkpoint is set aside, and so is a checkpoint of other
+    code, because a training by two versions is a result of neither. The list names each, with the reason.
     """
     folder = files.checkpoints(cell_id)
     warnings = []
@@ -89,7 +89,7 @@ def _fetch(store: Store, name: str, local: Path, code: str) -> Position:
         state = json.loads((local / "state.json").read_text())
         hashes, source = dict(state["sha256"]), state["source"]
         position = Position(int(state["epoch"]), int(state["step"]), float(state["seconds"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: no JSON, or not in UTF-8
+    except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: the file is not JSON, or not in UTF-8
         raise UnusableCheckpoint(f"{store.path(name)}/state.json: {type(error).__name__}: {error}") from error
     if source != code:
         raise UnusableCheckpoint(f"{store.path(name)} was made by other code: {source}, now {code}")
@@ -100,7 +100,7 @@ def _fetch(store: Store, name: str, local: Path, code: str) -> Position:
 
 
 def save_model(model: nn.Module, path: Path) -> None:
-    """The weights and buffers as safetensors; contiguous, since that format knows no memory layout."""
+    """Write weights and buffers as safetensors. They are made contiguous, because the format knows no memory layout."""
     state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(state, path)
 

@@ -1,7 +1,7 @@
 """What a network costs: parameters, multiply-accumulates, and the memory and operators of a training step.
 
-Counted on the meta device, whose tensors have a size and no values: no GPU is needed, and a network takes a second.
-`measure` runs the same step for real.
+All of it is counted on the meta device, whose tensors have a size and no values. No GPU is needed, and a network takes
+a second. `measure` runs the same step on a GPU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class StepCost(NamedTuple):
     """A training step in float32, counted."""
 
     peak_bytes: float  # weights, optimiser, gradients, activations and the batch at their greatest
-    operators: int  # run by forward, losses and backward, views left out: about the kernels launched
+    operators: int  # of forward, losses and backward, without views: about as many as kernels
 
 
 class Measured(NamedTuple):
@@ -45,16 +45,16 @@ class Measured(NamedTuple):
 def network_cost(network: Method, size: tuple[int, int]) -> dict[str, float]:
     """Parameters, and the multiply-accumulates for one image of a size: convolutions, matrix and attention products.
 
-    Of the form that runs on GPUs, wherever the network lies; on a CPU some layers take a cheaper one with equal
-    outputs. Raises ValueError for a method that reads values on the host.
+    The form that runs on GPUs is counted, wherever the network lies. On a CPU, some layers take a cheaper form with
+    equal outputs. Raises ValueError for a method that reads values on the host.
     """
     copy = deepcopy(network).to("meta").eval()
     try:
         with FlopCounterMode(display=False) as counter:
             copy(torch.empty(1, 3, *size, device="meta"))
     except (NotImplementedError, RuntimeError, TypeError) as error:
-        if "meta" not in str(error).lower():  # so torch names the device wherever it lacks values
-            raise  # a plain mistake in the forward pass, which is told best by itself
+        if "meta" not in str(error).lower():  # torch names this device in every error about missing values
+            raise  # a mistake in the forward pass, whose own message is best
         raise ValueError(
             f"{type(network).__name__}: its cost cannot be counted, because its forward needs the values of tensors, "
             f"which also makes a GPU wait ({error}); keep to tensor operations, or see `mtlbench check`"
@@ -69,7 +69,7 @@ def network_cost(network: Method, size: tuple[int, int]) -> dict[str, float]:
 def count_step(network: Method, tasks: Mapping[str, Task], size: tuple[int, int], recipe: TrainConfig) -> StepCost:
     """A step of a network that lies on the meta device, with as many images as a micro-batch of the recipe has.
 
-    Not counted, because only a run can tell: work space of convolutions, and gaps between the allocator's blocks.
+    The work space of convolutions and the gaps between the allocator's blocks are not counted: only a run shows them.
     """
     network.train()
     kept = [*network.parameters(), *network.buffers()]
@@ -87,9 +87,9 @@ def count_step(network: Method, tasks: Mapping[str, Task], size: tuple[int, int]
 def measure(
     network: Method, tasks: Mapping[str, Task], size: tuple[int, int], recipe: TrainConfig, *, steps: int = 20
 ) -> Measured:
-    """Steps on the GPU with one random batch, in the recipe's precision, after five that are not timed.
+    """Time steps on the GPU with one random batch, in the recipe's precision, after five steps that are not timed.
 
-    Moves the network there. Raises torch.OutOfMemoryError.
+    The network is moved to the GPU. Raises torch.OutOfMemoryError.
     """
     device = torch.device("cuda")
     network = network.to(device).to(memory_format=torch.channels_last).train()
@@ -111,7 +111,7 @@ def measure(
 
 
 def fitted(tasks: Mapping[str, Task]) -> dict[str, Task]:
-    """Tasks that learn from training labels, completed from random ones: a cost does not depend on what is learnt."""
+    """The tasks. Those that learn from labels get random ones, because a cost does not depend on the findings."""
     return {
         name: task if task.learn is None else task.fitted(task.learn([task.kind.random((1, 64, 64), task.classes)[0]]))
         for name, task in tasks.items()
@@ -136,7 +136,7 @@ def _batch(
 class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that live at once, and the operators that make them. Views make nothing.
 
-    kept: tensors that are there already, and are not counted.
+    kept: tensors that existed before, and are not counted.
     """
 
     def __init__(self, kept: list[Tensor]) -> None:

@@ -16,8 +16,8 @@ class Environment:
     store: str  # the address of a Store
     roots: Mapping[str, Path]  # benchmark -> the folder of its data
     resources: Resources = field(default_factory=Resources)
-    cache: Path | None = None  # below it prepared data may be; each machine adds its own scratch
-    weights: Mapping[str, str] = field(default_factory=dict)  # what a cell calls a file of weights -> its path
+    cache: Path | None = None  # prepared data may lie below it; each machine also looks into its own scratch
+    weights: Mapping[str, str] = field(default_factory=dict)  # sha256:... of a file of weights -> its path
 
     @property
     def device(self) -> str:

@@ -12,7 +12,7 @@ from mtlbench.results.records import files
 class History:
     """The history of a cell that is trained. Events after the step that training resumes from are dropped.
 
-    A file with lines that cannot be read is kept aside, and `warnings` says so: a gap in a curve is no reason to stop.
+    A file with unreadable lines is set aside, and `warnings` says so. Training goes on with a gap in the curve.
     """
 
     def __init__(self, store: Store, cell_id: str, step: int, *, writes: bool) -> None:
@@ -28,7 +28,7 @@ class History:
             )
 
     def add(self, step: int, epoch: int, values: Mapping[str, float | None]) -> None:
-        """Values by name; the file is put whole, since an object store cannot append."""
+        """Add values by name. The whole file is written again, because an object store cannot append."""
         self.lines += [
             json.dumps({"step": step, "epoch": epoch, "name": name, "value": value}) for name, value in values.items()
         ]

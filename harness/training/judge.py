@@ -34,7 +34,7 @@ SAMPLES = 8  # test images whose predictions are kept
 
 
 def divergence(cell: Cell, error: Diverged, device: torch.device) -> Record:
-    """The record of a trial that diverged: that is what was to be found out."""
+    """The record of a trial that diverged. Divergence is a result of a trial, and not a failure."""
     tasks = make_benchmark(cell.benchmark).tasks
     metrics = [(name, tasks[name].metric) for name in cell.tasks]
     return Record(
@@ -58,9 +58,9 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True)
 class Judge:
-    """Scores the network of a cell as one of the processes that train it; an image counts once whatever their number.
+    """Scores the network of a cell, as one of the processes that train it. Together they count each image once.
 
-    What expensive scores need is put into the store instead.
+    The data for expensive scores are put into the store instead.
     """
 
     cell: Cell
@@ -73,12 +73,12 @@ class Judge:
     ) -> Judgement:
         """The scores of a split. spent: seconds of training that led to the network.
 
-        Raises Diverged on every process where a prediction is not finite: an argmax would make a class of it.
+        Raises Diverged on every process where a prediction is not finite, because an argmax would turn it into a class.
         """
         accelerator, cell = self.accelerator, self.cell
         network.eval()
         if accelerator.num_processes > 1:
-            # Each process's batch statistics have moved since they were last made equal, and the first's are saved.
+            # Running statistics differ between processes since the last step. Those of the first process are saved.
             for buffer in network.buffers():
                 buffer.copy_(broadcast(buffer))
         wild = torch.zeros(len(tasks), device=accelerator.device)  # batches with a prediction that is not finite

@@ -1,4 +1,4 @@
-"""A cell's network and tasks."""
+"""The network of a cell, and its tasks with their weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_FILES: Mapping[str, str] = {}
 
 
 def chosen_tasks(benchmark: Benchmark, cell: Cell, learnt: learning.Findings | None = None) -> dict[str, Task]:
-    """The cell's tasks with its weights in the objective, completed with what they have learnt."""
+    """The tasks of a cell, with the cell's weights in the objective and with what the tasks have learnt."""
     chosen = cell.train.weights
     tasks = {name: benchmark.tasks[name].fitted((learnt or {}).get(name, {})) for name in cell.tasks}
     return {name: replace(task, weight=chosen.get(name, task.weight)) for name, task in tasks.items()}
@@ -26,7 +26,7 @@ def chosen_tasks(benchmark: Benchmark, cell: Cell, learnt: learning.Findings | N
 def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILES) -> Method:
     """The cell's network, initialised from its seed: the backbone first, bit-equal across methods.
 
-    files: what a cell calls a file of weights -> its path.
+    files: sha256:..., as a cell names a file of weights -> the path.
     """
     targets = {name: Target(task.channels, task.classes) for name, task in tasks.items()}
     return methods.build(

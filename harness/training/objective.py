@@ -1,4 +1,4 @@
-"""One loss a task over all of a method's outputs; their weighted sum is what training minimises."""
+"""One loss for each task, over all outputs of a method. Training minimises the weighted sum of the losses."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def objective(
     """task -> the sum over its predictions of (summed loss / number of valid labels).
 
     Predictions of any size are compared at the label's size, bilinear, as published. `total` adds the counts over the
-    processes (one small all-reduce): the mean of per-process means is not the mean when labels are sparse. What
-    comes back is this process's share; over processes the shares add up to the loss. A batch without a valid label
+    processes (one small all-reduce): the mean of per-process means is not the mean when labels are sparse. The
+    result is this process's share; the shares of all processes add up to the loss. A batch without a valid label
     gives 0.
     """
     names, sums, counts = [], [], []

@@ -1,4 +1,4 @@
-"""Optimisers from a recipe and a method's parameter groups: one optimiser a kind."""
+"""Optimisers from a recipe and the parameter groups of a method: one optimiser for each kind that groups name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running cell says of itself, and how it ends early."""
+"""What a running cell reports, and the error that ends it early."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Diverged(FloatingPointError):
 
 
 class Progress(NamedTuple):
-    """What a running cell says of itself."""
+    """What a running cell reports."""
 
     epoch: int
     epochs: int

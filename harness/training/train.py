@@ -1,4 +1,4 @@
-"""train(cell) -> Record, top to bottom."""
+"""A cell is trained and scored, from top to bottom of `train`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisa
 def train(cell: Cell, environment: Environment, report: Callable[[Progress], None] = lambda progress: None) -> Record:
     """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
 
-    Where a task's metric is expensive the record lacks its scores, and waits in the store for `expensive.finish`: a GPU
-    that is held here would be idle there.
+    Where a task's metric is expensive, the record lacks its scores and waits in the store for `expensive.finish`, so
+    that no GPU is held while they are computed.
 
     Raises Diverged for a loss or a prediction that is not finite, ValueError for outputs that break the contract, and
     ValueError or OSError naming the file for data that cannot be read. Runs in one process, or as one of a group that
@@ -60,7 +60,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
     store, resources = Store(environment.store), environment.resources
     copy = copy_of(cell.benchmark, environment.roots[cell.benchmark.name], prepared_in(environment.cache))
     benchmark, view = copy.benchmark, view_of(cell.benchmark, copy.benchmark)
-    with accelerator.main_process_first():  # which puts into the store what the others read there
+    with accelerator.main_process_first():  # it puts into the store what all processes read
         learnt = learning.learn(store, copy, cell.tasks, cell.train.holdout)
     tasks = chosen_tasks(benchmark, cell, learnt)
     splits = copy.splits(cell)
@@ -165,7 +165,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
 
 def join(cell: Cell, environment: Environment) -> Accelerator:
     """This process's part in the group that trains a cell. Raises ValueError where a batch cannot be shared evenly."""
-    AcceleratorState._reset_state()  # it is the process's, and would hold the next cell to this one's precision
+    AcceleratorState._reset_state()  # else the process would keep the precision of an earlier cell
     accelerator = Accelerator(
         mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=environment.device == "cpu"
     )
@@ -178,20 +178,20 @@ def join(cell: Cell, environment: Environment) -> Accelerator:
 
 
 class Losses:
-    """The sums of the losses of an epoch's steps since the last look, on the device."""
+    """The sums of the losses since they were last looked at. They stay on the device."""
 
     def __init__(self, accelerator: Accelerator, tasks: Mapping[str, Task]) -> None:
         self.accelerator, self.names = accelerator, [f"train/loss/{name}" for name in tasks]
         self.sums = torch.zeros(1 + len(tasks), device=accelerator.device)
 
     def add(self, shares: Tensor) -> None:
-        """What `backpropagate` returns."""
+        """Add the result of `backpropagate`."""
         self.sums += shares
 
     def means(self, steps: int) -> tuple[float, dict[str, float]]:
-        """The mean loss over the `steps` since the last look, and each task's by its name in the history.
+        """The mean loss over the `steps` since the last look, and each task's mean by its name in the history.
 
-        A host synchronisation.
+        The host waits for the device here.
         """
         mean, *by_task = (self.accelerator.reduce(self.sums, "sum") / steps).tolist()
         self.sums.zero_()
@@ -206,10 +206,10 @@ def backpropagate(
     tasks: Mapping[str, Task],
     accumulate: int = 1,
 ) -> Tensor:
-    """Add the gradients of a micro-batch, one of `accumulate`, which other processes may hold other images of.
+    """Add the gradients of a micro-batch, one of `accumulate`. Other processes may hold other images of it.
 
     image: normalised [B, 3, H, W]. Returns this process's share of the loss and of each task's, [1 + tasks]: shares
-    add up over processes and micro-batches. What the method adds by its penalty is minimised and not in it.
+    add up over processes and micro-batches. The method's penalty is minimised too, but it is not part of the result.
     """
     processes = accelerator.num_processes
 
@@ -226,7 +226,7 @@ def backpropagate(
 
 
 def peak_memory(device: torch.device) -> float:
-    """Bytes: allocated on the GPU; on a CPU the process's resident set, libraries included."""
+    """Peak memory in bytes: of the GPU's allocator; on a CPU of the process's resident set, libraries included."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
     kilobyte = 1 if os.uname().sysname == "Darwin" else 1024
@@ -236,7 +236,7 @@ def peak_memory(device: torch.device) -> float:
 def publish(
     store: Store, record: Record, network: Method, judgement: Judgement, tasks: Mapping[str, Task], predictions: bytes
 ) -> None:
-    """Everything a trained cell leaves, the record last, be it whole or not; its checkpoints have served."""
+    """Write everything that a trained cell leaves, the record last, and remove the cell's checkpoints."""
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / files.WEIGHTS
         checkpoint.save_model(network, file)
