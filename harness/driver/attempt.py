@@ -24,8 +24,8 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
 
     Its record is then in the store, or what `score` needs for it.
 
-    What fails is written to the store (failure.json, log.txt). A failure that another try would repeat bit for bit ends
-    here with False; any other is raised again, for the scheduler to retry.
+    Errors go to the store (failure.json, log.txt). A failure that another try would repeat bit for bit ends here with
+    False. Any other error is raised again, and the scheduler tries again.
     """
     import torch
 
@@ -44,7 +44,7 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
             earlier = store.failure(cell.id)
-            if earlier is None or earlier["time"] < started:  # else another process of this attempt told the cause
+            if earlier is None or earlier["time"] < started:  # else another process of this attempt has named the cause
                 store.put_failure(cell.id, f"{type(error).__name__}: {error}", trace)
             if isinstance(error, Diverged):
                 if cell.trial and main:
@@ -57,7 +57,7 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
 def score(cell_id: str, environment: Environment, report: Callable[[int, int], None]) -> None:
     """Compute the expensive scores of a trained cell, which puts its record into the store.
 
-    `report` is told (images done, images in all). What fails is written to the store and raised again.
+    `report` is told (images done, images in all). Errors go to the store and are raised again.
     """
     from mtlbench.harness.scoring import expensive
 
@@ -76,7 +76,7 @@ def score(cell_id: str, environment: Environment, report: Callable[[int, int], N
 
 @contextlib.contextmanager
 def log(store: Store, cell_id: str) -> Iterator[None]:
-    """Everything printed goes to the cell's log, after what earlier attempts left there."""
+    """Everything that is printed goes to the cell's log, behind the lines of earlier attempts."""
     name = files.log(cell_id)
     stamp = f"--- {datetime.now():%Y-%m-%d %H:%M:%S} process {os.getpid()} ---\n"
     if store.local:

@@ -28,7 +28,7 @@ def deltas(store: Store, matrix: str) -> dict[str, dict[str, float]]:
                 try:
                     values = {f"delta/{task}": relative_gain(scores[task], base[task]) for task in comparison.tasks}
                     values["delta/m"] = delta_m(scores, base)
-                except IncomparableScores:  # the tables say which and why
+                except IncomparableScores:  # the tables name these scores and the reason
                     continue
                 found[run_.entries[0].id] = {name: value for name, value in values.items() if math.isfinite(value)}
     return found

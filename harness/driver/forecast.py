@@ -28,7 +28,7 @@ from mtlbench.results.records.record import Record
 
 
 class Pace(NamedTuple):
-    """How fast training steps are taken to be where no record says it."""
+    """The speed of training steps that is assumed where no record tells it."""
 
     launch: float  # seconds an operator
     flops: float  # a second, of a GPU or of a CPU core
@@ -57,7 +57,7 @@ class Line(NamedTuple):
     step_bytes: float  # of a process
     steps: int
     step_seconds: float
-    records: list[Record]  # that the seconds are from; []: from counts
+    records: list[Record]  # the seconds are their median; [] where they are estimated from counts
 
     @property
     def seconds(self) -> float:
@@ -66,17 +66,17 @@ class Line(NamedTuple):
 
 class Forecast(NamedTuple):
     lines: list[Line]
-    waiting: list[str]  # what is planned only when a search or a tuning is done
-    missing: list[str]  # on this machine, each with what to do
+    waiting: list[str]  # cells that are planned once a search or a tuning is done
+    missing: list[str]  # what is missing on this machine, each with the way out
 
 
 def forecast(
     matrix: Matrix, store: Store, data: Sequence[str], only: Sequence[str] = (), address: str | None = None
 ) -> Forecast:
-    """Every chosen cell once, and everything that can be known to be missing.
+    """Every chosen cell once, and everything that is known to be missing.
 
-    data: NAME=PATH. address: of a Ray cluster, whose resources are not looked at. Raises ValueError for a word of
-    `only` that fits nothing, CorruptRecord for a record that cannot be read.
+    data: NAME=PATH. address: of a Ray cluster; its resources are not looked at. Raises ValueError for a word of
+    `only` that fits no cell, CorruptRecord for a record that cannot be read.
     """
     planned, records = survey(matrix, recorded(store))
     require(planned, only)
@@ -182,7 +182,7 @@ def _count(cell: Cell, workers: int) -> _Counted:
 
 
 def _steps(cell: Cell, folders: Mapping[str, Path]) -> int:
-    """Of the images on disk, or of the data set's known number where those cannot be opened or are too few."""
+    """The steps of a cell by the images on disk, or by the data set's known number where these cannot be used."""
 
     def of(images: int) -> int:
         return length(cell, images - round(cell.train.holdout * images)).steps
@@ -199,7 +199,7 @@ def _steps(cell: Cell, folders: Mapping[str, Path]) -> int:
 
 
 def _network(cell: Mapping[str, Any]) -> str:
-    """What the cost of a step depends on, of a cell as a dict."""
+    """The parts of a cell on which the cost of a step depends, as a text. cell: as JSON."""
     recipe = {key: cell["train"][key] for key in ("optimizer", "batch", "accumulate", "precision")}
     benchmark = {key: cell["benchmark"][key] for key in ("name", "size")}
     parts = [cell["method"], cell["options"], cell["tasks"], benchmark, cell["backbone"]["name"], recipe]

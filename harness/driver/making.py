@@ -1,4 +1,4 @@
-"""What a run makes before its cells need it: rooms, what tasks learn from labels, constant predictions."""
+"""What a run makes before its cells start: rooms, findings from labels, and constant predictions."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from mtlbench.results.records import files
 
 
 def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], console: Console) -> None:
-    """Make what has to be made (rooms are rendered once), and raise NotReady with all that is wrong with the data.
+    """Make the data that can be made (rooms are rendered once). Raises NotReady with all that is wrong with the data.
 
     Raises ValueError or OSError where the data cannot be read.
     """
     problems = preflight.batches(cells, matrix.resources) + preflight.weights(matrix.backbone)
     if problems:
-        raise NotReady(problems)  # before minutes of rendering
+        raise NotReady(problems)  # now, and not after minutes of rendering
     with Progress(console=console, transient=True) as bars:
         for entry in matrix.benchmarks:
             copy = copy_here(entry, folders)
@@ -49,12 +49,12 @@ def copy_here(config: BenchmarkConfig, folders: Mapping[str, Path]) -> Copy:
 
 
 def _of_each(cells: Sequence[Cell]) -> list[Cell]:
-    """A cell of each benchmark: one with most tasks."""
+    """For each benchmark, a cell with the most tasks."""
     return list({cell.benchmark.name: cell for cell in sorted(cells, key=lambda cell: len(cell.tasks))}.values())
 
 
 def learn(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], console: Console) -> None:
-    """Learn what tasks learn from training labels before the cells need it, so that they do not all do it at once.
+    """Learn from training labels what the tasks need, before the cells start: otherwise all cells would do it at once.
 
     Raises ValueError naming the task whose labels do not suffice.
     """
@@ -75,10 +75,10 @@ def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:
 
 
 def constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console: Console) -> dict[str, str]:
-    """The record of each benchmark's best constant prediction, made where the store lacks it."""
+    """benchmark -> the id of the record of its best constant prediction. What the store lacks is made."""
     names = {}
     configs = {item.cell.benchmark.name: item.cell.benchmark for item in expand(matrix)}
-    holdout = matrix.train.holdout  # and not the trials'
+    holdout = matrix.train.holdout  # the matrix's own, and not that of trials
     for name, config in configs.items():
         copy = copy_here(config, folders)
         tasks = [t for t in copy.benchmark.tasks if any(t in i.cell.tasks for i in expand(matrix))]

@@ -1,4 +1,4 @@
-"""Everything that can be known to fail before a processor is taken, all of it at once."""
+"""Everything that would make a run fail and can be known before it starts. All of it is said at once."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
 
 
 def _too_large(benchmark: Benchmark, test: Sequence[Sample]) -> list[str]:
-    """Test images that a padded input cannot hold; training does not look at them."""
+    """Test images that do not fit into a padded input. Training would not notice them."""
     rows, columns = benchmark.size
-    sizes = test.sizes() if isinstance(test, Split) else set()  # made images are of the input's size
+    sizes = test.sizes() if isinstance(test, Split) else set()  # made images have the input's size
     beyond = sorted(size for size in sizes if size[0] > rows or size[1] > columns)
     if not beyond:
         return []
@@ -68,9 +68,9 @@ def weights(backbone: BackboneConfig, *, fetch: bool = True) -> list[str]:
 
 
 def feasible(resources: Resources, available: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> list[str]:
-    """What a cell asks for that the cluster does not have at all: such a trial would wait for ever.
+    """Resources that a cell asks for and that the cluster does not have at all. Its trial would wait for ever.
 
-    available: of all nodes together.
+    available: the resources of all nodes together.
     """
     problems = []
     if resources.workers > 1 and available.get("launcher", 0) < 1:

@@ -1,4 +1,4 @@
-"""How the cells do: a live table on a terminal, one line a change elsewhere; and when it will be over."""
+"""The progress of the cells and the time that is left: a live table on a terminal, a line for each change elsewhere."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Watch:
 
     def add(self, cell_id: str, cell: Cell, label: str) -> None:
         """One more cell to watch."""
-        self.lines = {**self.lines, cell_id: Line(cell, label)}  # another thread may be walking through the old ones
+        self.lines = {**self.lines, cell_id: Line(cell, label)}  # a new one: another thread may read the old one
 
     def __enter__(self) -> Watch:
         if self.console.is_terminal:
@@ -127,7 +127,7 @@ class Watch:
             return
         line = self.lines[cell_id]
         if often and line.began is not None and time.monotonic() - line.began < 20:
-            return  # one line a change, and a pace that a log file can hold
+            return  # so that a log file does not grow without need
         if often:
             line.began = time.monotonic()
         left = self.remaining()
@@ -163,7 +163,7 @@ class Watch:
         return table
 
     def _shown(self) -> Sequence[Line]:
-        """What fits on the screen: what runs or failed first, then what waits, then what is done."""
+        """The lines that fit on the screen: running and failed cells first, then waiting ones, then finished ones."""
         order = {"retrying": 0, "running": 0, "scoring": 0, "failed": 1, "trained": 2, "waiting": 2, "finished": 3}
         room = max(5, self.console.size.height - 8)
         first = sorted(self.lines.values(), key=lambda line: order[line.state])[:room]

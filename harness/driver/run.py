@@ -66,7 +66,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
         uri = request.tracking_uri or connection.default_uri(store.url)
         connection.check(uri)
     store.probe()
-    planned, _ = survey(matrix, partial(_readable, store))  # changes nothing: what is wrong is found before the lease
+    planned, _ = survey(matrix, partial(_readable, store))  # before the lease: it changes nothing
     with _refusing():
         require(planned, only)
         making.prepare(matrix, folders, [item.cell for item in select(planned, only)], console)
@@ -89,7 +89,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
         with _joined(make_scheduler, matrix.resources) if todo else nullcontext(None) as joined:
             for cell_id in again:
                 store.forget(cell_id)
-            work = Work(matrix, store, only, look, constants)  # a search that was forgotten leads to nothing yet
+            work = Work(matrix, store, only, look, constants)  # a forgotten search leads to no cell
             with Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
                 _project(work, tracker)
                 if joined and work.todo:
@@ -105,7 +105,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """What makes no sense, or cannot be read, is refused before anything starts."""
+    """Turn an error about the request or the data into NotReady, before anything starts."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -121,7 +121,7 @@ class Joined(NamedTuple):
 
 @contextmanager
 def _joined(make_scheduler: Callable[[], Scheduler], resources: Resources) -> Iterator[Joined]:
-    """Raises NotReady where there is no cluster, or where a cell could never be placed."""
+    """Begin, and end in any case. Raises NotReady where there is no cluster, or where no node could hold a cell."""
     scheduler = make_scheduler()
     try:
         cluster = scheduler.join()
@@ -136,7 +136,7 @@ def _joined(make_scheduler: Callable[[], Scheduler], resources: Resources) -> It
 
 
 def _readable(store: Store, cell_ids: Sequence[str]) -> dict[str, Record]:
-    """The records among the cells that can be read; `_look` says of the others why not."""
+    """The readable records of the cells. `_look` says of unreadable ones what is wrong."""
     records: dict[str, Record] = {}
     for cell_id in cell_ids:
         with suppress(CorruptRecord):

@@ -1,7 +1,7 @@
-"""Ray Tune: cells -> trials, one each to train, and one more to score where that takes long and no GPU.
+"""Cells become trials of Ray Tune: one trial trains a cell, and another one computes scores that take long and no GPU.
 
-What is done is decided by the store, never by Tune's own status: `Tuner.fit()` returns normally when trials fail, and a
-trial that can never be placed ends without an error; so nothing here is believed but record.json.
+The store decides what is done, and never Tune: `Tuner.fit()` returns normally when trials fail, and a trial that no
+node can hold ends without an error. So only record.json is believed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mtlbench.harness.search_path import look_also_in
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
 
-# No usage reports, no result files or tables of Tune's own, and Ctrl-C is ours.
+# Ray sends no usage reports, Tune writes no result files or tables, and Ctrl-C is handled by the command line.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -42,7 +42,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it aborts on SIGTERM, which is ours too
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # Ray would abort on SIGTERM, which the command line handles
 }
 
 SECONDS_BETWEEN_REPORTS = 5.0
@@ -54,15 +54,15 @@ def _join(address: str | None) -> Cluster:
     if not ray.is_initialized():
         if address is not None and address != "auto":
             _knock(address)
-        # The launcher of a cell with several workers takes no CPU of its own, or N workers would never fit N CPUs.
+        # The launcher of a cell with several workers takes no CPU: otherwise N workers would not fit on N CPUs.
         local: dict[str, Any] = {} if address else {"include_dashboard": False, "resources": {"launcher": 1000}}
-        ours = signal.getsignal(signal.SIGTERM)  # which Ray replaces
+        ours = signal.getsignal(signal.SIGTERM)  # Ray replaces the handler
         try:
             ray.init(
                 address=address, job_config=_Job(), log_to_driver=False, logging_level=logging.ERROR, **local
             )  # fmt: skip
             signal.signal(signal.SIGTERM, ours)
-        except SystemExit:  # so Ray answers it meanwhile
+        except SystemExit:  # Ray's answer to SIGTERM while it starts
             signal.signal(signal.SIGTERM, ours)
             signal.raise_signal(signal.SIGTERM)
     return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
@@ -102,7 +102,7 @@ Stage = Literal["train", "score"]
 class Cells(Searcher):  # type: ignore[misc]
     """Hands out each cell once to be trained and, where that left scores to compute, once to be scored.
 
-    Its state is the store's, so there is nothing to save or to pickle.
+    Its state is in the store, so there is nothing to save or to pickle.
     """
 
     def __init__(self, ready: Callable[[], Sequence[Cell]], store: Store) -> None:
@@ -143,7 +143,7 @@ class Cells(Searcher):  # type: ignore[misc]
 
 
 class Tell(Callback):  # type: ignore[misc]
-    """Passes on to the board what Tune says of its trials."""
+    """Tells the board what Tune says about its trials."""
 
     def __init__(self, board: Board, store: Store) -> None:
         self.board, self.store = board, store
@@ -164,7 +164,7 @@ class Tell(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         cell_id = trial.config["cell"]
         unfinished = ("new", "started") if trial.config["stage"] == "train" else ("trained",)
-        if self.store.state(cell_id) in unfinished:  # killed before it could say why
+        if self.store.state(cell_id) in unfinished:  # the process was killed before it could write a failure
             self.store.put_failure(cell_id, _last_line(trial), _text(trial))
         self.board.ended(cell_id)
 
@@ -221,7 +221,7 @@ class OnRay:
 
 
 def _needs(stage: Stage, resources: Resources) -> tune.PlacementGroupFactory:
-    """What a trial takes of the cluster."""
+    """The resources that a trial takes."""
     if stage == "score":
         return tune.PlacementGroupFactory([{"CPU": resources.cpus}])
     if resources.workers > 1:

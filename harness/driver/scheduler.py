@@ -1,4 +1,4 @@
-"""What a run needs of whoever places its cells on machines. `schedule.OnRay` is one; tests hand in another."""
+"""What a run needs of a scheduler, which places cells on machines. `schedule.OnRay` is one; tests hand in another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Cluster(NamedTuple):
 
 
 class Board(Protocol):
-    """Is told how the cells do."""
+    """Is told about the progress of every cell."""
 
     def started(self, cell_id: str) -> None: ...
     def progressed(self, cell_id: str, progress: dict[str, float]) -> None: ...

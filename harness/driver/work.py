@@ -21,9 +21,9 @@ Look = Callable[[Sequence[str]], Mapping[str, Record]]  # cell ids -> the record
 def survey(
     matrix: Matrix, look: Look, known: Mapping[str, Record] = NO_RECORDS
 ) -> tuple[list[Planned], dict[str, Record]]:
-    """Every cell of the matrix, and the records among them; looks again while a record leads to another cell.
+    """Every cell of the matrix, and the records of its cells. It looks again while a record leads to another cell.
 
-    Records that are `known` are not looked for.
+    Records that are `known` are not looked up again.
     """
     records, seen = dict(known), set(known)
     planned = expand(matrix, records)
@@ -35,12 +35,12 @@ def survey(
 
 
 def recorded(store: Store) -> Look:
-    """Looks into a store and changes nothing in it. Raises CorruptRecord naming the file."""
+    """A `Look` into a store that changes nothing in it. It raises CorruptRecord naming the file."""
     return lambda ids: {cell_id: record for cell_id in ids if (record := store.record(cell_id)) is not None}
 
 
 def select(planned: Iterable[Planned], only: Sequence[str]) -> list[Planned]:
-    """The planned cells whose id or label contains one of `only`; all where it is empty."""
+    """The planned cells whose id or label contains a word of `only`; all cells where `only` is empty."""
     return [item for item in planned if not only or any(_fits(item, word) for word in only)]
 
 
@@ -57,7 +57,7 @@ def _fits(item: Planned, word: str) -> bool:
 
 
 def title(item: Planned) -> str:
-    """As in "PAD-Net · semseg+depth · seed 0"; "ATRC, search · ..." for a cell that is trained for its findings."""
+    """A title such as "PAD-Net · semseg+depth · seed 0"; "ATRC, search · ..." for a search."""
     label = item.entry.label
     if item.trial is not None:
         label += f", trial {item.trial}"
@@ -97,7 +97,7 @@ class Work:
         return any(self.store.exists(files.record(cell_id)) for cell_id in searches)
 
     def publish(self) -> Manifest:
-        """Put into the store what the matrix expects of it by now."""
+        """Write into the store which cells the matrix expects by now."""
         contents = manifest(self.matrix, self.constants, self.records)
         self.store.put(files.matrix(self.matrix.name), contents.to_json())
         return contents
@@ -113,7 +113,7 @@ def starts_anew(rerun: Rerun, cell_id: str, records: Mapping[str, Record], store
 
 
 def stale(record: Record) -> bool:
-    """Made by code, ours or from outside, that has changed since in a way that may move the record's numbers."""
+    """Whether code that can move the record's numbers, ours or from outside, has changed since the record was made."""
     try:
         plugin = provenance.plugin_hash(record.cell)
     except ValueError:  # something from outside cannot be imported any more

@@ -105,13 +105,13 @@ def describe(
 
 
 def build(name: str, tasks: Mapping[str, Task], *, backbone: str, **options: Any) -> Method:
-    """A network with random weights: its cost is that of any other."""
+    """A network with random weights, whose cost does not depend on the weights."""
     targets = {task: Target(it.channels, it.classes) for task, it in tasks.items()}
     return methods.build(name, targets, backbone=backbone, **options)
 
 
 def on_meta(name: str, tasks: Mapping[str, Task], *, backbone: str, **options: Any) -> Method:
-    """A network that has sizes and no values, in the memory layout of training."""
+    """A network on the meta device, which has sizes but no values, in the memory layout of training."""
     network = build(name, tasks, backbone=backbone, **options)
     return network.to("meta").to(memory_format=torch.channels_last)
 

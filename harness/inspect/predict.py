@@ -64,7 +64,7 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
 
 
 def require_own_places(images: Sequence[Path], out: Path) -> None:
-    """Raise ValueError where predictions would be written over an image that they are of, or over each other."""
+    """Raise ValueError where predictions would be written over an image that is predicted, or over each other."""
     given = {path.resolve(): path for path in images}
     named: dict[str, Path] = {}
     for path in images:

@@ -34,12 +34,12 @@ from mtlbench.results.summary.tuning import is_trial
 
 Rule = Literal["native", "network"]
 
-KEPT = (files.weights, files.history, files.samples)  # what a cell under another rule shares
+KEPT = (files.weights, files.history, files.samples)  # files that a cell scored under another rule shares
 
 
 class Rescored(NamedTuple):
     old: Record
-    new: Record  # of another cell, where the rule of evaluation is another
+    new: Record  # it belongs to another cell where the rule of evaluation differs
     per_image: bytes
 
     @property
@@ -50,7 +50,7 @@ class Rescored(NamedTuple):
 
     @property
     def differences(self) -> list[str]:
-        """A line for each score that is another, new or gone, or is defined otherwise; [] where no bit differs."""
+        """A line for each score that has changed, is new, is gone, or is defined otherwise; [] where no bit differs."""
         old = {(score.task, score.metric): score for score in self.old.scores}
         new = {(score.task, score.metric): score for score in self.new.scores}
         return [_line(old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
@@ -77,7 +77,7 @@ class Finished(NamedTuple):
         return self._replace(cell=self.cell.model_copy(update={"benchmark": config}))
 
     def taken_otherwise(self, origins: Mapping[str, str]) -> dict[str, Task]:
-        """The scored tasks whose statistics have other `origins` than this version and rule give them."""
+        """The scored tasks whose `origins` are not those of this version and this rule."""
         scored = {name: task for name, task in self.tasks.items() if task.metric is not None}
         return {name: task for name, task in scored.items() if origins.get(name) != origin(task, self.conditions)}
 
@@ -91,7 +91,7 @@ def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]
     for name in names:
         if store.exists(files.matrix(name)):
             results = read(store.url, name)
-            trials = {cell_id for cell_id, record in results.records.items() if is_trial(record)}  # they have served
+            trials = {cell_id for cell_id, record in results.records.items() if is_trial(record)}  # scored on val
             scored = [entry.id for entry in results.manifest.entries if entry.id not in trials]
             done = [cell_id for cell_id in scored if store.state(cell_id) == "finished"]
             if not done:
@@ -106,7 +106,7 @@ def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]
 
 
 def from_statistics(store: Store, cell_id: str) -> Rescored:
-    """By this version's scores, from per_image.parquet.
+    """Score a cell by this version's formulas, from per_image.parquet.
 
     Raises ValueError naming a task whose statistics were not taken as this version takes them, or of fewer images.
     """
@@ -123,10 +123,10 @@ def from_statistics(store: Store, cell_id: str) -> Rescored:
 
 
 def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None = None) -> Rescored:
-    """By this version's metrics and another `rule` of evaluation if one is given, on the data at `root`.
+    """Score a cell by this version's metrics, and by another `rule` of evaluation if there is one, on the data at `root`.
 
-    Predictions were rounded to float16 when they were saved. So they are looked at only for tasks whose metric or rule
-    is another than the record's; of the others, the statistics that the cell kept are exact. Raises FileNotFoundError
+    Predictions were rounded to float16 when they were saved. So they are used only for tasks whose metric or rule
+    has changed; for all other tasks the statistics that the cell kept are exact. Raises FileNotFoundError
     where none were saved, ValueError where the data are not those that the cell was scored on, or a file is damaged.
     """
     finished = _load(store, cell_id)
@@ -167,7 +167,7 @@ def _from_saved(store: Store, finished: Finished, split: Sequence[Sample], tasks
 
 
 def write(store: Store, rescored: Rescored) -> None:
-    """Put the new record into the store, and what belongs to it where it is of another cell.
+    """Put the new record into the store, and the files of its cell where this is another cell.
 
     Raises FileExistsError where that cell has a record of its own.
     """
@@ -233,7 +233,7 @@ def _rescored(finished: Finished, rows: list[Row], source: str, rounded: Iterabl
 
 
 def _replay(store: Store, names: Sequence[str], tasks: Iterable[str]) -> statistics.Predict:
-    """Gives the predictions of the images in their order, whatever is asked."""
+    """A predictor that gives the saved predictions in the order of the images and ignores its input."""
 
     def held() -> Iterator[dict[str, Tensor]]:
         for file in names:
