@@ -123,7 +123,7 @@ def from_statistics(store: Store, cell_id: str) -> Rescored:
 
 
 def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None = None) -> Rescored:
-    """Score a cell by this version's metrics, and by another `rule` of evaluation if there is one, on the data at `root`.
+    """Score a cell by this version's metrics, or by another `rule` of evaluation, on the data at `root`.
 
     Predictions were rounded to float16 when they were saved. So they are used only for tasks whose metric or rule
     has changed; for all other tasks the statistics that the cell kept are exact. Raises FileNotFoundError
