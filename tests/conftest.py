@@ -53,6 +53,28 @@ def alone(shared):
 
 
 @pytest.fixture
+def any_size(monkeypatch):
+    """Copies of data sets may have images of any size: those that tests make are smaller than the published ones."""
+    from dataclasses import replace
+
+    from mtlbench.benchmarks import BENCHMARKS
+
+    for name in ("nyud", "nyuv2_13"):
+        layouts = tuple(replace(layout, size=None) for layout in BENCHMARKS[name].layouts)
+        monkeypatch.setattr(BENCHMARKS[name], "layouts", layouts)
+
+
+@pytest.fixture(scope="session")
+def healthy(tmp_path_factory):
+    """Ten rooms as a copy of NYUD-v2, in which nothing is wrong. Nobody changes it."""
+    from fixtures import rooms_as_nyud
+
+    root = tmp_path_factory.mktemp("healthy")
+    rooms_as_nyud(root)
+    return root
+
+
+@pytest.fixture
 def go(monkeypatch, tmp_path, rooms):
     """Runs a matrix in this process, into tmp_path / "s"."""
     from in_process import running
