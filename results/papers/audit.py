@@ -19,24 +19,25 @@ OPTIONAL = ["title", "unit", "decimals"]
 
 
 class BadTable(ValueError):
-    """A table that is not in long form, or whose rows contradict each other; the message says where."""
+    """A table that is not in long form, or whose rows contradict each other. The message says where."""
 
 
 class Printed(NamedTuple):
-    """A number as a table prints it: the true one lies in value +- half."""
+    """A number as a table prints it. The number before rounding lies in value +- half."""
 
     value: float
     half: float
 
 
 def load(source: str | Path) -> pd.DataFrame:
-    """A table in long form, one printed number a row, every field as text (so that its decimals are known).
+    """A table in long form. Each row has one printed number, and every field is text, so that its decimals are known.
 
-    Columns: source, table, benchmark, task_set, method, task, metric, higher_is_better (true or false), value, baseline
-    (the method whose row Eq. (6) divides by; empty: no delta is printed) and printed_delta. Columns that may be left
-    out, and fields that may be empty: title (of the metric; default: its name), unit, and decimals (with which all
-    values of the task are printed; default: as many as the longest value has). Other columns are kept. Raises
-    FileNotFoundError, or BadTable naming the file, the row and the field.
+    The columns are source, table, benchmark, task_set, method, task, metric, higher_is_better (true or false), value,
+    baseline (the method whose row Eq. (6) divides by; empty where no delta is printed) and printed_delta.
+
+    Three more columns may be left out or have empty fields: title (of the metric; default: its name), unit, and
+    decimals (how many all values of the task are printed with; default: as many as the longest value has). Other
+    columns are kept. Raises FileNotFoundError, or BadTable that names the file, the row and the field.
     """
     try:
         table = pd.read_csv(source, dtype=str, keep_default_na=False)
@@ -71,20 +72,20 @@ def load(source: str | Path) -> pd.DataFrame:
 
 
 def published() -> pd.DataFrame:
-    """Every number that the papers of the field print, as read, with its source (see `load`)."""
+    """The table of every number that the papers of the field print, each with its source (see `load`)."""
     return load(PUBLISHED)
 
 
 def audit(table: pd.DataFrame) -> pd.DataFrame:
-    """Which printed deltas can follow from the metrics printed beside them.
+    """Find which printed deltas can follow from the metrics that are printed beside them.
 
-    table: see `load`. A metric printed as 37.5 in a column of two decimals is taken as 37.50 +- 0.005; Eq. (6) is
-    monotone in each of its numbers, so the corners of that box give the interval of deltas that the rounding allows.
-    Tables without a baseline print no delta and are left out.
+    table: see `load`. A metric printed as 37.5 in a column of two decimals is taken as 37.50 +- 0.005. Such intervals
+    form a box. Eq. (6) is monotone in each of its numbers, so the corners of this box give the interval of deltas that
+    the rounding allows. Tables without a baseline print no delta and are left out.
 
     Returns a row per table and method: source, table, benchmark, task_set, method, is_baseline, printed, recomputed,
-    low, high (all in percent) and fits. Raises BadTable naming the table whose baseline row or task is missing, or
-    whose column holds two metrics.
+    low, high (the last four in percent) and fits. Raises BadTable that names the table, where the row of the baseline
+    or a task is missing, or where a column holds two metrics.
     """
     rows = []
     for key, group in groups(table):
@@ -121,7 +122,7 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def text(table: pd.DataFrame, source: object) -> str:
-    """The audit of a table as Markdown. Raises BadTable also where there is nothing to audit, naming the source."""
+    """The audit of a table as Markdown. Raises BadTable that names `source` where there is nothing to audit, too."""
     found = audit(table)
     if found.empty:
         raise BadTable(f"{source}: no row has both a baseline and a printed_delta, so there is nothing to audit")
@@ -145,7 +146,7 @@ def markdown(found: pd.DataFrame) -> str:
 
 
 def groups(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    """A table and a task set each, with its KEY."""
+    """The rows of each printed table and task set, with the values of KEY that they share."""
     return [
         (tuple(str(part) for part in key) if isinstance(key, tuple) else (str(key),), group)
         for key, group in table.groupby(KEY, sort=False)
@@ -153,7 +154,7 @@ def groups(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
 
 
 def _baseline(group: pd.DataFrame, key: tuple[str, ...]) -> str:
-    """The method that the table's deltas are against; "" where it prints none."""
+    """The method that the deltas of a table are against; "" where the table prints no deltas."""
     by_method = dict(zip(group["method"].map(str), group["baseline"].map(str), strict=True))
     names = {name for name in by_method.values() if name}
     if len(names) > 1:
@@ -170,7 +171,7 @@ def _baseline(group: pd.DataFrame, key: tuple[str, ...]) -> str:
 
 
 def printed_numbers(group: pd.DataFrame) -> dict[str, dict[str, Printed]]:
-    """method -> task -> number. A column that does not say its decimals has those of its longest entry."""
+    """method -> task -> number. A column that does not say its decimals has as many as its longest entry."""
     decimals = {
         str(task): int(column["decimals"].iloc[0] or max(_decimals(str(text)) for text in column["value"]))
         for task, column in group.groupby("task")
@@ -183,7 +184,7 @@ def printed_numbers(group: pd.DataFrame) -> dict[str, dict[str, Printed]]:
 
 
 def directions(group: pd.DataFrame, key: tuple[str, ...]) -> dict[str, bool]:
-    """task -> whether higher is better. Raises BadTable where a column is not of one metric, printed in one way."""
+    """task -> whether higher is better. Raises BadTable where a column has two metrics, or prints one in two ways."""
     for task, column in group.groupby("task", sort=False):
         for field in ("higher_is_better", "metric", *OPTIONAL):
             found = list(dict.fromkeys(column[field]))
@@ -191,7 +192,7 @@ def directions(group: pd.DataFrame, key: tuple[str, ...]) -> dict[str, bool]:
                 method = column.loc[column[field] == found[1], "method"].iloc[0]
                 raise BadTable(
                     f"{' '.join(key[:2])}: {task} of {method!r} has {field} {found[1]!r}, and {found[0]!r} above it; "
-                    "a column has one"
+                    "a column has only one"
                 )
     return {str(row["task"]): row["higher_is_better"] == "true" for row in group.to_dict("records")}
 
@@ -206,7 +207,7 @@ def delta_of(scores: Mapping[str, Printed], baseline: Mapping[str, Printed], dir
 def _feasible(
     scores: Mapping[str, Printed], baseline: Mapping[str, Printed] | None, direction: Mapping[str, bool]
 ) -> tuple[float, float]:
-    """Smallest and largest Delta_m, in percent. baseline None: the row is its own baseline, so 0 whatever it rounds."""
+    """Smallest and largest Delta_m, in percent. baseline None: the row is its own baseline, so both are 0."""
     if baseline is None:
         return 0.0, 0.0
     low, high = [], []

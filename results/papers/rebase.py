@@ -11,7 +11,7 @@ from mtlbench.results.papers.audit import KEY, BadTable, Printed, delta_of, dire
 
 
 def parse(text: str) -> dict[str, float]:
-    """depth=0.625,semseg=37.99 -> task -> value. Raises BadTable."""
+    """Read a text like depth=0.625,semseg=37.99 into a mapping task -> value. Raises BadTable."""
     baseline: dict[str, float] = {}
     for part in text.split(","):
         task, equals, number = (piece.strip() for piece in part.partition("="))
@@ -20,17 +20,17 @@ def parse(text: str) -> dict[str, float]:
         except ValueError:
             value = math.nan
         if not (task and equals and 0 < value < math.inf) or task in baseline:
-            raise BadTable(f"--baseline: {part!r}: write a positive value a task, once, as depth=0.625,semseg=37.99")
+            raise BadTable(f"--baseline: {part!r}: write one positive value per task, as depth=0.625,semseg=37.99")
         baseline[task] = value
     return baseline
 
 
 def rebase(table: pd.DataFrame, baseline: Mapping[str, float]) -> pd.DataFrame:
-    """The printed metrics of the tables with exactly the tasks of `baseline`, task -> value, against it.
+    """Delta_m against `baseline` (task -> value), for every printed table that has exactly the tasks of `baseline`.
 
     table: see `audit.load`. Returns a row per table and method: source, table, benchmark, task_set, method, printed
-    (NaN where no delta is), rebased (percent). Raises BadTable where there is no such table, naming the task sets there
-    are.
+    (NaN where no delta is printed), rebased (percent). Raises BadTable that lists the existing task sets, where no
+    table has these tasks.
     """
     rows = []
     other = {task: Printed(value, 0.0) for task, value in baseline.items()}
@@ -59,13 +59,13 @@ def rebase(table: pd.DataFrame, baseline: Mapping[str, float]) -> pd.DataFrame:
 
 
 def text(table: pd.DataFrame, baseline: str) -> str:
-    """The tables of a CSV against a baseline as `parse` reads it, as Markdown."""
+    """The rebased tables as Markdown. table: see `audit.load`. baseline: a text that `parse` reads."""
     other = parse(baseline)
     return markdown(rebase(table, other), other)
 
 
 def markdown(found: pd.DataFrame, baseline: Mapping[str, float]) -> str:
-    """A rebased table as Markdown, with what it is against below."""
+    """A rebased table as Markdown, with a sentence below it that says what the baseline is."""
     lines = ["| Table | Method | printed | rebased |", "| --- | --- | ---: | ---: |"]
     for row in found.to_dict("records"):
         name = f"{row['source']}, {row['table']}, {row['benchmark']}"

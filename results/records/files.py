@@ -1,7 +1,7 @@
-"""The files of a store: the name of each one, and one reader for each format that is no record.
+"""The files of a store: the name of each file, and one reader for each format except records and manifests.
 
-All names are relative to the store. A file name of a store is written nowhere else. The readers of record.json and of
-matrices/NAME.json belong to their classes, `Record` and `Manifest`.
+All names are relative to the store. No other module writes down a file name of a store. The readers of record.json and
+of matrices/NAME.json belong to their classes, `Record` and `Manifest`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mtlbench.results.records.record import CorruptRecord
 
 MATRICES, CELLS, CONSTANTS, DATA, FITS = "matrices", "cells", "constants", "data", "fits"  # folders
 LEASE = "driver.json"  # who drives the store
-DATABASE, ARTIFACTS = "mlflow.db", "mlflow"  # of MLflow: what it shows of the store
+DATABASE, ARTIFACTS = "mlflow.db", "mlflow"  # MLflow's copy of what it shows of the store
 REPORT = "report"  # the folder of tables and figures, unless another one is given
 
 # Files in the folder of a cell. RECORD is written last: a cell that has it is finished.
@@ -38,9 +38,9 @@ CHECKPOINTS = "checkpoints"
 TO_SCORE = "to_score"  # what expensive scores will be computed from
 PREDICTIONS = "predictions"
 
-ARRAYS, STATISTICS = ".npz", ".json"  # what ends the name of an image's file in TO_SCORE and in PREDICTIONS
+ARRAYS, STATISTICS = ".npz", ".json"  # endings of an image's files in TO_SCORE and in PREDICTIONS
 
-# Names that no reader takes for what they were.
+# Endings and beginnings of names that make every reader pass over the file.
 UNFINISHED = ".tmp"  # ends the name of a file until all of it is written
 PROBE = ".probe-"  # begins the name of a file that is written to try out a store
 ASIDE = ".corrupt-"  # follows the old name of a file that was set aside
@@ -61,12 +61,12 @@ def constant(record_id: str) -> str:
 
 
 def data(digest: str) -> str:
-    """Which copy of a benchmark's data the store's results are on."""
+    """The file that says which copy of a benchmark's data the results of the store come from."""
     return f"{DATA}/{digest}.json"
 
 
 def findings(benchmark: str, task: str, digest: str) -> str:
-    """What a task has learnt from training labels."""
+    """The file of what a task has learnt from training labels."""
     return f"{FITS}/{benchmark}-{task}-{digest}.json"
 
 
@@ -120,34 +120,37 @@ def to_score(cell_id: str) -> str:
 
 
 def to_score_of(cell_id: str, task: str) -> str:
-    """The folder of a task; its files are named by `image`."""
+    """The folder of a task. `image` gives the names of its files."""
     return f"{to_score(cell_id)}/{task}"
 
 
 def predictions(cell_id: str) -> str:
-    """The folder of saved predictions; its files are named by `image`."""
+    """The folder of saved predictions. `image` gives the names of its files."""
     return f"{cell(cell_id)}/{PREDICTIONS}"
 
 
 def image(number: int, ending: str) -> str:
-    """The file of an image by its place in the split. ending: ARRAYS or STATISTICS."""
+    """The file of an image. number: the place of the image in the split. ending: ARRAYS or STATISTICS."""
     return f"{number:06d}{ending}"
 
 
 def image_numbers(files: Iterable[str], ending: str) -> list[int]:
-    """The images that have a file with this ending, in the order of `files`."""
+    """The numbers of the images that have a file with this ending, in the order of `files`."""
     return [int(found[1]) for file in files if (found := re.fullmatch(rf"(\d+){re.escape(ending)}", file))]
 
 
 class Events(NamedTuple):
     """What a history holds."""
 
-    rows: list[dict[str, Any]]  # step, epoch, name and value each
-    unreadable: list[int]  # numbers of the lines that hold no event, from 1
+    rows: list[dict[str, Any]]  # each row has step, epoch, name and value
+    unreadable: list[int]  # numbers of the lines that hold no event; the first line has number 1
 
 
 def read_history(content: bytes) -> Events:
-    """Never raises: a gap in a curve is no reason to stop, and who shows the curve says that there is one."""
+    """The events of a history file. Never raises, since a gap in a curve is no reason to stop.
+
+    The caller that shows the curve says that there is a gap.
+    """
     found = Events([], [])
     for number, line in enumerate(content.decode(errors="replace").splitlines(), start=1):
         row = _event(line)
@@ -159,8 +162,8 @@ def read_history(content: bytes) -> Events:
 
 
 def _event(line: str) -> dict[str, Any] | None:
-    """None for a line that holds no event."""
-    if "\ufffd" in line:  # was not UTF-8
+    """The event of a line; None where the line holds no event."""
+    if "\ufffd" in line:  # the line was not UTF-8
         return None
     try:
         row = json.loads(line)
@@ -173,8 +176,8 @@ def _event(line: str) -> dict[str, Any] | None:
 def read_failure(content: bytes, source: str) -> dict[str, Any]:
     """Why a cell has no record: {"error", "traceback", "attempts", "log", "time"}.
 
-    Never raises, since the file decides nothing. What cannot be read of it has an empty value, and the error says so,
-    naming `source`.
+    Never raises, since nothing is decided by this file. A field that cannot be read has an empty value. Where the error
+    cannot be read, the value of "error" says so and names `source`.
     """
     failure = {"error": f"{source} cannot be read", "traceback": "", "attempts": 0, "log": "", "time": 0.0}
     try:
@@ -188,7 +191,7 @@ def read_failure(content: bytes, source: str) -> dict[str, Any]:
 
 
 def read_per_image(content: bytes, columns: Sequence[str], source: str) -> pa.Table:
-    """Columns of a per_image.parquet and its metadata. Raises CorruptRecord naming `source`."""
+    """The given columns and the metadata of a per_image.parquet. Raises CorruptRecord that names `source`."""
     try:
         return pq.read_table(io.BytesIO(content), columns=list(columns)).select(list(columns))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:

@@ -16,7 +16,7 @@ from mtlbench.results.records.record import CorruptRecord, Manifest, Record
 
 @dataclass(frozen=True)
 class Results:
-    """A manifest with what its store holds for it."""
+    """A manifest, together with everything that the store holds for its matrix."""
 
     store: str
     manifest: Manifest
@@ -26,16 +26,19 @@ class Results:
 
 
 def open_store(store: str) -> tuple[Any, str]:
-    """The file system of a store and its root there. Raises FileNotFoundError naming it where it cannot be opened."""
+    """The file system of a store, and the root of the store there.
+
+    Raises FileNotFoundError that names the store where it cannot be opened.
+    """
     try:
         fs, root = fsspec.core.url_to_fs(store)
-    except (ImportError, ValueError) as error:  # the driver of a protocol is not installed, or there is none
+    except (ImportError, ValueError) as error:  # the driver of the protocol is not installed, or does not exist
         raise FileNotFoundError(f"{store}: no store can be opened there: {error}") from error
     return fs, root
 
 
 def _text(fs: Any, path: str) -> str:
-    """Raises CorruptRecord naming the file."""
+    """The text of a file. Raises CorruptRecord that names the file where it is not UTF-8."""
     try:
         return str(fs.cat_file(path).decode())
     except UnicodeDecodeError as error:
@@ -45,7 +48,8 @@ def _text(fs: Any, path: str) -> str:
 def read(store: str, matrix: str) -> Results:
     """Everything that the store knows of a matrix.
 
-    Raises FileNotFoundError naming the matrices that the store holds, and CorruptRecord or NewerRecord naming a file.
+    Raises FileNotFoundError that lists the matrices of the store where it does not hold this one. Raises CorruptRecord
+    or NewerRecord that names a file.
     """
     fs, root = open_store(store)
     path = f"{root}/{files.matrix(matrix)}"
@@ -66,7 +70,7 @@ def read(store: str, matrix: str) -> Results:
             records[cell_id] = record
             waiting += [parent for parent in record.derived_from if parent not in records]
         elif fs.exists(of_failure):
-            # The name in the store: a report says the same wherever the store lies.
+            # The message has the file's name inside the store, so that a report is the same wherever the store lies.
             failures[cell_id] = files.read_failure(fs.cat_file(of_failure), files.failure(cell_id))
     constants = {
         benchmark: Record.from_json(_text(fs, f"{root}/{files.constant(name)}"), files.constant(name))
@@ -86,7 +90,7 @@ def matrices(store: str) -> list[str]:
 
 
 def history(store: str, cell_id: str) -> Events:
-    """The history of a cell; without rows where the store has none."""
+    """The history of a cell. It has no rows where the store has no history of this cell."""
     fs, root = open_store(store)
     path = f"{root}/{files.history(cell_id)}"
     return files.read_history(fs.cat_file(path)) if fs.exists(path) else Events([], [])
@@ -97,8 +101,8 @@ def influence(store: str, cell_id: str) -> dict[str, pd.Series[float]] | None:
 
     The value is N times the derivative of the score by the weight of the image, where N images have a label of the
     task. It has the unit of the score, and its mean over the images is 0. It is NaN where the score is undefined or has
-    no derivative. Returns None where the cell has no per_image.parquet. Raises CorruptRecord naming the file where it
-    cannot be read, or where an image occurs twice for a task.
+    no derivative. Returns None where the cell has no per_image.parquet. Raises CorruptRecord that names the file where
+    the file cannot be read, or where an image occurs twice for a task.
     """
     fs, root = open_store(store)
     path = f"{root}/{files.per_image(cell_id)}"

@@ -10,16 +10,16 @@ SCHEMA = 1
 
 
 class NewerRecord(ValueError):
-    """A record that a newer version wrote. The file is whole and must stay as it is; the message names it."""
+    """A record that a newer version wrote. The file is whole and must stay as it is. The message names the file."""
 
 
 class CorruptRecord(ValueError):
-    """A file of the store that does not hold what it should; the message names the file."""
+    """A file of the store that does not hold what it should. The message names the file."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number: what a metric says of a task on the test split."""
+    """The value of one metric for one task on the test split."""
 
     task: str
     metric: str
@@ -28,7 +28,7 @@ class Score:
     primary: bool  # enters Eq. (6)
     definition: str = ""  # what was measured and how, in a sentence
     protocol: str = ""  # a hash of all that fixes the number besides the network; "" in records older than this field
-    # How the number is printed. Records older than these three fields have their defaults.
+    # How the number is printed. Records that are older than these three fields get the default values.
     title: str = ""  # "mIoU"
     unit: str = ""  # "%"
     decimals: int = 4
@@ -69,7 +69,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Record:
-        """Raises CorruptRecord or NewerRecord, naming `source`."""
+        """The record in `text`. Raises CorruptRecord or NewerRecord that names `source`."""
         try:
             fields = json.loads(text)
             if fields["schema"] > SCHEMA:
@@ -104,7 +104,7 @@ class Manifest:
     name: str
     title: str
     caption: str
-    baseline: str  # the label whose scores Eq. (6) divides by; "" where no row can be one
+    baseline: str  # the label whose scores Eq. (6) divides by; "" where no row can be the baseline
     demonstration: bool  # True where the table shows only that the path works, and compares nothing
     entries: tuple[Entry, ...]
     constants: dict[str, str]  # benchmark -> id of its constant predictor's record

@@ -25,14 +25,14 @@ METHOD = "single_task"
 
 
 class Baseline(NamedTuple):
-    """Scores of every task that Delta_m can be taken against, and where they are from."""
+    """One score for each task, against which Delta_m can be taken, and the source of these scores."""
 
     source: str
     scores: Mapping[str, Score]  # by task
 
 
 def against(summary: Summary, baseline: Baseline) -> dict[str, float]:
-    """label -> mean Delta_m of the row's runs against it, of the rows whose Delta_m is defined."""
+    """label -> mean Delta_m of the row's runs against `baseline`, for the rows whose Delta_m is defined."""
     return {
         label: float(
             np.mean([delta_m(scores, baseline.scores) for scores in usable(row.row, summary.columns)[0].values()])
@@ -43,7 +43,7 @@ def against(summary: Summary, baseline: Baseline) -> dict[str, float]:
 
 
 def printed(summary: Summary) -> list[Baseline]:
-    """The papers' single-task models on this benchmark, with all of its tasks, by metrics of the same name and unit."""
+    """Printed single-task models on this benchmark that have all tasks, by metrics of the same name and unit."""
     rows = published()
     rows = rows[(rows["benchmark"] == summary.comparison.benchmark) & rows["method"].str.startswith(PRINTED)]
     found = []
@@ -58,7 +58,7 @@ def printed(summary: Summary) -> list[Baseline]:
 
 
 def _same_metric(rows: pd.DataFrame, score: Score) -> pd.DataFrame:
-    """The printed numbers of a score's task by the same metric, in the same unit where the score's record says one."""
+    """The printed numbers of the same task and metric. The unit is the same too, where the score's record has one."""
     same = (rows["task"] == score.task) & (rows["metric"] == score.metric)
     return rows[same & (rows["unit"] == score.unit)] if score.unit else rows[same]
 
@@ -66,7 +66,7 @@ def _same_metric(rows: pd.DataFrame, score: Score) -> pd.DataFrame:
 def stored(summary: Summary, others: Sequence[Results]) -> list[Baseline]:
     """Single-task models of other matrices in the same store, each as the mean of its runs.
 
-    Models that were scored in another way are left out, and a model that several matrices share is there once.
+    Models that were scored in another way are left out. A model that several matrices share occurs once.
     """
     here = _cells(summary.rows[summary.comparison.baseline].row) if summary.comparison.baseline in summary.rows else ()
     seen, found = {here}, []
@@ -97,7 +97,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def weak_baselines(summary: Summary) -> list[str]:
-    """A sentence for each task in which our single-task models are worse than the best printed ones.
+    """A sentence for each task in which our single-task models are worse than the best printed single-task model.
 
     Only numbers of the same metric in the same unit are compared. A gain over a weak baseline is easy to get.
     """

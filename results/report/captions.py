@@ -74,7 +74,7 @@ def uneven(summary: Summary) -> Iterator[str]:
 
 
 def left_out(kept: int, reasons: Mapping[int, str]) -> str:
-    """over 2 of 3 finished seeds; without seed 2 (why)"""
+    """A text like: over 2 of 3 finished seeds; without seed 2 (why)"""
     by_reason: dict[str, list[int]] = {}
     for seed, reason in sorted(reasons.items()):
         by_reason.setdefault(reason, []).append(seed)
@@ -83,14 +83,16 @@ def left_out(kept: int, reasons: Mapping[int, str]) -> str:
 
 
 def seeds(numbers: Sequence[int]) -> str:
-    """seed 0; seeds 0, 1, 2"""
+    """A text like "seed 0" or "seeds 0, 1, 2"."""
     return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def usual_runs(summary: Summary) -> tuple[int, ...] | None:
-    """The baseline's seeds that a reader takes a row to be compared with: all of them, where a row is, or most rows'.
+    """The seeds of the baseline with which a row is compared, unless a footnote of the row names other seeds.
 
-    None where each row has to say it.
+    These are all seeds of the baseline where at least one row is compared with all. Otherwise they are the seeds that
+    more than half of the rows are compared with. None where there are no such seeds, so that each row has to name its
+    own.
     """
     deltas = [row.delta for row in summary.rows.values() if row.delta.values]
     found = Counter(delta.against for delta in deltas if delta.paired)
@@ -104,7 +106,7 @@ def usual_runs(summary: Summary) -> tuple[int, ...] | None:
 
 
 def comparable_logs(one: DeltaSummary, other: DeltaSummary) -> bool:
-    """Whether the difference of two log deltas is free of the baseline: both were taken against the same runs."""
+    """Whether the difference of two log deltas is free of the baseline, since both are against the same runs."""
     return (one.paired, one.against) == (other.paired, other.against)
 
 
@@ -118,9 +120,10 @@ def _orders(summary: Summary) -> Iterator[tuple[str, str, float, float]]:
 
 
 def provenance(summary: Summary) -> list[tuple[str, str]]:
-    """What the records say of code, data, device and versions; all values where records differ, absent where none do.
+    """What the records say of code, data, device and versions, as pairs (name, values).
 
-    A commit ends in + where the files that can move a number differed from it.
+    Where records differ, all their values are named. A name is left out where no record has a value. A commit ends in
+    + where the files that can move a number differed from the commit.
     """
     found = [record.provenance for record in _records(summary)]
     versions = sorted({name for p in found for name in p.get("versions", {})})

@@ -11,17 +11,17 @@ MINUS = "\N{MINUS SIGN}"  # as wide as a plus, so that columns line up
 
 
 def titled(score: Score) -> str:
-    """The name of a score for readers; that of its metric in a record that is too old to say another."""
+    """The name of a score for readers. In a record that is too old to have a title, it is the name of the metric."""
     return score.title or score.metric
 
 
 def with_unit(title: str, unit: str) -> str:
-    """As in "mIoU [%]"."""
+    """A title with its unit, as in "mIoU [%]"."""
     return f"{title} [{unit}]" if unit else title
 
 
 def fixed(value: float, decimals: int) -> str:
-    """A dash for NaN; never a negative 0."""
+    """A number with fixed decimals: a dash for NaN, and never a negative 0."""
     if math.isnan(value):
         return UNDEFINED
     text = f"{value:.{decimals}f}"
@@ -31,7 +31,7 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def signed(value: float) -> str:
-    """Two decimals with a sign; a dash for NaN."""
+    """A number with two decimals and a sign: a dash for NaN."""
     text = fixed(value, 2)
     if math.isnan(value):
         return text
@@ -43,7 +43,7 @@ def interval_text(low: float, high: float) -> str:
 
 
 def time_unit(seconds: float) -> tuple[str, float]:
-    """The unit in which the longest of some times is printed, and its seconds."""
+    """The unit in which times up to `seconds` are printed, and the number of seconds in this unit."""
     if math.isnan(seconds) or seconds < 120:
         return "s", 1.0
     return ("min", 60.0) if seconds < 7200 else ("h", 3600.0)

@@ -30,7 +30,7 @@ from mtlbench.results.summary.summary import Summary
 from mtlbench.results.summary.tuning import by_row
 
 Color = tuple[float, float, float]
-Colors = Mapping[str, Color]  # by label; one for all figures of a matrix, see `palette`
+Colors = Mapping[str, Color]  # by label; all figures of a matrix share these colours, see `palette`
 
 
 class Picture(NamedTuple):
@@ -59,16 +59,17 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "8")  # a seco
 
 
 def palette(labels: Sequence[str]) -> dict[str, Color]:
-    """A colour per label, in the manifest's order, told apart by colour-blind readers up to ten labels."""
+    """A colour per label, in the manifest's order. Colour-blind readers can tell up to ten labels apart."""
     name = "colorblind" if len(labels) <= 10 else "husl"
     return dict(zip(labels, sns.color_palette(name, len(labels)), strict=True))
 
 
 def learning_curves(summary: Summary, store: str, colors: Colors) -> Picture | None:
-    """Training loss by epoch, a panel a task and a line a row (mean over seeds, band +-1 sd); validation scores below.
+    """The training loss by epoch, and the validation scores below it.
 
-    None where no finished cell has a history. Losses include each method's auxiliary outputs, so their level compares
-    within a method only.
+    Each task has a panel. Each row of the table has a line, which is the mean over seeds with a band of +-1 sd. Returns
+    None where no finished cell has a history. Losses include each method's auxiliary outputs, so the level of a loss
+    can be compared within a method only.
     """
     curves, damaged = _curves(summary, store)
     if curves.empty:
@@ -103,9 +104,9 @@ def learning_curves(summary: Summary, store: str, colors: Colors) -> Picture | N
 
 
 def gains(summary: Summary, store: str, colors: Colors) -> Picture | None:
-    """Each task's term of Eq. (6): bars are means over seeds, dots the seeds, whiskers the paired 95 % interval.
+    """Each task's term of Eq. (6). Bars are means over seeds, dots are seeds, whiskers are paired 95 % intervals.
 
-    Up is better whatever the metric's direction. None where no row has a defined Delta_m.
+    Up is better, whatever the direction of the metric. Returns None where no row has a defined Delta_m.
     """
     rows = [
         {"label": label, "task": task, "seed": seed, "gain": gain}
@@ -161,7 +162,7 @@ def _gains_caption(summary: Summary) -> str:
 def delta_against_cost(summary: Summary, store: str, colors: Colors) -> Picture | None:
     """Delta_m over parameters and over multiply-accumulates, on a log scale, with the 95 % interval over seeds.
 
-    The baseline is at 0 with the cost of all its cells. None where no row has both a Delta_m and a cost.
+    The baseline is at 0 with the cost of all its cells. Returns None where no row has both a Delta_m and a cost.
     """
     costs = {"parameters": ("parameters [M]", 1e6), "macs": ("multiply-accumulates [G]", 1e9)}
     defined = {label: row for label, row in summary.rows.items() if not math.isnan(row.delta.mean)}
@@ -196,9 +197,10 @@ def delta_against_cost(summary: Summary, store: str, colors: Colors) -> Picture 
 
 
 def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
-    """What the best of k trials is worth on validation images, in expectation over which k of them are tried first.
+    """What the best of k trials is worth on validation images: the mean over all choices of k of the trials.
 
-    Log delta against the baseline tuned with all of its trials, in percent. None where the baseline was not tuned.
+    The value is the log delta in percent, against the baseline that is tuned with all its trials. Returns None where
+    the baseline was not tuned.
     """
     shown = {label: row.row.first_finished() for label, row in summary.rows.items()}
     worth = by_row(summary.comparison.parents, shown)
@@ -223,7 +225,7 @@ def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
     return Picture(figure, caption)
 
 
-# The figures of each table, in their order on the page; the name is that of the file.
+# The figures of each table, in their order on the page. The file of a figure is named after its key.
 FIGURES: dict[str, Draw] = {
     "gains": gains,
     "cost": delta_against_cost,
@@ -233,7 +235,7 @@ FIGURES: dict[str, Draw] = {
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Writes path.png and path.pdf without dates or versions, and closes the figure. Returns both paths."""
+    """Write path.png and path.pdf without dates or versions, and close the figure. Returns both paths."""
     path.parent.mkdir(parents=True, exist_ok=True)
     png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
     with mpl.rc_context(STYLE):
@@ -244,7 +246,10 @@ def save(figure: Figure, path: Path) -> list[Path]:
 
 
 def _curves(summary: Summary, store: str) -> tuple[pd.DataFrame, list[str]]:
-    """label, seed, task, kind, unit, epoch, value: the means over an epoch; and the histories that are damaged."""
+    """The means over each epoch, and the names of the damaged histories.
+
+    The columns of the means are label, seed, task, kind, unit, epoch and value.
+    """
     rows: list[dict[str, Any]] = []
     damaged: list[str] = []
     for label, row in summary.rows.items():
@@ -271,13 +276,13 @@ def _curves(summary: Summary, store: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _reference(summary: Summary, task: str) -> Score | None:
-    """The score that says what the column of a task means."""
+    """The reference score of a task's column, which says what the column means."""
     column = summary.columns.get(task)
     return None if column is None else column.reference
 
 
 def _log_ticks(axis: Axes) -> None:
-    """Log scale with plain numbers: 5, 10, 20 instead of powers."""
+    """Give the x axis a log scale with plain numbers: 5, 10, 20 instead of powers."""
     axis.set_xscale("log")
     low, high = axis.get_xlim()
     axis.set_xlim(low / 1.15, high * 1.15)

@@ -1,4 +1,4 @@
-"""A table as Markdown and as LaTeX."""
+"""The two text formats of a table: Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mtlbench.results.report.tables import CONSTANT, Cell, Table
 
 
 def markdown(tables: Sequence[Table]) -> str:
-    """GitHub-flavoured Markdown, columns aligned in the source too."""
+    """Tables as GitHub-flavoured Markdown. The columns are aligned in the source too."""
     return "\n".join(_markdown(one) for one in tables)
 
 
@@ -90,7 +90,7 @@ LATEX = {
     ">": r"\textgreater{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "[": "{[}",  # after a line break, LaTeX reads a bare one as its optional argument
+    "[": "{[}",  # after a line break, LaTeX reads a bare bracket as the start of an optional argument
     "]": "{]}",
     **{character: "\\" + character for character in "&%$#_{}"},
 }

@@ -1,4 +1,4 @@
-"""Data frames of a summary, unrounded: what the CSV files hold."""
+"""The data frames of a summary, with unrounded numbers. The CSV files hold these frames."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from mtlbench.results.summary.transfer import by_task
 
 
 def scores(summaries: Sequence[Summary], manifest: Manifest) -> pd.DataFrame:
-    """Every score as it was recorded: one row a (benchmark, task set, label, seed, task, metric).
+    """Every score as it was recorded: one row for each (benchmark, task set, label, seed, task, metric).
 
-    A run without a record has a row per task with its status and no metric. The constant predictor has no seed.
+    A cell without a record has one row per task, with the status of the task and no metric. The constant predictor has
+    no seed.
     """
     found: list[dict[str, Any]] = []
     for summary in summaries:
@@ -46,7 +47,10 @@ def scores(summaries: Sequence[Summary], manifest: Manifest) -> pd.DataFrame:
 
 
 def rows(summary: Summary) -> pd.DataFrame:
-    """The table as numbers, unrounded: one row a label, a mean and an sd a task, Delta_m with its intervals, cost."""
+    """The table as unrounded numbers, one row per label.
+
+    A row has a mean and an sd for each task, Delta_m with its intervals, and the cost.
+    """
     comparison = summary.comparison
     found: list[dict[str, Any]] = []
     for label, row in summary.rows.items():
@@ -81,14 +85,15 @@ def rows(summary: Summary) -> pd.DataFrame:
         found.append({**head, **{f"{task}_mean": score.mean for task, score in summary.constant.items()}})
     frame = pd.DataFrame(found)
     counts = ["finished", *UNFINISHED, *(f"{name}_seeds" for name in (*comparison.tasks, "delta_m"))]
-    frame[counts] = frame[counts].astype("Int64")  # the constant predictor has none of them
+    frame[counts] = frame[counts].astype("Int64")  # Int64 can be missing: the constant predictor has no counts
     return frame
 
 
 def deltas(summary: Summary) -> pd.DataFrame:
-    """Delta_m (task empty) and each task's term of it for every run that has them, in percent.
+    """Delta_m of every run, and each task's term of Delta_m, in percent. The field task is empty in rows of Delta_m.
 
-    paired: against the baseline's run of that seed; otherwise against the mean of its runs.
+    Runs without a Delta_m are left out. Where paired is true, a row is against the baseline's run of the same seed.
+    Otherwise it is against the mean of the baseline's runs.
     """
     comparison = summary.comparison
     head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks)}
@@ -104,7 +109,7 @@ def deltas(summary: Summary) -> pd.DataFrame:
 
 
 def gains(summary: Summary) -> pd.DataFrame:
-    """Each task's mean gain of every row over its runs, with the paired 95 % interval and the runs that it harmed."""
+    """The mean gain of every row on each task, with the paired 95 % interval and the number of harmed runs."""
     comparison = summary.comparison
     head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks)}
     found = []
@@ -119,7 +124,10 @@ def gains(summary: Summary) -> pd.DataFrame:
 
 
 def contrasts(summary: Summary) -> pd.DataFrame:
-    """Every pair of rows on Delta_m: difference in points, simultaneous 95 % interval, verdict on the first."""
+    """Every pair of rows, compared on Delta_m.
+
+    Each pair has the difference in points, the simultaneous 95 % interval, and the verdict on the first row.
+    """
     comparison = summary.comparison
     return pd.DataFrame(
         [

@@ -1,4 +1,4 @@
-"""Tables of the page that compare rows: pairs, tasks, ranks, weights, runs of the baseline, tuning."""
+"""The tables of the page that compare rows: by pairs, tasks, ranks, weights, runs of the baseline, and tuning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mtlbench.results.summary.tuning import chosen, goodness, trials_of
 
 
 class Grid(NamedTuple):
-    """A table of the page that is plain text; one without rows is not shown."""
+    """A table of the page that is plain text. A table without rows is not shown."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -26,7 +26,7 @@ class Grid(NamedTuple):
 
 
 def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
-    """Empty where no pair is judged."""
+    """The verdict on each pair of rows. The table is empty where no pair is judged."""
     baseline = summary.comparison.baseline
     rows = []
     for first, second, pair in summary.contrasts:
@@ -68,7 +68,7 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
 
 
 def transfer(summary: Summary) -> Grid:
-    """Empty where no row has a Delta_m against another."""
+    """The gain of each row on each task. The table is empty where no row has a Delta_m against another row."""
     tasks, rows = summary.comparison.tasks, []
     deltas = {label: row.delta for label, row in summary.rows.items() if row.delta.values}
     several = any(delta.paired and len(delta.values) > 1 for delta in deltas.values())
@@ -91,7 +91,7 @@ def transfer(summary: Summary) -> Grid:
 
 
 def ranks(summary: Summary) -> Grid:
-    """Empty where no rows are judged."""
+    """The probability of each rank of each row. The table is empty where no rows are judged."""
     model, labels = summary.block.model, list(summary.block.values)
     if model is None:
         return Grid([], [], "")
@@ -111,7 +111,7 @@ def ranks(summary: Summary) -> Grid:
 
 
 def weights(summary: Summary, compared: TaskGains | None) -> Grid:
-    """Empty with one task or no rows that are judged."""
+    """The ranks under other weights of the tasks. The table is empty for one task, or where no rows are judged."""
     if compared is None or len(compared.tasks) < 2:
         return Grid([], [], "")
     by_rank = [compared.ranks(), *(compared.ranks(without=task) for task in compared.tasks)]
@@ -132,7 +132,10 @@ def weights(summary: Summary, compared: TaskGains | None) -> Grid:
 
 
 def rebased(summary: Summary, others: Sequence[Baseline]) -> Grid:
-    """Against each run of the baseline, and against other single-task models; empty where there is no choice."""
+    """Delta_m against each run of the baseline, and against other single-task models.
+
+    The table is empty where there is only one choice of the baseline.
+    """
     baseline = summary.comparison.baseline
     runs = sorted({seed for by_seed in summary.rebased.values() for seed in by_seed})
     columns = {f"seed {seed}": {label: found[seed] for label, found in summary.rebased.items()} for seed in runs}
@@ -152,7 +155,7 @@ def rebased(summary: Summary, others: Sequence[Baseline]) -> Grid:
 
 
 def tuned(summary: Summary) -> Grid:
-    """Empty where no row was tuned."""
+    """The hyperparameters that tuning chose. The table is empty where no row was tuned."""
     records = summary.comparison.parents
     found: list[tuple[str, Record, list[Record], dict[str, float]]] = []
     for label, row in summary.rows.items():

@@ -18,7 +18,7 @@ from mtlbench.results.summary.summary import Summary
 def section(
     summary: Summary, table: tables.Table, figures: list[dict[str, Any]], others: Sequence[Results] = ()
 ) -> dict[str, Any]:
-    """What the template shows of a table. others: other matrices of the same store."""
+    """Everything that the template shows of a table. others: other matrices of the same store."""
     compared = task_gains(summary.comparison, summary.columns, summary.block)
     details = [
         ("Every pair of rows on Δm", grids.contrasts(summary, compared), True),
@@ -88,7 +88,7 @@ def _sure(summary: Summary) -> Grid:
 
 
 def _secondary(summary: Summary) -> Grid:
-    """Every score, except the scores of single classes (named metric/class), as means over the seeds of the column."""
+    """Every score as a mean over the seeds of its column, without the scores of single classes (named metric/class)."""
     values: dict[tuple[str, str], dict[str, list[float]]] = {}
     for label, row in summary.rows.items():
         for seed, run in row.row.runs.items():

@@ -43,10 +43,10 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Text in cells, and beside it what is bold and what has a footnote: each format writes these in its own way."""
+    """Text in cells. Each cell says too whether it is bold and which footnotes it has, for every format to write."""
 
-    slug: str  # of the comparison: a file name
-    label: str  # for \ref in LaTeX; has the name of the matrix, since two matrices may compare the same tasks
+    slug: str  # the slug of the comparison, for file names
+    label: str  # for \ref in LaTeX; it contains the matrix's name, since two matrices may compare the same tasks
     title: str
     caption: tuple[str, ...]  # sentences
     columns: tuple[Column, ...]
@@ -67,10 +67,11 @@ class Notes:
 
 
 def table(summary: Summary, manifest: Manifest) -> Table:
-    """A row per label in the manifest's order, the constant predictor last; primary scores, Delta_m, cost.
+    """The table of a summary, with primary scores, Delta_m and cost.
 
-    A cell that failed or is missing says so; an undefined score is a dash with a footnote that says why; a score whose
-    definition or protocol differs from the rest of its column has a mark.
+    There is one row per label, in the manifest's order, and the constant predictor comes last. Where a cell failed or
+    is missing, the text says so. An undefined score is a dash with a footnote that says why. A score whose definition
+    or protocol differs from the rest of its column has a mark.
     """
     comparison, notes = summary.comparison, Notes()
     baseline, usual = summary.rows.get(comparison.baseline), captions.usual_runs(summary)
@@ -123,7 +124,7 @@ def _score_column(task: str, score: Score | None) -> Column:
 
 
 def _score_cells(entries: Mapping[str, ScoreSummary], summary: Summary, row: Row | None, notes: Notes) -> list[Cell]:
-    """A cell a task."""
+    """One cell for each task."""
     return [
         _score_cell(entries[task], column.printed_as(entries[task]), row, notes)
         for task, column in summary.columns.items()
@@ -182,7 +183,7 @@ def _interval_cell(row: RowSummary, notes: Notes) -> Cell:
 
 
 def _time_marks(row: RowSummary, baseline: RowSummary | None, notes: Notes) -> tuple[str, ...]:
-    """A mark where the seconds of a row were taken on several devices, or on others than the baseline used."""
+    """A mark where a row was timed on several devices, or on other devices than the baseline."""
     theirs = () if baseline is None else baseline.devices
     if not row.devices or (len(row.devices) == 1 and theirs in ((), row.devices)):
         return ()
@@ -220,7 +221,7 @@ def _nan_first(value: float) -> float:
 
 
 def _letter(index: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
+    """The letter of a footnote: a, b, ..., z, aa, ab, ..."""
     text = ""
     index += 1
     while index:

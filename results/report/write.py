@@ -22,7 +22,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 class Report(NamedTuple):
-    """What was written, and the tables as Markdown."""
+    """The paths of the files that were written, and the tables as Markdown."""
 
     paths: tuple[Path, ...]
     markdown: str
@@ -31,10 +31,10 @@ class Report(NamedTuple):
 def report(store: str, names: Sequence[str], out: Path) -> Report:
     """Write out/MATRIX/ for each of the matrices `names` (all in the store when empty).
 
-    Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score, long form),
-    deltas.csv (Delta_m of every run), gains.csv (each task's), contrasts.csv, report.html (self-contained) and
-    figures/*.png and *.pdf. Equal records give equal bytes. Raises FileNotFoundError naming what the store holds, and
-    CorruptRecord naming the file.
+    Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score in long form),
+    deltas.csv (Delta_m of every run), gains.csv (the gains on each task), contrasts.csv (every pair of rows),
+    report.html (self-contained) and figures/*.png and *.pdf. Equal records give equal bytes. Raises FileNotFoundError
+    that says what the store holds, where it does not hold a matrix. Raises CorruptRecord that names a file.
     """
     found = list(names) or matrices(store)
     if not found:
@@ -52,7 +52,7 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
 
 
 def _readable(store: str, names: Sequence[str]) -> list[Results]:
-    """The matrices among `names` that can be read. They only lend a baseline, so a broken one stops no report here."""
+    """The readable matrices among `names`. They only lend baselines, so a broken matrix does not stop the report."""
     found = []
     for name in names:
         with contextlib.suppress(CorruptRecord, NewerRecord):
@@ -84,7 +84,7 @@ def _report(results: Results, others: Sequence[Results], folder: Path) -> tuple[
         for name, draw in figures.FIGURES.items():
             picture = draw(summary, store, colors)
             if picture is not None:
-                width = round(100 * picture.figure.get_size_inches()[0])  # CSS pixels: text of one size everywhere
+                width = round(100 * picture.figure.get_size_inches()[0])  # CSS pixels, so that all text has one size
                 saved = figures.save(picture.figure, folder / "figures" / f"{table.slug}-{name}")
                 paths += saved
                 drawn.append({"uri": _data_uri(saved[0]), "caption": picture.caption, "width": width})
@@ -104,7 +104,10 @@ def _html(manifest: Manifest, sections: list[dict[str, Any]]) -> str:
 
 
 def _csv(frame: pd.DataFrame, *, exact: bool = False) -> str:
-    """exact: all digits. Otherwise twelve, since the last of sixteen depend on the linear algebra of the machine."""
+    """A frame as CSV. exact: write all digits. Otherwise twelve digits are written.
+
+    The last of sixteen digits depend on the linear algebra of the machine.
+    """
     text = frame.to_csv(index=False, lineterminator="\n", float_format=None if exact else "%.12g")
     assert isinstance(text, str)
     return text

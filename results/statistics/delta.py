@@ -11,14 +11,14 @@ Term = Callable[[Score, Score], float]  # score, baseline -> percent
 
 
 class IncomparableScores(ValueError):
-    """Two scores of one task that measure different things."""
+    """Two scores of one task measure different things, so they cannot be compared."""
 
 
 def relative_gain(score: Score, baseline: Score) -> float:
     """One task's term of Eq. (6), in percent: positive is better, whatever the metric's direction.
 
-    NaN where either score is undefined or the baseline is 0. Raises IncomparableScores when metric, direction,
-    definition or protocol differ.
+    The result is NaN where a score is undefined or where the baseline is 0. Raises IncomparableScores where the
+    metrics, directions, definitions or protocols differ.
     """
     require_comparable(score, baseline)
     if not (_defined(score) and _defined(baseline)) or baseline.value == 0:
@@ -29,7 +29,7 @@ def relative_gain(score: Score, baseline: Score) -> float:
 
 
 def log_gain(score: Score, baseline: Score) -> float:
-    """One task's term of `log_delta`, in percent. NaN where a score is undefined or not positive."""
+    """One task's term of `log_delta`, in percent. The result is NaN where a score is undefined or not positive."""
     require_comparable(score, baseline)
     if not (_defined(score) and _defined(baseline)):
         return math.nan
@@ -44,27 +44,27 @@ def delta_m(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> float
     """Eq. (6) of the SCA-MTL paper: the mean over tasks of the signed relative change, in percent.
 
     Delta_m = 100/T sum_t sigma_t (M_t - b_t) / b_t, with sigma_t = +1 where higher is better and -1 elsewhere. The
-    paper's sentence calls it a drop; with its sign it is a gain, and positive is better.
+    text of the paper calls Delta_m a drop. With this sign, Delta_m is a gain, and positive is better.
 
-    scores, baseline: task -> score; the baseline's may come from as many cells as it takes (one a task). The sum runs
-    over the tasks of both, so a task that only one of them has, an undefined score or a baseline of 0 makes the result
-    NaN: a mean over the other tasks would be another quantity. Raises IncomparableScores (see `relative_gain`) and
-    ValueError without any task.
+    scores, baseline: task -> score. The scores of the baseline may come from several cells, up to one for each task.
+    The sum runs over the tasks of both arguments. The result is NaN where only one of them has a task, where a score
+    is undefined, or where the baseline is 0, since a mean over the remaining tasks would be another quantity. Raises
+    IncomparableScores (see `relative_gain`), and ValueError where there is no task.
     """
     return _mean_over_tasks(relative_gain, scores, baseline)
 
 
 def log_delta(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> float:
-    """100/T sum_t sigma_t ln(M_t / b_t), in percent; NaN and errors as in `delta_m`, and NaN for scores <= 0.
+    """100/T sum_t sigma_t ln(M_t / b_t), in percent. NaN and errors are as in `delta_m`; scores <= 0 give NaN too.
 
-    The difference of two methods does not contain the baseline, so no choice of the baseline run can reorder them, and
-    halving an error counts as much as doubling a score.
+    The difference of the log deltas of two methods does not contain the baseline, so no choice of the baseline run can
+    change their order. To halve an error counts as much as to double a score.
     """
     return _mean_over_tasks(log_gain, scores, baseline)
 
 
 def require_comparable(score: Score, baseline: Score) -> None:
-    """Raises IncomparableScores naming what differs: task, metric, direction, definition or protocol."""
+    """Raise IncomparableScores where task, metric, direction, definition or protocol differ. The message names it."""
     for name, ours, theirs in differences(score, baseline):
         raise IncomparableScores(
             f"{score.task}: {name} is {ours!r} here and {theirs!r} in the baseline; "

@@ -33,14 +33,14 @@ class Interval(NamedTuple):
 
 
 class DeltaInterval(NamedTuple):
-    """An interval of Delta_m, and the share of its variance that the runs of the baseline make."""
+    """An interval of Delta_m, and the share of its variance that comes from the runs of the baseline."""
 
     interval: Interval
     share: float  # NaN where nothing varies
 
 
 def mean_and_sd(values: ArrayLike) -> tuple[float, float]:
-    """values [n] -> mean and sample standard deviation (n - 1); the latter is NaN for one value."""
+    """values [n] -> mean and sample standard deviation (n - 1). The standard deviation is NaN for one value."""
     array = finite(values, "values", ndim=1)
     return float(array.mean()), float(array.std(ddof=1)) if array.size > 1 else math.nan
 
@@ -48,7 +48,7 @@ def mean_and_sd(values: ArrayLike) -> tuple[float, float]:
 def paired_interval(differences: ArrayLike, level: float = 0.95) -> Interval | None:
     """differences [n] of runs paired by seed -> mean +- t_{n-1} sd / sqrt(n). None for one seed.
 
-    Not a bootstrap: the percentile bootstrap over 3, 5, 10 seeds covers 72, 83, 90 % where 95 are promised.
+    This is not a bootstrap: the percentile bootstrap over 3, 5, 10 seeds covers 72, 83, 90 % instead of 95 %.
     """
     array = finite(differences, "differences", ndim=1)
     if array.size < 2:
@@ -64,12 +64,15 @@ def delta_interval(
     independent_tasks: bool,
     level: float = 0.95,
 ) -> DeltaInterval | None:
-    """Delta_m of mean scores over mean baseline scores, in percent, when their runs cannot be paired by seed.
+    """Delta_m of mean scores over mean baseline scores, in percent, where the runs cannot be paired by seed.
 
-    method [n, T], one row a run; baseline: T arrays [n_t], each task with as many runs as it has. First-order (delta
-    method) variance: the T scores of one multi-task run are correlated and stay together. independent_tasks says
-    whether the baseline's tasks come from different runs (single-task models); otherwise its arrays are aligned by run.
-    Degrees of freedom by Satterthwaite. None when any part has a single run. Raises ValueError on a baseline mean of 0.
+    method [n, T] has one row for each run. baseline has T arrays [n_t], so each task may have another number of runs.
+    independent_tasks says whether the tasks of the baseline come from different runs (single-task models). Otherwise
+    the arrays of the baseline are aligned by run.
+
+    The variance is of first order (delta method). The T scores of one multi-task run are correlated and stay together.
+    The degrees of freedom are Satterthwaite's. Returns None where any part has a single run. Raises ValueError where a
+    baseline mean is 0.
     """
     scores = finite(method, "method", ndim=2)
     bases = [finite(values, f"baseline of task {t}", ndim=1) for t, values in enumerate(baseline)]
@@ -101,14 +104,16 @@ def delta_interval(
 
 
 def crossed_interval(pseudo_values: ArrayLike, level: float = 0.95) -> Interval | None:
-    """Interval over seeds and images at once: crossed random effects. None with one seed or one image.
+    """Interval over seeds and images at once, by crossed random effects. None for one seed or one image.
 
-    pseudo_values [n, N]: the score of seed s plus the influence of image i on it (which is N times the first-order
-    change per unit weight, and sums to 0 over images), so the mean of a row is that seed's score. The variance of the
-    grand mean is (MS_s + MS_i - MS_e) / (n N); a component estimated below 0 counts as 0. Satterthwaite degrees of
-    freedom, which spend those of the images on the variance of the seeds: with two or three seeds that interval covers
-    88-93 %, and can be narrower than the one over seeds alone. Never narrower than that, it covers 94-97 %. Images
-    alone (a bootstrap of one checkpoint) cover 45-68 % instead of 95.
+    pseudo_values [n, N]: the score of seed s plus the influence of image i on this score. The influence is N times the
+    first-order change per unit weight, and sums to 0 over the images, so the mean of a row is the score of its seed.
+
+    The variance of the grand mean is (MS_s + MS_i - MS_e) / (n N). A component whose estimate is below 0 counts as 0.
+    The degrees of freedom are Satterthwaite's, which spend the degrees of freedom of the images on the variance of the
+    seeds. So with two or three seeds the interval of crossed effects alone covers 88-93 %, and it can be narrower than
+    the interval over seeds alone. The returned interval is the wider one of these two, and covers 94-97 %. An interval
+    over images alone (a bootstrap of one checkpoint) covers 45-68 % instead of 95 %.
     """
     values = finite(pseudo_values, "pseudo_values", ndim=2)
     num_seeds, num_images = values.shape
@@ -133,9 +138,9 @@ def crossed_interval(pseudo_values: ArrayLike, level: float = 0.95) -> Interval 
 
 
 def expected_best(values: ArrayLike) -> Array:
-    """values [n], n trials of one search -> [n], the expected best of k = 1..n of them, unbiased.
+    """values [n] of the n trials of one search -> [n], the unbiased expected best of k trials, for k = 1..n.
 
-    E[max_k] = sum_{j=k}^{n} C(j-1, k-1) / C(n, k) v_(j), v_(j) the j-th smallest; higher is better.
+    E[max_k] = sum_{j=k}^{n} C(j-1, k-1) / C(n, k) v_(j), where v_(j) is the j-th smallest value. Higher is better.
     """
     ordered = np.sort(finite(values, "values", ndim=1))
     n = ordered.size

@@ -6,11 +6,11 @@ import math
 
 from scipy import stats
 
-MOST = 10_000  # seeds; nobody trains more, and the count would go on for ever
+MOST = 10_000  # seeds; nobody trains more, and without a limit the count would go on for ever
 
 
 class BadPlan(ValueError):
-    """A question that no number of seeds answers; the message names it."""
+    """A question that no number of seeds answers. The message names the question."""
 
 
 def seeds_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
@@ -35,7 +35,7 @@ def seeds_needed(difference: float, sd: float, *, alpha: float = 0.05, power: fl
 
 
 def sentence(difference: float, sd: float, *, power: float = 0.8) -> str:
-    """What the plan is, with the power of one seed fewer."""
+    """The plan as a sentence. It says too what one seed fewer would find."""
     num_seeds = seeds_needed(difference, sd, power=power)
     found = 100 * power_of(num_seeds, difference, sd)
     text = (
@@ -48,11 +48,11 @@ def sentence(difference: float, sd: float, *, power: float = 0.8) -> str:
 
 
 def power_of(num_seeds: int, difference: float, sd: float, *, alpha: float = 0.05) -> float:
-    """Probability that the t interval of `num_seeds` paired runs finds a true `difference`: by the non-central t."""
+    """Probability that the t interval of `num_seeds` paired runs finds a true `difference`, by the non-central t."""
     if num_seeds < 2 or not sd >= 0:
         raise BadPlan(f"num_seeds {num_seeds} must be at least 2 and sd {sd} not negative")
     if difference * math.sqrt(num_seeds) > 1000 * sd:
-        return 1.0  # to the last digit, where the distribution function gives NaN
+        return 1.0  # exact to the last digit; the distribution function gives NaN here
     df, shift = num_seeds - 1, difference / sd * math.sqrt(num_seeds)
     critical = stats.t.ppf(1 - alpha / 2, df)
     return float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift))

@@ -33,19 +33,19 @@ class Contrast(NamedTuple):
 
 
 class Additive(NamedTuple):
-    """value = method + seed + noise, by least squares over the runs there are."""
+    """The model value = method + seed + noise, fitted by least squares to the existing runs."""
 
-    means: Array  # [m], of every method as if it had every seed
-    covariance: Array  # [m, m] of the means over the variance of one run; only differences of methods are to be used
+    means: Array  # [m], the mean of every method as if it had every seed
+    covariance: Array  # [m, m] of the means over the variance of one run; use it for differences of methods only
     variance: float  # of one run around the model
     df: int
 
 
 def judged(values: ArrayLike) -> list[int]:
-    """Row numbers that can be compared: methods with at least two runs that shared seeds link to each other.
+    """Numbers of the rows that can be compared: methods with at least two runs, linked to each other by shared seeds.
 
-    The largest such group (the first of equal ones); [] where it has fewer than two methods or leaves no degree of
-    freedom.
+    Where there are several groups of linked methods, the largest group is returned (the first of equally large ones).
+    Returns [] where the group has fewer than two methods or leaves no degree of freedom.
     """
     array = _matrix(values)
     runs = np.isfinite(array)
@@ -63,17 +63,17 @@ def judged(values: ArrayLike) -> list[int]:
 
 
 def additive(values: ArrayLike) -> Additive:
-    """The model of `values`, all of whose rows are `judged`. Raises ValueError where they are not."""
+    """The model of `values`. Raises ValueError unless all rows of `values` are `judged`."""
     array = _matrix(values)
     if judged(array) != list(range(len(array))):
-        raise ValueError(f"every row needs two runs and seeds that link it to the others, got {array!r}")
+        raise ValueError(f"every row needs two runs and seeds that link it to the other rows, got {array!r}")
     array = array[:, np.isfinite(array).any(0)]
     num_methods, num_seeds = array.shape
     method, seed = np.nonzero(np.isfinite(array))
     design = np.zeros((len(method), num_methods + num_seeds))
     design[np.arange(len(method)), method] = 1
     design[np.arange(len(method)), num_methods + seed] = 1
-    centre = np.nanmean(array)  # deltas far from 0 lose no digits
+    centre = np.nanmean(array)  # subtracted, so that deltas far from 0 lose no digits
     inverse = np.linalg.pinv(design.T @ design, hermitian=True)
     runs = array[method, seed] - centre
     effects = inverse @ design.T @ runs
@@ -86,9 +86,10 @@ def additive(values: ArrayLike) -> Additive:
 def contrasts(values: ArrayLike, *, margin: float = 0.5, level: float = 0.95) -> list[Contrast]:
     """All pairs of the rows that are `judged`, under one simultaneous error rate: Tukey's studentised range.
 
-    With missing runs by Tukey and Kramer, whose intervals are if anything too wide. margin in the values' units.
-    better / worse: the interval excludes 0; equivalent: it lies inside +-margin; undecided otherwise. [] where nothing
-    can be said, as with one method or one seed.
+    Where runs are missing, the intervals are those of Tukey and Kramer, which may be too wide but not too narrow.
+    margin has the unit of the values. A verdict is better or worse where the interval excludes 0, equivalent where the
+    interval lies inside +-margin, and undecided otherwise. Returns [] where nothing can be said, as for one method or
+    one seed.
     """
     array = _matrix(values)
     rows = judged(array)
@@ -96,7 +97,7 @@ def contrasts(values: ArrayLike, *, margin: float = 0.5, level: float = 0.95) ->
         return []
     fit = additive(array[rows])
     critical = _studentised_range(level, len(rows), fit.df) / math.sqrt(2)
-    rounding = 1e-12 * float(np.nanmax(np.abs(array[rows])))  # so that equal rows without noise are equal
+    rounding = 1e-12 * float(np.nanmax(np.abs(array[rows])))  # so that rounding does not tell equal rows apart
     found = []
     for i in range(len(rows)):
         for j in range(i + 1, len(rows)):
@@ -109,7 +110,10 @@ def contrasts(values: ArrayLike, *, margin: float = 0.5, level: float = 0.95) ->
 
 
 def not_worse_than_best(values: ArrayLike, level: float = 0.95) -> list[bool]:
-    """For each row whether it is `judged` and no other is shown to be better. All False where nothing can be said."""
+    """For each row: whether the row is `judged` and no other row is shown to be better.
+
+    All are False where nothing can be said.
+    """
     array = _matrix(values)
     pairs = contrasts(array, level=level)
     worse = {pair.second for pair in pairs if pair.low > 0} | {pair.first for pair in pairs if pair.high < 0}
@@ -134,6 +138,6 @@ def _matrix(values: ArrayLike | Sequence[Sequence[float]]) -> Array:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or array.size == 0 or np.isinf(array).any():
         raise ValueError(
-            f"values: expected a row a method and a column a seed, NaN where there is no run, got {array!r}"
+            f"values: expected a row per method and a column per seed, NaN where there is no run, got {array!r}"
         )
     return array

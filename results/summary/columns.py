@@ -17,10 +17,10 @@ from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
 class ScoreSummary:
     """A task's primary score over the seeds of a row."""
 
-    scores: Mapping[int, Score]  # by seed; all are defined, and of one definition and protocol
-    score: Score | None  # one of them, or an undefined one: it has the metric, direction, definition and protocol
+    scores: Mapping[int, Score]  # by seed; all scores are defined, and share one definition and protocol
+    score: Score | None  # one of `scores`, or an undefined score; it says metric, direction, definition and protocol
     problem: str  # why there is no value: one of UNFINISHED, or a sentence; "" where there is a value
-    strange: tuple[str, ...] = ()  # how the row differs from its column's reference; then it is compared with nothing
+    strange: tuple[str, ...] = ()  # how the row differs from its column's reference; such a row is not compared
     left_out: Mapping[int, str] | None = None  # finished seeds without a value here, and why
     best: bool = False  # no row of the column is shown to be better; False where nothing is judged
 
@@ -34,21 +34,24 @@ class ScoreSummary:
 
     @property
     def sd(self) -> float:
-        """Sample standard deviation over seeds; NaN for one."""
+        """Sample standard deviation over seeds; NaN for one seed."""
         return mean_and_sd(list(self.values.values()))[1] if self.values else math.nan
 
 
 @dataclass(frozen=True)
 class Column:
-    """A task's scores by label, and what the column means."""
+    """A task's scores by label, with the reference score that says what the column means."""
 
     task: str
-    reference: Score | None  # the baseline's, or else the first; says too how the numbers of the column are printed
+    reference: Score | None  # the baseline's score, or else the first one; it says too how the column is printed
     entries: Mapping[str, ScoreSummary]
     constant: ScoreSummary | None  # the constant predictor's
 
     def printed_as(self, entry: ScoreSummary) -> Score | None:
-        """Whose title, unit and decimals an entry has: the column's reference, or its own score where it is strange."""
+        """The score whose title, unit and decimals an entry is printed with.
+
+        This is the column's reference, or the entry's own score where the entry is strange.
+        """
         return entry.score if entry.strange or self.reference is None else self.reference
 
 
@@ -74,7 +77,7 @@ def column(comparison: Comparison, task: str) -> Column:
 
 
 def _described(reference: Score | None, scores: Iterable[Score]) -> Score | None:
-    """The reference; where an old record does not say how it is printed, as another score of its column says."""
+    """The reference. Where its old record does not say how it is printed, another score of its column says it."""
     if reference is None or reference.title:
         return reference
     same = (score for score in scores if score.title and not distance(score, reference))
@@ -83,16 +86,16 @@ def _described(reference: Score | None, scores: Iterable[Score]) -> Score | None
 
 
 def distance(score: Score, reference: Score | None) -> tuple[str, ...]:
-    """What keeps a score out of its column, a phrase each; () where it belongs there."""
+    """Phrases that say what keeps a score out of its column; () where the score belongs there."""
     if reference is None:
         return ()
     return tuple(f"{name} is “{ours}” instead of “{theirs}”" for name, ours, theirs in differences(score, reference))
 
 
 def _entry(row: Row, task: str, found: Mapping[int, Score], reference: Score | None, labelled: bool) -> ScoreSummary:
-    """The row over the seeds that can be compared with the reference.
+    """The scores of a row over the seeds that can be compared with the reference.
 
-    Where no seed can, the row over the seeds that can be compared with its own first score.
+    Where no seed can be compared with it, the row's own first score takes the place of the reference.
     """
     if not found:
         statuses = {run.status_of(task) for run in row.runs.values()}
@@ -121,7 +124,7 @@ def _entry(row: Row, task: str, found: Mapping[int, Score], reference: Score | N
 
 
 def undefined(score: Score, labelled: bool) -> str:
-    """Why a score has no value. labelled: another score of the task on this test split has one."""
+    """Why a score has no value. labelled: another score of the task on this test split has a value."""
     if score.metric == "undefined":
         return f"{score.task} is trained but has no metric"
     if labelled:
@@ -155,7 +158,7 @@ def _constant(record: Record, task: str, reference: Score | None, labelled: bool
 
 
 def mean_score(scores: Iterable[Score]) -> Score:
-    """The first of comparable scores with the mean of all."""
+    """The first of several comparable scores, with the mean of their values as its value."""
     found = list(scores)
     return replace(found[0], value=mean_and_sd([value_of(score) for score in found])[0])
 

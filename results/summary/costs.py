@@ -14,7 +14,10 @@ COSTS = ("parameters", "macs", "seconds_per_step", "train_seconds")
 
 
 def costs(row: Row, records: Mapping[str, Record]) -> dict[str, float]:
-    """Sums over the cells of a run, means over the runs that finished; training includes the cells derived from."""
+    """The cost of a row: a sum over the cells of each run, and a mean over the finished runs.
+
+    The training time includes the cells from which the cells of a run are derived.
+    """
     runs = [run for run in row.runs.values() if run.status == "finished"]
     if not runs:
         return dict.fromkeys(COSTS, math.nan)
@@ -22,7 +25,7 @@ def costs(row: Row, records: Mapping[str, Record]) -> dict[str, float]:
 
 
 def devices(row: Row) -> tuple[str, ...]:
-    """What the finished runs of a row trained on, in order."""
+    """The devices that the finished runs of a row trained on, sorted."""
     records = [record for run in row.runs.values() if run.status == "finished" for record in run.records.values()]
     return tuple(sorted({str(record.provenance["device"]) for record in records if record.provenance.get("device")}))
 

@@ -28,11 +28,11 @@ class DeltaSummary:
     seeds: Interval | None = None  # 95 %, over seeds
     images: Interval | None = None  # 95 %, over seeds and test images
     no_images: str = ""  # why `images` is None, where the row has an interval over seeds
-    share: float = math.nan  # of the variance of the mean, what the baseline's runs make
+    share: float = math.nan  # the share of the variance of the mean that comes from the baseline's runs
     against: tuple[int, ...] = ()  # the baseline's seeds that the row is compared with
-    paired: bool = True  # by seed; otherwise against the mean of the baseline's runs
+    paired: bool = True  # by seed; otherwise the row is against the mean of the baseline's runs
     left_out: Mapping[int, str] | None = None  # finished seeds of the row without a Delta_m, and why
-    problem: str = ""  # why it is undefined
+    problem: str = ""  # why Delta_m is undefined
     best: bool = False
 
     @property
@@ -41,7 +41,7 @@ class DeltaSummary:
 
 
 def gains_of(row: Row, comparison: Comparison, columns: Mapping[str, Column]) -> DeltaSummary:
-    """Without the interval over images and the verdict."""
+    """Delta_m of a row, still without the interval over images and without the verdict."""
     baseline = comparison.rows.get(comparison.baseline)
     if baseline is None:
         return _nothing("the matrix names no baseline")
@@ -81,9 +81,10 @@ def gains_of(row: Row, comparison: Comparison, columns: Mapping[str, Column]) ->
 
 
 def usable(row: Row, columns: Mapping[str, Column]) -> tuple[dict[int, Scores], dict[int, str]]:
-    """seed -> the scores that enter Delta_m, of the runs that have all of them; and seed -> why a finished run has not.
+    """Two mappings: seed -> the scores that enter Delta_m, and seed -> why a finished run has no Delta_m.
 
-    A run that was scored in another way, or that has an undefined score, has no Delta_m. The other runs of its row do.
+    A run that was scored in another way has no Delta_m, and a run with an undefined score has none. The other runs of
+    the row still have a Delta_m.
     """
     kept: dict[int, Scores] = {}
     left_out: dict[int, str] = {}
@@ -104,7 +105,7 @@ def usable(row: Row, columns: Mapping[str, Column]) -> tuple[dict[int, Scores], 
 
 
 def separate(baseline: Row) -> bool:
-    """Whether the baseline's tasks come from cells of their own, so that their noise is independent."""
+    """Whether each task of the baseline comes from its own cell, so that the noise of the tasks is independent."""
     return any(len(run.entries) > 1 for run in baseline.runs.values())
 
 
@@ -133,7 +134,7 @@ def _problem(
     theirs: Mapping[str, Mapping[int, Score]],
     columns: Mapping[str, Column],
 ) -> str:
-    """Why Delta_m is undefined for this row; "" where it is not."""
+    """Why Delta_m is undefined for this row; "" where it is defined."""
     if not mine and not left_out:
         statuses = {run.status for run in row.runs.values()}
         return next(status for status in UNFINISHED if status in statuses)

@@ -12,20 +12,21 @@ from mtlbench.results.statistics.intervals import Interval, crossed_interval
 from mtlbench.results.summary.columns import value_of
 from mtlbench.results.summary.runs import Row, Run
 
-Influences = Callable[[str], dict[str, "pd.Series[float]"] | None]  # of a cell id; see records.reading.influence
+Influences = Callable[[str], dict[str, "pd.Series[float]"] | None]  # from a cell id; see records.reading.influence
 
 
 class NoInfluences(Exception):
-    """Why there is no interval over images: the message names the cell and its file."""
+    """There is no interval over images. The message says why, and names the cell and its file."""
 
 
 def over_images(
     row: Row, baseline: Row, values: Mapping[int, float], tasks: tuple[str, ...], influences: Influences
 ) -> Interval:
-    """The interval of Delta_m, from its paired `values` by seed (two or more) and the influence of each image.
+    """The interval of Delta_m, from the paired `values` by seed (two or more) and the influence of each image.
 
-    The influence of image i is psi_i = 100/T sum_t sigma_t [psi^M_ti - (M_t / b_t) psi^b_ti] / b_t; it is added to the
-    Delta_m of the seed. Raises NoInfluences where a cell has no influences, or has influences of other images.
+    The influence of image i on Delta_m is psi_i = 100/T sum_t sigma_t [psi^M_ti - (M_t / b_t) psi^b_ti] / b_t. It is
+    added to the Delta_m of the seed. Raises NoInfluences where a cell has no influences, or has influences of other
+    images.
     """
     pseudo_values = {}
     for seed, value in values.items():
@@ -42,7 +43,8 @@ def over_images(
             terms.append(
                 100 / len(tasks) * sign * (of_row - value_of(score) / value_of(base) * of_baseline) / value_of(base)
             )
-        # An image without a task's label does not move that task's score; the others move it as 1 of N_t, not of N.
+        # An image without a label of task t does not move the score of t. The N_t images with such a label move the
+        # score as one of N_t images, not as one of N.
         num_images = len(set().union(*(term.index for term in terms)))
         total = pd.concat([term * (num_images / len(term)) for term in terms], axis=1).fillna(0.0).sum(axis=1)
         pseudo_values[seed] = value + total.sort_index()

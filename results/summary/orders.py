@@ -1,7 +1,8 @@
 """How stable the order of the rows is: over seeds, tasks, weights of the tasks, and runs of the baseline.
 
-Of the rows that are judged (see `pairs.Block`), from each task's gain over the mean baseline by least squares, so that
-a missing seed favours no row. m rows, T tasks; gains in percent, higher is better.
+Only the rows that are judged are looked at (see `pairs.Block`). Each task's gain over the mean baseline is estimated by
+least squares, so that a missing seed favours no row. There are m rows and T tasks. Gains are in percent, and higher is
+better.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ Array = NDArray[np.float64]
 
 
 def rank_probabilities(model: Additive) -> Array:
-    """[m, m]: the probability that row i has rank j, of the means in their own noise; draws from a fixed seed."""
+    """[m, m]: the probability that row i has rank j, when the means vary with their own noise.
+
+    The probabilities come from random draws with a fixed seed.
+    """
     rng = np.random.default_rng(0)
     num_rows = len(model.means)
     root = np.linalg.cholesky(model.covariance * model.variance) if model.variance > 0 else np.zeros((num_rows,) * 2)
@@ -57,25 +61,28 @@ class TaskGains:
     tasks: tuple[str, ...]
     gains: Array  # [m, T]
     signs: tuple[float, ...]  # +1 where higher is better
-    spread: tuple[float, ...]  # sd of one run of the baseline over its mean, a task each; NaN for a single one
+    spread: tuple[float, ...]  # by task: sd of one run of the baseline over its mean; NaN for a single run
 
     def ranks(self, without: str = "") -> list[int]:
-        """Each row's rank by the mean over tasks but one."""
+        """Each row's rank by the mean gain over all tasks except the task `without`."""
         kept = [task != without for task in self.tasks]
         order = (-self.gains[:, kept].mean(1)).argsort(kind="stable")
         return [int(rank) + 1 for rank in order.argsort()]
 
     def wins(self) -> list[float]:
-        """The share of weights of the tasks, all equally likely, under which each row is the best."""
+        """For each row: the share of the weights of the tasks under which the row is the best.
+
+        All weights are equally likely.
+        """
         weights = np.random.default_rng(0).dirichlet(np.ones(len(self.tasks)), DRAWS)
         counts = np.bincount((weights @ self.gains.T).argmax(1), minlength=len(self.labels))
         return [float(share) for share in counts / DRAWS]
 
     def winners(self) -> list[tuple[float, str]]:
-        """With two tasks: the best row from each weight of the first task on, ascending from 0."""
+        """For two tasks: pairs (weight of the first task from which on a row is the best, label), ascending from 0."""
         crossings = {0.0, 1.0}
         for (one, other), (one_too, other_too) in combinations(self.gains.tolist(), 2):
-            slope = (one - one_too) - (other - other_too)  # of their difference in the weight of the first task
+            slope = (one - one_too) - (other - other_too)  # of the rows' difference, by the weight of the first task
             if slope != 0 and 0 < (other_too - other) / slope < 1:
                 crossings.add((other_too - other) / slope)
         edges = sorted(crossings)
@@ -88,12 +95,14 @@ class TaskGains:
         return found
 
     def flip(self, first: str, second: str, baseline: str) -> tuple[float, str] | None:
-        """How far the baseline's score of one task must move for the order of two rows to turn.
+        """How far the baseline's score of one task must move for the order of two rows to turn, and in which task.
 
-        In standard deviations of one of its runs, and the task that needs the least; None where no positive score turns
-        it, or with a single run of the baseline. With d_u the difference of two rows' gains, that of their Delta_m is
-        (d_t / x + sum_{u != t} d_u) / T for a baseline of x times the score in task t; the baseline's own row moves
-        with it.
+        The distance is in standard deviations of one run of the baseline, and the task is the one with the smallest
+        distance. Returns None where no positive score turns the order, or where the baseline has a single run.
+
+        Let d_u be the difference of the two rows' gains on task u. Where the score of the baseline in task t is
+        multiplied by x, the difference of their Delta_m is (d_t / x + sum_{u != t} d_u) / T. The baseline's own row
+        moves together with the baseline.
         """
         one, other = (self.gains[self.labels.index(label)] for label in (first, second))
         found = []
@@ -112,7 +121,7 @@ class TaskGains:
 
 
 def task_gains(comparison: Comparison, columns: Mapping[str, Column], block: Block) -> TaskGains | None:
-    """None where no rows are judged."""
+    """The gains of the judged rows on each task; None where no rows are judged."""
     if not block.values:
         return None
     theirs = runs_of_baseline(comparison.rows[comparison.baseline], columns)

@@ -23,13 +23,14 @@ PLANNED = (0.5, 1.0, 2.0)  # points
 
 @dataclass(frozen=True)
 class Block:
-    """Delta_m by row and seed, against the mean of the baseline's runs, for comparing rows.
+    """Delta_m by row and seed, against the mean of the baseline's runs, for the comparison of rows.
 
-    Against the mean, the baseline is a row like the others, with noise of its own; against its own runs it has zeros.
+    Against this mean, the baseline is a row like every other row, and has its own noise. Against its own runs, the
+    baseline would have zeros only.
     """
 
     values: Mapping[str, Mapping[int, float]]  # by label and seed; the rows that are judged
-    left_out: Mapping[str, str]  # rows with a Delta_m in no verdict, and why
+    left_out: Mapping[str, str]  # rows that have a Delta_m and are in no verdict, and why
 
     @property
     def model(self) -> Additive | None:
@@ -47,9 +48,9 @@ class Block:
         return {label for label, best in zip(self.values, found, strict=True) if best}
 
     def uneven(self) -> tuple[str, float] | None:
-        """The row that varies most and its standard deviation over the median row's; None unless that ratio is over 3.
+        """The row that varies most, and the ratio of its standard deviation to the median row's.
 
-        Only rows with three runs or more are looked at.
+        Returns None unless this ratio is over 3. Only rows with three runs or more are looked at.
         """
         values = {label: list(by_seed.values()) for label, by_seed in self.values.items() if len(by_seed) > 2}
         spread = {label: mean_and_sd(of_row)[1] for label, of_row in values.items()}
@@ -59,7 +60,7 @@ class Block:
         return (label, spread[label] / median) if spread[label] > 3 * median > 0 else None
 
     def planned(self) -> list[tuple[float, int]]:
-        """(points, seeds that find a difference of so many between two of these rows, 80 times of 100)."""
+        """Pairs (points, number of seeds that find such a difference between two of these rows, 80 times of 100)."""
         model = self.model
         if model is None or model.variance == 0:
             return []
@@ -68,7 +69,7 @@ class Block:
 
 
 def block(comparison: Comparison, columns: Mapping[str, Column], deltas: Mapping[str, DeltaSummary]) -> Block:
-    """The rows that have a Delta_m, and at least two seeds that link them to each other."""
+    """The block of the rows that have a Delta_m, and at least two seeds that link the rows to each other."""
     baseline = comparison.rows.get(comparison.baseline)
     if baseline is None or deltas[comparison.baseline].problem:
         return Block({}, {})

@@ -15,17 +15,20 @@ UNFINISHED: tuple[Status, ...] = ("failed", "searching", "missing")
 
 @dataclass(frozen=True)
 class Run:
-    """One row of a table at one seed: one cell, or one a task for single-task models."""
+    """One row of a table at one seed: one cell, or one cell for each task where the models are single-task."""
 
     label: str
     seed: int
     entries: tuple[Entry, ...]
-    records: Mapping[str, Record]  # by cell id; those that finished
+    records: Mapping[str, Record]  # by cell id; only cells that finished
     failures: Mapping[str, dict[str, Any]]  # by cell id
 
     @property
     def status(self) -> Status:
-        """Finished when every cell is; failed when any has failed; searching while a search stands for one of them."""
+        """Finished when every cell is finished; failed when any cell has failed; otherwise searching or missing.
+
+        A run is searching while a search stands for one of its cells.
+        """
         if len(self.records) == len(self.entries):
             return "finished"
         return _unfinished(self.entries, self.failures)
@@ -35,7 +38,7 @@ class Run:
         return {score.task: score for score in self.all_scores() if score.primary}
 
     def all_scores(self) -> list[Score]:
-        """Every score of every finished cell, in the order of the cells and then of the record."""
+        """Every score of every finished cell, in the order of the cells, and inside a cell in the record's order."""
         return [
             score
             for entry in self.entries
@@ -67,11 +70,11 @@ class Row:
     runs: Mapping[int, Run]
 
     def finished(self) -> dict[int, dict[str, Score]]:
-        """seed -> task -> primary score, of the runs that finished whole."""
+        """seed -> task -> primary score, of the runs in which every cell has finished."""
         return {seed: run.scores() for seed, run in self.runs.items() if run.status == "finished"}
 
     def first_finished(self) -> list[str]:
-        """Ids of the cells of the first finished seed: what all seeds share, as trials, is found from there."""
+        """Ids of the cells of the first finished seed. They lead to what all seeds share, such as trials."""
         return next((list(run.records) for _, run in sorted(self.runs.items()) if run.status == "finished"), [])
 
 
@@ -93,15 +96,16 @@ class Comparison:
 
     @property
     def slug(self) -> str:
-        """A file name: rooms-semseg-depth. Of a benchmark from outside, package.module:Name, it begins with Name."""
+        """A file name such as rooms-semseg-depth. For a benchmark package.module:Name, it starts with Name."""
         return "-".join((self.benchmark.rsplit(":", 1)[-1], *self.tasks))
 
 
 def comparisons(results: Results) -> list[Comparison]:
-    """One per benchmark and task set, in the manifest's order.
+    """One comparison per benchmark and task set, in the manifest's order.
 
-    A cell that belongs to several task sets (a single-task model) is in each of them. Raises CorruptRecord naming the
-    cells when two of one row and seed train the same task, or the label when its table has no row of the baseline.
+    A cell that belongs to several task sets (a single-task model) is in each of their comparisons. Raises
+    CorruptRecord: it names the cells where two cells of one row and seed train the same task, and it names the
+    baseline where a table has no row of the baseline.
     """
     manifest = results.manifest
     keys = list(dict.fromkeys((entry.benchmark, entry.task_set) for entry in manifest.entries))
@@ -144,6 +148,6 @@ def _row(results: Results, entries: list[Entry]) -> Row:
 
 
 def _shown(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Without the searches whose findings another cell is trained with."""
-    last = {entry.tasks: entry for entry in entries}  # a search comes before what follows it
+    """The entries without each search whose findings another cell is trained with."""
+    last = {entry.tasks: entry for entry in entries}  # a search comes before the cell that follows it
     return tuple(entry for entry in entries if not entry.preliminary or entry is last[entry.tasks])

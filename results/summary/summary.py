@@ -22,7 +22,7 @@ class RowSummary:
     scores: Mapping[str, ScoreSummary]  # by task
     delta: DeltaSummary
     cost: Mapping[str, float]  # COSTS, means over finished runs; NaN where unknown
-    devices: tuple[str, ...]  # that the finished runs trained on
+    devices: tuple[str, ...]  # the devices that the finished runs trained on
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Summary:
 
 
 def summarise(comparison: Comparison, store: str) -> Summary:
-    """Everything a table says of a comparison. `store` is where the per-image files of its cells lie."""
+    """Everything that a table says of a comparison. The per-image files of its cells lie in `store`."""
     columns = {task: column(comparison, task) for task in comparison.tasks}
     influences = cache(lambda cell_id: influence(store, cell_id))
     deltas = {

@@ -33,10 +33,10 @@ def by_task(delta: DeltaSummary) -> dict[str, TaskGain]:
 
 
 def any_harmed(delta: DeltaSummary) -> float:
-    """Probability that the mean gain of at least one task is below 0; NaN with one run, or where they are not paired.
+    """Probability that the mean gain of at least one task is below 0; NaN for one run, or where runs are not paired.
 
-    The means of n runs by Student's t with n - 1 degrees of freedom and the runs' own covariance over tasks: a share of
-    20,000 draws from a fixed seed.
+    The means of n runs follow Student's t with n - 1 degrees of freedom and the covariance of the runs over tasks. The
+    probability is a share of 20,000 draws from a fixed seed.
     """
     gains = np.array([list(by_seed.values()) for by_seed in delta.gains.values()], dtype=float)  # [T, n]
     if not delta.paired or gains.ndim != 2 or gains.shape[1] < 2:

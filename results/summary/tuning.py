@@ -15,13 +15,14 @@ Curve = NDArray[np.float64]
 
 
 def goodness(record: Record) -> float:
-    """sum_t sigma_t ln M_t of a trial's scores, sigma_t = -1 for errors: higher is better, and no baseline is in it.
+    """sum_t sigma_t ln M_t of a trial's scores, with sigma_t = -1 for errors. Higher is better; no baseline is needed.
 
-    -inf where a score is undefined, as after a training that diverged, or is a higher-is-better one of 0.
+    The result is -inf where a score is undefined, as after a training that diverged, or where a higher-is-better score
+    is 0.
     """
     total = 0.0
     for score in record.primary().values():
-        if score.metric == "undefined":  # a task that no metric judges, in no trial
+        if score.metric == "undefined":  # no metric judges this task, in any trial
             continue
         if score.value is None or score.value < 0 or (score.value == 0 and score.higher_is_better):
             return -math.inf
@@ -32,10 +33,10 @@ def goodness(record: Record) -> float:
 
 
 def curve(trials: Sequence[Sequence[Record]]) -> Curve | None:
-    """The expected goodness of the best of k = 1..n trials, [n]: summed over the cells of a row, each with its trials.
+    """The expected goodness of the best of k = 1..n trials, [n], summed over the cells of a row. Each cell has trials.
 
-    A single-task row has a cell a task, and each chooses for itself. A trial that diverged is as bad as the worst one
-    that did not. None where a cell has no trial that did not.
+    A single-task row has one cell for each task, and each cell chooses for itself. A trial that diverged counts as much
+    as the worst trial that did not diverge. Returns None where all trials of a cell diverged.
     """
     total: Curve | None = None
     for tried in trials:
@@ -49,13 +50,13 @@ def curve(trials: Sequence[Sequence[Record]]) -> Curve | None:
 
 
 def trials_of(record: Record, records: Mapping[str, Record]) -> list[Record]:
-    """The trials that a cell was tuned by; [] for one that was not."""
+    """The trials that a cell was tuned by; [] for a cell that was not tuned."""
     parents = [records[cell_id] for cell_id in record.derived_from if cell_id in records]
     return [parent for parent in parents if is_trial(parent)]
 
 
 def by_row(records: Mapping[str, Record], shown: Mapping[str, Sequence[str]]) -> dict[str, Curve]:
-    """label -> its curve. shown: label -> ids of the cells of one of its seeds; rows without trials are left out."""
+    """label -> the curve of its row. shown: label -> ids of the cells of one seed. Rows without trials are left out."""
     found = {}
     for label, cells in shown.items():
         trials = [trials_of(records[cell], records) for cell in cells if cell in records]
@@ -65,7 +66,10 @@ def by_row(records: Mapping[str, Record], shown: Mapping[str, Sequence[str]]) ->
 
 
 def chosen(record: Record, trials: Sequence[Record]) -> dict[str, float]:
-    """The hyperparameters in which the trials of a cell differ -> what it was trained with: "lr", "weights.depth"."""
+    """Name -> value of the hyperparameters that a cell was trained with, such as "lr" or "weights.depth".
+
+    Only the hyperparameters in which the trials of the cell differ are returned.
+    """
     tried = [_numbers(trial) for trial in trials]
     names = [name for name in tried[0] if len({numbers.get(name) for numbers in tried}) > 1]
     own = _numbers(record)
@@ -78,5 +82,5 @@ def _numbers(record: Record) -> dict[str, float]:
 
 
 def is_trial(record: Record) -> bool:
-    """Whether a record is that of a trial, whose scores are of validation images."""
+    """Whether a record belongs to a trial. The scores of a trial are on validation images."""
     return bool(record.cell.get("trial", False))

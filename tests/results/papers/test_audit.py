@@ -92,7 +92,7 @@ def test_rebasing_takes_the_tables_with_exactly_its_tasks_and_names_those_there_
 def test_a_baseline_on_the_command_line_is_a_positive_value_a_task():
     assert parse("depth=0.625, semseg=37.99") == {"depth": 0.625, "semseg": 37.99}
     for wrong in ("depth", "depth=", "=1", "depth=x", "depth=0", "depth=nan", "depth=1,depth=2", ""):
-        with pytest.raises(BadTable, match="write a positive value a task, once"):
+        with pytest.raises(BadTable, match="write one positive value per task"):
             parse(wrong)
 
 

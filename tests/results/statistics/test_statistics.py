@@ -181,7 +181,7 @@ def test_only_rows_that_shared_seeds_link_are_judged():
     assert judged([[1, 2, nan, nan], [nan, nan, 1, 2], [nan, nan, 3, 1]]) == [1, 2]
     assert judged([[1, 2, nan], [nan, 2, 3]]) == []  # a common seed, and no degree of freedom left
     assert contrasts([[1, 2, nan], [nan, 2, 3]]) == []
-    with pytest.raises(ValueError, match="link it to the others"):
+    with pytest.raises(ValueError, match="link it to the other rows"):
         additive([[1, 2, nan], [1, nan, nan], [2, 3, 4]])
 
 
