@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -30,6 +31,13 @@ TrackingOption = Annotated[str | None, typer.Option(help="An MLflow server; defa
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
+ERRORS_OF_THE_USER = (  # module and class; OSError is one too
+    ("mtlbench.harness.data.places", "NotReady"),
+    ("mtlbench.harness.matrix.problems", "MatrixError"),
+    ("mtlbench.harness.store.store", "StoreError"),
+    ("mtlbench.results.records.record", "CorruptRecord"),
+    ("mtlbench.results.records.record", "NewerRecord"),
+)
 WRONG = 2  # the request makes no sense, and nothing was started
 
 
@@ -66,21 +74,21 @@ def one_line(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **kwargs)
         except Exception as error:
-            if isinstance(error, _of_the_user()):
+            if _is_of_the_user(error):
                 raise fail(_without_number(error)) from None
             raise
 
     return guarded
 
 
-def _of_the_user() -> tuple[type[Exception], ...]:
-    """The errors that a user can cause. They are imported after a failure, so that no command waits for torch."""
-    from mtlbench.harness.data.places import NotReady
-    from mtlbench.harness.matrix.problems import MatrixError
-    from mtlbench.harness.store.store import StoreError
-    from mtlbench.results.records.record import CorruptRecord, NewerRecord
+def _is_of_the_user(error: Exception) -> bool:
+    """Whether an error says what a user did wrong.
 
-    return MatrixError, NotReady, StoreError, CorruptRecord, NewerRecord, OSError
+    Only modules that are imported already can have raised it. So none is imported to ask, and a command that only reads
+    records never waits for torch.
+    """
+    imported = [(sys.modules[module], name) for module, name in ERRORS_OF_THE_USER if module in sys.modules]
+    return isinstance(error, (OSError, *(getattr(module, name) for module, name in imported)))
 
 
 def _without_number(error: Exception) -> str:

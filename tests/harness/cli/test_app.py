@@ -1,5 +1,6 @@
 """The command line as a whole: every command says what it is for, and waits only for the libraries that it needs."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mtlbench.benchmarks import BENCHMARKS
+from mtlbench.harness.cli import usage
 from mtlbench.harness.cli.app import COMMANDS, app
 from mtlbench.harness.matrix.file import embedded
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
@@ -17,12 +19,13 @@ from mtlbench.methods.weights import WEIGHTS_TAG
 
 EVERY = [*([name] for name in COMMANDS), *(["data", name] for name in ("verify", "doctor", "prepare"))]
 
-# Libraries that take a second or more to import, and what each command may import of them when nothing goes wrong.
+# Libraries that take a second or more to import, and those that each command may import.
 HEAVY = {"torch", "torchvision", "timm", "ray", "mlflow", "accelerate", "sklearn", "pandas", "matplotlib", "scipy"}
 MAY_IMPORT = [
     (["plan", "--difference", "1", "--sd", "0.82"], {"scipy"}),
     (["audit"], {"pandas"}),
     (["status", "smoke"], {"torch", "scipy", "pandas"}),
+    (["show", "nothing", "--store", "nowhere"], {"pandas"}),  # a refusal waits for no more than a success
 ]
 
 IMPORTED = """
@@ -60,6 +63,11 @@ def test_no_command_is_left_out():
 
 def test_help_waits_for_no_heavy_library():
     assert imported(["--help"], *([*command, "--help"] for command in EVERY)) == set()
+
+
+@pytest.mark.parametrize(("module", "name"), usage.ERRORS_OF_THE_USER)
+def test_errors_of_the_user_exist(module, name):
+    assert issubclass(getattr(importlib.import_module(module), name), Exception)
 
 
 @pytest.mark.parametrize(("command", "allowed"), MAY_IMPORT, ids=[command[0] for command, _ in MAY_IMPORT])
