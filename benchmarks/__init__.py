@@ -1,4 +1,4 @@
-"""What is measured: BENCHMARKS names the data sets. A data set is one file and one line here."""
+"""Benchmarks: what is measured. BENCHMARKS names the data sets; each has one file, and one line here."""
 
 from __future__ import annotations
 

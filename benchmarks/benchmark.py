@@ -1,4 +1,4 @@
-"""What a benchmark is: tasks, splits, and a sequence of samples for each split."""
+"""A benchmark has tasks, splits, and a sequence of samples for each split."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mtlbench.benchmarks.transforms.augmentation import Augmentation
 class Sample(NamedTuple):
     """One image as it is stored, before any resize.
 
-    image: uint8 [3, H, W], RGB. labels: task -> label at the image's size; by the task's kind
-    `Label` uint8 [H, W] (255 invalid), `Scalar` float32 [1, H, W] (0 invalid),
-    `Vector` float32 [3, H, W] (zero vector invalid). A missing label is a missing key.
+    image: uint8 [3, H, W], RGB. labels: task -> label at the size of the image. The kind of the task says what a label
+    is: a `Label` is uint8 [H, W] (255 invalid), a `Scalar` is float32 [1, H, W] (0 invalid), a `Vector` is float32
+    [3, H, W] (the zero vector is invalid). Where a label is missing, its key is missing.
     """
 
     id: str
@@ -31,47 +31,48 @@ class Sample(NamedTuple):
 class Benchmark(ABC):
     """A data set with its tasks. Subclasses are constructed as ``Class(size=(H, W), **options)``, or without a size.
 
-    ``size`` is the network's input size (rows, columns), multiples of 32. Splits are called ``train``, ``val`` and
-    ``test`` whatever the files say; ``val`` exists only where the data set has one of its own.
+    ``size`` is the input size of the network (rows, columns); both are multiples of 32. Splits are called ``train``,
+    ``val`` and ``test``, whatever names the files use. ``val`` exists only where the data set has a validation split of
+    its own.
     """
 
     name: ClassVar[str]  # part of file names
-    needs_root: ClassVar[bool]  # False: the data are made, and `root` is the folder to keep them in
+    needs_root: ClassVar[bool]  # False: the benchmark makes its data, and keeps them in `root`
     size: tuple[int, int]
     tasks: Mapping[str, Task]
-    default_tasks: Sequence[str]  # trained where a matrix names none
+    default_tasks: Sequence[str]  # these are trained where a matrix names no tasks
     splits: Mapping[str, int | None]  # known number of images of the full data set
-    augmentations: Mapping[str, Augmentation]  # by protocol; a matrix that names none asks for "mtl"
+    augmentations: Mapping[str, Augmentation]  # by protocol; a matrix that names no protocol gets "mtl"
 
     @abstractmethod
     def open(self, root: Path, split: str, tasks: Sequence[str]) -> Sequence[Sample]:
         """The samples of a split with the labels of `tasks`.
 
-        Raises FileNotFoundError or ValueError, naming the path and the layout expected, before the first sample is
-        read where the layout itself is incomplete.
+        Where the layout itself is incomplete, raises FileNotFoundError or ValueError before the first sample is read.
+        The message names the path and the expected layout.
         """
 
     @property
     def balance(self) -> str:
-        """The task by whose labels a `Crop` is drawn, whatever tasks are trained; "" if none has several classes."""
+        """The task whose labels a `Crop` looks at, whatever tasks are trained; "" if no task has several classes."""
         return next((task.name for task in self.tasks.values() if task.several_classes), "")
 
     def make(self, root: Path, progress: Callable[[int, int], None]) -> None:  # noqa: B027
-        """Make all splits, where a benchmark makes its data; `progress` is told (images done, images in all)."""
+        """Make all splits, if the benchmark makes its data; `progress` is told (images done, images in all)."""
 
     @abstractmethod
     def fingerprint(self, root: Path) -> str:
         """A short hash of this copy of the data: two copies with equal fingerprints hold the same samples."""
 
     def state(self, root: Path) -> str:
-        """A hash of what a file system says of this copy's files, which is another after any of them was written.
+        """A hash of what the file system says of the files of this copy. It changes when any of the files is written.
 
-        Sooner another than `fingerprint`: what was made of the files may be old where it has changed.
+        It may change where `fingerprint` does not. After a change, whatever was made from the files may be out of date.
         """
         return self.fingerprint(root)
 
     def reading(self, root: Path) -> dict[str, str]:
-        """How this copy is read, where that is a matter of choice: its layout, and the options that change samples."""
+        """What was chosen for reading this copy: its layout, and the options that change samples."""
         return {}
 
 
@@ -91,7 +92,7 @@ def _are_splits(value: Any) -> bool:
     return _is_mapping(value, known) and {"train", "test"} <= value.keys()
 
 
-# An attribute of a benchmark, what holds of its value, and how to say so.
+# The name of an attribute of a benchmark, a test of its value, and a description of the values that pass the test.
 _ATTRIBUTES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "name",
@@ -120,7 +121,7 @@ _ATTRIBUTES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 
 
 def shortcomings(benchmark: Benchmark) -> list[str]:
-    """By what a benchmark breaks the contract of its attributes, a sentence each. Its data are not looked at."""
+    """How a benchmark breaks the contract of its attributes, one sentence for each. Its data are not looked at."""
     found = []
     for name, holds, wanted in _ATTRIBUTES:
         if not hasattr(benchmark, name):

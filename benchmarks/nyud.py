@@ -1,10 +1,10 @@
 """NYUD-v2 with 40 classes, in the copies that multi-task papers pass on.
 
-Silberman et al., ECCV 2012; classes and crop (425 x 560) of Gupta et al., CVPR 2013; 795 training and 654 test
-images. There is no validation split: the list called val is the test set.
+The data set is by Silberman et al., ECCV 2012; the classes and the crop (425 x 560) are by Gupta et al., CVPR 2013.
+There are 795 training and 654 test images. There is no validation split: the list called val is the test set.
 
-Normals point x left, y up, z to the viewer. They are an estimate from depth and differ between sources, so numbers
-compare only within one.
+In normals x points left, y up and z to the viewer. Normals are estimated from depth and differ between sources, so
+scores can be compared only if their normals come from the same source.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ CLASSES = (
     *("person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "other structure", "other furniture"),
     "other prop",
 )
-DEPTH_RANGE = (0.7, 10.0)  # metres; what the Kinect measures, and only the bins of a discretised depth depend on it
+DEPTH_RANGE = (0.7, 10.0)  # metres, as the Kinect measures; only the bins of a discretised depth depend on it
 ARCHIVE = "NYUD_MT.tgz of the multi-task loaders (images and all labels together)"
 PNG_ARCHIVE = "NYUDv2.tar.gz, the archive of the transformer-based multi-task papers"
 MAT_ARCHIVE = "the NYUD_MT.tgz of Maninis et al., CVPR 2019, with .mat files"
 
 
 def read_segmentation(path: Path) -> Tensor:
-    """0 void, 1..40 -> uint8 [H, W], 0..39 with 255 void."""
+    """A picture of ids 1..40, 0 void -> uint8 [H, W], ids 0..39, 255 void."""
     return to_classes(read_indices(path), path, len(CLASSES), first=1, void=0)
 
 
@@ -82,17 +82,17 @@ def load_depth_mat(path: Path) -> NDArray[Any]:
 
 
 def read_segmentation_mat(path: Path) -> Tensor:
-    """As read_segmentation, from the variable ``segmentation`` of a .mat."""
+    """Does as read_segmentation, for the variable ``segmentation`` of a .mat file."""
     return to_classes(load_segmentation_mat(path), path, len(CLASSES), first=1, void=0)
 
 
 def read_depth_mat(path: Path) -> Tensor:
-    """As read_depth, from the variable ``depth`` of a .mat."""
+    """Does as read_depth, for the variable ``depth`` of a .mat file."""
     return to_depth(load_depth_mat(path), path)
 
 
 def read_normals_picture(path: Path) -> Tensor:
-    """Normals of 8 bits, n = 2 x / 255 - 1; grey or black where there is none."""
+    """Normals stored in 8 bits as n = 2 x / 255 - 1; a pixel without a normal is grey or black."""
     return to_normals_8bit(read_bytes(path), path)
 
 
@@ -135,7 +135,7 @@ REPACKED = FolderLayout(
         "edge": (Field(("edge/{id}.png",), read_edge_picture, load_picture, PNG_ARCHIVE),),
     },
 )
-# Of the same file name as NYUD_MT, but another archive
+# The archive has the same file name as that of NYUD_MT, but it is another one
 ASTMT = FolderLayout(
     name="NYUD_MT_mat",
     image="images/{id}.jpg",

@@ -1,13 +1,13 @@
-"""NYUv2 with 13 classes at 288 x 384, the copy that the literature on balancing the tasks' losses trains on.
+"""NYUv2 with 13 classes at 288 x 384, the copy that the literature on balancing the losses of tasks trains on.
 
-The images are NYUD-v2's (Silberman et al., ECCV 2012); classes of Couprie et al., ICLR 2013; passed on as arrays
-with MTAN (Liu et al., CVPR 2019), and in parquet files. 795 training and 654 test images: the folder or file called
-val is the test set, and no image of it may choose anything. Another benchmark than nyud: other classes, other images,
-other normals, so no score compares.
+The images are the images of NYUD-v2 (Silberman et al., ECCV 2012); the classes are by Couprie et al., ICLR 2013. The
+copy was published as arrays with MTAN (Liu et al., CVPR 2019), and later as parquet files. There are 795 training and
+654 test images. The folder or file called val is the test set, so its images must not be used to choose anything. This
+benchmark differs from nyud in classes, images and normals, so no score of one compares with a score of the other.
 
-The published images are floating point in [0, 1] and are brought to eight bits, which moves none by more than 1/510.
-The published training cuts its zoomed window at a random place, and the protocol "mtl" about the centre, as
-everywhere.
+The published images are floating point in [0, 1]. They are rounded to eight bits, which moves no value by more than
+1/510. The published training cuts its zoomed window at a random place; the protocol "mtl" cuts it about the centre, as
+it does for every benchmark.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CLASSES = (
 )
 DEPTH_RANGE = (0.7, 10.0)  # metres; only the bins of a discretised depth depend on it
 SIZE = (288, 384)
-ROUNDING = 1e-3  # by which an interpolated image may leave [0, 1]: a quarter of a grey level
+ROUNDING = 1e-3  # an interpolated image may leave [0, 1] by this much: a quarter of a grey level
 ARCHIVE = "nyuv2.zip, linked from MTAN's page"
 MIRROR = "the data set tanganke/nyuv2 of the Hugging Face hub, its folder data"
 
@@ -52,7 +52,7 @@ def to_image(stored: NDArray[Any], place: Path | str) -> Tensor:
 
 
 def to_segmentation(stored: NDArray[Any], place: Path | str) -> Tensor:
-    """0..12, -1 void, as any number type -> uint8 [H, W], 0..12 with 255 void."""
+    """Ids 0..12, -1 void, of any number type -> uint8 [H, W], ids 0..12, 255 void."""
     return to_classes(one_channel(stored, place), place, len(CLASSES), first=0, void=-1)
 
 

@@ -1,9 +1,8 @@
 """PASCAL-Context with person parts, in the copy that multi-task papers pass on.
 
-Mottaghi et al., CVPR 2014 (4998 training and 5105 validation images of VOC 2010); parts of Chen et al., CVPR 2014;
-normals and saliency, distilled from networks, of
-Maninis et al., CVPR 2019. There is no test set with labels: the list called val is the test
-set here, and no image of it may choose anything.
+The data set is by Mottaghi et al., CVPR 2014 (4998 training and 5105 validation images of VOC 2010), and the parts are
+by Chen et al., CVPR 2014. Normals and saliency were distilled from networks by Maninis et al., CVPR 2019. There is no
+test set with labels, so the list called val is the test set here, and its images must not be used to choose anything.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ CLASSES = (
     *("dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor"),
 )
 PARTS = ("background", "head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
-PART_NAMES = {  # PASCAL-Part's 24 parts of a person; the six are symmetric, so that a flip swaps none
+PART_NAMES = {  # PASCAL-Part's 24 parts of a person; ours are symmetric, so that a flip swaps no ids
     **dict.fromkeys(("head", "hair", "lear", "rear", "leye", "reye", "lebrow", "rebrow", "mouth", "nose"), 1),
     **dict.fromkeys(("torso", "neck"), 2),
     **dict.fromkeys(("luarm", "ruarm"), 3),
@@ -50,8 +49,9 @@ PART_NAMES = {  # PASCAL-Part's 24 parts of a person; the six are symmetric, so 
     **dict.fromkeys(("llleg", "rlleg", "lfoot", "rfoot"), 6),
 }
 PERSON = 15
-# Normals were distilled from a network that saw rooms only, and are trusted on classes that occur in rooms: the 169 of
-# PASCAL-Context's 459 names that are also among NYUD-v2's 894 ("unknown", the 170th, left out), and 427, tvmonitor.
+# Normals were distilled from a network that saw only rooms, so they are trusted only on classes that occur in rooms.
+# These are the 169 of PASCAL-Context's 459 names that NYUD-v2's 894 names contain too (the 170th, "unknown", is left
+# out), and 427, tvmonitor.
 INDOOR = (
     *(3, 4, 6, 9, 10, 11, 13, 15, 17, 18, 22, 23, 29, 30, 33, 34, 36, 37, 38, 39, 41, 43, 46, 49, 50, 51, 53, 55, 56),
     *(59, 61, 62, 65, 66, 68, 69, 72, 73, 78, 83, 84, 85, 87, 88, 95, 96, 101, 104, 105, 107, 111, 113, 115, 122, 124),
@@ -66,15 +66,15 @@ ARCHIVE = "PASCAL_MT.tgz of the multi-task loaders"
 
 
 def read_segmentation(path: Path) -> Tensor:
-    """Palette or grey picture of 0..20, 255 void -> uint8 [H, W]."""
+    """A palette or grey picture of ids 0..20, 255 void -> uint8 [H, W]."""
     return to_classes(read_indices(path), path, len(CLASSES), first=0, void=IGNORE)
 
 
 def read_human_parts(path: Path) -> Tensor:
     """PASCAL-Part's annotation -> uint8 [H, W], 0..6; all 255 if no person in the image has an annotated part.
 
-    Parts overwrite those before them. People without annotated parts beside others with some are background, as
-    published. Raises ValueError naming the file for a part or a mask that is not PASCAL-Part's.
+    A part overwrites the parts before it. A person without annotated parts, beside a person who has some, is
+    background, as published. Raises ValueError naming the file for a part or a mask that is not PASCAL-Part's.
     """
     annotation = read_mat(path, "anno")
     try:
@@ -89,7 +89,7 @@ def read_human_parts(path: Path) -> Tensor:
         if name not in PART_NAMES:
             raise ValueError(f"{path}: a person's part {name!r}; known: {', '.join(PART_NAMES)}")
         if mask.shape != shape:
-            raise ValueError(f"{path}: mask of {name} of {mask.shape}, but of the first object of {shape}")
+            raise ValueError(f"{path}: the mask of {name} is {mask.shape}, but the mask of the first object is {shape}")
         label[mask > 0] = PART_NAMES[name]
     if not label.any():
         label.fill(IGNORE)
@@ -97,9 +97,9 @@ def read_human_parts(path: Path) -> Tensor:
 
 
 def read_saliency(path: Path) -> Tensor:
-    """Distilled saliency, 0..255 -> uint8 [H, W], 1 where above one half.
+    """Distilled saliency, 0..255 -> uint8 [H, W], 1 where the value is above one half.
 
-    Raises ValueError naming a file whose greatest value is 1: a mask of zeros and ones, all below one half.
+    Raises ValueError naming a file whose greatest value is 1: it is a mask of zeros and ones, all below one half.
     """
     stored = read_indices(path)
     if stored.max() == 1:
@@ -108,7 +108,7 @@ def read_saliency(path: Path) -> Tensor:
 
 
 def read_normals(path: Path, regions: Path) -> Tensor:
-    """Distilled normals, where PASCAL-Context's region is one that rooms have: float32 [3, H, W], zero elsewhere."""
+    """Distilled normals float32 [3, H, W], zero where the region of PASCAL-Context is of a class that no room has."""
     normals = to_normals_8bit(read_bytes(path), path)
     indoor = np.isin(load_regions(regions), INDOOR)
     if indoor.shape != normals.shape[1:]:
@@ -117,7 +117,7 @@ def read_normals(path: Path, regions: Path) -> Tensor:
 
 
 def read_edges(path: Path) -> Tensor:
-    """Thinned borders between PASCAL-Context's regions, uint8 [H, W] in {0, 1}."""
+    """The thinned borders between the regions of PASCAL-Context, uint8 [H, W] in {0, 1}."""
     regions = load_regions(path).astype(np.float64)
     return torch.from_numpy(thin(ndimage.laplace(regions, mode="mirror") != 0).astype(np.uint8))
 
@@ -140,7 +140,7 @@ PASCAL_MT = FolderLayout(
     lists={"train": "ImageSets/Context/train.txt", "test": "ImageSets/Context/val.txt"},
     fields={
         "semseg": (
-            # VOC's own masks where there are some; the others were made from PASCAL-Context's and have no void
+            # VOC's own mask where there is one; the other masks were made from PASCAL-Context and have no void
             Field(("semseg/VOC12/{id}.png",), read_segmentation, load_picture, ARCHIVE),
             Field(("semseg/pascal-context/{id}.png",), read_segmentation, load_picture, ARCHIVE),
         ),

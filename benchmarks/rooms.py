@@ -1,7 +1,6 @@
-"""Rooms: procedural indoor scenes with exact labels for six tasks. The embedded benchmark; nothing is downloaded.
+"""Rooms: procedural indoor scenes with exact labels for six tasks. This benchmark is embedded and downloads nothing.
 
-Scenes are rendered once, by all cores, into a cache; see scenes.py for what is in them and raycast.py for how they are
-rendered.
+All cores render the scenes once, into a cache. scenes.py says what is in a scene, and raycast.py how it is rendered.
 """
 
 from __future__ import annotations
@@ -28,11 +27,12 @@ from mtlbench.benchmarks.rendering.stage import BODY_PARTS, CLASSES
 from mtlbench.benchmarks.tasks import factories
 from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
 
-# Goes up with every change that moves a pixel, so that no cache and no record of other rooms passes for these.
+# This number goes up with every change that moves a pixel, so that a cache or a record of older rooms is not taken for
+# one of these rooms.
 RENDERER = 2
-# Part of what a scene is drawn from: splits share no scene.
+# The split enters the key that a scene is drawn from, so that splits share no scene.
 _SPLITS = {"train": 0, "val": 1, "test": 2}
-_IMAGES_PER_PROCESS = 8  # fewer are not worth a process
+_IMAGES_PER_PROCESS = 8  # a process is not worth its start for fewer images
 
 Progress = Callable[[int, int], None]
 Key = tuple[int, int, int]  # seed, split, index
@@ -41,8 +41,8 @@ Key = tuple[int, int, int]  # seed, split, index
 class Rooms(Benchmark):
     """A benchmark of as many rooms as are asked for, 795 / 100 / 654 in train / val / test by default as in NYUD-v2.
 
-    size: of the images, (rows, columns); the scenes are the same at every size. tie: the probability that a texture
-    is typical of its class; at 0 colour says nothing of the class, at 1 much. seed: of all scenes.
+    size: rows and columns of the images; the scenes are the same at every size. tie: the probability that a texture is
+    typical of its class; at 0 the colour says nothing about the class, at 1 it says much. seed: the seed of all scenes.
     """
 
     name = "rooms"
@@ -78,7 +78,7 @@ class Rooms(Benchmark):
             factories.human_parts(len(BODY_PARTS), class_names=BODY_PARTS),
             factories.depth(0.6, 8.0),
             factories.normals(),
-            # NYUD-v2's tolerance: of 96 x 128 pixels it is 1.8, a pixel and its eight neighbours.
+            # The tolerance is NYUD-v2's. At 96 x 128 it is 1.8 pixels, which covers a pixel and its eight neighbours.
             factories.edge(positive_weight=0.95, max_distance=0.011),
             factories.saliency(),
         )
@@ -93,8 +93,8 @@ class Rooms(Benchmark):
     ) -> Sequence[Sample]:
         """The samples of a split with the labels of `tasks`, rendered into a folder below `root` the first time.
 
-        progress: told (images done, images in all) while rendering. Where nobody is in view, human_parts is 255
-        everywhere. Raises ValueError for an unknown split or task, OSError when the cache cannot be written.
+        `progress` is told (images done, images in all) while rendering. If nobody is in view, human_parts is 255
+        everywhere. Raises ValueError for an unknown split or task, and OSError when the cache cannot be written.
         """
         if split not in self._images:
             raise ValueError(f"rooms: there is no split {split!r}; there are {', '.join(self.splits)}")
@@ -121,7 +121,7 @@ class Rooms(Benchmark):
             progress(done, images)
 
     def fingerprint(self, root: Path) -> str:
-        """A hash of the options and of the renderer's version: they determine the samples, wherever they are kept."""
+        """A hash of the options and of the renderer's version, which determine the samples wherever the cache lies."""
         facts = {"renderer": RENDERER, "size": self.size, "tie": self.tie, "seed": self.seed, **self._images}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -137,10 +137,10 @@ Frame = dict[str, NDArray[np.uint8] | NDArray[np.float32]]
 
 
 def frames(keys: Sequence[Key], size: tuple[int, int], tie: float, processes: int | None = None) -> Generator[Frame]:
-    """Renders keys, in order, in as many processes as there are cores (or in `processes`).
+    """Renders keys, in order, in as many processes as there are cores, or in `processes` processes.
 
-    The bytes do not depend on the number of processes. Each renders ahead no further than its pipe holds. Raises
-    RuntimeError when one dies.
+    The bytes do not depend on the number of processes. A process renders ahead only as far as its pipe can hold the
+    frames. Raises RuntimeError when a process dies.
     """
     if processes is None:
         processes = min(_cores(), math.ceil(len(keys) / _IMAGES_PER_PROCESS))
@@ -148,7 +148,7 @@ def frames(keys: Sequence[Key], size: tuple[int, int], tie: float, processes: in
         for key in keys:
             yield render(key, size, tie)
         return
-    # Forked, so that nothing is imported again and no script needs a guard; the children use NumPy alone.
+    # The processes are forked, so that nothing is imported again and no script needs a guard; they use NumPy alone.
     context = multiprocessing.get_context("fork")
     receivers: list[Connection] = []
     workers = []
@@ -159,7 +159,7 @@ def frames(keys: Sequence[Key], size: tuple[int, int], tie: float, processes: in
             arguments = (keys[first::processes], size, tie, sender, tuple(receivers))
             workers.append(context.Process(target=_work, args=arguments, daemon=True))
             workers[-1].start()
-            sender.close()  # the child's alone, so that its death ends the pipe
+            sender.close()  # now only the child holds this end, so that its death ends the pipe
         for position in range(len(keys)):
             try:
                 yield receivers[position % processes].recv()
@@ -181,10 +181,10 @@ def frames(keys: Sequence[Key], size: tuple[int, int], tie: float, processes: in
 def _work(
     keys: Sequence[Key], size: tuple[int, int], tie: float, sender: Connection, inherited: Sequence[Connection]
 ) -> None:
-    # The parent decides when to stop; its handlers came along with the fork.
+    # The parent decides when to stop. The fork copied the parent's signal handlers, so they are replaced here.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for receiver in inherited:  # or the parent's death would not end the pipe
+    for receiver in inherited:  # otherwise the parent's death would not end the pipe
         receiver.close()
     try:
         for key in keys:
