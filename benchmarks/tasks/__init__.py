@@ -1,1 +1,1 @@
-"""What is predicted: tasks, their kinds of label, losses and metrics."""
+"""Tasks: what is predicted, with the kinds of label, the losses and the metrics."""

@@ -1,4 +1,4 @@
-"""What is learnt from the labels of the training split, once for a copy of the data: the clusters of normals."""
+"""The clusters of normals, which are learnt from the labels of the training split, once for each copy of the data."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PIXELS_PER_IMAGE = 100  # 80,000 normals from the 795 training images of NYUD-v2
 def normal_centroids(labels: Iterable[Tensor]) -> dict[str, Any]:
     """k-means of the normals of all images, labels [3, H, W] -> {"centroids": 40 x 3}, of length at most 1.
 
-    From each image 100 valid pixels, evenly spaced in reading order; no random numbers but k-means' own, which are
-    seeded. ATRC ships the centroids of its two data sets; these are derived in the same way from the data at hand.
-    Raises ValueError where there are fewer than 40 different normals.
+    Each image gives 100 valid pixels, evenly spaced in reading order. Only k-means itself uses random numbers, and it
+    is seeded. ATRC ships the centroids of its two data sets; here they are derived in the same way from the data at
+    hand. Raises ValueError if there are fewer than 40 different normals.
     """
-    # Takes a second to import, and is needed once for a copy of the data.
+    # The import takes a second, and is needed once for each copy of the data.
     from sklearn.cluster import KMeans
 
     normals = [np.empty((0, 3))]

@@ -15,12 +15,13 @@ from mtlbench.benchmarks.tasks.metric import ScoreType, pixel_sum, safe_ratio, s
 
 @dataclass(frozen=True)
 class DepthErrors:
-    """Errors of depth over the pixels with label > 0. prediction and label in metres [B, 1, H, W].
+    """Errors of depth over the pixels with label > 0. prediction and label are in metres, [B, 1, H, W].
 
-    ``rmse`` (metres) is pooled: the root of the mean over all pixels of the split, as in the multi-task papers. The
-    mean of the images' own RMSE is another, smaller number: ``rmse_image_mean``. ``rmse_log`` takes the natural
-    logarithm, ``delta1..3`` are the percentages of pixels with max(p/d, d/p) < 1.25^k (Eigen et al., NeurIPS 2014);
-    for these two a prediction below 1e-9 counts as 1e-9. An infinite prediction is no depth: no score is defined then.
+    ``rmse`` (metres) is pooled: it is the root of the mean over all pixels of the split, as in the multi-task papers.
+    ``rmse_image_mean`` is another, smaller number: the mean of the RMSE of each image. ``rmse_log`` takes the natural
+    logarithm, and ``delta1..3`` are the percentages of pixels with max(p/d, d/p) < 1.25^k (Eigen et al., NeurIPS 2014).
+    In ``rmse_log`` and ``delta1..3`` a prediction below 1e-9 counts as 1e-9. An infinite prediction is no depth, and
+    leaves every score undefined.
     """
 
     primary: ClassVar[str] = "rmse"
@@ -41,11 +42,11 @@ class DepthErrors:
     )
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """Pixels, sums of squared, squared log and relative errors, pixels within each ratio, images, their RMSE."""
+        """Pixels; sums of squared, squared log and relative errors; pixels within each ratio; images; their RMSE."""
         require_same_shape(prediction, label)
         valid = label > 0  # [B, 1, H, W]
         depth = torch.where(valid, label.double(), 1)
-        predicted = torch.where(valid, prediction.double(), 1)  # equal where invalid: no error
+        predicted = torch.where(valid, prediction.double(), 1)  # both are 1 at an invalid pixel: no error
         error = predicted - depth
         ratio = predicted.clamp_min(1e-9) / depth
         largest_ratio = torch.maximum(ratio, 1 / ratio)

@@ -1,7 +1,8 @@
 """The F-measure of boundaries under a tolerance in position (Martin, Fowlkes and Malik, PAMI 2004), without MATLAB.
 
-A map of probabilities is cut at 99 thresholds; what is above is thinned to lines one pixel wide; pixels of these lines
-and of the thinned label are then paired one to one, no pair further apart than the tolerance, as many as possible.
+A map of probabilities is cut at 99 thresholds. The pixels above a threshold are thinned to lines one pixel wide. The
+pixels of these lines are then paired one to one with the pixels of the thinned label. No pair may be further apart than
+the tolerance, and there are as many pairs as possible.
 """
 
 from __future__ import annotations
@@ -29,23 +30,26 @@ Planes = NDArray[np.unsignedinteger[Any]]  # uint64 [H, W]; each bit is a binary
 
 @dataclass(frozen=True)
 class EdgeODS:
-    """Boundary F-measures in percent: ``odsf`` at the best threshold of the split, ``oisf`` at each image's.
+    """Boundary F-measures in percent: ``odsf`` at the best threshold of the split, ``oisf`` at the best of each image.
 
     prediction logit [B, 1, H, W]; label integer [B, H, W] in {0, 1} with 255 void, where no prediction counts.
     max_distance is the tolerance as a fraction of the image's diagonal: 0.0075 on PASCAL, 0.011 on NYUD-v2.
     With M pairs between P predicted and L labelled pixels, precision is M / P, recall M / L and F = 2 M / (P + L).
 
-    As in the BSDS evaluation, thresholds are inclusive and the map above one is thinned as MATLAB's ``bwmorph`` does.
-    Departures from it: the label is thinned too, because a thin line can recall only half of a label two pixels wide,
-    and a label that is a line already stays; probabilities are not rounded to 8 bits; no non-maximum suppression
-    comes first; F is not interpolated between thresholds. BSDS pairs pixels at least cost, where leaving one out
-    costs a hundred times the tolerance: the number of pairs, which is all that enters the scores, is then the largest
-    possible up to exchanges along hundreds of pixels, and here it is the largest possible.
+    As in the BSDS evaluation, thresholds are inclusive, and the map above a threshold is thinned as MATLAB's
+    ``bwmorph`` does it. The following departs from the BSDS evaluation:
+    - The label is thinned too, because a thin line can recall only half of a label that is two pixels wide. A label
+      that is a line already stays as it is.
+    - Probabilities are not rounded to 8 bits, there is no non-maximum suppression before, and F is not interpolated
+      between thresholds.
+    - Only the number of pairs enters the scores, and here it is the largest possible number. BSDS pairs pixels at least
+      cost, and leaving a pixel out costs a hundred times the tolerance. So its number of pairs is the largest possible
+      only up to exchanges along hundreds of pixels.
     """
 
     max_distance: float
 
-    _NUM_THRESHOLDS: ClassVar[int] = NUM_THRESHOLDS  # a constant of the class is part of the protocol
+    _NUM_THRESHOLDS: ClassVar[int] = NUM_THRESHOLDS  # constants of the class are part of the protocol
     primary: ClassVar[str] = "odsf"
     expensive: ClassVar[bool] = True
     score_types: ClassVar[Mapping[str, ScoreType]] = {
@@ -66,10 +70,10 @@ class EdgeODS:
         )
 
     def condense(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """What the statistics depend on: the thresholds that a pixel reaches, 0..99, and the label: uint8 [B, 2, H, W].
+        """How many thresholds each pixel reaches, 0..99, and the label: uint8 [B, 2, H, W].
 
-        Nothing else of a probability enters a score, so that the bytes lose nothing. 255 marks void in the label, and
-        a prediction that is not a number.
+        The statistics depend on nothing else, so the bytes lose nothing. 255 marks a void pixel in the label, and a
+        pixel whose prediction is not a number.
         """
         probability = prediction.double().sigmoid().squeeze(1)  # [B, H, W]
         require_same_shape(probability, label)
@@ -108,7 +112,7 @@ class EdgeODS:
         return np.array([labelled, *pairs, *predicted, pairs[best], predicted[best]], dtype=np.float64)
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """As `statistics_of` for each image: [B, 201]."""
+        """The result of `statistics_of` for each image: [B, 201]."""
         rows = [self.statistics_of(image) for image in self.condense(prediction, label).cpu().numpy()]
         return torch.from_numpy(np.stack(rows)).to(prediction.device)
 
@@ -122,7 +126,7 @@ class EdgeODS:
 
 
 def _best(pairs: NDArray[np.integer], predicted: NDArray[np.integer], labelled: int) -> int:
-    """The threshold with the greatest F; of equals the one that predicts least."""
+    """The threshold with the greatest F; among equals, the one with the fewest predicted pixels."""
     f = 2 * pairs / np.maximum(predicted + labelled, 1)
     return int(np.lexsort((-predicted, f))[-1])
 
@@ -130,7 +134,7 @@ def _best(pairs: NDArray[np.integer], predicted: NDArray[np.integer], labelled: 
 def _near(lines: NDArray[np.bool_], tolerance: float) -> tuple[NDArray[np.intp], int]:
     """All positions within the tolerance of each of L pixels on lines [H, W], and the reach of the tolerance.
 
-    [L, K] flat indices into the image padded by the reach on every side, so that none lies outside.
+    The positions are flat indices [L, K] into the image padded by the reach on every side, so that none lies outside.
     """
     reach = int(tolerance)
     stride = lines.shape[1] + 2 * reach
@@ -140,14 +144,14 @@ def _near(lines: NDArray[np.bool_], tolerance: float) -> tuple[NDArray[np.intp],
 
 
 def largest_matching(left: NDArray[np.integer], right: NDArray[np.integer]) -> int:
-    """The size of the largest one-to-one pairing along the edges left[i] - right[i], each of them given once.
+    """The size of the largest one-to-one pairing along the edges left[i] - right[i]. Each edge is given once.
 
-    A flow of unit capacities by Dinic's algorithm, which needs O(E sqrt(V)) steps; SciPy's own bipartite matching
-    takes seconds on two nearly parallel lines, where Dinic takes milliseconds.
+    It is found as a flow of unit capacities by Dinic's algorithm, which needs O(E sqrt(V)) steps. On two nearly
+    parallel lines SciPy's own bipartite matching takes seconds, and Dinic's algorithm takes milliseconds.
     """
     left, num_left = _renumbered(left)
     right, num_right = _renumbered(right)
-    if num_right < num_left:  # fewer sources, fewer searches that end nowhere
+    if num_right < num_left:  # with fewer sources, fewer searches end nowhere
         left, num_left, right, num_right = right, num_right, left, num_left
     sink = 1 + num_left + num_right
     tail = np.concatenate([np.zeros(num_left), 1 + left, np.arange(1 + num_left, sink)])
@@ -158,7 +162,7 @@ def largest_matching(left: NDArray[np.integer], right: NDArray[np.integer]) -> i
 
 
 def _renumbered(index: NDArray[np.integer]) -> tuple[NDArray[np.intp], int]:
-    """Indices made consecutive from 0 in their order, and how many different ones there are."""
+    """The indices renumbered from 0 in their order without gaps, and how many different indices there are."""
     occurs = np.zeros(index.max(initial=-1) + 1, dtype=bool)
     occurs[index] = True
     number = occurs.cumsum()
@@ -168,9 +172,9 @@ def _renumbered(index: NDArray[np.integer]) -> tuple[NDArray[np.intp], int]:
 def thin(planes: Planes) -> Planes:
     """Thins every bit of a map to lines one pixel wide, as ``bwmorph(map, 'thin', Inf)``: [H, W] -> [H, W].
 
-    The parallel algorithm A1 of Guo and Hall (CACM 1989) as told by Lam, Lee and Suen (PAMI 1992), which MATLAB cites:
-    two passes by turns, until neither deletes a pixel. A pixel is looked at again only after a neighbour changed, and
-    the 64 maps of a word share one look.
+    This is the parallel algorithm A1 of Guo and Hall (CACM 1989) as described by Lam, Lee and Suen (PAMI 1992), whom
+    MATLAB cites: two passes alternate until neither of them deletes a pixel. A pixel is looked at again only after one
+    of its neighbours changed, and one look serves all 64 maps of a word.
     """
     height, width = planes.shape
     stride = width + 2
@@ -178,7 +182,7 @@ def thin(planes: Planes) -> Planes:
     # east, north-east, north, north-west, west, south-west, south, south-east
     around = np.array([1, 1 - stride, -stride, -stride - 1, -1, stride - 1, stride, stride + 1])
     passes = [around, np.roll(around, -4)]
-    stale = np.ones((2, pixels.size), dtype=bool)  # by pass: not looked at since a neighbour changed
+    stale = np.ones((2, pixels.size), dtype=bool)  # by pass: the pixels not looked at since a neighbour changed
     while stale.any():
         for offsets, mine in zip(passes, stale, strict=True):
             looked_at = np.flatnonzero(mine & (pixels != 0))
@@ -195,8 +199,9 @@ def thin(planes: Planes) -> Planes:
 def _deletable(pixels: Planes, index: NDArray[np.intp], offsets: NDArray[np.intp]) -> Planes:
     """The bits of pixels[index] that a pass deletes; offsets to the neighbours x1..x8, counter-clockwise.
 
-    Deleted is what crosses from empty to set once around (G1), has two or three neighbours, counted in pairs (G2),
-    and where (x2 or x3 or not x8) and x1 is false (G3); the second pass is the first one turned by 180 degrees.
+    A pixel is deleted if the circle of its neighbours changes from empty to set exactly once (G1), if it has two or
+    three neighbours, counted in pairs (G2), and if (x2 or x3 or not x8) and x1 is false (G3). The second pass is the
+    first pass turned by 180 degrees.
     """
     centre: Planes = pixels[index]
     x1, x2, x3, x4, x5, x6, x7, x8 = (pixels[index + offset] for offset in offsets)
@@ -212,7 +217,7 @@ def _deletable(pixels: Planes, index: NDArray[np.intp], offsets: NDArray[np.intp
 
 
 def _two_and_four(a: Planes, b: Planes, c: Planes, d: Planes) -> tuple[Planes, Planes]:
-    """Bits that are set in at least two, and in all four."""
+    """The bits that are set in at least two of the maps, and the bits that are set in all four."""
     one_pair: Planes = (a & b) | (c & d)
     across: Planes = (a | b) & (c | d)
     return one_pair | across, a & b & c & d

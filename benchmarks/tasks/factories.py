@@ -1,7 +1,7 @@
 """The tasks that benchmarks are made of, with the losses, metrics and weights of their published loaders.
 
-The default weights are those of MTI-Net's and ATRC's code; `positive_weight` of edges is 0.95 for both data sets in
-the former and 0.8 for NYUD-v2 in the latter.
+The default weights come from the code of MTI-Net and ATRC. The `positive_weight` of edges is 0.95 for both data sets in
+MTI-Net's code, and 0.8 for NYUD-v2 in ATRC's code.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def semseg(num_classes: int, *, weight: float = 1.0, class_names: Sequence[str] 
 
 
 def human_parts(num_classes: int = 7, *, weight: float = 2.0, class_names: Sequence[str] | None = None) -> Task:
-    """Human part segmentation, background included; an image or a crop of one without a person is all 255."""
+    """Human part segmentation with a background class. An image or a crop without a person is 255 everywhere."""
     task = _classes("human_parts", num_classes, weight, class_names)
     return replace(task, background_alone_is_void=True)
 
 
 def depth(minimum: float, maximum: float, *, weight: float = 1.0) -> Task:
-    """Depth in metres [B, 1, H, W], 0 invalid; the range, in metres, sets the bins of the label loss only."""
+    """Depth in metres [B, 1, H, W], 0 invalid. The range, in metres, sets only the bins of the label loss."""
     if not 0 < minimum < maximum:
         raise ValueError(f"depth: the range is [{minimum}, {maximum}] metres; 0 < minimum < maximum is needed")
     bins = DepthBins(minimum, maximum, NUM_DEPTH_BINS)
@@ -52,10 +52,10 @@ def depth(minimum: float, maximum: float, *, weight: float = 1.0) -> Task:
 
 
 def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float = 10.0) -> Task:
-    """Surface normals [B, 3, H, W]: x left, y up, z to the viewer; the zero vector invalid.
+    """Surface normals [B, 3, H, W]: x left, y up, z to the viewer; the zero vector is invalid.
 
-    centroids [40, 3] are the clusters of ATRC's label loss. They are learnt from training labels:
-    ``task.fitted(task.learn(labels))``; until then only the label loss is unusable.
+    centroids [40, 3] are the clusters of ATRC's label loss. They are learnt from training labels with
+    ``task.fitted(task.learn(labels))``. Before that the label loss cannot be used; everything else can.
     """
     task = Task(
         "normals",
@@ -75,7 +75,8 @@ def normals(centroids: Sequence[Sequence[float]] | None = None, *, weight: float
 def edge(positive_weight: float, *, weight: float = 50.0, max_distance: float | None = None) -> Task:
     """Boundaries: one logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 void.
 
-    max_distance is the tolerance of the odsF, as a fraction of the image's diagonal; None: trained but not scored.
+    max_distance is the tolerance of the odsF, as a fraction of the image's diagonal. With None the task is trained but
+    not scored.
     """
     if not 0 < positive_weight < 1:
         raise ValueError(f"edge: positive_weight is {positive_weight}; it must lie between 0 and 1")

@@ -1,4 +1,4 @@
-"""The kinds of label. Everything that differs between class ids, single values and directions is a method here.
+"""The kinds of label. Whatever differs between class ids, single values and directions is a method of a kind.
 
 A new kind of label is one class in this file. Letters: B batch, C channels of a prediction, H W rows and columns.
 """
@@ -17,49 +17,49 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-IGNORE = 255  # the class id of a pixel that has no label; the only place where this number is written
+IGNORE = 255  # the class id of a pixel that has no label; this is the only place where the number is written
 
-# The name of a colour map of matplotlib, and the numbers to look up in it: floats in [0, 1], or integers that are
-# positions in the map. Returns colours float [..., 3], each channel in [0, 1].
+# A function that takes the name of a colour map of matplotlib and the numbers to look up in it, which are floats in
+# [0, 1] or integer positions in the map. It returns colours as float [..., 3], each channel in [0, 1].
 Colours = Callable[[str, NDArray[Any]], NDArray[Any]]
 
 
 class Motion(Protocol):
-    """What a picture underwent, as far as it changes the values of a label and not only their places."""
+    """The moves of a picture that change the values of a label, and not only the places of the values."""
 
     @property
     def flip(self) -> bool:
-        """Whether left and right were exchanged, after everything else."""
+        """Whether left and right were exchanged, after all other moves."""
 
     @property
     def zoom(self) -> float:
-        """By what factor the picture was enlarged."""
+        """The factor by which the picture was enlarged."""
 
     @property
     def degrees(self) -> float:
-        """By what angle the picture was rotated, counter-clockwise as seen."""
+        """The angle by which the picture was rotated, counter-clockwise as seen."""
 
     @property
     def normals_zoom(self) -> str:
-        """ "consistent" where a zoom turns the normals too, "published" where a zoom leaves them alone."""
+        """ "consistent" if a zoom turns the normals too, "published" if a zoom leaves them as they are."""
 
 
 @dataclass(frozen=True)
 class Kind(ABC):
     """A kind of label. Kinds have no state: two objects of one class are equal, and each can be a key and be pickled.
 
-    What a kind does not override holds for a field: a label float32 [C, H, W] whose channels are all 0 at a pixel
-    that has no label.
+    The methods of this class are right for a field: a label float32 [C, H, W] whose channels are all 0 at a pixel that
+    has no label. Another kind overrides them.
     """
 
-    name: ClassVar[str]  # enters the hashes of protocols: a new name makes old scores another protocol's
+    name: ClassVar[str]  # enters the hashes of protocols, so that a new name makes another protocol
     dtype: ClassVar[torch.dtype] = torch.float32
-    invalid: ClassVar[int] = 0  # what every value of a pixel without a label is
+    invalid: ClassVar[int] = 0  # every value of a pixel without a label
     discrete: ClassVar[bool] = False  # whether the values are ids of classes
-    directed: ClassVar[bool] = False  # whether the channels are axes in space, which a copy of the data may have named
+    directed: ClassVar[bool] = False  # whether the channels are axes in space, which copies of the data may turn
 
     def shape(self, size: tuple[int, int], channels: int) -> tuple[int, ...]:
-        """The shape of one label at `size` = (H, W), of a task whose predictions have `channels` channels."""
+        """The shape of one label at `size` = (H, W), for a task whose predictions have `channels` channels."""
         return (channels, *size)
 
     def blank(self, size: tuple[int, int], channels: int) -> Tensor:
@@ -67,55 +67,55 @@ class Kind(ABC):
         return torch.full(self.shape(size, channels), self.invalid, dtype=self.dtype)
 
     def valid(self, label: Tensor) -> Tensor:
-        """Where a label, with or without a batch dimension, is known: [..., C, H, W] -> bool [..., H, W]."""
+        """Where a label is known, with or without a batch dimension: [..., C, H, W] -> bool [..., H, W]."""
         return (label != self.invalid).any(-3)
 
     def check(self, label: Tensor, classes: int) -> None:  # noqa: B027
-        """Raise ValueError for a value of a label that none of `classes` classes has; a field may have any value."""
+        """Raise ValueError if a value of a label is none of the `classes` classes; a field may have any value."""
 
     def outside(self, label: Tensor, background: bool) -> int:
-        """The value of the pixels beyond the borders of an image, once its `label` is moved.
+        """The value of the pixels beyond the borders of an image after its `label` was moved.
 
         background: whether the surroundings of an image count as background, and not as pixels without a label.
         """
         return self.invalid
 
     def moved(self, label: Tensor, motion: Motion) -> Tensor:
-        """The values of one label whose pixels were moved to their new places already; may change `label` in place."""
+        """The new values of one label whose pixels are in their new places already. May change `label` in place."""
         return label
 
     @abstractmethod
     def random(self, shape: tuple[int, int, int], classes: int, device: torch.device | None = None) -> Tensor:
-        """Random labels without an invalid pixel. shape = (B, H, W); a label of classes has ids below `classes`."""
+        """Random labels without an invalid pixel. shape = (B, H, W). Ids of classes are below `classes`."""
 
     def sums(self, label: Tensor, channels: int) -> tuple[Tensor, int]:
-        """What the constant prediction is made of: a sum over the valid pixels, float64 [S], and their number.
+        """The ingredients of the constant prediction: a sum over the valid pixels, float64 [S], and their number.
 
-        label: one label, as `check` accepts it. Here S = C, and the sum is that of the values.
+        label: one label, as `check` accepts it. Here S = C, and the values are summed.
         """
         valid = self.valid(label)
         return label[:, valid].double().sum(1), int(valid.sum())
 
     def constant(self, mean: Tensor, channels: int) -> Tensor:
-        """The best constant prediction [C], from `sums` over all images divided by the number of pixels, [S]."""
+        """The best constant prediction [C]. mean [S]: the `sums` of all images, divided by the number of pixels."""
         return mean
 
     def answer(self, prediction: Tensor) -> Tensor:
-        """What one prediction [C, H, W] decides, with no more values than that takes; of a field, all of them."""
+        """The decision of one prediction [C, H, W], in as few values as it takes; for a field, all values."""
         return prediction
 
     def values(self, prediction: Tensor) -> Tensor:
-        """What one prediction [C, H, W] says, for people: the values that a label of this kind could have."""
+        """One prediction [C, H, W] for people to read, as values that a label of this kind could have."""
         return self.answer(prediction)
 
     @abstractmethod
     def picture(self, values: NDArray[Any], colours: Colours) -> NDArray[np.uint8]:
-        """uint8 [H, W, 3] to look at, from an array of `values`."""
+        """A picture uint8 [H, W, 3] to look at, from an array of `values`."""
 
 
 @dataclass(frozen=True)
 class Label(Kind):
-    """Ids of classes: uint8 [H, W], `IGNORE` where a pixel has no label. Several logits, or one of two classes."""
+    """Ids of classes: uint8 [H, W], `IGNORE` where a pixel has no label. A prediction is one logit or several."""
 
     name = "label"
     dtype = torch.uint8
@@ -132,27 +132,27 @@ class Label(Kind):
         require_classes(label, classes)
 
     def outside(self, label: Tensor, background: bool) -> int:
-        # A map without a single label, as of an image without people, gets none from its borders either.
+        # A map without any label, such as the map of an image without people, gets no label from its borders either.
         return 0 if background and bool(self.valid(label).any()) else IGNORE
 
     def random(self, shape: tuple[int, int, int], classes: int, device: torch.device | None = None) -> Tensor:
         return torch.randint(classes, shape, device=device).to(torch.uint8)
 
     def sums(self, label: Tensor, channels: int) -> tuple[Tensor, int]:
-        """The number of pixels of each class: S = C, or 2 where a single logit tells two classes apart."""
+        """The number of pixels of each class: S = C, or S = 2 if a single logit tells two classes apart."""
         valid = label[self.valid(label)]
         return torch.bincount(valid.flatten().long(), minlength=max(2, channels)).double(), valid.numel()
 
     def constant(self, mean: Tensor, channels: int) -> Tensor:
-        """Logits of the shares of the classes."""
+        """The logits that give each class its share of the pixels."""
         return torch.logit(mean[1:2], eps=1e-6) if channels == 1 else mean.clamp(min=1e-12).log()
 
     def answer(self, prediction: Tensor) -> Tensor:
-        """[H, W]: of several logits the likeliest class, uint8; of a single one the probability, floating point."""
+        """[H, W]: of several logits the likeliest class, uint8; of a single logit its probability, floating point."""
         return prediction.argmax(0).byte() if len(prediction) > 1 else prediction[0].sigmoid()
 
     def picture(self, values: NDArray[Any], colours: Colours) -> NDArray[np.uint8]:
-        """Classes in twenty colours in turn, a probability in grey."""
+        """Classes take twenty colours in turn; a probability is grey."""
         if np.issubdtype(values.dtype, np.integer):
             return _bytes(colours("tab20", values % 20))
         return _bytes(colours("gray", values))
@@ -160,12 +160,12 @@ class Label(Kind):
 
 @dataclass(frozen=True)
 class Scalar(Kind):
-    """One positive value a pixel, as a depth in metres: float32 [1, H, W], 0 where a pixel has no label."""
+    """One positive value for each pixel, as a depth in metres: float32 [1, H, W], 0 where a pixel has no label."""
 
     name = "scalar"
 
     def moved(self, label: Tensor, motion: Motion) -> Tensor:
-        """Divided by the zoom: the zoomed picture is that of a nearer surface through the same camera."""
+        """The label divided by the zoom, because a zoomed picture shows a nearer surface through the same camera."""
         return label.div_(motion.zoom)
 
     def random(self, shape: tuple[int, int, int], classes: int, device: torch.device | None = None) -> Tensor:
@@ -173,31 +173,31 @@ class Scalar(Kind):
         return 1 + torch.rand(images, 1, *size, device=device)
 
     def values(self, prediction: Tensor) -> Tensor:
-        """[H, W], in the label's unit."""
+        """[H, W], in the unit of the label."""
         return prediction[0]
 
     def picture(self, values: NDArray[Any], colours: Colours) -> NDArray[np.uint8]:
-        """From the least value of the picture, dark, to its greatest."""
+        """The least value of the picture is dark, and the greatest is bright."""
         low, high = float(values.min()), float(values.max())
         return _bytes(colours("viridis", (values - low) / max(high - low, 1e-6)))
 
 
 @dataclass(frozen=True)
 class Vector(Kind):
-    """Unit vectors float32 [3, H, W]: x left, y up, z to the viewer. The zero vector where a pixel has no label."""
+    """Unit vectors float32 [3, H, W]: x left, y up, z to the viewer; the zero vector where a pixel has no label."""
 
     name = "vector"
     directed = True
 
     def moved(self, label: Tensor, motion: Motion) -> Tensor:
-        """Turned as the surface that they stand on; changed in place."""
+        """The vectors turned with the surface that they stand on. `label` is changed in place."""
         if motion.normals_zoom == "consistent" and motion.zoom != 1:
             label[2].mul_(motion.zoom)
             label.div_(label.square().sum(0).sqrt_().clamp_min_(1e-12))
         if motion.degrees != 0:
             cos, sin = math.cos(math.radians(motion.degrees)), math.sin(math.radians(motion.degrees))
             left, up = label[0].clone(), label[1].clone()
-            # x points left: seen in this frame, counter-clockwise turns from up to left
+            # x points left, so in this frame a counter-clockwise turn goes from up to left
             label[0] = cos * left + sin * up
             label[1] = cos * up - sin * left
         if motion.flip:
@@ -232,7 +232,7 @@ def require_same_shape(prediction: Tensor, label: Tensor) -> None:
 def require_classes(label: Tensor, num_classes: int) -> None:
     """Raise ValueError for a value of a label, integer of any shape, that is neither a class nor `IGNORE`."""
     if label.dtype == torch.uint8 and (label + 1).max() <= num_classes:
-        return  # IGNORE wraps to 0; thirty times as fast as what follows
+        return  # IGNORE wraps to 0. This is thirty times as fast as the code below
     lowest, highest = torch.where(label != IGNORE, label, 0).aminmax()
     if lowest < 0 or highest >= num_classes:
         stray = int(lowest if lowest < 0 else highest)

@@ -1,8 +1,8 @@
-"""Losses as pairs (sum, count), so that a batch may be cut anywhere: the objective divides once, after adding both.
+"""Losses are pairs (sum, count), so that a batch can be cut anywhere: the objective adds both, then divides once.
 
-The mean of the processes' means is not the mean over the batch where labels are sparse. Every loss here takes a
-prediction [B, C, H, W] and a label of the same height and width, and returns two scalars, in float32 or better: the
-sum over the valid pixels, which carries the gradient, and how many terms it has. Without a valid pixel that is
+Where labels are sparse, the mean of the means of the processes is not the mean over the batch. Every loss here takes a
+prediction [B, C, H, W] and a label of the same height and width. It returns two scalars, in float32 or better: the sum
+over the valid pixels, which carries the gradient, and the number of terms in the sum. Without a valid pixel the loss is
 (0, 0), with a gradient of zero. Nothing here waits for the device.
 """
 
@@ -25,13 +25,13 @@ Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # prediction [B, C, H,
 def cross_entropy(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy over valid pixels: logits [B, C, H, W], label integer [B, H, W] with 255 ignored."""
     label = label.long()
-    # Summed outside: the summing kernel for maps adds atomically on CUDA, in another order each time.
+    # The sum is taken outside, because the summing kernel for maps adds atomically on CUDA, in a new order each time.
     each = F.cross_entropy(_single(logits), label, ignore_index=IGNORE, reduction="none")
     return each.sum(), (label != IGNORE).sum().to(each.dtype)
 
 
 def l1(prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Absolute error over the pixels with label > 0: prediction and label float [B, 1, H, W], in one unit."""
+    """Absolute error over the pixels with label > 0: prediction and label float [B, 1, H, W], in the same unit."""
     require_same_shape(prediction, label)
     prediction = _single(prediction)
     valid = label > 0
@@ -42,9 +42,10 @@ def l1(prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
 def normals_l1(prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """L1 distance between the direction of the prediction and a unit normal, per vector *element*.
 
-    prediction of any length [B, 3, H, W]; label unit [B, 3, H, W], the zero vector ignored. The count is three for
-    each valid pixel, so that the mean is that of MTI-Net's code and a third of the mean per pixel of ATRC's.
-    A prediction shorter than 1e-6 has no direction and is compared as it is, which bounds the gradient there.
+    prediction [B, 3, H, W] of any length; label [B, 3, H, W] of unit length, the zero vector ignored. The count is
+    three for each valid pixel, so that the mean equals the mean in MTI-Net's code. It is a third of the mean in ATRC's
+    code, which is taken per pixel. A prediction shorter than 1e-6 has no direction and is compared as it is, which
+    bounds the gradient there.
     """
     require_same_shape(prediction, label)
     prediction = _single(prediction)
@@ -70,11 +71,11 @@ class WeightedBinaryCrossEntropy:
 
 
 def balanced_binary_cross_entropy(logit: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """The class-balanced loss of HED (Xie and Tu, ICCV 2015, Eq. 2): weight on positives = the share of negatives.
+    """The class-balanced loss of HED (Xie and Tu, ICCV 2015, Eq. 2): positives are weighted by the share of negatives.
 
     logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 ignored. The share is taken for each image, as in
-    HED, whose batch is one image. The multi-task code takes it over the batch; there the loss of an image depends on
-    its neighbours, and the sum changes with the number of processes.
+    HED, whose batch is one image. The multi-task code takes the share over the batch. There the loss of an image
+    depends on the other images of its batch, and the sum changes with the number of processes.
     """
     num_valid = (label != IGNORE).sum(dim=(1, 2), keepdim=True)  # [B, 1, 1]
     num_negative = (label == 0).sum(dim=(1, 2), keepdim=True)
@@ -85,7 +86,7 @@ def balanced_binary_cross_entropy(logit: Tensor, label: Tensor) -> tuple[Tensor,
 class TwoClasses:
     """A loss over one logit, applied to the logits [B, 2, H, W] of (negative, positive).
 
-    The softmax of two classes is the sigmoid of the difference of their logits, so this is exact.
+    The softmax of two classes is the sigmoid of the difference of their logits, so the result is exact.
     """
 
     binary: Loss
@@ -123,11 +124,11 @@ class DepthBins:
 class NormalClusters:
     """Cross-entropy over the nearest of K centroids of the training normals (ATRC), in Euclidean distance.
 
-    logits [B, K, H, W], label unit [B, 3, H, W], the zero vector ignored. Raises ValueError while the centroids
-    are unknown.
+    logits [B, K, H, W], label [B, 3, H, W] of unit length, the zero vector ignored. Raises ValueError while the
+    centroids are unknown.
     """
 
-    centroids: tuple[tuple[float, float, float], ...] | None  # [K, 3]; None: to be learnt from training labels
+    centroids: tuple[tuple[float, float, float], ...] | None  # [K, 3]; None until they are learnt from training labels
 
     def __call__(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         return cross_entropy(logits, self.nearest(label))
@@ -146,7 +147,7 @@ class NormalClusters:
         return torch.where(valid, closeness.argmax(dim=1), IGNORE)
 
 
-@functools.lru_cache(maxsize=8)  # a copy to the device makes the host wait: one for a run, not one for a step
+@functools.lru_cache(maxsize=8)  # copying to the device makes the host wait: this is done once a run, not at every step
 def _centroids(centroids: tuple[tuple[float, float, float], ...], device: torch.device) -> Tensor:
     """float32 [3, K] on the device."""
     return torch.tensor(centroids, dtype=torch.float32, device=device).T
@@ -164,5 +165,5 @@ def _binary_cross_entropy(logit: Tensor, label: Tensor, positive_weight: float |
 
 
 def _single(prediction: Tensor) -> Tensor:
-    """At least float32: sums over a batch of maps overflow float16 and stall in bfloat16."""
+    """The prediction in float32 or better, because sums over a batch of maps overflow float16 and stall in bfloat16."""
     return prediction.to(torch.promote_types(prediction.dtype, torch.float32))

@@ -1,7 +1,8 @@
-"""Metrics as sums: an image becomes a vector of statistics, and the sum of the vectors becomes numbers.
+"""Metrics are sums: each image becomes a vector of statistics, and the sum of the vectors becomes scores.
 
-Because statistics add, a score cannot depend on batches, processes, padding or resumption. Everything is float64 and
-at the resolution of the label it is given. Undefined scores are NaN: no valid pixel, or a class that occurs nowhere.
+Because statistics add, a score cannot depend on batches, processes, padding or resumption. All statistics are float64
+and are taken at the resolution of the label. A score is NaN where it is undefined: if no pixel is valid, or if a class
+occurs nowhere.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from torch import Tensor
 
 
 class ScoreType(NamedTuple):
-    """What a score is to its reader, whatever its value. Records carry it, so that a report needs no list of metrics.
+    """How a score is read and printed. Records carry it, so that a report needs no list of metrics.
 
-    Only the direction is part of a score's protocol: how a number is printed changes nothing about it.
+    Only the direction is part of the protocol of a score, because the way a number is printed does not change it.
     """
 
     higher_is_better: bool
     title: str  # the name of the score in tables and figures: "mIoU"
-    unit: str  # "%", "m", "°"; "" for a number that has none
-    decimals: int  # that tables print
+    unit: str  # "%", "m", "°"; "" for a number without a unit
+    decimals: int  # as many as tables print
 
 
 class Metric(Protocol):
@@ -37,32 +38,32 @@ class Metric(Protocol):
 
     @property
     def score_types(self) -> Mapping[str, ScoreType]:
-        """Score -> its direction, title, unit and decimals, the primary score first; its keys are the scores."""
+        """Score -> its direction, title, unit and decimals. The keys are all scores, and the primary score is first."""
 
     @property
     def expensive(self) -> bool:
-        """True: an ExpensiveMetric, computed at the last evaluation only, by processes that hold no GPU."""
+        """True for an ExpensiveMetric: it is computed only at the last evaluation, by processes that hold no GPU."""
 
     @property
     def definition(self) -> str:
-        """One sentence that fixes the numbers: formula, classes, mask, thresholds, unit."""
+        """One sentence that fixes the numbers. It names the formula, classes, mask, thresholds and unit."""
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
         """prediction [B, C, H, W] and label at the same size -> float64 [B, S], on the inputs' device."""
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
-        """Statistics summed over images, [S] -> scalars; NaN where undefined. Differentiable in `total`."""
+        """The statistics summed over images, [S] -> scalars, NaN where undefined. It is differentiable in `total`."""
 
 
 @runtime_checkable
 class ExpensiveMetric(Metric, Protocol):
-    """A metric in two steps: a cheap one where the prediction is, and a slow one later that needs nothing else."""
+    """A metric in two steps: a cheap step where the prediction is, and later a slow step that needs only its result."""
 
     def condense(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """All that the statistics depend on, as few bytes: uint8 [B, ...], on the inputs' device."""
+        """All that the statistics depend on, in few bytes: uint8 [B, ...], on the inputs' device."""
 
     def statistics_of(self, condensed: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """One image of `condense`, [...] -> [S], on a CPU. Equal to the image's row of `statistics`."""
+        """One image of `condense`, [...] -> [S], on a CPU. The result equals the row of the image in `statistics`."""
 
 
 def bin_counts(index: Tensor, bins: int) -> Tensor:
@@ -78,26 +79,27 @@ def bin_counts(index: Tensor, bins: int) -> Tensor:
 def pixel_sum(image: Tensor) -> Tensor:
     """[B, 1, H, W] or [B, H, W] -> float64 [B].
 
-    Row by row: the order of additions, and with it the last bit, is then that of a batch of one.
+    It adds row by row, so that the order of additions, and with it the last bit, is the same as for a batch of one.
     """
     return image.sum(-1, dtype=torch.float64).sum(-1).flatten()
 
 
 def undefined_where(broken: Tensor, statistics: Tensor) -> Tensor:
-    """Statistics [B, S] made NaN for each image with a pixel that is `broken`, bool [B, ...].
+    """The statistics [B, S], with NaN for each image that has a `broken` pixel, bool [B, ...].
 
-    Comparisons are false for NaN: a network that diverged would be scored as if it had predicted something.
+    Comparisons with NaN are false, so a network that diverged would otherwise be scored as if it had predicted
+    something.
     """
     return torch.where(broken.flatten(1).any(1, keepdim=True), math.nan, statistics)
 
 
 def safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """numerator / denominator, NaN where the latter is 0, and a gradient of zero there instead of NaN."""
+    """numerator / denominator. Where the denominator is 0, the result is NaN and its gradient is 0 instead of NaN."""
     defined = denominator != 0
     return torch.where(defined, numerator / torch.where(defined, denominator, 1), math.nan)
 
 
 def safe_root(value: Tensor) -> Tensor:
-    """The square root with a gradient of zero at 0, where a perfect prediction would have an infinite one."""
+    """The square root, with a gradient of 0 at 0, where a perfect prediction would have an infinite gradient."""
     perfect = value == 0
     return torch.where(perfect, 0, torch.where(perfect, 1, value).sqrt())

@@ -1,4 +1,4 @@
-"""Intersection over union of classes, from one confusion count."""
+"""Intersection over union of classes, computed from one confusion count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MeanIoU:
 
     prediction logits [B, C, H, W]; label integer [B, H, W] with 255 void. A class that occurs neither in the labels
     nor in the predictions of the whole split is left out of the mean; the authors' code counts it as 0.
-    Scores: ``miou``, ``pixel_accuracy`` and ``iou/<class>``, with indices for classes without names.
+    The scores are ``miou``, ``pixel_accuracy`` and ``iou/<class>``, with indices for classes without names.
     """
 
     num_classes: int
@@ -54,17 +54,17 @@ class MeanIoU:
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Pixels of each class in (label and prediction, prediction, label): [B, 3 C].
 
-        Raises ValueError for a label that is neither a class nor 255, unless it is on a GPU already, where a look would
-        make the host wait: see `require_classes`.
+        Raises ValueError for a label that is neither a class nor 255; see `require_classes`. A label that is on a GPU
+        already is not checked, because the check would make the host wait.
         """
         if not label.is_cuda:
             require_classes(label, self.num_classes)
-        best, predicted = prediction.max(dim=1)  # three times as fast as argmax, and NaN shows in `best`
+        best, predicted = prediction.max(dim=1)  # this is three times as fast as argmax, and NaN shows in `best`
         return undefined_where(best.isnan() & (label != IGNORE), self.counts(predicted, label))
 
     def counts(self, predicted: Tensor, label: Tensor) -> Tensor:
-        """The statistics of classes that are decided already: predicted and label integer [B, H, W]."""
-        # Narrow integers, and no mask: void pixels are counted in rows that are dropped.
+        """The statistics of predictions that are classes already: predicted and label integer [B, H, W]."""
+        # The integers are narrow, and there is no mask: void pixels are counted in rows that are then dropped.
         cell = torch.add(predicted.int(), label.int(), alpha=self.num_classes)
         cells = bin_counts(cell, (IGNORE + 1) * self.num_classes)
         confusion = cells.view(-1, IGNORE + 1, self.num_classes)[:, : self.num_classes]  # label x prediction

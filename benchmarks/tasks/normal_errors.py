@@ -18,9 +18,9 @@ from mtlbench.benchmarks.tasks.metric import ScoreType, bin_counts, pixel_sum, s
 class NormalErrors:
     """Angles between normals, in degrees, over the pixels with a label. prediction, label [B, 3, H, W] of any length.
 
-    The angle is 2 atan2(|a - b|, |a + b|) of the unit vectors: the arc cosine loses everything below 0.03 degrees in
-    float32. A zero prediction is 90 degrees off. ``median_angle`` is the lower median, read from a histogram whose
-    bins are centred on multiples of 0.1 degrees, hence exact to 0.05 degrees.
+    The angle is 2 atan2(|a - b|, |a + b|) of the unit vectors, because the arc cosine loses everything below 0.03
+    degrees in float32. A zero prediction is 90 degrees off. ``median_angle`` is the lower median. It is read from a
+    histogram whose bins are centred on multiples of 0.1 degrees, so it is exact to 0.05 degrees.
     """
 
     primary: ClassVar[str] = "mean_angle"
@@ -55,7 +55,7 @@ class NormalErrors:
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
         (num_pixels, angle, squared, *within), histogram = total[:6], total[6:]
-        # The first bin by which half of the pixels are counted; a step function, so it has no gradient.
+        # The first bin at which half of the pixels are counted. It is a step function, so it has no gradient.
         median = (histogram.detach().cumsum(0) < num_pixels.detach() / 2).sum().double() / 10
         return {
             "mean_angle": safe_ratio(angle, num_pixels),
@@ -68,12 +68,12 @@ class NormalErrors:
 
 
 def _length(vector: Tensor) -> Tensor:
-    """[B, 3, H, W] -> [B, 1, H, W]; several times as fast as vector_norm over a strided dimension."""
+    """[B, 3, H, W] -> [B, 1, H, W]. It is several times as fast as vector_norm over a strided dimension."""
     x, y, z = vector.square().split_with_sizes([1, 1, 1], dim=1)
     return (x + y + z).sqrt()
 
 
 def _unit(vector: Tensor) -> Tensor:
-    """[B, 3, H, W] -> the same of unit length; the zero vector stays."""
+    """[B, 3, H, W] -> the same directions with unit length; a zero vector stays zero."""
     length = _length(vector)
     return vector / torch.where(length == 0, 1, length)

@@ -13,7 +13,7 @@ from torch import Tensor
 from mtlbench.benchmarks.tasks.kinds import IGNORE, require_same_shape
 from mtlbench.benchmarks.tasks.metric import ScoreType, bin_counts, pixel_sum, safe_ratio, undefined_where
 
-BETA2 = 0.3  # of maxf
+BETA2 = 0.3  # beta^2 of maxf
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,12 @@ class Saliency:
     """Two scores of salient objects, in percent, which the literature does not always tell apart.
 
     prediction logit [B, 1, H, W], label integer [B, H, W] in {0, 1} with 255 void; p = sigmoid(prediction).
-    ``maxf``: precision and recall of p >= t over all pixels of the split, F with beta^2 = 0.3, best of t = 0.05, 0.1,
-    ..., 0.95 (ATRC); NaN without a salient pixel in the split. ``max_miou``: Jaccard of p > t for each image, 1 where
-    both are empty, averaged over the images with a valid pixel, best of t = 0.2, 0.25, ..., 0.9 (MTI-Net).
+
+    ``maxf`` (ATRC) takes precision and recall of p >= t over all pixels of the split, computes F with beta^2 = 0.3, and
+    is the best F of t = 0.05, 0.1, ..., 0.95. It is NaN if the split has no salient pixel.
+
+    ``max_miou`` (MTI-Net) takes the Jaccard index of p > t for each image, which is 1 if both sets are empty, averages
+    it over the images with a valid pixel, and is the best mean of t = 0.2, 0.25, ..., 0.9.
     """
 
     primary: ClassVar[str] = "maxf"
@@ -74,14 +77,14 @@ def _twentieths(first: int, last: int) -> str:
 def _above(
     probability: Tensor, valid: Tensor, positive: Tensor, first: int, last: int, *, reached: bool
 ) -> tuple[Tensor, Tensor]:
-    """Pixels above each threshold first/20..last/20, [B, T]: those with a positive label, and all valid ones.
+    """Pixels above each threshold first/20..last/20, [B, T]: the positive pixels, and all valid pixels.
 
-    Above means >= if a threshold may be `reached`, otherwise >. One count of pixels between neighbouring thresholds
-    serves all of them.
+    Above means >= if a threshold may be `reached`, otherwise >. All thresholds share one count of the pixels between
+    neighbouring thresholds.
     """
     thresholds = torch.arange(first, last + 1, device=probability.device, dtype=torch.float64) / 20
     bins = len(thresholds) + 1
-    level = torch.bucketize(probability, thresholds, right=reached)  # thresholds below the probability
+    level = torch.bucketize(probability, thresholds, right=reached)  # how many thresholds are below the probability
     kind = torch.where(valid, positive.long(), 2)
     counts = bin_counts(kind * bins + level, 3 * bins).view(-1, 3, bins)
     above = counts.flip(2).cumsum(2).flip(2)[:, :, 1:]  # [B, 3, T]

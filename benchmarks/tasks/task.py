@@ -1,4 +1,4 @@
-"""A task: what is predicted, how it is trained and how it is scored."""
+"""A task says what is predicted, how it is trained and how it is scored."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mtlbench.benchmarks.tasks.metric import Metric
 class Task:
     """One dense prediction task of a benchmark.
 
-    kind says what a batch of labels is: of a `Label` integer [B, H, W] with 255 invalid, of a `Scalar` float
-    [B, 1, H, W] with 0 invalid, of a `Vector` float [B, 3, H, W] with the zero vector invalid. Whatever differs
-    between these three is asked of the kind, so that no code outside of kinds.py tells them apart.
+    kind says what a batch of labels is: integer [B, H, W] with 255 invalid for a `Label`, float [B, 1, H, W] with 0
+    invalid for a `Scalar`, float [B, 3, H, W] with the zero vector invalid for a `Vector`. The kind answers for
+    everything that differs between these three, so that no code outside kinds.py tells them apart.
     """
 
     name: str
@@ -30,21 +30,21 @@ class Task:
     classes: int  # of its label once discretised (ATRC)
     loss: Loss
     label_loss: Loss  # logits [B, classes, H, W] over the discretised label, label -> (sum, count)
-    metric: Metric | None  # None: trained but not scored; shown as undefined
+    metric: Metric | None  # None: the task is trained but not scored, and shown as undefined
     weight: float  # in the objective
-    learn: Callable[[Iterable[Tensor]], dict[str, Any]] | None = None  # training labels -> findings; None: nothing
-    complete: Callable[[Task, Mapping[str, Any]], Task] | None = None  # with findings
-    background_alone_is_void: bool = False  # a training label without a pixel of another class counts as no label
+    learn: Callable[[Iterable[Tensor]], dict[str, Any]] | None = None  # training labels -> findings; None: no findings
+    complete: Callable[[Task, Mapping[str, Any]], Task] | None = None  # with what was learnt
+    background_alone_is_void: bool = False  # a training label of background alone is no label
 
     @property
     def several_classes(self) -> bool:
-        """Whether a prediction chooses among several classes, a logit for each."""
+        """Whether a prediction chooses among several classes, with one logit for each."""
         return self.kind.discrete and self.channels > 1
 
     def check(self, label: Tensor, image: str) -> None:
         """Raise ValueError, naming this task and `image`, for a value that a label of this task cannot have.
 
-        For labels in the memory of the host: on a GPU the host would wait for the look.
+        Call it for labels in the memory of the host; for a label on a GPU the host would have to wait.
         """
         try:
             self.kind.check(label, self.classes)
@@ -52,7 +52,7 @@ class Task:
             raise ValueError(f"{self.name} of {image}: {error}") from None
 
     def fitted(self, findings: Mapping[str, Any]) -> Task:
-        """This task, completed with what `learn` found in training labels; itself if that is nothing.
+        """This task, completed with what `learn` found in training labels; the same task if `findings` is empty.
 
         Raises ValueError if this task learns nothing and `findings` is not empty.
         """

@@ -1,1 +1,1 @@
-"""How images and labels are moved together: one draw, one resampling, colour."""
+"""Transforms: one draw and one resampling move an image and its labels together; colours change too."""

@@ -1,4 +1,4 @@
-"""What a training protocol may draw, and one draw of it."""
+"""An augmentation says what a training protocol may draw; `draw` makes one draw."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mtlbench.benchmarks.transforms.geometry import Borders, Draw, NormalsZoom, 
 
 @dataclass(frozen=True)
 class Crop:
-    """A random window of the network's size, cut from the zoomed image; the image is not resized to fit.
+    """A random window of the network's size, cut from the zoomed image. The image is not resized to fit the window.
 
-    Up to `tries` windows are drawn until no class covers `largest_share` of the labelled pixels (ATRC's rule); the
-    last one is taken if none qualifies. The labels are those of the benchmark's first task with several classes, where
-    the copy of the data has them, whatever tasks are trained: a single-task baseline sees the windows that the network
-    of all tasks sees. Where the zoomed image is smaller than the window it is centred in it.
+    Up to `tries` windows are drawn until no class covers `largest_share` of the labelled pixels (ATRC's rule). If no
+    window qualifies, the last one is taken. The labels looked at are those of the benchmark's first task with several
+    classes, if the copy of the data has them, whatever tasks are trained. So a single-task baseline sees the same
+    windows as the network of all tasks. If the zoomed image is smaller than the window, it is centred in the window.
     """
 
     largest_share: float = 0.75
@@ -35,14 +35,15 @@ class Crop:
 class Augmentation:
     """What a training protocol may draw; the identity by default.
 
-    crop None resizes the whole image to the network's size, aspect not kept; with a `Crop` the network sees a window
-    of its size at the zoomed image's own scale.
+    crop: None resizes the whole image to the network's size, without keeping its aspect. With a `Crop` the network sees
+    a window of its size, at the scale of the zoomed image.
 
-    borders: what lies outside the image. "ignore" leaves it unlabelled under ImageNet's mean colour; "background"
+    borders: what lies outside the image. With "ignore" it has ImageNet's mean colour and no label. With "background" it
     is black and labelled 0, as the published multi-task loaders fill it, so that class 0 is trained there.
 
-    normals_zoom: a zoom s divides depth by s. "published" leaves the normals alone, which contradicts the zoomed depth
-    (10 degrees apart at s = 1.5); "consistent" turns them as the surface turns: n_z is multiplied by s.
+    normals_zoom: a zoom s divides depth by s. "published" leaves the normals as they are, which contradicts the zoomed
+    depth: both are 10 degrees apart at s = 1.5. "consistent" turns the normals with the surface: n_z is multiplied by
+    s.
     """
 
     flip: float = 0.0  # probability of a horizontal flip
@@ -68,15 +69,15 @@ class Augmentation:
 
     @property
     def placement(self) -> Placement:
-        """How evaluation has to bring an image to the network's size to match this training."""
+        """How evaluation has to bring an image to the network's size so that it matches this training."""
         return "stretch" if self.crop is None else "pad"
 
 
 def draw(augmentation: Augmentation, generator: np.random.Generator, size: Size, balance: Tensor | None = None) -> Draw:
     """One draw for one sample; nothing but `generator` is random.
 
-    size: rows and columns of the output. balance [H, W]: the label map whose classes a `Crop` looks at; None takes the
-    first window. The generator advances by a number of doubles that depends on the augmentation alone.
+    size: rows and columns of the output. balance [H, W]: the label map whose classes a `Crop` looks at; with None it
+    takes the first window. How many doubles the generator advances depends on the augmentation alone.
     """
     flip, zoom, angle = generator.random(3).tolist()  # raw doubles: distribution methods may change between releases
     if augmentation.zoom_range is None:

@@ -1,4 +1,4 @@
-"""Photometric draws: brightness, contrast, saturation and hue."""
+"""Photometric draws change brightness, contrast, saturation and hue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LUMA = (0.299, 0.587, 0.114)  # BT.601
 
 
 class Colour(NamedTuple):
-    """A photometric draw on values in 0..255, in this order; the default changes nothing."""
+    """A photometric draw on values in 0..255. The steps come in this order; the default changes nothing."""
 
     brightness: float = 0.0  # added
     contrast: float = 1.0  # factor
@@ -21,7 +21,7 @@ class Colour(NamedTuple):
 
 
 def draw_colour(*pairs: list[float]) -> Colour:
-    """ATRC's ranges, each applied with probability 1/2; its +-18 of OpenCV's 180 hue steps are +-36 degrees."""
+    """Draws from ATRC's ranges, each with probability 1/2. ATRC's +-18 of OpenCV's 180 hue steps are +-36 degrees."""
     ranges = ((-32.0, 32.0), (0.5, 1.5), (0.5, 1.5), (-36.0, 36.0))
     return Colour(
         *(
@@ -32,9 +32,9 @@ def draw_colour(*pairs: list[float]) -> Colour:
 
 
 def recolour(image: Tensor, colour: Colour) -> Tensor:
-    """uint8 [3, H, W] through one 3x3 matrix and an offset, clipped once at the end.
+    """An image uint8 [3, H, W] after one 3x3 matrix and an offset, clipped once at the end.
 
-    Saturation and hue turn colours about the grey axis of RGB; a round trip through HSV costs ten times as much.
+    Saturation and hue act about the grey axis of RGB; a round trip through HSV costs ten times as much.
     """
     grey = torch.tensor([LUMA]).expand(3, 3)
     saturate = colour.saturation * torch.eye(3) + (1 - colour.saturation) * grey

@@ -1,14 +1,14 @@
 """One geometric draw moves image, labels, fields and vectors together.
 
-A draw is one affine map from output pixels to input pixels: zoom about the centre, rotation in the image plane, and
-then either a resize of the whole image to the network's size or a window of that size cut out; a flip comes last.
-Every field is resampled once through that map: images bilinearly, everything else by nearest neighbour, so that no
-class, depth or normal arises that was not measured and no invalid pixel becomes valid. Pixel i covers [i, i + 1) and
-has its centre at i + 0.5, for images and labels alike.
+A draw is one affine map from output pixels to input pixels. It zooms about the centre, rotates in the image plane, and
+then either resizes the whole image to the network's size or cuts out a window of that size; a flip comes last. Every
+field is resampled once through this map: images bilinearly, everything else by nearest neighbour. So no class, depth or
+normal arises that was not measured, and no invalid pixel becomes valid. Pixel i covers [i, i + 1) and has its centre at
+i + 0.5, for images and labels alike.
 
-Departures from the published loaders, which resample twice with cubic weights: cubic weights overshoot (their uint8
-cast wraps round) and make unit normals of invalid ones. Images are antialiased where they shrink, except when
-rotated: the one protocol that rotates shrinks by a quarter at most.
+The published loaders resample twice with cubic weights; this module departs from them, because cubic weights overshoot
+(their uint8 cast wraps round) and turn invalid normals into unit normals. Images are antialiased where they shrink,
+unless they are rotated: the only protocol that rotates shrinks by a quarter at most.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Borders = Literal["ignore", "background"]
 
 NormalsZoom = Literal["published", "consistent"]
 
-MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean: zero once the input is normalised
+MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean, which is zero after the input is normalised
 
 
 class Draw(NamedTuple):
@@ -43,7 +43,7 @@ class Draw(NamedTuple):
     flip: bool = False
     zoom: float = 1.0
     degrees: float = 0.0  # counter-clockwise as seen
-    window: tuple[float, float] | None = None  # None: stretch; else where in its slack the window lies, each in [0, 1)
+    window: tuple[float, float] | None = None  # None: stretch; else where the window lies in its slack, both in [0, 1)
     colour: Colour | None = None
     borders: Borders = "ignore"
     normals_zoom: NormalsZoom = "published"
@@ -52,12 +52,12 @@ class Draw(NamedTuple):
 def apply(
     image: Tensor, labels: Mapping[str, Tensor], kinds: Mapping[str, Kind], drawn: Draw, size: Size
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Image and labels as drawn, at `size`.
+    """The image and its labels after a draw, at `size`.
 
-    image uint8 [3, H, W] -> uint8 [3, h, w]; labels, by kind: `Label` uint8 [H, W] -> [h, w], `Scalar` float
+    image: uint8 [3, H, W] -> uint8 [3, h, w]. labels, by kind: `Label` uint8 [H, W] -> [h, w], `Scalar` float
     [1, H, W] -> [1, h, w], `Vector` float [3, H, W] (x left, y up, z to the viewer) -> [3, h, w].
 
-    Depth is divided by the zoom: the zoomed picture is that of a nearer surface through the same camera. The resize to
+    Depth is divided by the zoom, because a zoomed picture shows a nearer surface through the same camera. The resize to
     the network's size changes neither depth nor normals, as published.
     """
     native = (image.shape[-2], image.shape[-1])
@@ -83,20 +83,20 @@ def resize(image: Tensor, size: Size, placement: Placement = "stretch") -> Tenso
 
 
 def still(placement: Placement) -> Draw:
-    """What moves an image, and labels with it, as `resize` does."""
+    """The draw that moves an image and its labels as `resize` does."""
     return Draw(window=None if placement == "stretch" else (0.0, 0.0))
 
 
 def require_room(native: Size, size: Size, placement: Placement) -> None:
-    """Raise ValueError where an image of `native` rows and columns is larger than a padded input that would cut it."""
+    """Raise ValueError if an image of `native` rows and columns is larger than a padded input, which would cut it."""
     if placement == "pad" and (native[0] > size[0] or native[1] > size[1]):
         raise ValueError(f"an image of {native} does not fit into a padded input of {size}; choose a larger size")
 
 
 def restore(prediction: Tensor, native: Size, placement: Placement = "stretch") -> Tensor:
-    """Predictions [B, C, h, w] back at an image's stored size, [B, C, H, W]: the inverse of `resize`.
+    """Predictions [B, C, h, w] brought back to the stored size of an image, [B, C, H, W]: the inverse of `resize`.
 
-    Bilinear, without clipping or normalising; of a padded input the margin is cut off.
+    The resize is bilinear, without clipping or normalising. The margin of a padded input is cut off.
     """
     if placement == "stretch":
         return F.interpolate(prediction, native, mode="bilinear", align_corners=False)
@@ -107,14 +107,14 @@ def restore(prediction: Tensor, native: Size, placement: Placement = "stretch") 
 
 
 class _Axis(NamedTuple):
-    """Along one axis, position p of the output lies at step * (offset + p) of the input."""
+    """One axis of a map: position p of the output lies at step * (offset + p) of the input."""
 
     offset: int  # output pixels
-    step: float  # input pixels to an output pixel
+    step: float  # input pixels for each output pixel
 
 
 def _axis(length: int, out: int, zoom: float, place: float | None) -> _Axis:
-    """The zoomed image measures whole output pixels and the window starts at one, as where resize precedes crop."""
+    """The zoomed image and the start of the window are whole output pixels, as if a resize came before a crop."""
     zoomed = max(1, round(zoom * (out if place is None else length)))
     slack = zoomed - out
     offset = slack // 2 if place is None or slack < 0 else int(place * (slack + 1))
@@ -143,7 +143,7 @@ def _affine(native: Size, drawn: Draw, size: Size) -> tuple[float, float, float,
 
 
 def _nearest(native: Size, drawn: Draw, size: Size) -> tuple[Tensor, Tensor | None]:
-    """int64 [h, w] into the flattened input, and bool [h, w] where the output looks outside of it (None: nowhere)."""
+    """int64 [h, w] into the flattened input, and bool [h, w] where the output lies outside of it (None: nowhere)."""
     a, b, c, d, e, f = _affine(native, drawn, size)
     row = torch.arange(size[0], dtype=torch.float64)[:, None] + 0.5
     column = torch.arange(size[1], dtype=torch.float64)[None] + 0.5
@@ -161,7 +161,7 @@ def _nearest(native: Size, drawn: Draw, size: Size) -> tuple[Tensor, Tensor | No
 
 def _gather(field: Tensor, index: Tensor, outside: Tensor | None, fill: int) -> Tensor:
     """field [..., H, W] at index [h, w] -> [..., h, w]."""
-    # NumPy's take: torch's index_select needs six times as long for bytes.
+    # NumPy's take is used because torch's index_select needs six times as long for bytes.
     gathered = torch.from_numpy(field.flatten(-2).numpy().take(index.numpy(), axis=-1))
     return gathered if outside is None else gathered.masked_fill_(outside, fill)
 
@@ -186,10 +186,10 @@ def _warp(image: Tensor, drawn: Draw, size: Size) -> Tensor:
 
 
 def _place(image: Tensor, axes: tuple[_Axis, _Axis], size: Size, fill: tuple[int, int, int]) -> Tensor:
-    """An axis-aligned move: one antialiased resize, and a window of it, on a canvas where the image does not fill it.
+    """An axis-aligned move: one antialiased resize and a window of it, on a canvas if the image leaves parts free.
 
-    The whole image is resized: on bytes with their channels last torch's kernel, within one grey level of Pillow's, is
-    four times as fast, and Pillow's resize of a part alone gains less.
+    torch resizes the whole image. On bytes with channels last its kernel is four times as fast as Pillow's, and within
+    one grey level of it. Pillow can resize a part alone, but this gains less.
     """
     zoomed = [round(length / axis.step) for length, axis in zip(image.shape[-2:], axes, strict=True)]
     channels_last = image[None].contiguous(memory_format=torch.channels_last)
@@ -205,7 +205,7 @@ def _place(image: Tensor, axes: tuple[_Axis, _Axis], size: Size, fill: tuple[int
 
 
 def largest_share(label: Tensor, drawn: Draw, size: Size) -> float:
-    """The share of the most frequent class among the labelled pixels seen; 1 where none is labelled. label [H, W]."""
+    """The share of the most frequent class among the labelled pixels seen; 1 if no pixel is labelled. label [H, W]."""
     index, outside = _nearest((label.shape[-2], label.shape[-1]), drawn, size)
     counts = torch.bincount(_gather(label, index, outside, IGNORE).flatten(), minlength=IGNORE + 1)[:IGNORE]
     total = int(counts.sum())
