@@ -1,1 +1,1 @@
-"""How copies of data sets are read: layouts and files on disk, kept decoded, verified and doubted."""
+"""Copies of data sets on disk: how they are laid out, read, kept decoded, verified and examined."""

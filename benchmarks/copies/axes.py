@@ -1,7 +1,7 @@
-"""Which way the channels of stored normals point: three words, one a channel, as in "left-up-back".
+"""Frames say which way the channels of stored normals point. A frame has a word for each channel: "left-up-back".
 
-The image lies in the plane of left/right and up/down; ahead is away from the camera and back towards it. Copies of one
-data set differ: the NYUD-v2 normals of Ladicky et al., read as RGB, are "ahead-down-right".
+The image lies in the plane of left/right and up/down. "ahead" points away from the camera and "back" points towards it.
+Copies of one data set differ: the NYUD-v2 normals of Ladicky et al., read as RGB, are "ahead-down-right".
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import permutations, product
 import torch
 from torch import Tensor
 
-OURS = "left-up-back"  # what samples hold
+OURS = "left-up-back"  # the frame of samples
 _DIRECTIONS = {"left": (0, 1), "right": (0, -1), "up": (1, 1), "down": (1, -1), "back": (2, 1), "ahead": (2, -1)}
 FRAMES = tuple(
     "-".join(words)
@@ -26,7 +26,7 @@ EXPECTED = (
 
 
 def to_ours(normals: Tensor, frame: str) -> Tensor:
-    """Normals [3, ...] stored in `frame` -> [3, ...] in ours. A zero vector stays one."""
+    """Normals [3, ...] stored in `frame` -> [3, ...] in our frame. A zero vector stays a zero vector."""
     turned = torch.empty_like(normals)
     for channel, word in zip(normals, frame.split("-"), strict=True):
         axis, sign = _DIRECTIONS[word]

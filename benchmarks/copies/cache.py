@@ -1,14 +1,14 @@
-"""A split, decoded once and kept as flat memory-mapped arrays: one copy a node, shared through the page cache.
+"""A cache keeps a split decoded, as flat memory-mapped arrays. A node needs one copy, shared through the page cache.
 
 A cache is a folder with
 
-    index.json      format version, the fields with their dtypes and lengths, and for each sample its id and, for each
-                    field that it has, where it begins and its shape
-    image.npy       all images, flattened, one after the other; and so for each label
-    TASK.npy
+    index.json      the version of the format, the fields with their dtypes and lengths, and for each sample its id and,
+                    for each of its fields, where the field begins and its shape
+    image.npy       all images, flattened, one after the other
+    TASK.npy        all labels of a task, likewise
 
-so images may differ in size and labels may be missing. Values are kept as they come, without loss. The folder appears
-under its name when it is complete: a cache that is there is whole.
+so images may differ in size and labels may be missing. Values are kept as they come, without loss. The folder gets its
+name when it is complete, so a cache that is there is whole.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mtlbench.benchmarks.benchmark import Sample
 FORMAT = 1
 _IMAGE = "image"
 _CHUNK = 1 << 24  # bytes
-PROBED = 8  # samples, after which it is known how large all of them are about
+PROBED = 8  # after so many samples the size of all samples is estimated
 
 
 def exists(folder: Path) -> bool:
@@ -43,7 +43,7 @@ def exists(folder: Path) -> bool:
 
 
 def holds(folder: Path, tasks: Iterable[str]) -> bool:
-    """Whether a cache with labels of all of `tasks` was written to `folder`. Raises ValueError for a damaged one."""
+    """Whether a cache with labels of all `tasks` was written to `folder`. Raises ValueError for a damaged cache."""
     needed = {*tasks}
     return exists(folder) and (not needed or needed <= {*Cache(folder).known})
 
@@ -57,16 +57,16 @@ def write(
 ) -> None:
     """Write `total` samples to `folder`, one at a time, unless a cache is there already.
 
-    samples: not touched when there is nothing to do. progress: told (samples written, total). needed: tasks; a cache
-    without labels of one of them is replaced once the new one is whole.
+    samples: not touched when there is nothing to do. progress: told (samples written, total). needed: names of tasks; a
+    cache without labels of one of these tasks is replaced once the new cache is whole.
 
-    Of several processes that write the same cache one does and the others wait for it. A writer that dies leaves
-    nothing that counts; what it left is removed by the next.
+    If several processes write the same cache, one process writes it and the other processes wait. A writer that dies
+    leaves no cache; the next writer removes what the dead writer left.
 
-    Raises OSError naming the folder when it cannot be written or, after a few samples, when the disk has no space for
-    as many, ValueError when samples are too few, too many, of two
-    dtypes in one field, or share an id, FileExistsError when something else is at `folder`; what `samples` raises
-    passes through.
+    Raises OSError naming the folder when it cannot be written or, after a few samples, when the disk has too little
+    space for all samples. Raises ValueError when there are too few or too many samples, when one field has two dtypes,
+    or when two samples share an id. Raises FileExistsError when something else is at `folder`. Errors that `samples`
+    raises pass through.
     """
     if total < 1:
         raise ValueError(f"{folder}: a cache of {total} samples was asked for; it holds at least one")
@@ -76,11 +76,10 @@ def write(
 
 
 def copy(source: Path, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Copy a cache to `folder`, as to a disk of this node, unless one with labels of as many tasks is there already.
+    """Copy a cache to `folder`, such as a disk of this node, unless a cache with labels of all its tasks is there.
 
-    progress: told (bytes copied, bytes in all). As safe as `write` against other processes, deaths and full disks.
-
-    Raises FileNotFoundError when there is no cache at `source`, else what `write` raises.
+    progress: told (bytes copied, bytes in all). Copying is as safe as `write` against other processes, deaths and full
+    disks. Raises FileNotFoundError when there is no cache at `source`, and otherwise the errors of `write`.
     """
     if not exists(source):
         raise FileNotFoundError(f"{source}: there is no cache here (no index.json)")
@@ -104,8 +103,8 @@ def copy(source: Path, folder: Path, progress: Callable[[int, int], None] | None
 
 @contextmanager
 def _complete(folder: Path, needed: Iterable[str]) -> Iterator[Path | None]:
-    """A folder to fill, which is `folder` once it is full; None where a cache with labels of `needed` is there."""
-    if holds(folder, needed):  # also where nothing may be written, not even a lock
+    """A folder to fill, which becomes `folder` once it is full; None if a cache with labels of `needed` is there."""
+    if holds(folder, needed):  # looked at first, because perhaps nothing may be written here, not even a lock
         yield None
         return
     with _explained(folder):
@@ -119,7 +118,7 @@ def _complete(folder: Path, needed: Iterable[str]) -> Iterator[Path | None]:
         partial, replaced = (folder.parent / f".{folder.name}.{state}" for state in ("partial", "replaced"))
         with _explained(folder):
             for left in (partial, replaced):
-                if left.exists():  # under the lock nobody else is writing: a writer died
+                if left.exists():  # nobody else writes under the lock, so a writer died
                     shutil.rmtree(left)
             partial.mkdir()
         try:
@@ -132,7 +131,7 @@ def _complete(folder: Path, needed: Iterable[str]) -> Iterator[Path | None]:
                 if replaced.exists():
                     shutil.rmtree(replaced)
         except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)  # what cannot be removed now, the next writer removes
+            shutil.rmtree(partial, ignore_errors=True)  # the next writer removes what cannot be removed now
             raise
 
 
@@ -175,13 +174,13 @@ def _fill(
                 _flush(file)
             _sync(partial)
     finally:
-        with _explained(folder), ExitStack() as files:  # closing writes what was buffered
+        with _explained(folder), ExitStack() as files:  # closing writes the buffers
             for field in fields.values():
                 files.callback(field.file.close)
 
 
 def _require(partial: Path, folder: Path, size: int) -> None:
-    """Raise OSError where the disk has less than `size` bytes: better than at the image that no longer fits."""
+    """Raise OSError if the disk has less than `size` bytes, rather than at the first image that no longer fits."""
     free = shutil.disk_usage(partial).free
     if size > free:
         with _explained(folder):
@@ -218,13 +217,13 @@ class _Field:
 
 
 class Cache(Sequence[Sample]):
-    """The samples of a cache, with the labels of `tasks` (None: all there are). Pickles as its path.
+    """The samples of a cache, with the labels of `tasks` (None: of all its tasks). It is pickled as its path.
 
-    Files are mapped at the first sample that is read in a process, and only those of the image and of `tasks`.
-    Tensors are copies and may be written to. `known` names the tasks that there are labels of.
+    A process maps the files when it reads its first sample, and maps only the files of the image and of `tasks`.
+    Tensors are copies and may be written to. `known` names the tasks that the cache has labels of.
 
-    Raises FileNotFoundError when there is no cache at `folder`, and ValueError naming the file when the index is
-    damaged, a task is missing from it, or (at the first sample) a file is not as long as the index says.
+    Raises FileNotFoundError when there is no cache at `folder`. Raises ValueError naming the file when the index is
+    damaged, when a task is missing from it, or (at the first sample) when a file is not as long as the index says.
     """
 
     def __init__(self, folder: Path, tasks: Sequence[str] | None = None) -> None:
@@ -304,14 +303,14 @@ class Cache(Sequence[Sample]):
     def _read(self, entry: dict[str, Any], name: str) -> Tensor:
         assert self._arrays is not None
         start, shape = entry[name]
-        # A copy: tensors over a read-only map could not be written to, and torch warns of them.
+        # The values are copied: tensors over a read-only map could not be written to, and torch warns of such tensors.
         values = np.array(self._arrays[name][start : start + math.prod(shape)])
         return torch.from_numpy(values.reshape(shape))
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds the lock file beside a folder; waits for it. The kernel lets go of it when the process dies."""
+    """Waits for the lock file beside a folder and holds it. The kernel releases the lock when the process dies."""
     with _explained(folder):
         lock = (folder.parent / f".{folder.name}.lock").open("w")
     with lock:
@@ -321,7 +320,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """An OSError (a full disk, no permission) names the folder that was to be written."""
+    """Makes an OSError (a full disk, no permission) name the folder that should have been written."""
     try:
         yield
     except OSError as error:

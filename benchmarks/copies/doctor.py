@@ -1,18 +1,18 @@
-"""Is a copy of a data set stored under the conventions that its reader assumes? What files cannot say, pictures can.
+"""The doctor asks if a copy of a data set is stored as its reader assumes. The files do not say this, but pictures do.
 
-Tested on a few images, evenly spaced over the splits:
+It tests a few images, evenly spaced over the splits:
 
-* width and height: labels against their images, and images against the size that the layout is known for; where rows
-  and columns are wrong, what follows from where a surface is seen is left out;
-* class ids: floors lie low and face up, ceilings lie high and face down, and of objects before a background most pixels
-  are background; ids one too high or too low break this;
-* depth: metres have a room's size; and normals derived from depth agree with stored ones in some frame, but not if the
-  depth is inverted;
-* normals: of the 48 signed permutations of their axes, the one that agrees with depth-derived normals best.
+* width and height: labels must have the size of their images, and images must have the size that the layout is known
+  for. If rows and columns are wrong, the tests that depend on where a surface is seen are left out.
+* class ids: floors lie low and face up, ceilings lie high and face down, and where objects stand before a background
+  most pixels are background. None of this holds if ids are one too high or too low.
+* depth: in metres, depth has the size of a room. Normals derived from depth agree with stored normals in some frame,
+  unless the depth is inverted.
+* normals: their axes have 48 signed permutations, and the right one agrees best with the depth-derived normals.
 
-Depth-derived normals need the camera: the Kinect of NYUD-v2 is assumed, focal length 0.81 of the uncropped width, and
-the principal point in the middle. A focal length that is wrong by a tenth moves normals by some degrees, and frames
-are 30 and more apart.
+To derive normals from depth the camera must be known. The Kinect of NYUD-v2 is assumed: its focal length is 0.81 of the
+uncropped width, and its principal point is in the middle. A focal length that is wrong by a tenth moves normals by some
+degrees, but frames are 30 degrees or more apart.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mtlbench.benchmarks.copies.evidence import (
 )
 from mtlbench.benchmarks.copies.layout import FolderBenchmark, Split
 
-ROOM = (0.5, 15.0)  # metres that the median depth of indoor images lies between
+ROOM = (0.5, 15.0)  # metres; the median depth of indoor images lies between these
 
 
 SIZES = "width and height"
@@ -43,9 +43,9 @@ SIZES = "width and height"
 def examine(
     benchmark: Benchmark, root: Path, tasks: Sequence[str], images: int = 24, focal: float | None = None
 ) -> list[Finding]:
-    """Findings on `images` images of a copy, read with the labels of `tasks`.
+    """The findings on `images` images of a copy, read with the labels of `tasks`.
 
-    focal: in pixels of the stored images; None: that of NYUD-v2's camera.
+    focal: the focal length in pixels of the stored images; None takes the focal length of NYUD-v2's camera.
     """
     pictures = _pictures(benchmark, root, tasks, images)
     findings, turned = _sizes(benchmark, root, pictures)
@@ -97,7 +97,7 @@ def _picture(samples: Sequence[Sample], index: int, tasks: Sequence[str]) -> Pic
 
 
 def _sizes(benchmark: Benchmark, root: Path, pictures: Sequence[Picture]) -> tuple[list[Finding], bool]:
-    """Also whether labels do not lie over their images, or these on their side."""
+    """The findings, and whether labels do not lie over their images or images lie on their side."""
     what, remedy = SIZES, "turn rows and columns of the stored arrays round; readers do not guess"
     swapped: dict[str, str] = {}
     odd: dict[str, str] = {}
@@ -127,7 +127,7 @@ def _sizes(benchmark: Benchmark, root: Path, pictures: Sequence[Picture]) -> tup
 
 
 def _classes(benchmark: Benchmark, pictures: Sequence[Picture]) -> Finding:
-    """Evidence for each shift of the stored ids, in [0, 1]; what is where it is known to be speaks for a shift."""
+    """Finds the shift of the stored ids under which most classes lie where such classes are known to lie."""
     names = getattr(benchmark.tasks["semseg"].metric, "names", ())
     first = benchmark.first_class if isinstance(benchmark, FolderBenchmark) else 0
     evidence = {shift: _evidence(pictures, names, first + shift) for shift in (0, -1, 1)}
@@ -154,7 +154,7 @@ def _classes(benchmark: Benchmark, pictures: Sequence[Picture]) -> Finding:
 
 
 def _evidence(pictures: Sequence[Picture], names: Sequence[str], first: int) -> dict[str, float]:
-    """Shares of pixels that are as their class has them, if class c is stored as c + first."""
+    """The shares of pixels, in [0, 1], that lie and face as their class does, if class c is stored as c + first."""
     if "background" in names:
         stored = np.concatenate([picture.stored["semseg"].ravel() for picture in pictures])
         return {"of all pixels are background:": float((stored == first % 256).mean())}
@@ -183,7 +183,7 @@ def _evidence(pictures: Sequence[Picture], names: Sequence[str], first: int) -> 
 
 
 def _ranges(values: Sequence[int]) -> str:
-    """As in 0 to 12, 255."""
+    """The values as text, such as "0 to 12, 255"."""
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""What depth and normals of one image say of each other, and of the camera that took it."""
+"""Evidence: what the depth and the normals of an image say about each other, and about the camera."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Verdict = Literal["right", "wrong", "undecided"]
 
 Array = NDArray[Any]
 
-FOCAL = 518.86 / 640  # of the frame's width: NYU Depth V2's calibration of the colour camera
+FOCAL = 518.86 / 640  # of the width of the frame, from NYU Depth V2's calibration of the colour camera
 
-UNCROPPED = {(425, 560): 640}  # size -> width of the frame that it was cut from
+UNCROPPED = {(425, 560): 640}  # size of an image -> width of the frame that it was cut from
 
-PIXELS = 4000  # of an image that enter the comparison of normals
+PIXELS = 4000  # so many pixels of an image enter the comparison of normals
 
-MARGIN = 5.0  # degrees by which one frame must be better than every other
+MARGIN = 5.0  # degrees by which one frame must be better than every other frame
 
-AGREE = 30.0  # degrees, mean over pixels: derived and stored normals worse than this do not agree
+AGREE = 30.0  # degrees, mean over pixels: if derived and stored normals differ by more, they do not agree
 
-STRANGERS = 35.0  # degrees: nor were they taken of the same surfaces
+STRANGERS = 35.0  # degrees: if they differ by more, they do not show the same surfaces either
 
 GEOMETRY = {"depth": "sense of depth", "normals": "frame of normals"}
 
 
 class Finding(NamedTuple):
-    """What one test found, and what can be done."""
+    """What one test found, and what can be done about it."""
 
     convention: str
     verdict: Verdict
@@ -45,7 +45,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class Picture:
-    """What is looked at of one image; labels as they are stored, or None where there are none.
+    """One image as the tests look at it. Labels are as they are stored, or None if there are none.
 
     normals [3, H, W] are in the frame of samples.
     """
@@ -54,19 +54,19 @@ class Picture:
     size: tuple[int, int]
     stored: dict[str, Array]  # task -> rows and columns first
     normals: Array | None
-    refused: str = ""  # by the reader: why there are no normals
+    refused: str = ""  # why the reader refused the normals
 
 
 def derived_normals(inverse_depth: Array, focal: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Normals of surfaces from 1 / depth [H, W], 0 where unknown: [3, H, W] in our frame, and where they hold.
+    """Normals of surfaces from 1 / depth [H, W], 0 where unknown: [3, H, W] in our frame, and where they are valid.
 
-    A plane n . P = d seen by a camera has an inverse depth that is linear in the pixel (x, y) from the principal point,
-    q = (n_x x / f + n_y y / f + n_z) / d, so n is its smoothed gradient and value: (f q_x, f q_y, q - x q_x - y q_y).
-    Kept away from holes and from jumps of more than a fifth.
+    A camera sees a plane n . P = d with an inverse depth that is linear in the pixel (x, y) from the principal point,
+    q = (n_x x / f + n_y y / f + n_z) / d. So n follows from the smoothed gradient and value of q: it is
+    (f q_x, f q_y, q - x q_x - y q_y). Pixels near holes, and near jumps of more than a fifth, are not valid.
     """
     rows, columns = inverse_depth.shape
     sigma = max(1.0, columns / 200)
-    reach = round(4 * sigma)  # of the filter
+    reach = round(4 * sigma)  # the reach of the filter
     window = 2 * reach + 1
     known = ndimage.binary_erosion(inverse_depth > 0, np.ones((window, window)), border_value=0)
     high, low = ndimage.maximum_filter(inverse_depth, window), ndimage.minimum_filter(inverse_depth, window)
@@ -76,7 +76,8 @@ def derived_normals(inverse_depth: Array, focal: float) -> tuple[Array, NDArray[
     q_y = ndimage.gaussian_filter(inverse_depth, sigma, order=(1, 0))
     x = np.arange(columns) - (columns - 1) / 2
     y = np.arange(rows)[:, None] - (rows - 1) / 2
-    # Along (right, down, ahead) this points away from the camera; left, up and back are its negatives and towards it.
+    # In the frame (right, down, ahead) these point away from the camera. The same numbers in our frame (left, up, back)
+    # are the opposite vectors, which point towards the camera.
     normals = np.stack([focal * q_x, focal * q_y, q - x * q_x - y * q_y])
     length = np.sqrt(np.square(normals).sum(0))
     known &= length > 0
@@ -84,11 +85,11 @@ def derived_normals(inverse_depth: Array, focal: float) -> tuple[Array, NDArray[
 
 
 def assumed_focal(size: tuple[int, int]) -> float:
-    """In pixels, of NYUD-v2's camera for images of a size: cut from its frame, or else the whole of it made smaller."""
+    """The focal length of NYUD-v2's camera in pixels. An image is a known crop of its frame, or all of it scaled."""
     return FOCAL * UNCROPPED.get(size, size[1])
 
 
-# What 1 / depth would be if the stored numbers were depth, its inverse, or a picture with near and far exchanged
+# What 1 / depth is if the stored numbers are depth, its inverse, or a picture with near and far exchanged
 _READINGS = {
     "depth": lambda z, top: 1 / z,
     "inverse depth": lambda z, top: z,
@@ -97,14 +98,14 @@ _READINGS = {
 
 
 def depths(picture: Picture) -> Array:
-    """As stored, [H, W], with 0 for what is not a positive number."""
+    """The depth as it is stored, [H, W], with 0 for a value that is not a positive number."""
     depth = picture.stored["depth"]
     depth = depth.reshape(depth.shape[:2]).astype(np.float64)
     return np.where(np.isfinite(depth) & (depth > 0), depth, 0)
 
 
 def geometry(benchmark: Benchmark, pictures: Sequence[Picture], focal: float | None) -> list[Finding]:
-    """Depth inverted, and the frame of the normals: whatever makes derived and stored normals agree."""
+    """Finds the reading of depth and the frame of normals that make derived and stored normals agree."""
     angles: dict[str, Array] = {}
     top = max(float(depths(picture).max()) for picture in pictures)
     for reading in _READINGS:
@@ -145,7 +146,7 @@ def geometry(benchmark: Benchmark, pictures: Sequence[Picture], focal: float | N
             )
         ]
     ours = best[frames.FRAMES.index(frames.OURS)]
-    # The pictures hold normals as the reader turned them: what they were stored in is one more turn away.
+    # The pictures hold normals as the reader turned them, so the frame that they were stored in is one more turn away.
     given = benchmark.frame if isinstance(benchmark, FolderBenchmark) else frames.OURS
     detail = f"{mean:.1f} degrees from depth-derived ones, the next of 48 frames {second:.1f}; {camera}"
     if second - mean < MARGIN:
@@ -184,7 +185,7 @@ def _pairs(pictures: Sequence[Picture], reading: str, top: float, focal: float |
 
 
 def _angles(derived: Array, stored: Array) -> Array:
-    """Mean angle in degrees between derived normals and stored ones read in each of the 48 frames, [48]."""
+    """The mean angle in degrees between derived normals and stored normals, for each of the 48 frames, [48]."""
     means = []
     for frame in frames.FRAMES:
         turned = frames.to_ours(torch.from_numpy(stored), frame).numpy()
@@ -193,7 +194,7 @@ def _angles(derived: Array, stored: Array) -> Array:
 
 
 def nearer_below(pictures: Sequence[Picture]) -> Finding:
-    """Without normals: what stands on the floor is seen nearer in the lowest rows than in the middle ones."""
+    """Tests depth without normals: on the floor, the lowest rows of an image are nearer than the middle rows."""
     nearer = total = 0
     for depth in map(depths, pictures):
         rows = depth.shape[0]
@@ -210,9 +211,9 @@ def nearer_below(pictures: Sequence[Picture]) -> Finding:
 
 
 def facing(pictures: Sequence[Picture]) -> Finding:
-    """Without depth: what is seen faces the viewer, and what lies low, or right, faces up, or left, more than the rest.
+    """Tests normals without depth: what is seen faces the viewer, what lies low faces up, what lies right faces left.
 
-    So it is in a room, which is seen from within.
+    This holds on average in a room, because a room is seen from within.
     """
     what = "frame of normals"
     values, rows, columns = [], [], []

@@ -1,4 +1,4 @@
-"""One file in, one array out; whatever is wrong with the file is an error that names it."""
+"""Readers of single files: one file becomes one array. If anything is wrong with the file, the error names it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from torch import Tensor
 from mtlbench.benchmarks.tasks.kinds import IGNORE
 
 _STRAY = 254  # marks an id that is neither a class nor void
-# Lengths of normals that stand for 1, and the shares of a map that may be shorter or longer
+# Lengths between these count as 1; these shares of a map may be shorter or longer
 _SHORT, _LONG, _LONG_8BIT = 0.9, 1.1, 1.3
 _MANY_SHORT, _MANY_LONG = 0.25, 0.01
-_DARK = 32  # of 255, in all three channels
-_ROWS = 32  # of normals at a time: what is computed between stays in the processor's cache
+_DARK = 32  # black is below this value of 255 in all three channels
+_ROWS = 32  # so many rows of normals at a time, so that intermediate results stay in the processor's cache
 
 
 def read_image(path: Path) -> Tensor:
-    """An RGB picture, uint8 [3, H, W]. Raises ValueError naming a file that is cut short or no picture of 8 bits."""
+    """An RGB picture, uint8 [3, H, W]. Raises ValueError naming a file that is cut short or is no 8-bit picture."""
     picture = _picture(path)
-    if picture.mode[0] in "IF":  # which Pillow would clip to 8 bits
+    if picture.mode[0] in "IF":  # Pillow would clip these to 8 bits
         raise ValueError(f"{path}: a picture of mode {picture.mode}; 8 bits a channel are needed")
     rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """(rows, columns), from a picture's header. Raises ValueError naming a file that is none."""
+    """(rows, columns), from the header of a picture. Raises ValueError naming a file that is no picture."""
     try:
         with Image.open(path) as picture:
             return picture.height, picture.width
@@ -43,7 +43,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def read_indices(path: Path) -> NDArray[np.uint8]:
-    """The stored numbers of an 8-bit grey or palette picture, [H, W]; of a palette, the indices and not the colours.
+    """The stored numbers of an 8-bit grey or palette picture, [H, W]. For a palette they are indices and not colours.
 
     Raises ValueError for any other kind of picture: the colours of an RGB copy are not class ids.
     """
@@ -81,14 +81,14 @@ def load_npy(path: Path) -> NDArray[Any]:
 
 
 def numbers(array: NDArray[Any], place: Path | str) -> NDArray[Any]:
-    """The array, if it holds numbers, and at least one. Raises ValueError naming `place`."""
+    """The array, if it holds at least one number and nothing else. Raises ValueError naming `place`."""
     if array.dtype.kind not in "biuf" or array.size == 0:
         raise ValueError(f"{place}: {array.dtype} {array.shape}; numbers are needed, and at least one")
     return array
 
 
 def read_npy(path: Path, dims: tuple[int, ...]) -> NDArray[Any]:
-    """A floating-point .npy of as many dimensions as one of `dims`. Raises ValueError naming the file."""
+    """A floating-point .npy whose number of dimensions is in `dims`. Raises ValueError naming the file."""
     array = load_npy(path)
     if array.ndim not in dims or not np.issubdtype(array.dtype, np.floating):
         wanted = " or ".join(str(n) for n in dims)
@@ -97,9 +97,9 @@ def read_npy(path: Path, dims: tuple[int, ...]) -> NDArray[Any]:
 
 
 def read_mat(path: Path, variable: str) -> NDArray[Any]:
-    """A variable of a MATLAB file before v7.3. Raises ValueError naming the file, and the variables it has instead."""
+    """A variable of a MATLAB file older than v7.3. Raises ValueError naming the file and the variables that it has."""
     try:
-        path.open("rb").close()  # SciPy does not tell a file that it cannot open from one that is damaged
+        path.open("rb").close()  # SciPy does not tell a file that it cannot open from a damaged file
         content = scipy.io.loadmat(path)
     except (FileNotFoundError, PermissionError):
         raise
@@ -113,7 +113,7 @@ def read_mat(path: Path, variable: str) -> NDArray[Any]:
 
 
 def to_classes(stored: NDArray[Any], place: Path | str, num_classes: int, *, first: int, void: int) -> Tensor:
-    """Stored ids first, first + 1, ... -> 0 .. num_classes - 1, and void (-1 or more) -> 255: uint8 [H, W].
+    """Stored ids `first`, `first` + 1, ... -> 0 .. num_classes - 1, and `void` (-1 or more) -> 255: uint8 [H, W].
 
     Raises ValueError naming `place` and the value for any other id.
     """
@@ -148,7 +148,8 @@ def one_channel(stored: NDArray[Any], place: Path | str) -> NDArray[Any]:
 def to_depth(stored: NDArray[Any], place: Path | str, greatest: float = 100.0) -> Tensor:
     """Metres [H, W] or [H, W, 1] -> float32 [1, H, W], 0 where invalid.
 
-    Raises ValueError naming `place` for what is not finite, negative, or above `greatest` metres (another unit).
+    Raises ValueError naming `place` for a value that is not finite, is negative, or is above `greatest` metres, which
+    means another unit.
     """
     depth = one_channel(stored, place)
     if not (depth.min() >= 0 and depth.max() <= greatest):  # NaN compares false
@@ -161,13 +162,13 @@ def to_depth(stored: NDArray[Any], place: Path | str, greatest: float = 100.0) -
 
 
 def to_normals(stored: NDArray[Any], place: Path | str) -> Tensor:
-    """Unit vectors [H, W, 3] -> float32 [3, H, W] of length 1, or 0 where invalid; the frame is left as it is.
+    """Unit vectors [H, W, 3] -> float32 [3, H, W] of length 1, or 0 where invalid. The frame is left as it is.
 
-    A map that was resized holds means of neighbours, shorter than 1 where surfaces meet: they are brought to length 1,
-    and are invalid below one half, where they have no direction left.
+    A map that was resized holds means of neighbours, which are shorter than 1 where surfaces meet. These means are
+    brought to length 1. A mean shorter than one half has no direction left and is invalid.
 
-    Raises ValueError naming `place` for what is not finite, and for a map of which more than a quarter is shorter than
-    0.9 or more than a hundredth longer than 1.1: no resize makes that.
+    Raises ValueError naming `place` for a value that is not finite. Also raises it if more than a quarter of the map is
+    shorter than 0.9 or more than a hundredth is longer than 1.1, because no resize makes such a map.
     """
     if stored.ndim != 3 or stored.shape[-1] != 3:
         raise ValueError(f"{place}: normals of shape {stored.shape}; [H, W, 3] is needed")
@@ -186,10 +187,11 @@ def to_normals(stored: NDArray[Any], place: Path | str) -> Tensor:
 def to_normals_8bit(stored: NDArray[np.uint8], place: Path | str) -> Tensor:
     """Normals stored as n = 2 x / 255 - 1, uint8 [H, W, 3] -> float32 [3, H, W].
 
-    Eight bits cannot hold the zero vector. What has no direction is invalid: grey (a length below one half), and black,
-    which would be a length of 1.7; as dark as JPEG may leave black.
+    Eight bits cannot hold the zero vector. A pixel without a direction is invalid: grey, whose length is below one
+    half, and black, whose length would be 1.7. A colour as dark as JPEG may leave black counts as black.
 
-    Raises ValueError naming `place` where more than a hundredth is longer than 1.3, which JPEG's errors do not reach.
+    Raises ValueError naming `place` if more than a hundredth of the pixels are longer than 1.3, which errors of JPEG do
+    not reach.
     """
     vectors = np.moveaxis(stored, -1, 0).astype(np.float32) / 127.5 - 1
     length = _length(vectors)
@@ -206,7 +208,7 @@ def to_normals_8bit(stored: NDArray[np.uint8], place: Path | str) -> Tensor:
 
 
 def _resized_normals(vectors: NDArray[np.float32], place: Path | str) -> Tensor:
-    """Any vectors [3, H, W] -> of length 1, or 0; see `to_normals`."""
+    """Vectors [3, H, W] of any length -> vectors of length 1 or 0; see `to_normals`."""
     length = _length(vectors)
     short, long = (length > 0) & (length < _SHORT), length > _LONG
     wrong = ~np.isfinite(length)

@@ -1,4 +1,4 @@
-"""Layouts of one file for each image and label, with lists of the images' ids."""
+"""Layouts with one file for each image and each label, and with lists of the ids of the images."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from mtlbench.benchmarks.copies.layout import Layout, Split, Stat, probes, stat
 class Field:
     """The labels of one task: where they lie and how they are read.
 
-    Each of `files` is a path below the root with "{id}" in it; all are needed. read(*paths) returns the label as a
-    `Sample` holds it, and load(*paths) what is stored, unchecked. Both are module-level functions or partials of
-    one, so that samples can be read by workers.
+    Each of `files` is a path below the root with "{id}" in it, and all files are needed. read(*paths) returns the label
+    as a `Sample` holds it. load(*paths) returns the stored array without a check. Both are functions of a module, or
+    partials of such a function, so that workers can read samples.
     """
 
     files: tuple[str, ...]
     read: Callable[..., Tensor]
     load: Callable[..., NDArray[Any]]
-    origin: str  # where these files usually come from, for the one who lacks them
+    origin: str  # where these files usually come from, for users who lack them
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderLayout(Layout):
-    """Paths are relative to the root, with "/"; "{id}" stands for an image and "{split}" for its split's folder.
+    """A layout given by paths. They are relative to the root and use "/".
 
-    lists: our split -> its file of ids, one a line; or, with a "/" at its end, a folder whose files are numbered from
-    0, the numbers being the ids.
+    In a path "{id}" stands for an image, and "{split}" for the folder of its split. lists: our split -> a file with one
+    id on each line. If the path ends with "/", it is a folder whose files are numbered from 0, and the numbers are ids.
     """
 
     image: str  # "images/{id}.jpg"
@@ -136,19 +136,19 @@ class FolderLayout(Layout):
                         yield path, found
 
     def _listed(self, root: Path) -> list[str]:
-        """The splits whose lists are there."""
+        """The splits whose lists exist."""
         return [split for split, path in self.lists.items() if (root / path).exists()]
 
     def _patterns(self, split: str) -> list[str]:
-        """Of all kinds of files of a split's images."""
+        """The paths of all kinds of files that the images of a split have."""
         patterns = [self.image]
         patterns += [path for fields in self.fields.values() for field in fields for path in field.files]
         return list(dict.fromkeys(self._of(split, pattern) for pattern in patterns))
 
     def ids(self, root: Path, split: str, lacking: dict[str, FileNotFoundError] | None = None) -> list[str]:
-        """The ids of a split, in the order of its list, whatever its line ends, or by number.
+        """The ids of a split, in the order of its list, whatever its line ends are, or in the order of the numbers.
 
-        lacking: takes, as "image", the error of numbers that are missing; else it is raised.
+        lacking: if it is given, the error for missing numbers is put into it as "image" and is not raised.
 
         Raises FileNotFoundError or ValueError naming the list.
         """
@@ -179,12 +179,12 @@ class FolderLayout(Layout):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Folder(Split):
-    """The samples of one split, each of several files."""
+    """The samples of one split. Each sample has several files."""
 
     image_pattern: str
     read_image: Callable[[Path], Tensor]
     fields: Mapping[str, tuple[Field, ...]]  # task -> alternatives
-    choices: Sequence[Sequence[int]]  # for each image, which alternative of each task
+    choices: Sequence[Sequence[int]]  # for each image, the alternative that is read for each task
 
     def image(self, index: int) -> Tensor:
         return self.read_image(self.root / self.image_pattern.format(id=self.ids[index]))
@@ -211,7 +211,7 @@ class Folder(Split):
 
 
 def _missing(root: Path, missing: Sequence[tuple[str, str]], count: int, task: str, source: str) -> FileNotFoundError:
-    """missing: (pattern, id), one for each image that lacks a file."""
+    """The error for missing files. missing: (pattern, id) for each image that lacks a file."""
     pattern, name = missing[0]
     folder = root / _folder(pattern)
     if not folder.is_dir():
@@ -225,7 +225,7 @@ def _missing(root: Path, missing: Sequence[tuple[str, str]], count: int, task: s
 def _numbered(
     folder: Path, pattern: str, layout: Layout, lacking: dict[str, FileNotFoundError] | None = None
 ) -> list[str]:
-    """The numbers of a folder's files, "0", "1", "2" and so on without a gap."""
+    """The numbers of the files of a folder, "0", "1", "2" and so on without a gap."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {layout.describe()}")
     before, after = pattern.split("{id}")
@@ -251,7 +251,7 @@ def _folder(pattern: str) -> str:
 
 
 def _files(root: Path, pattern: str) -> dict[str, Stat]:
-    """File name -> size and time, of a pattern's folder; one listing, since network file systems are slow to ask."""
+    """File name -> size and time, in the folder of a pattern. It is listed once, as network file systems are slow."""
     folder = root / _folder(pattern)
     if not folder.is_dir():
         return {}

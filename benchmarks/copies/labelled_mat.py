@@ -1,9 +1,9 @@
 """NYUD-v2 as its authors publish it: nyu_depth_v2_labeled.mat with the official splits, at Gupta et al.'s crop.
 
-The file is MATLAB's v7.3, which is HDF5 with the axes in reverse: images [1449, 3, 640, 480] uint8, depths
-[1449, 640, 480] in metres, in-painted, and labels [1449, 640, 480] of 894 names. Every image is cropped to the rows 45
-to 469 and the columns 40 to 599 that the other copies of NYUD-v2 consist of, so that scores compare; it also takes the
-blank frame away.
+The file has MATLAB's format v7.3, which is HDF5 with the axes in reverse. It holds images [1449, 3, 640, 480] uint8,
+in-painted depths [1449, 640, 480] in metres, and labels [1449, 640, 480] of 894 names. Every image is cropped to the
+rows 45 to 469 and the columns 40 to 599. The other copies of NYUD-v2 consist of these rows and columns, so that scores
+compare. The crop also removes the blank frame.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mtlbench.benchmarks.copies.layout import Layout, Split, Stat, probes, stat
 FILE, SPLITS, MAPPING = "nyu_depth_v2_labeled.mat", "splits.mat", "classMapping40.mat"
 NORMALS = ("normals/{id}.npy", "normals/{id}.png")  # at 480 x 640
 LISTS = {"train": "trainNdxs", "test": "testNdxs"}  # numbers from 1
-DATASETS = {"depth": "depths", "semseg": "labels"}  # of FILE
+DATASETS = {"depth": "depths", "semseg": "labels"}  # task -> its data set in FILE
 FRAME = (480, 640)
 CROP = (slice(45, 470), slice(40, 600))
 ORIGIN = {
@@ -48,7 +48,7 @@ ORIGIN = {
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledMat(Layout):
-    """nyu_depth_v2_labeled.mat and splits.mat; classMapping40.mat for semseg, and normals from a second source."""
+    """nyu_depth_v2_labeled.mat and splits.mat, with classMapping40.mat for semseg and normals from a second source."""
 
     num_classes: int
     optional: tuple[str, ...] = ("normals",)
@@ -122,7 +122,7 @@ class LabelledMat(Layout):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledSplit(Split):
-    """numbers: of the images, from 1. classes: [895], from the 894 names to the 40 classes."""
+    """numbers: the numbers of the images, from 1. classes [895]: the 40 classes of the 894 names."""
 
     numbers: Sequence[int]
     classes: NDArray[Any] | None
@@ -171,7 +171,7 @@ class LabelledSplit(Split):
         return next((path for path in paths if path.exists()), paths[0])
 
     def _plane(self, index: int, name: str) -> NDArray[Any]:
-        """Rows come last but one, columns last."""
+        """One image of a data set, with the rows in the last dimension but one and the columns in the last."""
         with _dataset(self.root / FILE, name) as planes:
             plane: NDArray[Any] = planes[self.numbers[index] - 1]
         return plane.swapaxes(-1, -2)
@@ -179,11 +179,11 @@ class LabelledSplit(Split):
 
 @contextmanager
 def _file(path: Path) -> Iterator[h5py.File]:
-    """Opened for each read, which costs a millisecond: an open HDF5 file survives neither a fork nor a pickle."""
+    """Opens the file for each read, which costs a millisecond: an open HDF5 file survives neither fork nor pickle."""
     try:
-        with h5py.File(path, "r", locking=False) as file:  # nobody writes, and a read-only disk has no locks
+        with h5py.File(path, "r", locking=False) as file:  # nobody writes the file, and a read-only disk has no locks
             yield file
-    except (OSError, KeyError, RuntimeError) as error:  # as h5py reports damage
+    except (OSError, KeyError, RuntimeError) as error:  # these are the errors by which h5py reports damage
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         raise ValueError(f"{path}: not a whole .mat file of version 7.3 ({error})") from error
@@ -207,7 +207,7 @@ def _numbers(path: Path, variable: str) -> list[int]:
 
 
 def _missing_normals(root: Path, ids: Sequence[str]) -> str:
-    """Which files of a second source are missing; "" where none is."""
+    """Which files of the second source are missing; "" if none is missing."""
     if not (root / "normals").is_dir():
         return f"{root / 'normals'}: no such folder; usual source: {ORIGIN['normals']}"
     there = set(os.listdir(root / "normals"))

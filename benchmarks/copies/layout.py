@@ -1,4 +1,4 @@
-"""Data sets on disk: what a layout is, which one a folder has, and the samples of a split in it."""
+"""Layouts of data sets on disk: what a layout is, which layout a folder has, and the samples of a split."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stat(NamedTuple):
     """What a file system says of a file."""
 
     size: int  # bytes
-    written: int  # when last, in nanoseconds
+    written: int  # when it was last written, in nanoseconds
 
 
 def stat(entry: Path | os.DirEntry[str]) -> Stat:
@@ -31,16 +31,16 @@ def stat(entry: Path | os.DirEntry[str]) -> Stat:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split(Sequence[Sample], ABC):
-    """The samples of one split of a copy, read when asked for; picklable, so that workers can read.
+    """The samples of one split of a copy. They are read on demand. A split can be pickled, so that workers can read it.
 
-    What cannot be read is a ValueError or an OSError that names the file.
+    If something cannot be read, a ValueError or an OSError names the file.
     """
 
     root: Path
     ids: Sequence[str]
     tasks: Sequence[str]
     frames: Mapping[str, str] = field(default_factory=dict)  # task -> the frame its vectors are stored in
-    lacking: Mapping[str, str] = field(default_factory=dict)  # "image" or task -> which of its files are missing
+    lacking: Mapping[str, str] = field(default_factory=dict)  # "image" or a task -> which of its files are missing
 
     @abstractmethod
     def image(self, index: int) -> Tensor:
@@ -52,14 +52,14 @@ class Split(Sequence[Sample], ABC):
 
     @abstractmethod
     def read(self, index: int, task: str) -> Tensor:
-        """The label of a task as a `Sample` holds it, but for the frame of its vectors."""
+        """The label of a task as a `Sample` holds it, but with its vectors still in the stored frame."""
 
     @abstractmethod
     def place(self, index: int, task: str) -> str:
-        """Where the label of a task lies, for people."""
+        """Where the label of a task lies, in words for people."""
 
     def sizes(self) -> set[tuple[int, int]]:
-        """(rows, columns) of the images, without decoding all of them; here they are taken to be as the first."""
+        """(rows, columns) of the images, without decoding all images; here all are taken to be like the first image."""
         return {(rows, columns) for _, rows, columns in [self.image(0).shape]}
 
     def label(self, index: int, task: str) -> Tensor:
@@ -98,45 +98,45 @@ class Layout(ABC):
     """A way in which a data set is spread over files."""
 
     name: str
-    slow: ClassVar[str] = ""  # why reading in any other order than the list's takes long, if it does
-    size: tuple[int, int] | None = None  # rows, columns that its images have, where they are all alike
-    absent: Mapping[str, str] = field(default_factory=dict)  # task that it has no labels for -> where there are some
+    slow: ClassVar[str] = ""  # why it is slow to read in another order than the order of the list; "" if it is not
+    size: tuple[int, int] | None = None  # rows, columns of its images, if all images have the same
+    absent: Mapping[str, str] = field(default_factory=dict)  # task that it has no labels for -> a source of labels
     optional: tuple[str, ...] = ()  # tasks whose labels a whole copy may lack
 
     @abstractmethod
     def describe(self) -> str:
-        """The files that are expected, as one line a kind."""
+        """The files that are expected, with one line for each kind of file."""
 
     @abstractmethod
     def score(self, root: Path) -> int:
-        """How many kinds of its files are there."""
+        """How many kinds of the expected files exist below `root`."""
 
     @abstractmethod
     def open(self, root: Path, split: str, tasks: Sequence[str], *, whole: bool = True) -> Split:
-        """Raises FileNotFoundError or ValueError, naming the file or folder, where the copy is incomplete.
+        """A split of the copy. Raises FileNotFoundError or ValueError, naming the file or folder, if it is incomplete.
 
-        whole: False opens a split of which files are missing; the split says which, and reading one raises.
+        whole: False opens a split although files are missing. The split names these files, and reading one raises.
         """
 
     @abstractmethod
     def contents(self, root: Path) -> Iterator[bytes]:
-        """What tells copies apart, for a fingerprint."""
+        """The bytes that tell copies apart, for a fingerprint."""
 
     @abstractmethod
     def files(self, root: Path) -> Iterator[tuple[str, Stat]]:
-        """The path below the root of every file that samples are read from, where it is there, with its `Stat`."""
+        """The path below the root and the `Stat` of every file that exists and that samples are read from."""
 
 
 class FolderBenchmark(Benchmark):
     """A benchmark whose data lie in a folder, in one of several layouts.
 
-    layout: the name of one of `layouts`, or None to recognise it. frame: where the three channels of the stored
-    normals point (see frames.py). A subclass is data: its layouts, tasks and splits.
+    layout: the name of one of `layouts`, or None to recognise the layout. frame: where the three channels of the stored
+    normals point (see axes.py). A subclass consists of data: its layouts, tasks and splits.
     """
 
     needs_root = True
     layouts: ClassVar[tuple[Layout, ...]]
-    first_class: ClassVar[int] = 0  # what class 0 of semseg is stored as
+    first_class: ClassVar[int] = 0  # the id under which class 0 of semseg is stored
 
     def __init__(self, size: tuple[int, int], layout: str | None = None, frame: str = frames.OURS) -> None:
         names = [known.name for known in self.layouts]
@@ -151,7 +151,7 @@ class FolderBenchmark(Benchmark):
         self.frame = frame
 
     def layout(self, root: Path) -> Layout:
-        """The layout of a copy of the data: that which has most kinds of its files there, or the one forced.
+        """The layout of a copy of the data: the layout with the most kinds of files there, or the forced layout.
 
         Raises FileNotFoundError if the folder does not exist or holds nothing of any layout.
         """
@@ -160,7 +160,7 @@ class FolderBenchmark(Benchmark):
             raise FileNotFoundError(f"{root}: no such folder; {self.name} expects one with\n{self._expected()}")
         if self.forced is not None:
             return next(layout for layout in self.layouts if layout.name == self.forced)
-        best = max(self.layouts, key=lambda layout: layout.score(root))  # the first of equals: the published one
+        best = max(self.layouts, key=lambda layout: layout.score(root))  # the first among equals, which is published
         if best.score(root) == 0:
             found = ", ".join(sorted(os.listdir(root))[:10]) or "nothing"
             raise FileNotFoundError(f"{root}: {self.name} expects\n{self._expected()}\nfound: {found}")
@@ -169,11 +169,11 @@ class FolderBenchmark(Benchmark):
     def open(self, root: Path, split: str, tasks: Sequence[str], *, whole: bool = True) -> Split:
         """The samples of a split with the labels of `tasks`, read when asked for. Nothing is written below `root`.
 
-        whole: False opens a split of which files are missing, as far as it is there: `Split.lacking` says what is not.
+        whole: False opens a split although files are missing; `Split.lacking` says which.
 
         Raises ValueError for an unknown split or task, for a task that the layout has no labels for, and for a list
-        that is empty or names an image twice; FileNotFoundError for the first missing folder or file, with the number
-        of files that are missing.
+        that is empty or names an image twice. Raises FileNotFoundError for the first missing folder or file, with the
+        number of missing files.
         """
         if split not in self.splits:
             raise ValueError(f"{self.name}: no split {split!r}; it has {', '.join(self.splits)}")
@@ -193,10 +193,11 @@ class FolderBenchmark(Benchmark):
     def fingerprint(self, root: Path) -> str:
         """Sixteen hexadecimal digits over this copy of the data.
 
-        They cover the layout, the lists, the path and size of every file that a listed image has (so a missing,
-        added, cut or re-encoded file shows), and the bytes of eight images and their labels, evenly spaced over the
-        lists (so a set derived anew shows even where files of fixed size stay as large). Not seen: a change that
-        leaves a file's size and spares those eight. A frame other than ours enters too: it makes other samples.
+        They cover the layout, the lists, and the path and size of every file of every listed image. So a missing,
+        added, cut or re-encoded file changes them. They also cover the bytes of eight images and their labels, evenly
+        spaced over the lists. So labels that were derived anew change them, even if their files have the same fixed
+        size. They miss a change that keeps the size of a file and does not touch those eight images. A frame other than
+        ours enters too, because it makes other samples.
         """
         layout = self.layout(root)
         digest = hashlib.sha256(layout.name.encode())
@@ -207,7 +208,7 @@ class FolderBenchmark(Benchmark):
         return digest.hexdigest()[:16]
 
     def state(self, root: Path) -> str:
-        """As `Benchmark.state`: over path, size and time of writing of every file; copies that keep times are equal."""
+        """See `Benchmark.state`. It covers path, size and time of every file, so a copy that keeps times is equal."""
         digest = hashlib.sha256()
         for path, (size, written) in self.layout(root).files(Path(root)):
             digest.update(f"\n{path} {size} {written}".encode())
@@ -220,7 +221,7 @@ class FolderBenchmark(Benchmark):
         return "\nor ".join(layout.describe() for layout in self.layouts)
 
 
-PROBED = 8  # images whose bytes enter a fingerprint
+PROBED = 8  # so many images enter a fingerprint with their bytes
 
 
 def probes(count: int) -> range:

@@ -1,4 +1,4 @@
-"""Layouts of one row for each image, in parquet files whose columns are nested lists."""
+"""Layouts with one row for each image, in parquet files whose columns are nested lists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME = re.compile(r".*-(\d+)-of-(\d+)")  # train-00000-of-00008-8a4ce2ff5b5ba0e5
 
 
 class Column(NamedTuple):
-    """A column and how its array is read: read(array, place) returns what a `Sample` holds."""
+    """A column, and how its array is read: read(array, place) returns the array as a `Sample` holds it."""
 
     name: str
     read: Callable[[NDArray[Any], str], Tensor]
@@ -34,10 +34,10 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ParquetLayout(Layout):
-    """lists: our split -> a pattern of its files, below the root or its folder data, read in the order of their names.
+    """lists: our split -> a pattern of its files, below the root or its folder data. They are read in order of name.
 
-    A row is read with its whole row group, and the last group stays in memory: reading in order is quick, and reading
-    in any other is not until `mtlbench data prepare` has kept the split decoded.
+    A row is read with its whole row group, and the last group stays in memory. So reading in order is quick, and
+    reading in another order is slow until `mtlbench data prepare` has kept the split decoded.
     """
 
     slow: ClassVar[str] = "each image is read with its whole row group, about a second in training's order"
@@ -129,7 +129,7 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParquetSplit(Split):
-    """columns: by task, and "image"."""
+    """columns: task, or "image" -> its column."""
 
     groups: Sequence[Group]
     columns: Mapping[str, Column]
@@ -201,4 +201,4 @@ def _nested(column: pa.ChunkedArray, place: str) -> NDArray[Any]:
         values = values.flatten()
     if values.null_count:
         raise ValueError(f"{place}: {values.null_count} values are missing")
-    return numbers(np.array(values).reshape(shape), place)  # a copy: Arrow's memory may not be written to
+    return numbers(np.array(values).reshape(shape), place)  # copied, because Arrow's memory may not be written to

@@ -11,7 +11,7 @@ _WEIGHTS = np.array([[8, 4, 2], [16, 0, 1], [32, 64, 128]], dtype=np.uint8)
 
 
 def _removable() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """For each of 256 neighbourhoods, whether either sub-iteration removes the pixel."""
+    """For each of the two sub-iterations, which of the 256 neighbourhoods lose their pixel: two arrays [256]."""
     x = [(np.arange(256) >> k & 1).astype(bool) for k in range(8)]  # x[k] is the paper's x_(k+1)
     crossings = sum((~x[k] & (x[k + 1] | x[(k + 2) % 8])).astype(int) for k in (0, 2, 4, 6))
     n1 = sum((x[k] | x[k + 1]).astype(int) for k in (0, 2, 4, 6))

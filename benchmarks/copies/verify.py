@@ -1,4 +1,4 @@
-"""Does a copy of a data set hold what it should: counts, sizes, ranges, invalid pixels, twins, unreadable files."""
+"""Verify that a copy of a data set is whole: counts, sizes, ranges, invalid pixels, twins, unreadable files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.copies.layout import FolderBenchmark, Layout, Split
 from mtlbench.benchmarks.tasks.kinds import Kind
 
-SHOWN = 20  # problems of one kind that are listed; the others are counted
+SHOWN = 20  # so many problems of one kind are listed; further problems are counted
 
 Progress = Callable[[str, int, int], None]  # split, images read, images in all
 
 
 class Gap(NamedTuple):
-    """What is missing of a field of a split, and whether nothing of the field can be read for it."""
+    """What a split lacks of a field, and whether the field cannot be read at all."""
 
     reason: str
     whole: bool
@@ -30,16 +30,16 @@ class Gap(NamedTuple):
 
 @dataclass
 class FieldReport:
-    """One field of a split. The range and the shares are of its values as a `Sample` holds them."""
+    """One field of a split. The range and the shares describe its values as a `Sample` holds them."""
 
     name: str  # "image", or a task
     read: int = 0  # images whose field could be read
     dtypes: list[str] = field(default_factory=list)
-    least: float | None = None  # of the valid values; None: there is none
+    least: float | None = None  # of the valid values; None: no value is valid
     greatest: float | None = None
     invalid: float = 0.0  # share of pixels
     blank: int = 0  # images without a valid pixel
-    classes: int | None = None  # of a task with classes: how many occur
+    classes: int | None = None  # how many classes occur, if the task has classes
 
 
 @dataclass
@@ -55,19 +55,20 @@ class SplitReport:
 class Report:
     benchmark: str
     root: str
-    reading: dict[str, str]  # layout and the like
-    fingerprint: str | None  # None: what it covers cannot be read
+    reading: dict[str, str]  # the layout and other choices
+    fingerprint: str | None  # None: a file that it covers cannot be read
     splits: list[SplitReport]
-    lacking: dict[str, str]  # task that the copy may lack, and does -> what is missing
-    problems: list[str]  # what is wrong; empty for a copy that is as it should be
+    lacking: dict[str, str]  # task that the copy lacks, and may lack -> what is missing
+    problems: list[str]  # what is wrong; empty if nothing is wrong
 
 
 def verify(benchmark: Benchmark, root: Path, progress: Progress, tasks: Sequence[str] | None = None) -> Report:
     """Read every image of every split with its labels, and report what is there and what is wrong.
 
-    tasks: whose labels must be there; None: all of the benchmark's but those that the layout has not or need not have.
+    tasks: the tasks whose labels must be there. None means all tasks of the benchmark, except for the tasks whose
+    labels the layout does not have or may lack.
 
-    Raises OSError or ValueError where there is nothing that could be read, or for an unknown task.
+    Raises OSError or ValueError if nothing can be read, or for an unknown task.
     """
     wanted = tuple(benchmark.tasks if tasks is None else tasks)
     for task in wanted:
@@ -109,7 +110,7 @@ def _open(benchmark: Benchmark, root: Path, split: str, tasks: Sequence[str]) ->
 
 
 def _missing(benchmark: Benchmark, root: Path, split: str, tasks: Sequence[str]) -> dict[str, Gap]:
-    """ "image" or task -> its gap."""
+    """The gaps of a split: "image" or a task -> its gap."""
     found = {}
     for task in ("", *tasks):
         try:
@@ -125,7 +126,7 @@ def _missing(benchmark: Benchmark, root: Path, split: str, tasks: Sequence[str])
 
 
 def _odd_sizes(reports: Sequence[SplitReport], layout: Layout) -> list[str]:
-    """Images of another size than a layout's, where all of its images are alike: scores would compare with nothing."""
+    """Images that do not have the one size of their layout: their scores could not be compared with any others."""
     if layout.size is None:
         return []
     known = f"{layout.size[0]} x {layout.size[1]}"
@@ -146,7 +147,7 @@ def _may_lack(benchmark: Benchmark, root: Path) -> set[str]:
 
 
 class _Tally:
-    """Counts what the values of one field of a split are."""
+    """Counts the values of one field of a split."""
 
     def __init__(self, name: str, kind: Kind | None) -> None:
         self.report = FieldReport(name)
@@ -182,10 +183,10 @@ class _Tally:
 
 
 class _Twins:
-    """Finds images that hold the same picture or labels, over all splits. Labels of a single value do not count."""
+    """Finds images that have the same picture or labels, over all splits. Labels of a single value do not count."""
 
     def __init__(self) -> None:
-        self.seen: dict[tuple[str, str], str] = {}  # field, digest of its values -> the image that had them first
+        self.seen: dict[tuple[str, str], str] = {}  # field, digest of its values -> the first image with these values
         self.shared: dict[tuple[str, str], list[str]] = {}  # two images -> the fields that they share
 
     def add(self, name: str, value: Tensor, here: str) -> None:
@@ -211,7 +212,7 @@ class _Twins:
 def _split(
     benchmark: Benchmark, split: str, samples: Sequence[Sample], tasks: Sequence[str], twins: _Twins, progress: Progress
 ) -> tuple[SplitReport, list[str]]:
-    """Read every field of a split: what is there, and what is wrong."""
+    """Read every field of a split, and say what is there and what is wrong."""
     kinds = {"image": None, **{task: benchmark.tasks[task].kind for task in tasks}}
     tallies = {name: _Tally(name, kind) for name, kind in kinds.items()}
     sizes: Counter[str] = Counter()
@@ -255,7 +256,7 @@ def _first(messages: list[str], more: str) -> list[str]:
 def _fields(
     samples: Sequence[Sample], index: int, tasks: Sequence[str]
 ) -> Iterator[tuple[str, str, Callable[[], Tensor]]]:
-    """Name, place and reader of each field of a sample, so that one that cannot be read hides no other."""
+    """Name, place and reader of each field of a sample, so that an unreadable field hides no other field."""
     if isinstance(samples, Split):
         split = samples
         yield "image", split.ids[index], lambda: split.image(index)
