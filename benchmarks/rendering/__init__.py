@@ -1,1 +1,1 @@
-"""How rooms are made: scenes, furniture, rays and shading."""
+"""Rendering: how rooms are made from scenes, furniture, rays and shading."""

@@ -1,4 +1,4 @@
-"""What stands in the rooms: things made of cubes, cylinders and spheres, with drawn sizes and poses."""
+"""The furniture of rooms: things made of cubes, cylinders and spheres, with sizes and poses drawn at random."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _object(stage: Stage, pose: Pose, width: float, depth: float, height: float)
 
 
 def _person(stage: Stage, pose: Pose, width: float, depth: float, height: float) -> None:
-    """Standing or walking, or sitting on a chair of their own; the feet on the floor and y to the front."""
+    """A person who stands, walks, or sits on a chair of their own, with the feet on the floor and y to the front."""
     draws = stage.draws
     sitting = draws.chance(0.4)
     if sitting:
@@ -178,7 +178,7 @@ def _person(stage: Stage, pose: Pose, width: float, depth: float, height: float)
 
     tall = height / 1.75
     hip = 0.53 if sitting else 0.92 * tall
-    back = 0.05 if sitting else 0.0  # clear of the back of the chair
+    back = 0.05 if sitting else 0.0  # this keeps the person clear of the back of the chair
     shoulder, neck = hip + 0.5 * tall, hip + 0.56 * tall
     head = (0.0, back + 0.02, neck + 0.13 * tall)
     thing.limb((0, back, hip - 0.02), (0, back, neck - 0.04), 0.17 * tall, shirt, TORSO)
@@ -212,7 +212,7 @@ def _person(stage: Stage, pose: Pose, width: float, depth: float, height: float)
 
 
 def _reach(joint: Vector, length: float, forward: float, outward: float) -> Vector:
-    """The far end of a bone that hangs from a joint, swung forward and outward by angles in radians."""
+    """The far end of a bone that hangs from a joint and is swung forward and outward by angles in radians."""
     return (
         joint[0] + length * math.sin(outward),
         joint[1] + length * math.cos(outward) * math.sin(forward),
@@ -228,7 +228,7 @@ class Item(NamedTuple):
     depth: tuple[float, float]
     height: tuple[float, float]
     by_wall: float  # probability of standing with its back to a wall
-    weight: int  # how often, relative to the others
+    weight: int  # how often it is drawn, relative to the other kinds
 
 
 ITEMS = (

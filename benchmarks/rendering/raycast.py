@@ -1,7 +1,7 @@
 """A small analytic ray caster: cubes, cylinders and spheres under affine maps, with exact geometry.
 
-NumPy only, and only element by element over pixels, so the bytes depend neither on thread counts nor on BLAS. Rays
-have camera-z 1, so the parameter along a ray is z-depth.
+It uses only NumPy, element by element over pixels, so the bytes depend neither on the number of threads nor on BLAS.
+The direction of a ray has camera-z 1, so the parameter along a ray is z-depth.
 
 Letters: P parts, H W rows and columns. Camera frame: x right, y down, z ahead, metres.
 """
@@ -51,11 +51,11 @@ class Texture(NamedTuple):
     frequency: Vector = (0.0, 0.0, 0.0)
     phase: Vector = (0.0, 0.0, 0.0)
     gloss: float = 0.0
-    glow: float = 0.0  # light that the surface sends out by itself
+    glow: float = 0.0  # the light that the surface sends out by itself
 
 
 class Part(NamedTuple):
-    """A unit solid whose axes are mapped to three orthogonal half axes, in metres, around a centre (world)."""
+    """A unit solid whose axes are mapped to three orthogonal half axes around a centre; all in metres, world frame."""
 
     shape: Shape
     centre: Vector
@@ -64,14 +64,14 @@ class Part(NamedTuple):
 
 
 class Light(NamedTuple):
-    """A point light (world, metres) with inverse-square decay."""
+    """A point light with inverse-square decay. Its position is in metres, in the world frame."""
 
     position: Vector
     power: Vector
 
 
 class Camera(NamedTuple):
-    """A pinhole at `eye` with orthonormal axes (world); the focal length is in image widths."""
+    """A pinhole at `eye` with orthonormal axes in the world frame. The focal length is in widths of the image."""
 
     eye: Vector
     right: Vector
@@ -81,7 +81,7 @@ class Camera(NamedTuple):
 
 
 class View(NamedTuple):
-    """Parts as the camera sees them: a point p has unit coordinates to_unit @ p + offset in each part."""
+    """Parts as the camera sees them. In each part a point p has the unit coordinates to_unit @ p + offset."""
 
     shape: NDArray[np.intp]  # [P]
     axes: NDArray[np.float64]  # [P, 3 axes, 3 coordinates], half axes in the camera frame
@@ -92,7 +92,7 @@ class View(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """What each pixel sees, with the geometry of the point."""
+    """The part and the point that each pixel sees, with the geometry of the point."""
 
     part: NDArray[np.intp]  # [H, W]
     depth: Floats  # [H, W], z-depth in metres
@@ -119,7 +119,7 @@ def view(parts: Sequence[Part], camera: Camera) -> View:
 
 
 def _to_camera(camera: Camera, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """World directions [..., 3] in the camera frame. Not a matrix product: its last bit depends on the BLAS."""
+    """World directions [..., 3] in the camera frame. A matrix product is avoided: its last bit depends on the BLAS."""
     turned: NDArray[np.float64] = (vectors[..., None, :] * np.array([camera.right, camera.down, camera.ahead])).sum(-1)
     return turned
 
@@ -138,8 +138,9 @@ def rays(focal: float, size: tuple[int, int]) -> tuple[Floats, Floats]:
 def intersect(shape: int, origin: Sequence[Number], direction: Sequence[Floats]) -> Floats:
     """Where rays origin + t direction, in unit coordinates, enter a unit solid: t > 0, or inf where they do not.
 
-    Each solid is an intersection of slabs and quadrics, and a ray's way through a convex solid is the intersection
-    of its ways through them. A ray that misses a quadric has a NaN here, which no comparison lets through.
+    Each solid is an intersection of slabs and quadrics. The way of a ray through the solid is the intersection of its
+    ways through these slabs and quadrics. A ray that misses a quadric has a NaN here, and comparisons with NaN are
+    false.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         if shape == Shape.CUBE:
@@ -171,7 +172,7 @@ _CORNERS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1
 
 
 def windows(view: View, size: tuple[int, int]) -> NDArray[np.intp]:
-    """[P, 4]: the rows (first, end) and columns (first, end) outside of which a part cannot be seen."""
+    """[P, 4]: for each part, the rows (first, end) and columns (first, end) outside of which it cannot be seen."""
     height, width = size
     corners = view.centre[:, None] + (_CORNERS[:, :, None] * view.axes[:, None]).sum(2)  # [P, 8, 3]
     z = corners[..., 2]
@@ -209,7 +210,7 @@ def cast(view: View, size: tuple[int, int]) -> Seen:
 
 
 def surface(view: View, seen: Seen) -> Hit:
-    """Completes a cast with the unit coordinates and the normals of the points seen."""
+    """Adds the unit coordinates and the normals of the seen points to a cast."""
     part, depth = seen
     x, y = rays(view.camera.focal, depth.shape)
     matrix = np.take(view.to_unit.reshape(-1, 9).T, part, axis=1)  # [9, H, W]
@@ -217,15 +218,15 @@ def surface(view: View, seen: Seen) -> Hit:
     way = [matrix[3 * k] * x + (matrix[3 * k + 1] * y + matrix[3 * k + 2]) for k in range(3)]
     unit = np.stack([offset[k] + depth * way[k] for k in range(3)])
     shape = view.shape[part]
-    # In unit coordinates the normal is the point itself, less the coordinates along which the face is flat. Rounding
-    # must not choose a face that looks away from the camera, so only coordinates against the ray count.
+    # In unit coordinates the normal is the point itself, without the coordinates along which the face is flat. Rounding
+    # must not choose a face that looks away from the camera, so only coordinates that point against the ray count.
     against = [-unit[k] * np.sign(way[k]) for k in range(3)]
     face = np.stack(against).argmax(0)
     away = unit[0] * way[0] + unit[1] * way[1] >= 0
     cap = (against[2] > 0) & (away | (against[2] ** 2 >= unit[0] ** 2 + unit[1] ** 2))
     cube, cylinder = shape == Shape.CUBE, shape == Shape.CYLINDER
     gradient = [np.where(np.where(cube, face == k, ~cylinder | (cap == (k == 2))), unit[k], 0) for k in range(3)]
-    # Normals go through the transposed inverse of the map that points go through.
+    # Points go through a map, and normals go through its transposed inverse.
     normal = np.stack(
         [gradient[0] * matrix[j] + gradient[1] * matrix[3 + j] + gradient[2] * matrix[6 + j] for j in range(3)]
     )
@@ -234,7 +235,7 @@ def surface(view: View, seen: Seen) -> Hit:
 
 
 def lit(view: View, casters: NDArray[np.intp], depth: Floats, lights: Sequence[Light]) -> list[Floats]:
-    """For each light, whether it reaches the points seen at a depth map [h, w] past the casters: 1 or 0, [h, w]."""
+    """For each light, 1 where it reaches the points of a depth map [h, w] past the casters, and 0 elsewhere: [h, w]."""
     x, y = rays(view.camera.focal, depth.shape)
     points = [(depth * x).ravel(), (depth * y).ravel(), depth.ravel()]
     reached = [np.ones(depth.size, dtype=np.bool_) for _ in lights]
@@ -250,11 +251,11 @@ def lit(view: View, casters: NDArray[np.intp], depth: Floats, lights: Sequence[L
         for seen, light in zip(reached, places(view, lights), strict=True):
             end = (view.to_unit[group] * light).sum(-1) + view.offset[group]  # [G, 3]
             way = [end[:, k, None] - start[k] for k in range(3)]
-            # A point of a convex part that faces the light leaves its own part, so nothing shades itself.
+            # A ray from a point that faces the light leaves its own convex part, so no part shades itself.
             seen &= ~(intersect(shape, start, way) < 1).any(0)
     return [seen.reshape(depth.shape).astype(np.float32) for seen in reached]
 
 
 def places(view: View, lights: Sequence[Light]) -> Floats:
-    """[L, 3]: where lights are in the camera frame."""
+    """[L, 3]: the positions of lights in the camera frame."""
     return _to_camera(view.camera, np.array([light.position for light in lights]) - view.camera.eye).astype(np.float32)

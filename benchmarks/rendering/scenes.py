@@ -1,6 +1,6 @@
-"""Procedural indoor scenes: a furnished room, a camera in it and lights, rendered with the labels that follow.
+"""Procedural indoor scenes: a furnished room with a camera and lights, rendered with the labels that follow from it.
 
-The geometry is drawn first and in metres, so a key gives the same scene at every image size.
+The geometry is drawn first, and in metres, so that a key gives the same scene at every size of the image.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from mtlbench.benchmarks.rendering.raycast import Camera, Light, Shape, Vector
 from mtlbench.benchmarks.rendering.stage import CLASSES, Draws, Piece, Pose, Stage, cross
 from mtlbench.benchmarks.tasks.kinds import IGNORE
 
-# What can draw the eye: everything that stands in the room. The rest is the room.
+# Everything that stands in the room can be salient. The other classes are the room itself.
 SALIENT = ("person", "cabinet", "bed", "sofa", "chair", "table", "lamp", "object")
-FOCAL = 0.81  # image widths, as of the Kinect of NYUD-v2
-COARSE = 64  # columns of the grid for shadows and areas, whatever the size of the image
+FOCAL = 0.81  # in image widths, as for the Kinect of NYUD-v2
+COARSE = 64  # columns of the grid for shadows and areas, at every size of the image
 
 _LOTTERY = tuple(item for item in ITEMS for _ in range(item.weight))
 _SLAB = 0.1  # half the thickness of walls, in metres
@@ -35,7 +35,8 @@ class Room:
         self.width = draws.uniform(3.6, 6.8)  # y
         self.height = draws.uniform(2.3, 3.0)
         self.taken: list[tuple[float, float, float]] = []  # x, y, radius
-        # The three walls in view with their lengths: x of the pose runs along the wall, y points into the room.
+        # The three walls in view, with their lengths. The x axis of a pose runs along the wall, its y axis into the
+        # room.
         self.walls = (
             (Pose.turned(self.length, self.width, math.pi), self.length),
             (Pose.turned(0, self.width, -math.pi / 2), self.width),
@@ -43,7 +44,7 @@ class Room:
         )
 
     def place(self, draws: Draws, width: float, depth: float, by_wall: bool) -> Pose | None:
-        """A free place on the floor, or None when a dozen tries found none."""
+        """A free place on the floor, or None if a dozen tries found no free place."""
         radius = 0.42 * math.hypot(width, depth)  # corners may touch
         for _ in range(12):
             if by_wall:
@@ -61,7 +62,7 @@ class Room:
 
 
 class Scene(NamedTuple):
-    """What a frame is rendered from. draws: the rest of the stream, for exposure and noise."""
+    """A scene, from which a frame is rendered. draws: the rest of the stream, for exposure and noise."""
 
     pieces: list[Piece]
     camera: Camera
@@ -71,7 +72,7 @@ class Scene(NamedTuple):
 
 
 def scene(key: Sequence[int], tie: float) -> Scene:
-    """The scene of a key of non-negative integers; tie: the probability that a texture is typical of its class."""
+    """The scene of a key of non-negative integers. tie: the probability that a texture is typical of its class."""
     draws = Draws(key)
     room, stage = Room(draws), Stage(draws, tie)
     eye = (draws.uniform(0.2, 0.8) * room.length, draws.uniform(0.25, 0.9), draws.uniform(1.1, 1.75))
@@ -101,7 +102,7 @@ def scene(key: Sequence[int], tie: float) -> Scene:
 
 
 def _camera(eye: Vector, heading: float, pitch: float, roll: float) -> Camera:
-    """heading: from y towards x; pitch: upwards; roll: about the axis of view; radians."""
+    """A camera, by three angles in radians. heading: from y towards x. pitch: upwards. roll: about the axis of view."""
     ahead = (math.sin(heading) * math.cos(pitch), math.cos(heading) * math.cos(pitch), math.sin(pitch))
     level = (math.cos(heading), -math.sin(heading), 0.0)
     below = cross(ahead, level)
@@ -111,7 +112,7 @@ def _camera(eye: Vector, heading: float, pitch: float, roll: float) -> Camera:
 
 
 def _shell(stage: Stage, room: Room) -> None:
-    """Walls, floor and ceiling as slabs that overlap at the corners; each wall is an instance of its own."""
+    """Adds walls, floor and ceiling as slabs that overlap at the corners. Each wall is an instance of its own."""
     x, y, z = room.length / 2, room.width / 2, room.height / 2
     world = Pose.turned(0, 0, 0)
     common = stage.texture("wall")
@@ -127,14 +128,14 @@ def _shell(stage: Stage, room: Room) -> None:
     stage.thing("ceiling", world, solid=False).box((x, y, 2 * z + _SLAB), across, stage.texture("ceiling"))
     floor = stage.thing("floor", world, solid=False)
     floor.box((x, y, -_SLAB), across, stage.texture("floor"))
-    if stage.draws.chance(0.35):  # a rug is floor: an edge in the image and in no label
+    if stage.draws.chance(0.35):  # a rug is floor, so its edge is in the image but in no label
         half_rug = (stage.draws.uniform(0.5, 1.1), stage.draws.uniform(0.4, 0.9), 0.004)
         middle = (stage.draws.uniform(1, 2 * x - 1), stage.draws.uniform(1.2, 2 * y - 1), 0.004)
         floor.box(middle, half_rug, stage.texture("floor"))
 
 
 def _wall_items(stage: Stage, room: Room) -> None:
-    """Doors, windows and pictures, beside each other on the walls. Pictures are edges of colour and not of depth."""
+    """Adds doors, windows and pictures, side by side on the walls. Pictures make edges of colour but not of depth."""
     draws = stage.draws
     taken: list[list[tuple[float, float]]] = [[] for _ in room.walls]
     for _ in range(draws.below(10)):
@@ -164,7 +165,7 @@ def _wall_items(stage: Stage, room: Room) -> None:
 
 
 def _trinkets(stage: Stage, room: Room) -> None:
-    """Small things on the floor that the annotators left out."""
+    """Adds small things on the floor that have no label, as if annotators had left them out."""
     draws = stage.draws
     for _ in range(2 + draws.below(3)):
         pose = room.place(draws, 0.3, 0.3, by_wall=False)
@@ -181,7 +182,8 @@ def render(key: Sequence[int], size: tuple[int, int], tie: float) -> dict[str, N
     0 in windows. normals: float32 [3, H, W], unit length, x left, y up, z to the viewer, zero vector in windows.
     edge, saliency: uint8 [H, W] in {0, 1}.
 
-    Pixel centres that two sizes share have the same labels in both, edges aside: those are one pixel wide at any size.
+    A pixel centre that two sizes share has the same labels in both. Only edges differ: they are one pixel wide at any
+    size.
     """
     pieces, camera, lights, ambient, draws = scene(key, tie)
     parts = [piece.part for piece in pieces]
@@ -203,7 +205,7 @@ def render(key: Sequence[int], size: tuple[int, int], tie: float) -> dict[str, N
         "semseg": semseg,
         "human_parts": human_parts,
         "depth": (hit.depth * measured)[None],
-        # From the camera's x right, y down, z ahead. Zeros are added so that none is negative.
+        # The camera frame is x right, y down, z ahead. Subtracting from 0 leaves no negative zeros.
         "normals": np.where(measured, 0 - hit.normal, 0),
         "edge": _edges(instance[hit.part]),
         "saliency": _salient(coarse.part, instance, label)[hit.part],
@@ -211,7 +213,7 @@ def render(key: Sequence[int], size: tuple[int, int], tie: float) -> dict[str, N
 
 
 def _edges(instance: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """[H, W]: 1 where the pixel to the right or below belongs to another instance."""
+    """The edges [H, W]: 1 where the pixel to the right or the pixel below belongs to another instance."""
     edge = np.zeros(instance.shape, dtype=np.uint8)
     edge[:, :-1] |= instance[:, :-1] != instance[:, 1:]
     edge[:-1] |= instance[:-1] != instance[1:]
@@ -219,9 +221,10 @@ def _edges(instance: NDArray[np.intp]) -> NDArray[np.uint8]:
 
 
 def _salient(part: NDArray[np.intp], instance: NDArray[np.intp], label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """For each part, whether its instance has at least half of the greatest centre-weighted area of all that stand.
+    """For each part, whether its instance is salient: 0 or 1.
 
-    part [h, w]: what is seen on a grid that does not depend on the size of the image.
+    An instance that stands in the room is salient if its centre-weighted area is at least half of the greatest such
+    area. part [h, w]: the parts that are seen on a grid, which does not depend on the size of the image.
     """
     rows, columns = ((2 * np.arange(n) + 1) / n - 1 for n in part.shape)
     weight = (1 - 0.8 * rows[:, None] ** 2) * (1 - 0.8 * columns**2)
@@ -233,7 +236,7 @@ def _salient(part: NDArray[np.intp], instance: NDArray[np.intp], label: NDArray[
 
 
 def _develop(radiance: raycast.Floats, draws: Draws) -> NDArray[np.uint8]:
-    """Exposure, white balance, gamma 2 and sensor noise: linear RGB [3, H, W] -> uint8."""
+    """Applies exposure, white balance, gamma 2 and sensor noise: linear RGB [3, H, W] -> uint8."""
     target, noise = draws.uniform(0.17, 0.36), draws.uniform(0.01, 0.05)
     balance = np.array([[[draws.uniform(0.9, 1.1)]] for _ in range(3)], dtype=np.float32)
     image = np.sqrt(radiance * (balance * (target / float(radiance.mean(dtype=np.float64)))))

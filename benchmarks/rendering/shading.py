@@ -1,4 +1,4 @@
-"""Cheap shading of what a camera sees: solid textures, Lambert's law and Blinn's gloss."""
+"""Cheap shading of the points that a camera sees, with solid textures, Lambert's law and Blinn's gloss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mtlbench.benchmarks.rendering.raycast import (
 
 
 def enlarge(coarse: Floats, size: tuple[int, int]) -> Floats:
-    """Bilinear interpolation [h, w] -> [H, W] between pixel centres."""
+    """Interpolates bilinearly between pixel centres: [h, w] -> [H, W]."""
 
     def weights(pixels: int, cells: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
         position = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
@@ -41,7 +41,7 @@ def _step(wave: Floats, sharpness: float) -> Floats:
     return share
 
 
-# Each maps three phases, growing along the part's axes, to the share of the second colour in [0, 1].
+# Each function maps three phases, which grow along the axes of a part, to the share of the second colour in [0, 1].
 _PATTERNS: dict[Pattern, Callable[[Floats, Floats, Floats], Floats]] = {
     Pattern.PLAIN: lambda a, b, c: 0.1 + 0.1 * np.sin(a + np.sin(b + c)),
     Pattern.STRIPES: lambda a, b, c: _step(np.sin(a + b + c), 4),
@@ -58,7 +58,7 @@ _PATTERNS: dict[Pattern, Callable[[Floats, Floats, Floats], Floats]] = {
 def albedo(parts: Sequence[Part], view: View, hit: Hit) -> Floats:
     """Linear RGB [3, H, W] of the surfaces seen."""
     textures = [part.texture for part in parts]
-    lengths = np.sqrt((view.axes**2).sum(-1))  # of the half axes: unit coordinates times lengths are metres
+    lengths = np.sqrt((view.axes**2).sum(-1))  # of the half axes: unit coordinates times these lengths are metres
     frequency = (np.array([texture.frequency for texture in textures]) * lengths).astype(np.float32)
     phase = np.array([texture.phase for texture in textures], dtype=np.float32)
     colours = np.array([texture.colours for texture in textures], dtype=np.float32)
@@ -81,7 +81,7 @@ def shade(
 ) -> Floats:
     """Linear RGB [3, H, W] under point lights and an ambient light from above: Lambert's law and Blinn's gloss.
 
-    lit: for each light what `lit` returns, at any size; it is interpolated.
+    lit: the result of `raycast.lit` for each light, at any size; it is interpolated.
     """
     size = hit.depth.shape
     x, y = rays(view.camera.focal, size)
@@ -92,7 +92,7 @@ def shade(
     glow = np.array([part.texture.glow for part in parts], dtype=np.float32)[hit.part]
     gloss = np.array([part.texture.gloss for part in parts], dtype=np.float32)[hit.part]
 
-    sky = 0.75 + 0.25 * _dot(normal, up)  # undersides get half of the ambient light
+    sky = 0.75 + 0.25 * _dot(normal, up)  # a surface that faces down gets half of the ambient light
     received = [level * sky + glow for level in ambient]
     shine = [np.zeros(size, dtype=np.float32) for _ in range(3)]
     for light, place, seen in zip(lights, places(view, lights), lit, strict=True):
@@ -103,7 +103,7 @@ def shade(
         diffuse = arriving * np.maximum(_dot(normal, way) / length, 0)
         half = [way[k] / length - point[k] / distance for k in range(3)]
         glint = np.maximum(_dot(normal, half) / _norm(half), 0)
-        for _ in range(4):  # to the 16th power, by IEEE products alone
+        for _ in range(4):  # the 16th power, computed by IEEE products alone
             glint = glint * glint
         glossy = arriving * gloss * glint
         for k in range(3):

@@ -1,8 +1,8 @@
-"""A scene under construction: its pieces, and the draws and textures that they are made from.
+"""A stage is a scene under construction: its pieces, and the draws and textures that make the pieces.
 
-World frame: x and y on the floor, z up, metres. A thing's own frame: x to its side, y to its front, z up, the origin
-on the floor below it. Everything is drawn from the raw doubles of one generator: NumPy keeps those stable, and not
-its distributions.
+In the world frame x and y lie on the floor and z points up, in metres. In the own frame of a thing x points to its
+side, y to its front and z up, and the origin is on the floor below the thing. Everything is drawn from the raw doubles
+of one generator, because NumPy keeps these doubles stable between releases, but not its distributions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Draws:
 
 
 class Pose(NamedTuple):
-    """Where a thing's own frame stands in the world: an origin and a turn about the vertical."""
+    """Where the own frame of a thing stands in the world: its origin, and its turn about the vertical."""
 
     origin: Vector
     cos: float
@@ -68,13 +68,13 @@ class Pose(NamedTuple):
         return self.origin[0] + right, self.origin[1] + front, self.origin[2] + up
 
     def at(self, x: float, y: float, z: float, angle: float = 0.0) -> Pose:
-        """A pose given in this one's frame."""
+        """The pose in the world of a pose that is given in the frame of this pose."""
         cos, sin = math.cos(angle), math.sin(angle)
         return Pose(self.point(x, y, z), self.cos * cos - self.sin * sin, self.sin * cos + self.cos * sin)
 
 
 class Piece(NamedTuple):
-    """A part with what it is labelled as."""
+    """A part with its labels."""
 
     part: Part
     instance: int
@@ -85,7 +85,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Thing:
-    """One instance: adds parts given in its own frame to the pieces of a scene."""
+    """One instance. It adds parts, given in its own frame, to the pieces of a scene."""
 
     pieces: list[Piece]
     instance: int
@@ -101,7 +101,7 @@ class Thing:
         self.pieces.append(Piece(part, self.instance, self.label, body, self.solid))
 
     def upright(self, shape: Shape, centre: Vector, half: Vector, texture: Texture, body: int = BACKGROUND) -> None:
-        """A solid along the frame's axes."""
+        """Adds a solid along the axes of the frame."""
         self.add(shape, centre, ((half[0], 0, 0), (0, half[1], 0), (0, 0, half[2])), texture, body)
 
     def box(self, centre: Vector, half: Vector, texture: Texture) -> None:
@@ -111,7 +111,7 @@ class Thing:
         self.upright(Shape.CYLINDER, centre, (radius, radius, half_height), texture)
 
     def limb(self, start: Vector, end: Vector, radius: float, texture: Texture, body: int) -> None:
-        """An ellipsoid from joint to joint, a little longer than the bone."""
+        """Adds an ellipsoid from joint to joint, a little longer than the bone."""
         along = (end[0] - start[0], end[1] - start[1], end[2] - start[2])
         length = math.hypot(*along)
         unit = (along[0] / length, along[1] / length, along[2] / length)
@@ -132,7 +132,7 @@ def scaled(a: Vector, factor: float) -> Vector:
 
 
 class Palette(NamedTuple):
-    """What a class tends to look like: patterns and ranges of hue, saturation and value."""
+    """The looks that are typical of a class: patterns, and ranges of hue, saturation and value."""
 
     patterns: tuple[Pattern, ...]
     hue: tuple[float, float]
@@ -161,7 +161,7 @@ _PALETTES = {
     "object": Palette((Pattern.PLAIN, Pattern.DOTS, Pattern.STRIPES), (0, 1), (0.5, 0.95), (0.4, 0.95)),
 }
 
-# Metres a period, by pattern.
+# The length of a period in metres, for each pattern.
 _PERIODS = {
     Pattern.PLAIN: (0.3, 1.5),
     Pattern.STRIPES: (0.08, 0.5),
@@ -182,11 +182,11 @@ def _colour(draws: Draws, palette: Palette) -> Vector:
 def _texture(draws: Draws, palette: Palette, glow: float = 0.0) -> Texture:
     pattern = draws.choice(palette.patterns)
     first = _colour(draws, palette)
-    # The second colour is a shade of the first, or now and then another colour altogether.
+    # The second colour is a shade of the first, or sometimes quite another colour.
     second = _colour(draws, palette) if draws.chance(0.4) else scaled(first, draws.uniform(0.35, 0.8))
     period = draws.uniform(*_PERIODS[pattern])
     rates = [2 * math.pi / (period * draws.uniform(0.8, 1.25)) for _ in range(3)]
-    if pattern == Pattern.STRIPES:  # along one axis of the part, or on the skew
+    if pattern == Pattern.STRIPES:  # they run along one axis of the part, or across all three
         along = draws.below(4)
         rates = [rate if along in (axis, 3) else 0.0 for axis, rate in enumerate(rates)]
     phase = (draws.uniform(0, 2 * math.pi), draws.uniform(0, 2 * math.pi), draws.uniform(0, 2 * math.pi))
@@ -195,10 +195,9 @@ def _texture(draws: Draws, palette: Palette, glow: float = 0.0) -> Texture:
 
 
 class Stage:
-    """The pieces of a scene under construction, and the draws that they are made from.
+    """The pieces of a scene under construction, and the draws that make the pieces.
 
-    tie: the probability that a texture is typical of its class, so that colour hints at a class without giving it
-    away.
+    tie: the probability that a texture is typical of its class. Below 1, colour hints at a class but does not tell it.
     """
 
     def __init__(self, draws: Draws, tie: float) -> None:
@@ -208,10 +207,10 @@ class Stage:
         self.instances = 0
 
     def texture(self, name: str, glow: float = 0.0) -> Texture:
-        """A texture from the class's palette with probability `tie`, else any."""
+        """A texture from the palette of the class with probability `tie`, otherwise any texture."""
         return _texture(self.draws, _PALETTES[name] if self.draws.chance(self.tie) else _ANY, glow)
 
     def thing(self, label: str, pose: Pose, solid: bool = True) -> Thing:
-        """A new instance of a class of CLASSES, or of "void": what is not annotated."""
+        """A new instance of a class of CLASSES, or of "void", which is not annotated."""
         self.instances += 1
         return Thing(self.pieces, self.instances - 1, IGNORE if label == "void" else CLASSES.index(label), pose, solid)
