@@ -72,7 +72,10 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} must define forward(image) -> Outputs")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimiser. A group may have its own "optimizer", "lr", "weight_decay" and "schedule"."""
+        """Groups for the optimiser. A group may have its own "optimizer", "lr", "weight_decay" and "schedule".
+
+        Optimisers and schedules have the names that a recipe can give, "package.module:Name" among them.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def shared_parameters(self) -> list[Parameter]:

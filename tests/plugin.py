@@ -113,6 +113,13 @@ class Twice(MultiTask):
         return super().parameter_groups() * 2
 
 
+class UnknownOptimizer(MultiTask):
+    """Asks for an optimiser that nobody knows."""
+
+    def parameter_groups(self):
+        return [{**group, "optimizer": "lamb"} for group in super().parameter_groups()]
+
+
 class Foreign(MultiTask):
     """Says that a parameter of nobody's is shared."""
 

@@ -34,10 +34,8 @@ def plugin_hash(cell: Mapping[str, Any]) -> str | None:
     modules: list[str] = []
     for name in names_from_outside(cell):
         found = load(name, "plug-in")
-        modules += [
-            name.partition(":")[0],
-            getattr(found, "__module__", None) or "",
-        ]  # where it is named, and where defined
+        named, defined = name.partition(":")[0], getattr(found, "__module__", None) or ""
+        modules += [named, defined]
     return modules_hash(modules)
 
 
@@ -48,7 +46,7 @@ def modules_hash(modules: Iterable[str]) -> str | None:
     """
     known = {source.PACKAGE, *LIBRARIES, *sys.stdlib_module_names}
     outside = [module for module in modules if module and module.partition(".")[0] not in known]
-    paths = {module: getattr(sys.modules[module], "__file__", None) or "" for module in outside}
+    paths = {module: getattr(sys.modules.get(module), "__file__", None) or "" for module in outside}
     files = {module: Path(path) for module, path in paths.items() if path.endswith(".py")}
     return source.outside_hash(files) if files else None
 

@@ -18,6 +18,7 @@ BROKEN = [  # a rule, a method that breaks it, and what is said
     ("gradients", "Forgets", "no gradient for unused"),
     ("parameter_groups", "LeavesOut", "trainable parameters are in no group"),
     ("parameter_groups", "Twice", "a parameter is in two groups"),
+    ("parameter_groups", "UnknownOptimizer", "unknown optimizer 'lamb'; known: adam, adamw, sgd"),
     ("parameter_groups", "Foreign", "shared_parameters has a parameter that is frozen, or not the method's own"),
     ("repeatable", "Restless", "semseg differs between two evaluations"),
     ("independent", "Mixes", "semseg differs by "),

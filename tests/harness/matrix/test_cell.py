@@ -1,5 +1,8 @@
 """A cell's id names its content, and survives new fields."""
 
+import subprocess
+import sys
+
 import pytest
 from pydantic import ValidationError
 
@@ -73,3 +76,8 @@ def test_a_size_that_is_no_multiple_of_32_is_refused_by_its_value(size):
 def test_the_length_of_training_is_given_once(length):
     with pytest.raises(ValidationError, match="one of epochs and steps"):
         TrainConfig(**length)
+
+
+def test_a_cell_can_be_read_without_waiting_for_torch():
+    code = "import sys; from mtlbench.harness.matrix.cell import Cell; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
