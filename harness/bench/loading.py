@@ -224,6 +224,6 @@ def _opencv() -> Any:
     try:
         import cv2
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("the data benchmark compares with OpenCV: pip install 'mtlbench[dev]'") from error
+        raise ModuleNotFoundError("the data benchmark compares with OpenCV: pip install 'mtlbench[bench]'") from error
     cv2.setNumThreads(1)
     return cv2
