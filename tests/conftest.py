@@ -1,3 +1,4 @@
+import contextlib
 import fcntl
 import math
 import os
@@ -40,16 +41,58 @@ def rooms(shared):
     return folder
 
 
-@pytest.fixture
-def alone(shared):
-    """For tests that start a scheduler or measure time: only one of them runs at once, whatever the number of workers.
+@pytest.fixture(scope="session")
+def turn(shared):
+    """A lock, taken by `with turn():`. Whatever starts a scheduler or measures time takes it, one test of all workers
+    at once.
 
     A lock and no group of xdist: with `--dist worksteal`, which has no groups, tests of one file stay with one worker,
     so that what a module makes for its tests is seldom made twice.
     """
-    with (shared / "alone.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+
+    @contextlib.contextmanager
+    def taken():
+        with (shared / "turn.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    return taken
+
+
+@pytest.fixture
+def alone(turn):
+    """The same for one test."""
+    with turn():
         yield
+
+
+@pytest.fixture(scope="session")
+def empty_database(shared):
+    """A database of MLflow without a run, made once for all workers: the migrations of a new one take seconds."""
+    from mtlbench.harness.tracking import connection
+
+    with (shared / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = shared / "mlflow.db"
+        if not path.exists():
+            partial = shared / "mlflow.partial.db"
+            connection.client(f"sqlite:///{partial}").search_experiments()
+            partial.rename(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def commands_in(shared, empty_database):
+    """A function that gives the command line in processes that start in a folder."""
+    from command import Commands
+
+    return lambda folder: Commands(folder, shared, empty_database)
+
+
+@pytest.fixture
+def commands(commands_in, tmp_path):
+    """The command line in processes that start in tmp_path."""
+    return commands_in(tmp_path)
 
 
 @pytest.fixture
@@ -72,6 +115,16 @@ def healthy(tmp_path_factory):
     root = tmp_path_factory.mktemp("healthy")
     rooms_as_nyud(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """A report of three seeds with gaps, and the folder that it is in. Nobody changes it."""
+    from make_records import three_seeds
+    from mtlbench.results.report.write import report
+
+    folder = tmp_path_factory.mktemp("report")
+    return report(three_seeds(folder / "store"), ["rooms"], folder / "out"), folder / "out" / "rooms"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Methods from outside for the tests: one that works and several that do not."""
 
 import os
+import time
 from pathlib import Path
 
 import torch
@@ -34,6 +35,18 @@ class Dies(FailsOnce):
 
     def fail(self):
         os.kill(os.getpid(), 9)
+
+
+class Waits(MultiTask):
+    """Trains to its middle, and goes on when a file is there."""
+
+    def __init__(self, backbone, targets, *, marker: str = "") -> None:
+        super().__init__(backbone, targets)
+        self.marker = marker
+
+    def at(self, progress):
+        while progress > 0.5 and not Path(self.marker).exists():
+            time.sleep(0.05)
 
 
 class AlwaysFails(MultiTask):

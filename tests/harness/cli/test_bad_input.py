@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from cells import small_cell, train_cell
 from fixtures import nyud, nyuv2_13, pascal_mt, save, tree
 from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.benchmarks import nyud as nyud_module
@@ -20,10 +21,8 @@ from mtlbench.benchmarks.copies.verify import verify
 from mtlbench.harness.cli.app import app
 from mtlbench.harness.data import prepare
 from mtlbench.harness.data.copy import Copy, copy_of
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
+from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.scoring import constant
-from mtlbench.harness.training import train
-from mtlbench.harness.training.environment import Environment
 
 SIZE = (48, 64)
 TASKS = ("semseg", "depth", "normals")
@@ -118,13 +117,8 @@ def root(tmp_path):
 
 
 def run(root, store, cached=None):
-    cell = Cell(
-        method="multi_task",
-        tasks=TASKS,
-        benchmark=BenchmarkConfig(name="nyud", size=(32, 32)),
-        train=TrainConfig(epochs=1, batch=2),
-    )
-    return train.train(cell, Environment(str(store), {cell.benchmark.name: root}, cache=cached))
+    cell = small_cell(tasks=TASKS, benchmark=BenchmarkConfig(name="nyud", size=(32, 32)))
+    return train_cell(cell, store, root, cache=cached)
 
 
 def files(folder):

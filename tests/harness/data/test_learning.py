@@ -1,64 +1,110 @@
-"""Methods learn: each fits two images to the pixel with all that it supervises, and trains with one task."""
+"""What tasks learn from training labels is learnt once a store, the same by anybody, and without what is held out."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 
-from mtlbench.harness.data.learning import fit
-from mtlbench.harness.data.loading import normalise
-from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.matrix.entries import make_benchmark
-from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import optimizers, train
-from mtlbench.harness.training.environment import Environment
-from mtlbench.harness.training.network import build, chosen_tasks
-from mtlbench.methods import METHODS
+from cells import ROOMS, small_benchmark, small_cell, train_cell
+from mtlbench.benchmarks.benchmark import Sample
+from mtlbench.harness.data import learning
+from mtlbench.harness.data.copy import Copy, copy_of, hold_out
+from mtlbench.harness.store.store import Store, StoreError
+from mtlbench.harness.training.network import chosen_tasks
 
-ROOMS = BenchmarkConfig(name="rooms", size=(64, 96), options={"train": 2, "val": 1, "test": 1})
-STEPS = dict.fromkeys(METHODS, 150) | {"mti_net": 200, "sca_mtl": 250, "atrc": 300}
-RATES = dict.fromkeys(METHODS, 1.5e-3) | {"atrc": 3e-3}
+TASKS = ("semseg", "normals")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
-def test_two_images_are_learnt_by_heart(rooms, name):
-    """Scored in evaluation mode: the backbone's statistics follow at a momentum of 0.1 instead of 0.01, or they would
-    lag behind weights that are a few hundred steps old."""
-    chosen = ("semseg",) if METHODS[name].one_task else ("semseg", "depth", "normals")
-    recipe = TrainConfig(steps=STEPS[name], batch=2, lr=RATES[name], per="step", weights={"semseg": 10.0})
-    backbone = BackboneConfig(bn_momentum=0.1)
-    cell = Cell(method=name, tasks=chosen, benchmark=ROOMS, backbone=backbone, train=recipe)
-    benchmark = make_benchmark(ROOMS)
-    samples = list(benchmark.open(rooms, "train", chosen))
-    tasks = chosen_tasks(benchmark, cell, fit({task: benchmark.tasks[task] for task in chosen}, samples))
-    image = normalise(torch.stack([sample.image for sample in samples]))
-    labels = {task: torch.stack([sample.labels[task] for sample in samples]) for task in chosen}
-
-    network = build(cell, tasks).train()
-    made, accelerator = optimizers.make(network, recipe), Accelerator(cpu=True)
-    losses = []
-    for step in range(STEPS[name]):
-        network.at(step / STEPS[name])
-        optimizers.set_learning_rates(made, recipe, step / STEPS[name])
-        losses.append(train.backpropagate(accelerator, network, image, labels, tasks)[0].item())
-        for optimizer in made:
-            optimizer.step()
-            optimizer.zero_grad()
-    assert losses[-1] < 0.2 * losses[0], f"the loss ends at {losses[-1] / losses[0]:.3f} of its start"
-
-    metric = tasks["semseg"].metric
-    with torch.no_grad():
-        prediction = network.eval()(image).final["semseg"]
-    miou = metric.scores(metric.statistics(prediction, labels["semseg"]).sum(0))["miou"]
-    assert miou > 80, f"mIoU is {miou:.1f}"
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_cell_of_one_task_trains_and_is_scored(rooms, tmp_path, name):
-    small = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 4, "val": 1, "test": 2})
-    cell = Cell(method=name, tasks=("normals",), benchmark=small, train=TrainConfig(steps=2, batch=2))
-    record = train.train(cell, Environment(str(tmp_path), {"rooms": rooms}))
-    assert record.cost["steps"] == 2
-    (score,) = record.primary().values()
-    assert score.task == "normals" and 0 < score.value < 180
-    assert Store(tmp_path).state(cell.id) == "finished"
+def learn(store, root, tasks=TASKS, holdout=0.0, benchmark=None):
+    return learning.learn(store, Copy(benchmark or small_benchmark(), root), tasks, holdout)
+
+
+def test_only_the_tasks_that_learn_something_are_in_it(store, rooms):
+    assert learn(store, rooms, ("semseg", "depth")) == {}
+    assert store.names("fits") == []
+    assert list(learn(store, rooms)) == ["normals"]
+
+
+def test_a_second_cell_reads_what_the_first_has_learnt(store, rooms, monkeypatch):
+    first = learn(store, rooms)
+    monkeypatch.setattr(learning, "fit", None)  # whoever learns again fails
+    assert learn(store, rooms, ("normals",)) == first
+    copy = copy_of(ROOMS, rooms)
+    assert learning.missing(store, copy, ["normals"], 0.0) == []
+    monkeypatch.setattr(Copy, "fingerprint", "another copy")
+    assert learning.missing(store, copy_of(ROOMS, rooms), ["semseg", "normals"], 0.0) == ["normals"]
+
+
+def test_two_stores_learn_the_same(tmp_path, rooms):
+    one, other = (learn(Store(tmp_path / name), rooms) for name in "ab")
+    assert one == other
+    assert learning.digest(one) == learning.digest(other)
+
+
+class Few:
+    """A benchmark whose training images are known by their normals: each image has one region of its own."""
+
+    name = "few"
+
+    def __init__(self, labelled=True):
+        self.tasks, self.labelled = small_benchmark().tasks, labelled
+
+    def fingerprint(self, root):
+        return "f"
+
+    def open(self, root, split, tasks):
+        assert (split, tasks) == ("train", ["normals"])
+        return [self.sample(index) for index in range(10)]
+
+    def sample(self, index):
+        generator = torch.Generator().manual_seed(index)
+        label = torch.randn(3, 20, 20, generator=generator) * 0.1
+        label[index % 3] += 1 if index < 5 else -1
+        label = torch.nn.functional.normalize(label, dim=0) * self.labelled
+        return Sample(str(index), torch.zeros(3, 20, 20, dtype=torch.uint8), {"normals": label})
+
+
+def test_images_that_are_held_out_teach_nothing(store, tmp_path):
+    whole = learn(store, tmp_path, ("normals",), benchmark=Few())
+    part = learn(store, tmp_path, ("normals",), holdout=0.5, benchmark=Few())
+    assert len(store.names("fits")) == 2
+    assert whole != part
+    kept, _ = hold_out(Few().open(None, "train", ["normals"]), 0.5)
+    seen = torch.cat([sample.labels["normals"].flatten(1).T for sample in kept])
+    centroids = torch.tensor(part["normals"]["centroids"])
+    assert torch.cdist(centroids, seen).min(1).values.max() < 0.1
+
+
+def test_labels_that_do_not_suffice_are_an_error_that_names_the_task(store, tmp_path):
+    with pytest.raises(ValueError, match=r"normals: .* 0 different"):
+        learn(store, tmp_path, ("normals",), benchmark=Few(labelled=False))
+    assert store.names("fits") == []
+
+
+def test_a_damaged_file_is_named_with_the_way_out(store, rooms):
+    learn(store, rooms)
+    (name,) = store.names("fits")
+    store.put(f"fits/{name}", "{}")
+    with pytest.raises(StoreError, match=rf"{name}.*remove it"):
+        learn(store, rooms)
+
+
+def test_a_cell_trained_without_a_driver_learns_and_says_so_in_its_record(store, rooms):
+    a_cell = small_cell("atrc", ("normals",))
+    record = train_cell(a_cell, store.url, rooms)
+    (name,) = store.names("fits")
+    findings = json.loads(store.get(f"fits/{name}"))["findings"]
+    assert record.provenance["data"]["learnt"] == learning.digest(findings)
+    task = chosen_tasks(small_benchmark(), a_cell, findings)["normals"]
+    np.testing.assert_allclose(task.label_loss.centroids, findings["normals"]["centroids"])
+
+
+def test_a_cell_whose_tasks_learn_nothing_has_nothing_to_say(store, rooms):
+    record = train_cell(small_cell(tasks=("depth",)), store.url, rooms)
+    assert "learnt" not in record.provenance["data"]

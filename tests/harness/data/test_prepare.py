@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cells import small_cell, train_cell
 from data_copies import COPIES, cli, opened, quiet, same
 from fixtures import nyud, nyuv2_13, tree
 from mtlbench.benchmarks import BENCHMARKS
@@ -16,9 +17,7 @@ from mtlbench.harness.data.copy import Copy, copy_of
 from mtlbench.harness.data.loading import Training, training_batches
 from mtlbench.harness.data.places import prepared_in
 from mtlbench.harness.data.view import View
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.training import train
-from mtlbench.harness.training.environment import Environment
+from mtlbench.harness.matrix.cell import BenchmarkConfig
 
 
 @pytest.mark.parametrize("name", COPIES)
@@ -43,17 +42,13 @@ def test_batches_and_weights_do_not_depend_on_where_samples_come_from(tmp_path):
     root, kept = tmp_path / "data", tmp_path / "cache"
     names = [f"{number:04d}" for number in range(12)]
     nyud(root, train=names[:10], test=names[10:], size=(48, 64))
-    cell = Cell(
-        method="multi_task",
-        tasks=("semseg", "depth", "normals"),
-        benchmark=BenchmarkConfig(name="nyud", size=(32, 64)),
-        train=TrainConfig(epochs=1, batch=5),
-    )
+    config = BenchmarkConfig(name="nyud", size=(32, 64))
+    cell = small_cell(tasks=("semseg", "depth", "normals"), train={"batch": 5}, benchmark=config)
     benchmark = BENCHMARKS["nyud"](size=(32, 64))
     tasks = {name: benchmark.tasks[name] for name in cell.tasks}
     records, batches = [], []
     for run in ("files", "prepared"):
-        records.append(train.train(cell, Environment(str(tmp_path / run), {cell.benchmark.name: root}, cache=kept)))
+        records.append(train_cell(cell, tmp_path / run, root, cache=kept))
         keys = iter([[(0, 0), (0, 3)], [(1, 1), (1, 2)]])
         samples = opened(benchmark, root, cell.tasks, kept)
         view = View((32, 64), benchmark.augmentations["atrc"], True, benchmark.balance)

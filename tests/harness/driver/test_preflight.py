@@ -6,6 +6,7 @@ from fixtures import SIZE, nyud, pascal_mt
 from mtlbench.benchmarks.copies import files
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
+from mtlbench.harness.matrix.entries import Resources
 
 
 def cell(name, size, protocol):
@@ -41,3 +42,12 @@ def test_a_picture_without_a_header_is_named(tmp_path, content):
     (tmp_path / "images" / "0002.jpg").write_bytes(content)
     (problem,) = preflight.data([cell("nyud", (64, 96), "atrc")], {"nyud": tmp_path})
     assert "0002.jpg: not a readable picture" in problem
+
+
+def test_what_no_node_can_hold_is_refused_and_not_waited_for():
+    nodes = [{"CPU": 8.0}, {"CPU": 8.0}]
+    total = {"CPU": 16.0, "launcher": 1.0}
+    assert preflight.feasible(Resources(cpus=8, workers=2), total, nodes) == []
+    assert "no node has as many" in preflight.feasible(Resources(cpus=16), total, nodes)[0]
+    assert "2 x 9" in preflight.feasible(Resources(cpus=9, workers=2), total, nodes)[0].replace("workers ", "")
+    assert "launcher" in preflight.feasible(Resources(cpus=1, workers=2), {"CPU": 16.0}, nodes)[0]

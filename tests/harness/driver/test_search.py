@@ -2,10 +2,10 @@
 
 import pytest
 
+from cells import small_matrix
 from mtlbench.harness.data.places import NotReady
 from mtlbench.harness.driver import work
 from mtlbench.harness.matrix.expand import expand, manifest, plan
-from mtlbench.harness.matrix.file import check
 from mtlbench.harness.store.store import Store
 from mtlbench.methods import METHODS
 from mtlbench.methods.baseline import MultiTask
@@ -40,18 +40,11 @@ class Guesses(MultiTask):
         return {**options, "answer": findings["answer"]}
 
 
-MATRIX = {
-    "name": "m",
-    "benchmark": {"name": "rooms", "tasks": ["depth"], "options": {"train": 4, "val": 1, "test": 2}},
-    "size": [32, 64],
-    "methods": [{"name": "multi_task", "label": "MT"}, {"name": "test_search:Guesses", "label": "Guess"}],
-    "baseline": "MT",
-    "train": {"steps": 1, "batch": 2, "lr": 1e-3},
-}
+METHODS_HERE = [{"name": "multi_task", "label": "MT"}, {"name": "test_search:Guesses", "label": "Guess"}]
 
 
 def matrix(**changes):
-    return check({**MATRIX, **changes}, "m.yaml")
+    return small_matrix(**{"methods": METHODS_HERE, "baseline": "MT", **changes})
 
 
 def record_of(cell, findings):

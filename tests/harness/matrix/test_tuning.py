@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from cells import small_matrix
 from mtlbench.harness.inspect import rescore
 from mtlbench.harness.matrix.expand import expand, plan
-from mtlbench.harness.matrix.file import check
 from mtlbench.harness.matrix.problems import MatrixError
 from mtlbench.harness.matrix.tuning import Tuning, draw, trials, tuned
 from mtlbench.harness.store.store import Store
@@ -23,18 +23,15 @@ from mtlbench.results.summary.tuning import by_row, curve, goodness
 SPACE = {"lr": [1e-4, 1e-2], "weights": [0.1, 10]}
 TUNING = Tuning(trials=4, space=SPACE)
 MATRIX = {
-    "name": "m",
     "benchmark": {"name": "rooms", "tasks": ["depth", "normals"], "options": {"train": 8, "val": 2, "test": 3}},
-    "size": [32, 64],
     "methods": [{"name": "single_task", "label": "ST"}, {"name": "multi_task", "label": "MT"}],
-    "train": {"steps": 1, "batch": 2, "lr": 1e-3},
     "seeds": [0, 1],
     "tune": {"trials": 3, "space": {"lr": [1e-4, 1e-2]}, "holdout": 0.25},
 }
 
 
 def matrix(**changes):
-    return check({**MATRIX, **changes}, "m.yaml")
+    return small_matrix(**{**MATRIX, **changes})
 
 
 def record(cell, value):

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from cells import small_cell, train_cell
 from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
 from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.harness.data.copy import copy_of
@@ -17,25 +18,22 @@ from mtlbench.harness.data.loading import Evaluation, Scored, evaluation_batches
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.driver import attempt
 from mtlbench.harness.inspect.predict import load
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
+from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.scoring import constant, expensive, per_image, statistics
 from mtlbench.harness.scoring.protocol import conditions_of, protocol_of
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import train
 from mtlbench.harness.training.environment import Environment
 
 ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 4, "val": 2, "test": 5})
-CELL = Cell(
-    method="multi_task", tasks=("depth", "edge"), benchmark=ROOMS, train=TrainConfig(epochs=1, batch=2, lr=1e-3)
-)
+CELL = small_cell(tasks=("depth", "edge"), benchmark=ROOMS)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, rooms):
     """The files of a cell that has been trained."""
     folder = tmp_path_factory.mktemp("store")
-    partial = train.train(CELL, Environment(str(folder), {"rooms": rooms}, Resources(validate_every=1)))
+    partial = train_cell(CELL, folder, rooms, validate_every=1)
     assert {score.task for score in partial.scores} == {"depth"}
     store = Store(folder)
     store.put_cell(CELL)

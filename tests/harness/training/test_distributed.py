@@ -9,17 +9,17 @@ from accelerate import Accelerator
 from torch import multiprocessing
 from torch.distributed import destroy_process_group, init_process_group
 
+from cells import BACKBONE, small_cell, train_cell
 from mtlbench import methods
 from mtlbench.benchmarks.tasks import factories
 from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.inspect import predict
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
+from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring.statistics import collect
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import batch_norm, train
-from mtlbench.harness.training.environment import Environment
 from mtlbench.methods.method import Target
 
 PROCESSES = 2
@@ -29,7 +29,7 @@ TASKS = {
     "depth": factories.depth(0.7, 10.0),
     "normals": factories.normals(AXES.tolist()),
 }
-ACTIVATED = "test_efficientnet"  # a backbone whose batch norms end in an activation
+PLAIN = "hrnet_w18_small_v2"  # has batch norms alone, and those of BACKBONE end in an activation
 METHODS = [name for name, method in methods.METHODS.items() if not method.one_task]
 
 
@@ -70,7 +70,7 @@ def without_dropout(network):
             module.drop_path = 0.0
 
 
-def gradients(name, part, accelerator, backbone="hrnet_w18_small_v2"):
+def gradients(name, part, accelerator, backbone=BACKBONE):
     """Of two passes, since a group would refuse the second if a parameter had been left out of the first. Returns (name
     -> gradient, name -> buffer, the shares of the losses).
     """
@@ -101,7 +101,7 @@ def _gradients_of_a_part(rank, folder):
     assert accelerator.num_processes == PROCESSES
     part = slice(2 * rank, 2 * rank + 2)
     found = {name: gradients(name, part, accelerator) for name in METHODS}
-    found[ACTIVATED] = gradients("multi_task", part, accelerator, ACTIVATED)
+    found[PLAIN] = gradients("multi_task", part, accelerator, PLAIN)
     torch.save(found, f"{folder}/{rank}.pt")
 
 
@@ -114,10 +114,10 @@ def parts(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*METHODS, ACTIVATED])
+@pytest.mark.parametrize("name", [*METHODS, PLAIN])
 def test_two_processes_have_the_gradients_of_one_at_the_same_batch(parts, name):
-    network = ("multi_task", slice(None), Accelerator(cpu=True), ACTIVATED) if name == ACTIVATED else None
-    whole, statistics, losses = gradients(*(network or (name, slice(None), Accelerator(cpu=True))))
+    network, backbone = ("multi_task", PLAIN) if name == PLAIN else (name, BACKBONE)
+    whole, statistics, losses = gradients(network, slice(None), Accelerator(cpu=True), backbone)
     (first, buffers, share), (second, same, other) = (part[name] for part in parts)
     torch.testing.assert_close(share + other, losses, rtol=1e-5, atol=0)
     assert share[0] > 2 * other[0]  # so the mean of the two means would be another number
@@ -136,14 +136,14 @@ def test_two_processes_have_the_gradients_of_one_at_the_same_batch(parts, name):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_synchronised_batch_norms_keep_what_follows_them_and_others_are_refused(device):
     targets = {"depth": Target(1, 40)}
-    network = methods.build("multi_task", targets, ACTIVATED, seed=1).eval()
+    network = methods.build("multi_task", targets, BACKBONE, seed=1).eval()
     image = torch.randn(2, 3, 32, 64)
     before = network(image).final["depth"]
     kinds = [type(module) for module in network.modules()]
     after = batch_norm.synchronise(network, torch.device(device)).eval()
     assert [type(module) for module in after.modules()] != kinds
     torch.testing.assert_close(after(image).final["depth"], before)
-    network = methods.build("multi_task", targets, ACTIVATED)
+    network = methods.build("multi_task", targets, BACKBONE)
     network.extra = torch.nn.BatchNorm1d(3)
     with pytest.raises(ValueError, match="extra is a BatchNorm1d, and only BatchNorm2d, BatchNormAct2d can be"):
         batch_norm.synchronise(network, torch.device(device))
@@ -157,16 +157,11 @@ def test_a_batch_norm_that_lacks_a_part_is_refused_where_it_cannot_be_synchronis
 
 
 ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 8, "val": 1, "test": 5})
-CELL = Cell(
-    method="multi_task",
-    tasks=("semseg", "normals"),
-    benchmark=ROOMS,
-    train=TrainConfig(steps=3, batch=4, lr=1e-3),
-)
+CELL = small_cell(tasks=("semseg", "normals"), train={"steps": 3, "batch": 4}, benchmark=ROOMS)
 
 
 def _train(rank, store, root):
-    record = train.train(CELL, Environment(store, {"rooms": root}))
+    record = train_cell(CELL, store, root)
     torch.save([score.value for score in record.scores], f"{store}/{rank}.pt")
 
 

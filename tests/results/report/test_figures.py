@@ -8,13 +8,10 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from make_records import CENTRE, Store, pascal, three_seeds, without_metric
-from mtlbench.results.records.reading import read
 from mtlbench.results.report.figures import FIGURES, Picture, delta_against_cost, gains, learning_curves, palette, save
 from mtlbench.results.report.write import report
-from mtlbench.results.summary.runs import comparisons
-from mtlbench.results.summary.summary import summarise
+from tables_of import TASKS, summaries
 
-TASKS = ("semseg", "depth")
 COLORS = palette(["Single task", "Multi task", "PAD-Net", "MTI-Net", "SCA-MTL"])
 
 
@@ -23,10 +20,6 @@ def no_figure_stays_open():
     plt.close("all")
     yield
     plt.close("all")
-
-
-def summaries(store, name="rooms"):
-    return [summarise(comparison, store) for comparison in comparisons(read(store, name))]
 
 
 def legend(figure):
@@ -41,7 +34,7 @@ def test_colours_are_distinct_and_belong_to_the_label():
 
 
 def test_gains_have_a_bar_a_task_and_row_and_a_dot_a_seed(tmp_path):
-    (summary,) = summaries(three_seeds(tmp_path))
+    (summary,) = summaries(three_seeds(tmp_path))[0]
     axis = gains(summary, "", COLORS).figure.axes[0]
     heights = sorted(bar.get_height() for bar in axis.patches)
     expected = [
@@ -53,7 +46,7 @@ def test_gains_have_a_bar_a_task_and_row_and_a_dot_a_seed(tmp_path):
 
 
 def test_delta_against_cost_places_every_defined_row_at_its_cost(tmp_path):
-    (summary,) = summaries(three_seeds(tmp_path))
+    (summary,) = summaries(three_seeds(tmp_path))[0]
     figure = delta_against_cost(summary, "", COLORS).figure
     parameters, macs = figure.axes
     points = [container.lines[0].get_xydata()[0] for container in parameters.containers]
@@ -65,7 +58,7 @@ def test_delta_against_cost_places_every_defined_row_at_its_cost(tmp_path):
 
 def test_learning_curves_have_a_panel_a_task_and_a_row_for_validation(tmp_path):
     store = three_seeds(tmp_path)
-    (summary,) = summaries(store)
+    (summary,) = summaries(store)[0]
     figure = learning_curves(summary, store, COLORS).figure
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["semseg, training loss", "depth, training loss", "semseg, validation", "depth, validation"]
@@ -76,7 +69,7 @@ def test_learning_curves_have_a_panel_a_task_and_a_row_for_validation(tmp_path):
 
 def test_figures_name_a_metric_as_its_score_does(tmp_path):
     store = three_seeds(tmp_path)
-    (summary,) = summaries(store)
+    (summary,) = summaries(store)[0]
     labels = [text.get_text() for text in gains(summary, store, COLORS).figure.axes[0].get_xticklabels()]
     assert labels == ["semseg\nmIoU", "depth\nRMSE"]
     axes = learning_curves(summary, store, COLORS).figure.axes
@@ -87,12 +80,12 @@ def test_without_a_history_there_are_no_learning_curves(tmp_path):
     store = three_seeds(tmp_path)
     for path in (tmp_path / "cells").glob("*/history.jsonl"):
         path.unlink()
-    assert learning_curves(summaries(store)[0], store, COLORS) is None
+    assert learning_curves(summaries(store)[0][0], store, COLORS) is None
 
 
 def test_the_gaps_of_a_damaged_history_are_said(tmp_path):
     store = three_seeds(tmp_path)
-    (summary,) = summaries(store)
+    (summary,) = summaries(store)[0]
     assert "cannot be read" not in learning_curves(summary, store, COLORS).caption
     (file,) = (tmp_path / "cells").glob("sca-mtl*-1/history.jsonl")
     first, *rest = file.read_text().splitlines()
@@ -122,7 +115,7 @@ def test_a_new_figure_is_a_function_and_a_line(tmp_path, monkeypatch):
 
 
 def test_without_a_delta_there_is_neither_gain_nor_cost(tmp_path):
-    (summary,) = summaries(without_metric(tmp_path), "edges")
+    (summary,) = summaries(without_metric(tmp_path), "edges")[0]
     assert gains(summary, "", COLORS) is None
     assert delta_against_cost(summary, "", COLORS) is None
 
@@ -132,13 +125,13 @@ def test_without_a_finished_run_there_is_no_figure(tmp_path):
     store.single(TASKS, 0, status="missing")
     store.run("SCA-MTL", TASKS, 0, status="failed")
     path = store.close()
-    (summary,) = summaries(path)
+    (summary,) = summaries(path)[0]
     assert [draw(summary, path, COLORS) for draw in FIGURES.values()] == [None] * 4
 
 
 def test_a_label_keeps_its_colour_where_other_rows_are_absent(tmp_path):
-    (whole,) = summaries(three_seeds(tmp_path / "whole"))
-    for summary in (whole, *summaries(pascal(tmp_path / "part"), "pascal")):
+    (whole,) = summaries(three_seeds(tmp_path / "whole"))[0]
+    for summary in (whole, *summaries(pascal(tmp_path / "part"), "pascal")[0]):
         figure = gains(summary, "", COLORS).figure
         handles = figure.legends[0].legend_handles
         colours = dict(zip(legend(figure), [line.get_color() for line in handles], strict=True))
@@ -146,7 +139,7 @@ def test_a_label_keeps_its_colour_where_other_rows_are_absent(tmp_path):
 
 
 def test_saved_figures_are_closed_undated_and_wide_enough_to_read(tmp_path):
-    (summary,) = summaries(three_seeds(tmp_path / "store"))
+    (summary,) = summaries(three_seeds(tmp_path / "store"))[0]
     paths = [save(gains(summary, "", COLORS).figure, tmp_path / name) for name in ("one", "two.point")]
     assert [path.name for path in paths[1]] == ["two.point.png", "two.point.pdf"]
     for first, second in zip(*paths, strict=True):

@@ -18,15 +18,12 @@ from mtlbench.results.statistics.delta import delta_m
 from mtlbench.results.statistics.verdicts import additive
 from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.orders import TaskGains, rank_probabilities, task_gains, taus
-from mtlbench.results.summary.runs import comparisons
-from mtlbench.results.summary.summary import summarise
 from mtlbench.results.summary.transfer import any_harmed, by_task
-
-TASKS = ("semseg", "depth")
+from tables_of import TASKS, summaries
 
 
 def summary_of(store, name="rooms"):
-    return summarise(comparisons(read(store, name))[0], store)
+    return summaries(store, name)[0][0]
 
 
 def delta(gains, paired=True):
@@ -147,9 +144,8 @@ def test_moving_the_baseline_to_where_a_pair_turns_makes_its_deltas_equal(tmp_pa
 
 
 def details(store, name="rooms"):
-    results = read(store, name)
-    summary = summarise(comparisons(results)[0], store)
-    found = section(summary, table(summary, results.manifest), [])
+    (summary, *_), manifest = summaries(store, name)
+    found = section(summary, table(summary, manifest), [])
     return {detail["title"]: detail["grid"] for detail in found["details"]}
 
 

@@ -1,0 +1,95 @@
+"""What a command that cannot do what was asked for says, and what those that only look say."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from cells import matrix_file
+from command import invoke
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, which is empty."""
+    monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "nowhere"], "no matrix file 'nowhere'"),
+        (["run", "smoke", "--set", "train.epochss=3"], "train.epochss: unknown key"),
+        (["run", "smoke", "--set", "benchmark.tasks=[flow]"], "rooms has no task 'flow'"),
+        (["run", "smoke", "--set", "size=[100,128]"], "multiples of 32"),
+        (["run", "smoke", "--set", "backbone=resnet_9000"], "unknown backbone 'resnet_9000'"),
+        (["run", "smoke", "--set", "benchmark=nyud"], "give --data nyud=PATH"),
+        (["run", "smoke", "--set", "benchmark=nyud", "--data", "nyud=/no/such"], "/no/such: no such folder"),
+        (["run", "smoke", "--set", "benchmark=nyud", "--data", "nyud=/usr"], "images"),
+        (["run", "smoke", "--data", "kitti=/tmp"], "the matrix has rooms"),
+        (["run", "smoke", "--only", "xyz"], "fits no cell's id and no label"),
+        (["run", "smoke", "--store", "/proc/nothing"], "cannot write"),
+        (["run", "smoke", "--tracking-uri", "htp://x"], "htp"),
+        (["status", "nowhere"], "no matrix file"),
+        (["ui", "--tracking-uri", "foo"], "unknown kind"),
+        (["gc", "--yes"], "no cell in this store"),
+        (["show", "nothing"], "fits no cell"),
+        (["report"], "no matrix was run into this store"),
+        (["predict", "nothing", "x.jpg"], "fits no cell"),
+        (["check", "no.such:Thing"], "cannot be imported"),
+        (["run", "smoke", "--out", "/dev/null/x"], "/dev/null is no folder; give another"),
+        (["ui", "--port", "70000"], "65535"),
+    ],
+)
+def test_what_makes_no_sense_ends_in_one_clear_line_and_leaves_nothing(here, arguments, expected):
+    done = invoke(*arguments)
+    assert done.exit_code == 2, done.output
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(here.iterdir()) == []
+
+
+def test_the_status_and_the_line_of_a_mistake_are_those_of_the_process(here):
+    command = [sys.executable, "-m", "mtlbench", "run", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no matrix file 'nowhere'" in done.stderr and "Traceback" not in done.stderr
+    assert list(here.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_refused_before_its_pages_are_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = invoke("ui", "--port", port)
+    assert done.exit_code == 2 and f"port {port} cannot be had" in done.stderr
+    assert "http" not in done.stdout
+
+
+def test_list_names_methods_with_options_benchmarks_with_tasks_and_matrices():
+    done = invoke("list")
+    assert done.exit_code == 0, done.stderr
+    for word in ("pad_net", "head: ", "rooms", "edge", "--data needed", "smoke"):
+        assert word in done.stdout
+    assert "not scored" not in done.stdout
+
+
+def test_status_knows_every_cell_before_anything_ran(here):
+    done = invoke("status", matrix_file(here), "--json")
+    assert {row["state"] for row in json.loads(done.stdout)} == {"new"}
+
+
+def test_check_passes_a_method_that_keeps_the_contract_and_names_what_another_breaks():
+    fine = invoke("check", "plugin:Fine")
+    assert fine.exit_code == 0, fine.stdout + fine.stderr
+    broken = invoke("check", "plugin:Forgets")
+    assert broken.exit_code == 1
+    assert "no gradient for unused" in broken.stdout
+    by_place = invoke("check", "plugin:ByPlace")
+    assert by_place.exit_code == 1
+    assert by_place.stdout.count("FAIL") == by_place.stdout.count("options are keyword-only") == 1
+    unmade = invoke("check", "plugin:NeedsWidth")
+    assert unmade.stdout.count("option width (int) is not given") == 1 and unmade.stdout.count(": the same") > 5

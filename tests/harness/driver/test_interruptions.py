@@ -1,0 +1,53 @@
+"""A driver that is killed or told to end leaves a store that the same command goes on with."""
+
+import signal
+import time
+
+import pytest
+
+from cells import matrix_file
+from mtlbench.harness.store.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alone")]
+
+
+@pytest.fixture
+def waiting(commands, tmp_path):
+    """The file of a matrix whose second cell trains to its middle and waits there until `go_on` exists."""
+    methods = [
+        {"name": "single_task", "label": "Single task"},
+        {"name": "plugin:Waits", "label": "waits", "options": {"marker": str(tmp_path / "go_on")}},
+    ]
+    return matrix_file(tmp_path, methods=methods, train={"epochs": 4, "batch": 2})
+
+
+def test_a_killed_driver_leaves_a_store_that_the_same_command_finishes(commands, waiting, tmp_path):
+    driver = commands.start("run", waiting, "--store", "s")
+    store = Store(tmp_path / "s")
+    deadline = time.monotonic() + 400
+    while not any(
+        store.names(f"{store.folder(cell_id)}/checkpoints") for cell_id in store.cells() if "Waits" in cell_id
+    ):
+        assert time.monotonic() < deadline and driver.poll() is None
+        time.sleep(0.2)
+    second = commands.run("run", waiting, "--store", "s")
+    assert second.returncode == 2 and f"driven by process {driver.pid}" in second.stderr
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    (tmp_path / "go_on").touch()
+    done = commands.run("run", waiting, "--store", "s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = commands.run("run", waiting, "--store", "s")
+    assert again.returncode == 0
+    assert "starting Ray" not in again.stdout
+
+
+def test_a_driver_that_is_told_to_end_does_so_as_by_an_interrupt(commands, waiting, tmp_path):
+    driver = commands.start("run", waiting, "--store", "s")
+    assert any(": started" in line for line in driver.stdout)
+    driver.send_signal(signal.SIGTERM)
+    said, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 128 + signal.SIGTERM
+    assert said.strip().splitlines()[-1] == "stopped; the same command goes on from the last checkpoints"
+    assert "SIGTERM" not in said
+    assert not (tmp_path / "s" / "driver.json").exists()

@@ -1,0 +1,103 @@
+"""MLflow shows what a store holds once, however often and by however many drivers it is told."""
+
+import pytest
+
+from mtlbench.harness.store.store import Store
+from mtlbench.harness.tracking import views as tracking_views
+from mtlbench.harness.tracking.projection import METRICS_A_CALL, Projection
+from tracked import MANIFEST, MULTI, SINGLE, everything, finish, points, record, row, runs, write_history
+
+
+def test_projecting_twice_changes_nothing(store, projection):
+    write_history(store, MULTI, [row(10), row(20, value=0.5)])
+    deltas = {MULTI.id: {"delta/m": 1.5}}
+    finish(store, projection, MULTI)
+    finish(store, projection, SINGLE)
+    projection.deltas(deltas)
+    before = everything(projection)
+    for each in (MULTI, SINGLE):
+        projection.cell(each.id, "finished")
+    projection.deltas(deltas)
+    assert everything(projection) == before
+
+
+def test_another_driver_goes_on_where_the_last_one_stopped(uri, store, projection):
+    write_history(store, MULTI, [row(10)])
+    projection.cell(MULTI.id, "running")
+    run_id = runs(projection)[MULTI.id].info.run_id
+
+    write_history(store, MULTI, [row(10), row(20)])
+    later = Projection(uri, store.url, MANIFEST)
+    later.cell(MULTI.id, "running")
+    run = runs(later)[MULTI.id]
+    assert run.info.run_id == run_id
+    assert points(later, run, "train/loss/semseg") == [(10, 1.0), (20, 1.0)]
+
+
+def test_a_driver_that_dies_before_it_notes_how_far_it_came_leaves_no_double_points(store, projection):
+    write_history(store, MULTI, [row(10), row(20)])
+    projection.cell(MULTI.id, "running")
+    run = runs(projection)[MULTI.id]
+    projection.client.delete_tag(run.info.run_id, tracking_views.HISTORY)
+    projection.cell(MULTI.id, "running")
+    assert points(projection, run, "train/loss/semseg") == [(10, 1.0), (20, 1.0)]
+
+
+def test_a_history_longer_than_a_call_to_mlflow_arrives_whole(store, projection):
+    rows = [row(step, value=float(step)) for step in range(2 * METRICS_A_CALL + 1)]
+    write_history(store, MULTI, rows)
+    projection.cell(MULTI.id, "running")
+    assert len(points(projection, runs(projection)[MULTI.id], "train/loss/semseg")) == len(rows)
+
+
+def test_a_training_resumed_from_its_checkpoint_keeps_its_run(store, projection):
+    whole = [row(10), row(20), row(30)]
+    write_history(store, MULTI, whole[:2])
+    projection.cell(MULTI.id, "running")
+    run_id = runs(projection)[MULTI.id].info.run_id
+    for rows in (whole[:1], whole[:2], whole):  # cut back to the checkpoint, caught up, gone on
+        write_history(store, MULTI, rows)
+        projection.cell(MULTI.id, "running")
+    run = runs(projection)[MULTI.id]
+    assert run.info.run_id == run_id
+    assert points(projection, run, "train/loss/semseg") == [(10, 1.0), (20, 1.0), (30, 1.0)]
+
+
+@pytest.mark.parametrize("state", ["running", "finished"])
+def test_a_training_that_went_otherwise_the_second_time_gets_a_new_run(store, projection, state):
+    write_history(store, MULTI, [row(10), row(20)])
+    projection.cell(MULTI.id, "running")
+    old = runs(projection)[MULTI.id].info.run_id
+    write_history(store, MULTI, [row(10, value=9.0), row(20, value=8.0)])
+    if state == "finished":
+        store.put_record(record(MULTI))
+    projection.cell(MULTI.id, state)
+    run = runs(projection)[MULTI.id]
+    assert run.info.run_id != old
+    assert points(projection, run, "train/loss/semseg") == [(10, 9.0), (20, 8.0)]
+
+
+def test_a_cell_run_again_shows_its_new_scores_alone(store, projection):
+    finish(store, projection, MULTI, miou=40.0)
+    finish(store, projection, MULTI, miou=35.0)
+    assert points(projection, runs(projection)[MULTI.id], "test/semseg_miou") == [(0, 35.0)]
+    store.forget(MULTI.id)
+    projection.cell(MULTI.id, "waiting")
+    assert "test/semseg_miou" not in runs(projection)[MULTI.id].data.metrics
+
+
+def test_a_run_deleted_by_a_user_comes_back(store, projection):
+    finish(store, projection, MULTI)
+    projection.client.delete_run(runs(projection)[MULTI.id].info.run_id)
+    projection.cell(MULTI.id, "finished")
+    assert runs(projection)[MULTI.id].data.metrics["test/semseg_miou"] == 40.0
+
+
+def test_two_stores_that_track_to_one_place_do_not_share_runs(tmp_path, uri, store, projection):
+    other = Store(tmp_path / "other")
+    finish(store, projection, MULTI, miou=40.0)
+    theirs = Projection(uri, other.url, MANIFEST)
+    finish(other, theirs, MULTI, miou=20.0)
+    assert runs(projection)[MULTI.id].data.metrics["test/semseg_miou"] == 40.0
+    assert runs(theirs)[MULTI.id].data.metrics["test/semseg_miou"] == 20.0
+    assert Projection(uri, other.url, MANIFEST).experiment_id == theirs.experiment_id

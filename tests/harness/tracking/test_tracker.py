@@ -1,0 +1,80 @@
+"""The tracker follows a run of a matrix, and costs it nothing but warnings when MLflow is down."""
+
+import logging
+
+import pytest
+
+from mtlbench.harness.tracking import projection as the_projection
+from mtlbench.harness.tracking.projection import Projection
+from mtlbench.harness.tracking.tracker import Tracker
+from tracked import MANIFEST, MULTI, SINGLE, record, row, runs, write_history
+
+
+def test_a_tracker_shows_what_it_was_told_and_leaves_nothing_running(uri, store):
+    write_history(store, MULTI, [row(10)])
+    store.put_record(record(SINGLE))
+    with Tracker(uri, store.url, MANIFEST) as tracker:
+        tracker.project(MULTI.id, "running")
+        tracker.project(SINGLE.id, "waiting")
+        tracker.project(SINGLE.id, "finished")
+        tracker.project_deltas({SINGLE.id: {"delta/m": 0.0}})
+        tracker.flush()
+        held = runs(Projection(uri, store.url, MANIFEST))
+        assert {cell_id: run.info.status for cell_id, run in held.items()} == {
+            MULTI.id: "RUNNING",
+            SINGLE.id: "FINISHED",
+        }
+    held = runs(Projection(uri, store.url, MANIFEST))
+    assert held[MULTI.id].info.status == "KILLED"
+    assert held[MULTI.id].data.tags["state"] == "interrupted"
+    assert held[SINGLE.id].data.metrics["delta/m"] == 0.0
+
+
+def test_tracking_that_is_down_is_warned_of_once_and_made_up_for_later(uri, store, caplog, monkeypatch):
+    from mlflow.exceptions import MlflowException
+
+    store.put_record(record(MULTI))
+    make, down = the_projection.Projection.cell, [True]
+
+    def cell(self, cell_id, state):
+        if down[0]:
+            raise MlflowException("connection refused")
+        make(self, cell_id, state)
+
+    monkeypatch.setattr(the_projection.Projection, "cell", cell)
+    with caplog.at_level(logging.WARNING, logger="harness.tracker"):
+        tracker = Tracker(uri, store.url, MANIFEST)
+        for _ in range(3):
+            tracker.project(SINGLE.id, "running")
+            tracker.project(MULTI.id, "finished")
+            tracker.flush()
+    assert [entry.levelname for entry in caplog.records] == ["WARNING"]
+    assert "connection refused" in caplog.text
+    assert "mtlbench track tiny" in caplog.text
+
+    down[0] = False
+    tracker.close()
+    held = runs(Projection(uri, store.url, MANIFEST))
+    assert held[MULTI.id].info.status == "FINISHED"
+    assert held[SINGLE.id].info.status == "KILLED"
+
+
+def test_a_server_that_stays_down_costs_two_warnings_and_no_more(store, caplog, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with caplog.at_level(logging.WARNING, logger="harness.tracker"):
+        with Tracker("http://127.0.0.1:1", store.url, MANIFEST) as tracker:
+            for step in range(20):
+                write_history(store, MULTI, [row(step)])
+                tracker.project(MULTI.id, "running")
+        first, last = caplog.messages
+    assert first.startswith("MLflow failed")
+    assert last.startswith("MLflow lacks")
+
+
+def test_an_error_of_the_store_is_not_taken_for_one_of_tracking(uri, store):
+    tracker = Tracker(uri, store.url, MANIFEST)
+    tracker.project(MULTI.id, "finished")  # which has no record
+    tracker.project(SINGLE.id, "running")
+    with pytest.raises(FileNotFoundError, match=MULTI.id):
+        tracker.close()
+    assert runs(Projection(uri, store.url, MANIFEST))[SINGLE.id].info.status == "KILLED"

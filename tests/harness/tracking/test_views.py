@@ -1,0 +1,60 @@
+"""The pages that an experiment is prepared with."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from mtlbench.harness.tracking import server
+from mtlbench.harness.tracking import views as tracking_views
+from mtlbench.results.records.record import Score
+from tracked import MANIFEST, MULTI, finish
+
+
+def experiment_tags(projection):
+    return projection.client.get_experiment(projection.experiment_id).tags
+
+
+def test_the_experiment_says_what_is_compared_with_what_and_which_way_is_better(store, projection):
+    before = experiment_tags(projection)["mlflow.note.content"]
+    assert "What a matrix looks like." in before
+    assert "**Single task**" in before
+    assert "test/semseg_miou" not in before
+    finish(store, projection, MULTI)
+    assert "Higher is better: `test/semseg_miou`" in experiment_tags(projection)["mlflow.note.content"]
+
+
+def test_the_prepared_pages_show_delta_then_primary_scores_for_all_runs():
+    scores = {
+        "test/semseg_miou": Score("semseg", "miou", 1.0, True, True),
+        "test/semseg_pixel_accuracy": Score("semseg", "pixel_accuracy", 1.0, True, False),
+    }
+    one_set = replace(MANIFEST, entries=MANIFEST.entries[::2])
+    methods = tracking_views.views(one_set, scores)["methods"]
+    assert [chart["metricKey"] for chart in methods["compareRunCharts"]] == ["delta/m", "test/semseg_miou"]
+    assert methods["runsHiddenMode"] == "SHOW_ALL"
+    assert [key["groupByData"] for key in methods["groupBy"]["groupByKeys"]] == ["label"]
+    several = tracking_views.views(MANIFEST, scores)["methods"]  # a mean over different task sets means nothing
+    assert [key["groupByData"] for key in several["groupBy"]["groupByKeys"]] == ["label", "tasks"]
+
+
+def test_the_addresses_of_the_prepared_pages_name_a_view_that_the_experiment_holds(uri, store, projection):
+    pages = server.pages(uri, store.url, MANIFEST.name, "http://127.0.0.1:5000/")
+    for view, address in pages.items():
+        assert address.startswith(f"http://127.0.0.1:5000/#/experiments/{projection.experiment_id}/runs?")
+        assert f"viewStateShareKey={view}" in address
+        assert json.loads(experiment_tags(projection)[f"mlflow.sharedViewState.{view}"])["orderByKey"]
+    with pytest.raises(ValueError, match="mtlbench track unknown"):
+        server.pages(uri, store.url, "unknown", "http://127.0.0.1:5000")
+
+
+def test_a_report_is_one_run_however_often_it_is_made(tmp_path, projection):
+    folder = tmp_path / "report"
+    (folder / "figures").mkdir(parents=True)
+    (folder / "figures" / "delta.svg").write_text("<svg/>")
+    projection.report(folder)
+    (folder / "report.html").write_text("<h1>Report</h1>")
+    projection.report(folder)
+    (run,) = projection._runs()
+    assert {file.path for file in projection.client.list_artifacts(run.info.run_id)} == {"figures", "report.html"}
+    assert f"{run.info.run_id}/artifacts/report.html" in experiment_tags(projection)["mlflow.note.content"]

@@ -1,0 +1,58 @@
+"""A table as Markdown, LaTeX and CSV."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from make_records import Store, score, three_seeds, value
+from mtlbench.results.report import frames
+from mtlbench.results.report.formats import latex, markdown
+from mtlbench.results.report.tables import CONSTANT
+from paths import TESTS
+from tables_of import TASKS, shown, summaries
+
+GOLDEN = TESTS / "golden"
+
+
+@pytest.mark.parametrize(("name", "write"), [("table.md", markdown), ("table.tex", latex)])
+def test_a_table_is_written_as_it_was(tmp_path, name, write):
+    assert write(shown(three_seeds(tmp_path))) == (GOLDEN / name).read_text()
+
+
+def test_labels_with_special_characters_break_neither_format(tmp_path):
+    store = Store(tmp_path)
+    store.single(TASKS, 0)
+    store.run("50 % & a_b | <c> #1", TASKS, 0, scores=(score("semseg", 40.0), score("depth", 0.6)))
+    tables = shown(store.close())
+    lines = [line for line in markdown(tables).splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert r"50 \% \& a\_b | \textless{}c\textgreater{} \#1" in latex(tables)
+
+
+def test_scores_csv_has_every_score_and_every_absence(tmp_path):
+    found, manifest = summaries(three_seeds(tmp_path))
+    long = frames.scores(found, manifest)
+    assert long["status"].value_counts().to_dict() == {"finished": 6 + 6 + 4 + 2 + 6 + 2, "failed": 2, "missing": 4}
+    row = long[(long["label"] == "SCA-MTL") & (long["seed"] == 1) & (long["task"] == "depth")]
+    assert row["value"].item() == value("SCA-MTL", "depth", 1)
+
+
+def test_table_csv_keeps_full_precision(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    found = frames.rows(summary).set_index("label")
+    assert found.loc["SCA-MTL", "delta_m"] == summary.rows["SCA-MTL"].delta.mean
+    assert found.loc["PAD-Net", ["finished", "failed", "missing"]].tolist() == [2, 1, 0]
+    assert found.loc[CONSTANT, "semseg_mean"] == 1.16
+
+
+def test_table_csv_counts_in_whole_numbers_and_deltas_csv_has_every_run(tmp_path, written):
+    folder = written[1]
+    counts = pd.read_csv(folder / "table.csv", dtype=str).set_index("label")["finished"]
+    assert (counts["SCA-MTL"], counts["MTI-Net"]) == ("3", "1")
+    deltas = pd.read_csv(folder / "deltas.csv", keep_default_na=False)
+    of_row = deltas[(deltas["label"] == "SCA-MTL") & (deltas["task"] == "")].set_index("seed")["gain"]
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    assert of_row.to_dict() == pytest.approx(summary.rows["SCA-MTL"].delta.values)
+    gains = deltas[(deltas["label"] == "SCA-MTL") & (deltas["task"] != "")].groupby("seed")["gain"].mean()
+    assert gains.to_dict() == pytest.approx(of_row.to_dict())

@@ -1,0 +1,109 @@
+"""Which rows are bold: those that no other row is shown to be better than, all pairs judged at once."""
+
+from make_records import Store, pascal, score, three_seeds
+from mtlbench.results.report import frames
+from mtlbench.results.report.display import MINUS
+from mtlbench.results.report.write import report
+from tables_of import TASKS, cells, shown, summaries
+
+
+def test_verdicts_need_two_seeds_and_no_more(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path))
+    compared = {label for first, second, _ in summary.contrasts for label in (first, second)}
+    assert compared == {"Single task", "Multi task", "PAD-Net", "SCA-MTL"}
+    verdicts = frames.contrasts(summary).set_index(["first", "second"])["verdict"].to_dict()
+    assert verdicts["Multi task", "SCA-MTL"] == "worse"
+    assert any("With one seed, in no verdict on Δm: MTI-Net." in s for s in shown(str(tmp_path))[0].caption)
+
+
+def test_a_failed_cell_takes_the_bold_from_no_other_row(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(5):  # every row lacks another seed, the baseline one task of one
+        store.run("Single task", ("semseg",), seed, task_set=TASKS)
+        store.run("Single task", ("depth",), seed, task_set=TASKS, status="failed" if seed == 4 else "finished")
+        for lacks, label in enumerate(("PAD-Net", "MTI-Net", "SCA-MTL")):
+            store.run(label, TASKS, seed, status="failed" if seed == lacks else "finished")
+    path = store.close()
+    (summary,), _ = summaries(path)
+    assert len(summary.contrasts) == 6
+    row = cells(shown(path)[0], "SCA-MTL")
+    assert all(row[title].startswith("**") for title in ("semseg mIoU", "depth RMSE", "Δm"))
+    assert [label for label, entry in summary.rows.items() if entry.delta.best] == ["SCA-MTL"]
+
+
+def test_where_no_two_rows_have_the_same_runs_of_the_baseline_each_says_which(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(5):
+        store.single(TASKS, seed)
+        for lacks, label in enumerate(("PAD-Net", "MTI-Net", "SCA-MTL")):
+            store.run(label, TASKS, seed, status="failed" if seed == lacks else "finished")
+    (one,) = shown(store.close())
+    for label, seeds in (("PAD-Net", "1, 2, 3, 4"), ("MTI-Net", "0, 2, 3, 4"), ("SCA-MTL", "0, 1, 3, 4")):
+        assert f"against the baseline's seeds {seeds}; other rows" in cells(one, label)["Δm"]
+
+
+def test_no_row_is_bold_beside_one_with_fewer_seeds_that_is_better(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.single(TASKS, seed)
+        store.run("PAD-Net", TASKS, seed)
+        store.run("SCA-MTL", TASKS, seed, status="missing" if seed == 2 else "finished")
+    (one,) = shown(store.close())
+    assert cells(one, "SCA-MTL")["Δm"].startswith("**+4.80")
+    assert not any("**" in cells(one, label)["Δm"] for label in ("Single task", "PAD-Net"))
+
+
+def orders_of_a_table_with_another_baseline_run(tmp_path):
+    """A and B score 38 and 39 with seed 0; B has no seed 1, in which the baseline is worse."""
+    store = Store(tmp_path)
+    for seed, base in enumerate((40.0, 30.0)):
+        store.run("Single task", ("semseg",), seed, task_set=TASKS, scores=(score("semseg", base),))
+        store.run("Single task", ("depth",), seed, task_set=TASKS, scores=(score("depth", 0.6),))
+    for seed in range(2):
+        store.run("A", TASKS, seed, scores=(score("semseg", 38.0), score("depth", 0.6)))
+    store.run("B", TASKS, 0, scores=(score("semseg", 39.0), score("depth", 0.6)))
+    store.run("B", TASKS, 1, status="missing")
+    return store.close()
+
+
+def test_a_row_with_fewer_runs_of_the_baseline_says_which(tmp_path):
+    store = orders_of_a_table_with_another_baseline_run(tmp_path)
+    (one,) = shown(store)
+    assert (
+        cells(one, "B")["Δm"] == f"{MINUS}1.25 | against the baseline's seed 0; other rows are against other runs of it"
+    )
+    assert "|" not in cells(one, "A")["Δm"]
+    report(store, [], tmp_path / "out")
+    page = (tmp_path / "out/rooms/report.html").read_text()
+    assert "Differences between log Δm do not depend on the baseline among rows that are compared with the same" in page
+
+
+def test_no_pair_is_printed_on_a_delta_that_is_undefined(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(2):
+        store.run("Single task", ("semseg",), seed, task_set=TASKS, scores=(score("semseg", float(seed)),))
+        store.run("Single task", ("depth",), seed, task_set=TASKS)
+        store.run("SCA-MTL", TASKS, seed)
+    (summary,), _ = summaries(store.close())
+    assert summary.rows["SCA-MTL"].delta.problem == "semseg: the baseline's miou is 0 in seed 0"
+    assert summary.contrasts == ()
+
+
+def test_a_row_that_varies_much_more_than_the_others_is_named(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.single(TASKS, seed)
+        for label in ("PAD-Net", "MTI-Net", "SCA-MTL"):
+            semseg = 38.0 + seed * (5.0 if label == "SCA-MTL" else 0.1)
+            store.run(label, TASKS, seed, scores=(score("semseg", semseg), score("depth", 0.6 + 0.001 * seed)))
+    (one,) = shown(store.close())
+    assert any(sentence.startswith("The runs of SCA-MTL vary ") for sentence in one.caption)
+
+
+def test_bold_is_for_several_seeds_only(tmp_path):
+    many, single = shown(three_seeds(tmp_path / "many"))[0], shown(pascal(tmp_path / "one"), "pascal")[0]
+    assert cells(many, "SCA-MTL")["Δm"].startswith("**+4.9")
+    assert [row[0].text for row in many.rows if row[2].bold] == ["SCA-MTL"]
+    assert not any(cell.bold for row in single.rows for cell in row)
+    assert any("One seed a row: there is no interval, nothing is bold" in sentence for sentence in single.caption)
+    assert "95 % interval" not in {column.title for column in single.columns}
