@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.tracking.views import (  # fmt: skip
-    page,
-)
-
-if TYPE_CHECKING:
-    pass
 from mtlbench.harness.tracking.connection import ENVIRONMENT, client, public
 from mtlbench.harness.tracking.projection import find_experiment
+from mtlbench.harness.tracking.views import page
+
+# Without MLflow's job runner and telemetry. The server and the processes that it starts import no file of the current
+# folder in place of a library.
+SERVER_ENVIRONMENT = ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONSAFEPATH": "1"}
 
 
 def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
@@ -35,7 +34,10 @@ def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
 
 
 def server(uri: str, port: int) -> list[str]:
-    """The command line that serves a database's pages on this machine's loopback address.
+    """The command line that serves a database's pages on this machine's loopback address, in `SERVER_ENVIRONMENT`.
+
+    The web server would look into the current folder for every module first. It is told to look into the folder of
+    Python's own modules, which comes first anyway.
 
     Raises ValueError for the address of a server, which shows its pages itself.
     """
@@ -44,6 +46,7 @@ def server(uri: str, port: int) -> list[str]:
     return [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--uvicorn-opts", f"--app-dir {shlex.quote(os.path.dirname(os.__file__))}",
     ]  # fmt: skip
 
 
@@ -58,10 +61,5 @@ def require_free(port: int) -> None:
 
 
 def serve(uri: str, port: int) -> int:
-    """Serve MLflow's pages until interrupted, without its job runner and telemetry; returns the exit status.
-
-    Python's safe path keeps the server, and the processes that it starts, from importing a file of the current folder
-    in place of a library.
-    """
-    environment = os.environ | ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONSAFEPATH": "1"}
-    return subprocess.run(server(uri, port), env=environment, check=False).returncode
+    """Serve MLflow's pages until interrupted; returns the exit status."""
+    return subprocess.run(server(uri, port), env=os.environ | SERVER_ENVIRONMENT, check=False).returncode

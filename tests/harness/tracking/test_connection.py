@@ -79,7 +79,9 @@ def test_a_server_takes_the_same_projection(tmp_path, uri, store):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | connection.ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    for name in ("yaml", "fastapi", "results"):  # the server looks for no module in the folder that it is started in
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError(__file__)")
+    environment = os.environ | server.SERVER_ENVIRONMENT
     with (tmp_path / "server.log").open("w") as output:
         process = subprocess.Popen(
             server.server(uri, port),
