@@ -20,6 +20,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import history
@@ -213,7 +215,7 @@ def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
             trials = range(1, len(values) + 1)
             axis.plot(trials, 100 / num_tasks * (values - reference), color=colors[label], marker="o", markersize=4)
         axis.axhline(0, color="black", lw=0.8, zorder=0)
-        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="trials k", ylabel="log Δm on validation [%] (up is better)")
         axis.set_title("Expected best of k trials")
         _legend(figure, {label: colors[label] for label in worth})
@@ -286,16 +288,14 @@ def _log_ticks(axis: Axes) -> None:
     axis.set_xscale("log")
     low, high = axis.get_xlim()
     axis.set_xlim(low / 1.15, high * 1.15)
-    axis.xaxis.set_major_locator(mpl.ticker.LogLocator(base=10, subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    axis.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _legend(figure: Figure, colors: Colors, markers: Mapping[str, str] | None = None) -> None:
     handles = [
-        mpl.lines.Line2D(
-            [], [], color=color, lw=0 if markers else 3, marker=markers[label] if markers else None, markersize=8
-        )
+        Line2D([], [], color=color, lw=0 if markers else 3, marker=markers[label] if markers else None, markersize=8)
         for label, color in colors.items()
     ]
     figure.legend(handles, list(colors), loc="outside right upper")
