@@ -96,6 +96,17 @@ def commands(commands_in, tmp_path):
 
 
 @pytest.fixture
+def small_networks(monkeypatch):
+    """Networks for which no backbone is named are built on the small one."""
+    from functools import partial
+
+    from cells import BACKBONE
+    from mtlbench import methods
+
+    monkeypatch.setattr(methods, "build", partial(methods.build, backbone=BACKBONE))
+
+
+@pytest.fixture
 def any_size(monkeypatch):
     """Copies of data sets may have images of any size: those that tests make are smaller than the published ones."""
     from dataclasses import replace

@@ -4,11 +4,11 @@ import os
 
 import pytest
 import torch
-import yaml
 from huggingface_hub import constants
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from cells import IMAGES, matrix_file, small_matrix
 from fixtures import nyud, tree
 from mtlbench.harness.cli.app import app
 from mtlbench.harness.driver import forecast as forecasting
@@ -16,18 +16,15 @@ from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.forecast import CORE, GPU, forecast, show
 from mtlbench.harness.matrix.cell import BackboneConfig
 from mtlbench.harness.matrix.expand import expand
-from mtlbench.harness.matrix.file import check, embedded, read
+from mtlbench.harness.matrix.file import embedded, read
 from mtlbench.harness.store.store import Store
 from mtlbench.methods.weights import require_pretrained
 from mtlbench.results.records.record import Record
 
 TABLES = {"table1": 21, "table2": 24, "table3": 21, "table4": 24, "table5": 18, "ablation_rooms": 18}
 SMALL = {
-    "name": "m",
-    "benchmark": {"name": "rooms", "tasks": ["semseg", "depth"], "options": {"train": 6, "val": 2, "test": 4}},
-    "size": [32, 64],
+    "benchmark": {"name": "rooms", "tasks": ["semseg", "depth"], "options": IMAGES},
     "methods": ["single_task", "multi_task"],
-    "backbone": "test_efficientnet",
     "train": {"epochs": 2, "batch": 2},
 }
 
@@ -39,7 +36,7 @@ def offline(monkeypatch, tmp_path):
 
 
 def matrix(**changes):
-    return check({**SMALL, **changes}, "m.yaml")
+    return small_matrix(**{**SMALL, **changes})
 
 
 def mtlbench(*arguments):
@@ -101,8 +98,7 @@ def test_table_1_lists_its_cells_and_all_that_is_missing_and_writes_nothing(tmp_
 
 def test_a_matrix_that_could_run_has_status_0_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
-    file = tmp_path / "m.yaml"
-    file.write_text(yaml.safe_dump(SMALL))
+    file = matrix_file(tmp_path, **SMALL)
     before = tree(tmp_path)
     result = mtlbench(file, "--store", tmp_path / "store")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -136,6 +132,8 @@ def test_everything_that_is_missing_is_said_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     asked = matrix(
         benchmark={"name": "pascal_context", "tasks": ["semseg", "normals"]},
+        methods=["multi_task"],
+        baseline="multi_task",
         backbone={"weights": "imagenet"},
         resources={"workers": 3, "cpus": 4},
     )

@@ -9,25 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from cells import small_cell, train_cell
 from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
 from mtlbench.benchmarks.tasks.edges import EdgeODS
 from mtlbench.harness.cli.app import app
 from mtlbench.harness.data.copy import copy_of, hold_out
 from mtlbench.harness.inspect import rescore
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.matrix.entries import Resources, make_benchmark
+from mtlbench.harness.matrix.cell import BenchmarkConfig
+from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring import constant, expensive
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import train
-from mtlbench.harness.training.environment import Environment
 
 ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 4, "val": 1, "test": 10})
-CELL = Cell(
-    method="multi_task",
-    tasks=("semseg", "depth", "edge"),
-    benchmark=ROOMS,
-    train=TrainConfig(epochs=1, batch=2, lr=1e-3, holdout=0.25),
-)
+CELL = small_cell(tasks=("semseg", "depth", "edge"), train={"epochs": 8, "lr": 3e-3, "holdout": 0.25}, benchmark=ROOMS)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +29,7 @@ def finished(tmp_path_factory, rooms):
     folder = tmp_path_factory.mktemp("store")
     store = Store(folder)
     store.put_cell(CELL)
-    train.train(CELL, Environment(str(folder), {"rooms": rooms}, Resources(save_predictions=True)))
+    train_cell(CELL, folder, rooms, save_predictions=True)
     expensive.finish(store, CELL.id)
     return files(store)
 
@@ -183,9 +177,7 @@ def test_predictions_can_be_scored_by_another_rule_which_is_another_cell(store, 
     assert store.cell(other.id) == other and store.record(other.id) == found.new
     assert store.get(f"{store.folder(other.id)}/model.safetensors")
     assert all("Scored at 32x64" in score.definition for score in found.new.scores)
-    trained = train.train(
-        other, Environment(str(tmp_path / "trained"), {"rooms": rooms})
-    )  # the same weights, scored at once
+    trained = train_cell(other, tmp_path / "trained", rooms)  # the same weights, scored at once
     ours = {(s.task, s.metric): s for s in found.new.scores}
     for score in trained.scores:
         same = ours[score.task, score.metric]

@@ -6,10 +6,10 @@ import os
 import pytest
 import timm
 import torch
-import yaml
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
+from cells import BACKBONE, matrix_file, train_cell
 from mtlbench.harness.matrix import weights as pretrained
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import make_benchmark
@@ -17,18 +17,14 @@ from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import read
 from mtlbench.harness.matrix.problems import MatrixError
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.training import train
-from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.methods.backbone import Backbone
-
-NAME = "resnet10t"
 
 
 def weights_file(path, seed=0):
     torch.manual_seed(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(timm.create_model(NAME).state_dict(), path)
+    save_file(timm.create_model(BACKBONE).state_dict(), path)
     return path
 
 
@@ -38,14 +34,8 @@ def file(tmp_path):
 
 
 def matrix(folder, weights):
-    content = {
-        "benchmark": {"name": "rooms", "tasks": ["depth"], "options": {"train": 4, "val": 1, "test": 2}},
-        "size": [32, 64], "methods": ["multi_task"], "baseline": "multi_task", "train": {"epochs": 1, "batch": 2},
-        "backbone": {"name": NAME, "weights": str(weights)},
-    }  # fmt: skip
-    path = folder / "m.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return str(path)
+    backbone = {"name": BACKBONE, "weights": str(weights)}
+    return str(matrix_file(folder, methods=["multi_task"], baseline="multi_task", backbone=backbone))
 
 
 def cell_of(folder, weights):
@@ -69,26 +59,26 @@ def test_a_cell_depends_on_the_content_of_its_weights_and_not_on_their_path(file
 
 def test_training_starts_from_the_file_and_the_record_says_which(file, tmp_path):
     cell = cell_of(tmp_path, file)
-    known = pretrained.files(BackboneConfig(name=NAME, weights=str(file)))
-    record = train.train(cell, Environment(str(tmp_path / "s"), {"rooms": tmp_path / "rooms"}, weights=known))
+    known = pretrained.files(BackboneConfig(name=BACKBONE, weights=str(file)))
+    record = train_cell(cell, tmp_path / "s", tmp_path / "rooms", weights=known)
     assert record.provenance["weights"] == {
         "file": "mine.safetensors", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()
     }  # fmt: skip
     network = build(cell, chosen_tasks(make_benchmark(cell.benchmark), cell), known)
     held = load_file(file)
-    assert torch.equal(network.backbone.network.state_dict()["conv1.0.weight"], held["conv1.0.weight"])
+    assert torch.equal(network.backbone.network.state_dict()["conv_stem.weight"], held["conv_stem.weight"])
     assert str(file) not in Store(tmp_path / "s").get(f"cells/{cell.id}/record.json").decode()
 
 
 def test_a_record_without_initial_weights_names_none():
-    assert pretrained.origin(BackboneConfig(name=NAME), {}) is None
+    assert pretrained.origin(BackboneConfig(name=BACKBONE), {}) is None
 
 
 def test_a_file_that_was_replaced_or_whose_place_is_unknown_is_refused(file, tmp_path):
-    backbone = pretrained.by_content(BackboneConfig(name=NAME, weights=str(file)))
-    known = pretrained.files(BackboneConfig(name=NAME, weights=str(file)))
+    backbone = pretrained.by_content(BackboneConfig(name=BACKBONE, weights=str(file)))
+    known = pretrained.files(BackboneConfig(name=BACKBONE, weights=str(file)))
     assert pretrained.locate(backbone, known) == str(file)
-    with pytest.raises(FileNotFoundError, match=f"no file is known for the weights {backbone.weights} of resnet10t"):
+    with pytest.raises(FileNotFoundError, match=f"no file is known for the weights {backbone.weights} of {BACKBONE}"):
         pretrained.locate(backbone, {})
     weights_file(file, seed=1)
     with pytest.raises(ValueError, match=rf"mine\.safetensors is sha256:\w+ now and was {backbone.weights}"):
@@ -113,16 +103,16 @@ class Touches:
 @pytest.mark.parametrize("name", ["trap.pth", "trap.safetensors"])
 def test_a_pickle_is_refused_unread_with_the_way_to_convert_it(tmp_path, name):
     touched, trap = tmp_path / "touched", tmp_path / name
-    torch.save({"conv1.0.weight": Touches(touched)}, trap)
+    torch.save({"conv_stem.weight": Touches(touched)}, trap)
     with pytest.raises(ValueError, match=r"no safetensors file .*save_file\(torch\.load\(.*weights_only=True\)"):
-        Backbone(NAME, weights=str(trap))
+        Backbone(BACKBONE, weights=str(trap))
     assert not touched.exists()
 
 
 def test_safetensors_under_another_name_are_refused(tmp_path, file):
     other = file.rename(tmp_path / "mine.pth")  # timm goes by the name, and would unpickle it
     with pytest.raises(ValueError, match=r"holds safetensors under another name; call it mine\.safetensors"):
-        Backbone(NAME, weights=str(other))
+        Backbone(BACKBONE, weights=str(other))
 
 
 def test_the_record_of_imagenet_weights_has_the_pinned_tag_and_the_hash_of_the_file(tmp_path, monkeypatch):
