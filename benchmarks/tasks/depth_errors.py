@@ -12,6 +12,8 @@ from torch import Tensor
 from mtlbench.benchmarks.tasks.kinds import require_same_shape
 from mtlbench.benchmarks.tasks.metric import ScoreType, pixel_sum, safe_ratio, safe_root, undefined_where
 
+LEAST = 1e-9  # metres; a prediction below it has no logarithm
+
 
 @dataclass(frozen=True)
 class DepthErrors:
@@ -20,8 +22,8 @@ class DepthErrors:
     ``rmse`` (metres) is pooled: it is the root of the mean over all pixels of the split, as in the multi-task papers.
     ``rmse_image_mean`` is another, smaller number: the mean of the RMSE of each image. ``rmse_log`` takes the natural
     logarithm, and ``delta1..3`` are the percentages of pixels with max(p/d, d/p) < 1.25^k (Eigen et al., NeurIPS 2014).
-    In ``rmse_log`` and ``delta1..3`` a prediction below 1e-9 counts as 1e-9. An infinite prediction is no depth, and
-    leaves every score undefined.
+    In ``rmse_log`` and ``delta1..3`` a prediction below 1e-9 counts as 1e-9, and in the other scores a negative
+    prediction counts as it is. An infinite prediction is no depth, and leaves every score undefined.
     """
 
     primary: ClassVar[str] = "rmse"
@@ -38,17 +40,25 @@ class DepthErrors:
     definition: ClassVar[str] = (
         "Errors over all pixels of the split with label > 0, without crop or cap, in metres: rmse and rmse_log "
         "(natural logarithm) are roots of pooled means, rmse_image_mean is the mean of the images' rmse; delta1, 2, 3 "
-        "are percentages with ratio < 1.25, 1.25^2, 1.25^3; ratio and logarithm of predictions of at least 1e-9."
+        "are percentages with ratio < 1.25, 1.25^2, 1.25^3; ratio and logarithm are of predictions of at least 1e-9, "
+        "all other errors of predictions as they are, negative ones included."
     )
+
+    def published(self) -> PublishedDepthErrors:
+        return PublishedDepthErrors()
+
+    def depth(self, prediction: Tensor) -> Tensor:
+        """The depths whose errors count."""
+        return prediction
 
     def statistics(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Pixels; sums of squared, squared log and relative errors; pixels within each ratio; images; their RMSE."""
         require_same_shape(prediction, label)
         valid = label > 0  # [B, 1, H, W]
         depth = torch.where(valid, label.double(), 1)
-        predicted = torch.where(valid, prediction.double(), 1)  # both are 1 at an invalid pixel: no error
+        predicted = self.depth(torch.where(valid, prediction.double(), 1))  # both are 1 at an invalid pixel: no error
         error = predicted - depth
-        ratio = predicted.clamp_min(1e-9) / depth
+        ratio = predicted.clamp_min(LEAST) / depth
         largest_ratio = torch.maximum(ratio, 1 / ratio)
         num_pixels = pixel_sum(valid)
         squared = pixel_sum(error.square())
@@ -75,3 +85,17 @@ class DepthErrors:
             "abs_rel": safe_ratio(relative, num_pixels),
             "rmse_image_mean": safe_ratio(image_rmse, num_images),
         } | {f"delta{k}": 100 * safe_ratio(count, num_pixels) for k, count in enumerate(within, start=1)}
+
+
+@dataclass(frozen=True)
+class PublishedDepthErrors(DepthErrors):
+    """As in MTI-Net's code: a prediction below 1e-9 counts as 1e-9 in every score."""
+
+    definition: ClassVar[str] = (
+        "Errors over all pixels of the split with label > 0, without crop or cap, in metres: rmse and rmse_log "
+        "(natural logarithm) are roots of pooled means, rmse_image_mean is the mean of the images' rmse; delta1, 2, 3 "
+        "are percentages with ratio < 1.25, 1.25^2, 1.25^3; all of predictions of at least 1e-9."
+    )
+
+    def depth(self, prediction: Tensor) -> Tensor:
+        return prediction.clamp_min(LEAST)

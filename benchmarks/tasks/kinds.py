@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ IGNORE = 255  # the class id of a pixel that has no label; this is the only plac
 # A function that takes the name of a colour map of matplotlib and the numbers to look up in it, which are floats in
 # [0, 1] or integer positions in the map. It returns colours as float [..., 3], each channel in [0, 1].
 Colours = Callable[[str, NDArray[Any]], NDArray[Any]]
+
+
+# A function that brings predictions [B, C, h, w] to another size, by the rule "nearest" or "bilinear".
+Resize = Callable[[Tensor, Literal["nearest", "bilinear"]], Tensor]
 
 
 class Motion(Protocol):
@@ -100,6 +104,14 @@ class Kind(ABC):
         """The best constant prediction [C]. mean [S]: the `sums` of all images, divided by the number of pixels."""
         return mean
 
+    def restored_as_published(self, prediction: Tensor, resize: Resize) -> Tensor:
+        """Predictions [B, C, h, w] at another size [B, C, H, W], as the published evaluations bring them there.
+
+        These write predictions into files at the network's size, and resize what they read. Their files of normals and
+        probabilities have 8 bits, which is left out here.
+        """
+        return resize(prediction, "bilinear")
+
     def answer(self, prediction: Tensor) -> Tensor:
         """The decision of one prediction [C, H, W], in as few values as it takes; for a field, all values."""
         return prediction
@@ -146,6 +158,12 @@ class Label(Kind):
     def constant(self, mean: Tensor, channels: int) -> Tensor:
         """The logits that give each class its share of the pixels."""
         return torch.logit(mean[1:2], eps=1e-6) if channels == 1 else mean.clamp(min=1e-12).log()
+
+    def restored_as_published(self, prediction: Tensor, resize: Resize) -> Tensor:
+        """The file holds the likeliest class, or the probability that a single logit gives."""
+        if prediction.shape[1] > 1:
+            return resize(prediction, "nearest")  # the likeliest class of the nearest logits is the nearest class
+        return torch.logit(resize(prediction.sigmoid(), "bilinear"), eps=1e-7)
 
     def answer(self, prediction: Tensor) -> Tensor:
         """[H, W]: of several logits the likeliest class, uint8; of a single logit its probability, floating point."""
@@ -203,6 +221,10 @@ class Vector(Kind):
         if motion.flip:
             label[0].neg_()
         return label
+
+    def restored_as_published(self, prediction: Tensor, resize: Resize) -> Tensor:
+        """The file holds unit vectors."""
+        return resize(F.normalize(prediction, dim=1), "bilinear")
 
     def random(self, shape: tuple[int, int, int], classes: int, device: torch.device | None = None) -> Tensor:
         images, *size = shape

@@ -56,6 +56,14 @@ class Metric(Protocol):
 
 
 @runtime_checkable
+class HasPublished(Protocol):
+    """A metric that the published evaluations define in another way."""
+
+    def published(self) -> Metric:
+        """The metric by the definition of the published evaluations."""
+
+
+@runtime_checkable
 class ExpensiveMetric(Metric, Protocol):
     """A metric in two steps: a cheap step where the prediction is, and later a slow step that needs only its result."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,7 +19,7 @@ class MeanIoU:
     """Intersection over union, its mean over classes, and pixel accuracy, in percent, from one confusion count.
 
     prediction logits [B, C, H, W]; label integer [B, H, W] with 255 void. A class that occurs neither in the labels
-    nor in the predictions of the whole split is left out of the mean; the authors' code counts it as 0.
+    nor in the predictions of the whole split is left out of the mean.
     The scores are ``miou``, ``pixel_accuracy`` and ``iou/<class>``, with indices for classes without names.
     """
 
@@ -70,10 +71,34 @@ class MeanIoU:
         confusion = cells.view(-1, IGNORE + 1, self.num_classes)[:, : self.num_classes]  # label x prediction
         return torch.cat([confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2)], dim=1)
 
+    def published(self) -> PublishedMeanIoU:
+        return PublishedMeanIoU(self.num_classes, self.class_names)
+
     def scores(self, total: Tensor) -> dict[str, Tensor]:
         intersection, predicted, labelled = total.view(3, self.num_classes)
-        iou = safe_ratio(intersection, predicted + labelled - intersection)  # [C], NaN for an absent class
+        iou = self.iou(intersection, predicted + labelled - intersection)
         return {
             "miou": 100 * iou.nanmean(),
             "pixel_accuracy": 100 * safe_ratio(intersection.sum(), labelled.sum()),
         } | {f"iou/{name}": 100 * value for name, value in zip(self.names, iou, strict=True)}
+
+    def iou(self, intersection: Tensor, union: Tensor) -> Tensor:
+        """Pixels of each class [C] -> [C], NaN for a class that occurs nowhere."""
+        return safe_ratio(intersection, union)
+
+
+@dataclass(frozen=True)
+class PublishedMeanIoU(MeanIoU):
+    """As in MTI-Net's code: a class that occurs nowhere counts as 0."""
+
+    @property
+    def definition(self) -> str:
+        return (
+            f"Intersection over union of {self.num_classes} classes, counted over all pixels of the split that are not "
+            f"{IGNORE}; miou is its mean, where a class found in neither labels nor predictions counts as 0; percent."
+        )
+
+    def iou(self, intersection: Tensor, union: Tensor) -> Tensor:
+        """[C] -> [C], 0 for a class that occurs nowhere, and NaN if no pixel at all is labelled."""
+        whole = union.sum()
+        return intersection / union.clamp_min(1) + torch.where(whole == 0, math.nan, 0)

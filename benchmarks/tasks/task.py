@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from mtlbench.benchmarks.tasks.kinds import Kind
-from mtlbench.benchmarks.tasks.losses import (
-    Loss,
-)
-from mtlbench.benchmarks.tasks.metric import Metric
+from mtlbench.benchmarks.tasks.losses import Loss
+from mtlbench.benchmarks.tasks.metric import HasPublished, Metric
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Task:
     label_loss: Loss  # logits [B, classes, H, W] over the discretised label, label -> (sum, count)
     metric: Metric | None  # None: the task is trained but not scored, and shown as undefined
     weight: float  # in the objective
+    label_weight: float | None = None  # of `label_loss` in the objective; None: `weight`
     learn: Callable[[Iterable[Tensor]], dict[str, Any]] | None = None  # training labels -> findings; None: no findings
     complete: Callable[[Task, Mapping[str, Any]], Task] | None = None  # with what was learnt
     background_alone_is_void: bool = False  # a training label of background alone is no label
@@ -40,6 +39,21 @@ class Task:
     def several_classes(self) -> bool:
         """Whether a prediction chooses among several classes, with one logit for each."""
         return self.kind.discrete and self.channels > 1
+
+    @property
+    def weight_of_label_loss(self) -> float:
+        return self.weight if self.label_weight is None else self.label_weight
+
+    def labels(self, label: Tensor) -> bool:
+        """Whether a training label says anything: it has a valid pixel, and one beside the background where that alone
+        is no label.
+        """
+        valid = self.kind.valid(label)
+        return bool((valid & (label != 0) if self.background_alone_is_void else valid).any())
+
+    def published(self) -> Task:
+        """This task with the metric as the published evaluations define it, where their definition differs."""
+        return replace(self, metric=self.metric.published()) if isinstance(self.metric, HasPublished) else self
 
     def check(self, label: Tensor, image: str) -> None:
         """Raise ValueError, naming this task and `image`, for a value that a label of this task cannot have.

@@ -8,7 +8,15 @@ import numpy as np
 from torch import Tensor
 
 from mtlbench.benchmarks.transforms.colour import between, draw_colour
-from mtlbench.benchmarks.transforms.geometry import Borders, Draw, NormalsZoom, Placement, Size, largest_share
+from mtlbench.benchmarks.transforms.geometry import (
+    Borders,
+    Draw,
+    NormalsZoom,
+    Placement,
+    Resampling,
+    Size,
+    largest_share,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Augmentation:
     borders: what lies outside the image. With "ignore" it has ImageNet's mean colour and no label. With "background" it
     is black and labelled 0, as the published multi-task loaders fill it, so that class 0 is trained there.
 
+    resampling: of images, "bilinear" or "cubic"; see geometry.py. The published multi-task loaders use cubic weights.
+
     normals_zoom: a zoom s divides depth by s. "published" leaves the normals as they are, which contradicts the zoomed
     depth: both are 10 degrees apart at s = 1.5. "consistent" turns the normals with the surface: n_z is multiplied by
     s.
@@ -54,6 +64,7 @@ class Augmentation:
     photometric: bool = False  # brightness, contrast, saturation and hue, each with probability 1/2
     borders: Borders = "ignore"
     normals_zoom: NormalsZoom = "published"
+    resampling: Resampling = "bilinear"
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
@@ -90,6 +101,7 @@ def draw(augmentation: Augmentation, generator: np.random.Generator, size: Size,
         degrees=between(-augmentation.degrees, augmentation.degrees, angle),
         borders=augmentation.borders,
         normals_zoom=augmentation.normals_zoom,
+        resampling=augmentation.resampling,
     )
     if augmentation.crop is not None:
         windows = generator.random((augmentation.crop.tries, 2)).tolist()

@@ -2,28 +2,34 @@
 
 A draw is one affine map from output pixels to input pixels. It zooms about the centre, rotates in the image plane, and
 then either resizes the whole image to the network's size or cuts out a window of that size; a flip comes last. Every
-field is resampled once through this map: images bilinearly, everything else by nearest neighbour. So no class, depth or
-normal arises that was not measured, and no invalid pixel becomes valid. Pixel i covers [i, i + 1) and has its centre at
-i + 0.5, for images and labels alike.
+label is resampled once through this map by nearest neighbour. So no class, depth or normal arises that was not
+measured, and no invalid pixel becomes valid. (The published loaders resample normals with cubic weights, which turn
+invalid pixels beside valid ones into unit normals.) Pixel i covers [i, i + 1) and has its centre at i + 0.5, for images
+and labels alike.
 
-The published loaders resample twice with cubic weights; this module departs from them, because cubic weights overshoot
-(their uint8 cast wraps round) and turn invalid normals into unit normals. Images are antialiased where they shrink,
-unless they are rotated: the only protocol that rotates shrinks by a quarter at most.
+Images are resampled in one of two ways. "bilinear" goes through the map once, and is antialiased where an image
+shrinks, unless it is rotated: the only protocol that rotates shrinks by a quarter at most. "cubic" is sharper and does
+as the published loaders: it zooms and rotates at the stored size, then resizes, both with cubic weights (Keys, 1981,
+with a = -0.75) and without antialiasing. Cubic weights overshoot. Values are clipped before they become bytes, where
+the published code wraps round.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from scipy.sparse import csr_array, diags_array
 from torch import Tensor
 
 from mtlbench.benchmarks.tasks.kinds import IGNORE, Kind
+from mtlbench.benchmarks.transforms import cubic
 from mtlbench.benchmarks.transforms.colour import Colour, recolour
 
 Size = tuple[int, int]  # rows, columns
@@ -33,6 +39,8 @@ Placement = Literal["stretch", "pad"]
 Borders = Literal["ignore", "background"]
 
 NormalsZoom = Literal["published", "consistent"]
+
+Resampling = Literal["bilinear", "cubic"]
 
 MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean, which is zero after the input is normalised
 
@@ -47,6 +55,7 @@ class Draw(NamedTuple):
     colour: Colour | None = None
     borders: Borders = "ignore"
     normals_zoom: NormalsZoom = "published"
+    resampling: Resampling = "bilinear"  # of the image
 
 
 def apply(
@@ -73,18 +82,18 @@ def apply(
     return moved, result
 
 
-def resize(image: Tensor, size: Size, placement: Placement = "stretch") -> Tensor:
+def resize(image: Tensor, size: Size, placement: Placement = "stretch", resampling: Resampling = "bilinear") -> Tensor:
     """An image for evaluation, uint8 [3, H, W] -> [3, h, w]: stretched, or centred at its own scale in a margin.
 
     Raises ValueError for an image that a padded input cannot hold.
     """
     require_room((image.shape[-2], image.shape[-1]), size, placement)
-    return _warp(image, still(placement), size)
+    return _warp(image, still(placement, resampling), size)
 
 
-def still(placement: Placement) -> Draw:
+def still(placement: Placement, resampling: Resampling = "bilinear") -> Draw:
     """The draw that moves an image and its labels as `resize` does."""
-    return Draw(window=None if placement == "stretch" else (0.0, 0.0))
+    return Draw(window=None if placement == "stretch" else (0.0, 0.0), resampling=resampling)
 
 
 def require_room(native: Size, size: Size, placement: Placement) -> None:
@@ -93,17 +102,35 @@ def require_room(native: Size, size: Size, placement: Placement) -> None:
         raise ValueError(f"an image of {native} does not fit into a padded input of {size}; choose a larger size")
 
 
-def restore(prediction: Tensor, native: Size, placement: Placement = "stretch") -> Tensor:
+def restore(
+    prediction: Tensor,
+    native: Size,
+    placement: Placement = "stretch",
+    rule: Literal["nearest", "bilinear"] = "bilinear",
+) -> Tensor:
     """Predictions [B, C, h, w] brought back to the stored size of an image, [B, C, H, W]: the inverse of `resize`.
 
-    The resize is bilinear, without clipping or normalising. The margin of a padded input is cut off.
+    Nothing is clipped or normalised. "nearest" takes pixel floor(i h / H) for pixel i, as OpenCV does in the published
+    evaluations. The margin of a padded input is cut off.
     """
+    if placement == "stretch" and rule == "nearest":
+        rows, columns = (
+            _first_of(length, out, prediction.device) for length, out in zip(prediction.shape[-2:], native, strict=True)
+        )
+        return prediction.index_select(-2, rows).index_select(-1, columns)
     if placement == "stretch":
         return F.interpolate(prediction, native, mode="bilinear", align_corners=False)
     top, left = (
         -_axis(length, out, 1.0, 0.0).offset for length, out in zip(native, prediction.shape[-2:], strict=True)
     )
     return prediction[..., top : top + native[0], left : left + native[1]]
+
+
+@functools.lru_cache(maxsize=64)  # cached, because a copy to the device makes the host wait
+def _first_of(length: int, out: int, device: torch.device) -> Tensor:
+    """For each of `out` pixels the one of `length` pixels in which it begins, int64 [out]."""
+    step = 1 / (out / length)  # rounded as OpenCV rounds it
+    return (torch.arange(out, dtype=torch.float64) * step).floor().long().clamp_max(length - 1).to(device)
 
 
 class _Axis(NamedTuple):
@@ -170,7 +197,9 @@ def _warp(image: Tensor, drawn: Draw, size: Size) -> Tensor:
     """uint8 [3, H, W] -> [3, h, w]."""
     fill = (0, 0, 0) if drawn.borders == "background" else MEAN_COLOUR
     native = (image.shape[-2], image.shape[-1])
-    if drawn.degrees == 0:
+    if drawn.resampling == "cubic":
+        result = _cubic(image, drawn, size, fill)
+    elif drawn.degrees == 0:
         result = _place(image, _axes(native, drawn, size), size, fill)
     else:
         picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
@@ -202,6 +231,53 @@ def _place(image: Tensor, axes: tuple[_Axis, _Axis], size: Size, fill: tuple[int
     row, column = max(0, -top), max(0, -left)
     canvas[:, row : row + seen.shape[-2], column : column + seen.shape[-1]] = seen
     return canvas
+
+
+def _cubic(image: Tensor, drawn: Draw, size: Size, fill: tuple[int, int, int]) -> Tensor:
+    """A move with cubic weights. What no window is cut from is zoomed and rotated at the stored size, then resized."""
+    native = (image.shape[-2], image.shape[-1])
+    if drawn.degrees == 0:
+        stored = drawn.window is None
+        axes = zip(native, _axes(native, drawn, size), size, strict=True)
+        rows, columns = (_operator(length, axis, out, stored) for length, axis, out in axes)
+        pixels = cubic.resampled(image, rows, columns, fill)
+    else:
+        turned = native if drawn.window is None else size
+        colour = torch.tensor(fill, dtype=torch.float32).view(1, 3, 1, 1)
+        grid = _grid(native, drawn, size, turned)
+        around = F.grid_sample(image[None] - colour, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
+        rows, columns = (_operator(n, _Axis(0, n / out), out, True) for n, out in zip(turned, size, strict=True))
+        pixels = cubic.resampled((around + colour)[0], rows, columns, (0, 0, 0))
+    return (pixels + 1e-3).clamp_(0, 255).to(torch.uint8)  # fractions are cut off, as published
+
+
+@functools.lru_cache(maxsize=64)
+def _operator(length: int, axis: _Axis, out: int, stored: bool) -> csr_array[Any]:
+    """The operator of an axis without rotation, [out, length]. stored: it zooms at the stored size, then resizes."""
+    centres = np.arange(out) + 0.5
+    if not stored:
+        places = axis.step * (axis.offset + centres)
+        inside = ((places >= 0) & (places <= length)).astype(np.float32)
+        cut: csr_array[Any] = diags_array(inside).tocsr() @ cubic.weights(places, length, repeat=True)
+        return cut
+    resized = cubic.weights(centres * length / out, length, repeat=True)
+    if axis == (0, length / out):
+        return resized
+    zoomed = axis.step * (axis.offset + (np.arange(length) + 0.5) * out / length)
+    both: csr_array[Any] = resized @ cubic.weights(zoomed, length, repeat=False)
+    return both
+
+
+def _grid(native: Size, drawn: Draw, size: Size, target: Size) -> Tensor:
+    """Where the pixels of the output lie in the input, as `grid_sample` takes it: float32 [1, *target, 2].
+
+    target: the size that the output has before it is stretched to `size`.
+    """
+    a, b, c, d, e, f = _affine(native, drawn, size)
+    row = (torch.arange(target[0], dtype=torch.float64)[:, None] + 0.5) * (size[0] / target[0])
+    column = (torch.arange(target[1], dtype=torch.float64)[None] + 0.5) * (size[1] / target[1])
+    x, y = a * column + (b * row + c), d * column + (e * row + f)
+    return torch.stack([2 * x / native[1] - 1, 2 * y / native[0] - 1], dim=-1)[None].float()
 
 
 def largest_share(label: Tensor, drawn: Draw, size: Size) -> float:

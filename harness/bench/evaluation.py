@@ -22,7 +22,7 @@ from mtlbench.harness.bench.loading import Row
 from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order, normalise, onto
 from mtlbench.harness.data.view import View
 from mtlbench.harness.scoring.statistics import collect
-from mtlbench.harness.training.objective import objective, weighted_sum
+from mtlbench.harness.training.objective import terms, weighted_sum
 from mtlbench.methods import Outputs, Target, build
 
 TRAIN, TEST = 795, 654  # images
@@ -67,7 +67,7 @@ def measure(
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     image = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, device=device)
     labels = {name: label.to(device) for name, label in _labels(size, batch).items()}
-    view = View(size, Augmentation(), native=True)
+    view = View(size, Augmentation())
     # Loading is neither in a step nor in an evaluation: other processes do it meanwhile.
     batches = list(
         evaluation_batches(
@@ -79,7 +79,7 @@ def measure(
         network.train()
         for _ in range(images // batch):
             outputs = network(normalise(image).contiguous(memory_format=torch.channels_last))
-            weighted_sum(objective(outputs, labels, TASKS), TASKS).backward()  # type: ignore[no-untyped-call]
+            weighted_sum(terms(outputs, labels, TASKS), TASKS).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
 

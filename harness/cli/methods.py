@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 OUTSIDE = "package.module:Name"  # how a matrix names what is no part of the package
 
 
+# What a matrix that says nothing else does with every network.
+RULES = """\
+Training leaves out images without a label of any task of the network (`benchmark: {unlabelled: keep}` keeps them).
+A network of one task has weight 1 (`train: {weights: {TASK: 2.0}}` in its row changes it)."""
+
+
 def list_() -> None:
     """List what a matrix can choose: methods, backbones, benchmarks, optimisers, schedules, and embedded matrices.
 
@@ -97,7 +103,7 @@ def describe(
         rows = list(describe(chosen, made, sets, backbone=backbone, batch=batch, measured=measured))
     except ValueError as error:
         raise fail(str(error)) from None
-    typer.echo(json.dumps([row.as_json() for row in rows], indent=1) if as_json else table(rows))
+    typer.echo(json.dumps([row.as_json() for row in rows], indent=1) if as_json else f"{table(rows)}\n\n{RULES}")
 
 
 def check(

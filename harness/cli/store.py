@@ -131,7 +131,8 @@ def rescore(
     ] = False,
     data: DataOption = [],
     evaluate: Annotated[
-        Literal["native", "network"] | None, typer.Option(help="Another rule, with --predictions; gives another cell.")
+        Literal["native", "network", "published"] | None,
+        typer.Option(help="Another rule, with --predictions; gives another cell."),
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Put the new records into the store.")] = False,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +45,7 @@ class Splits(NamedTuple):
     train: Sequence[Sample]
     val: Sequence[Sample] | None  # the part of train that is held out, or the benchmark's own
     test: Sequence[Sample]
+    unlabelled: int = 0  # images that training leaves out of `train`
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ class Copy:
         samples = self.split("train", tasks)
         return hold_out(samples, holdout) if holdout else (samples, None)
 
-    def splits(self, cell: Cell) -> Splits:
-        """The splits of a cell. Its train split also has the labels by which crops are drawn.
+    def splits(self, cell: Cell, unlabelled: Collection[int] = ()) -> Splits:
+        """The splits of a cell. Its train split also has the labels by which crops are drawn, and lacks the images at
+        the places `unlabelled`.
 
         Raises what `split` raises, and ValueError for a trial, which is judged on val, where there is no val.
         """
@@ -101,7 +103,8 @@ class Copy:
             raise ValueError(
                 f"{self.benchmark.name} has no val split to judge a trial on; set train.holdout, as to 0.1"
             )
-        return Splits(train, val, self.split("test", cell.tasks))
+        taught = without(train, unlabelled)
+        return Splits(taught, val, self.split("test", cell.tasks), len(train) - len(taught))
 
     def _with_balance(self, tasks: Sequence[str], augmentation: Augmentation) -> tuple[str, ...]:
         """`tasks`, and the task by whose labels crops are drawn, if the copy has these labels.
@@ -145,6 +148,12 @@ class Copy:
 def copy_of(config: BenchmarkConfig, root: Path, prepared_in: Sequence[Path] = ()) -> Copy:
     """The copy of a configuration's benchmark that lies at `root`."""
     return Copy(make_benchmark(config), root, tuple(prepared_in))
+
+
+def without(samples: Sequence[Sample], places: Collection[int]) -> Sequence[Sample]:
+    """A split, or a part of it, without the images at some places of the split."""
+    whole, indices = (samples.samples, samples.indices) if isinstance(samples, Part) else (samples, range(len(samples)))
+    return Part(whole, [index for index in indices if index not in places]) if places else samples
 
 
 def hold_out(samples: Sequence[Sample], share: float) -> tuple[Part, Part]:

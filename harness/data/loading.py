@@ -66,7 +66,7 @@ class Training(Dataset[Batch]):
         self.samples, self.view, self.seed = samples, view, seed
         self.kinds = {name: task.kind for name, task in tasks.items()}
         self.channels = {name: task.channels for name, task in tasks.items()}
-        self.needs_foreground = {name for name, task in tasks.items() if task.background_alone_is_void}
+        self.tasks = tasks
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         """The image at (epoch, index) with its labels, not yet batched."""
@@ -79,7 +79,7 @@ class Training(Dataset[Batch]):
         for name, kind in self.kinds.items():
             if name not in labels:  # a missing label becomes a label without a valid pixel
                 labels[name] = kind.blank(view.size, self.channels[name])
-            elif name in self.needs_foreground and not torch.where(kind.valid(labels[name]), labels[name], 0).any():
+            elif self.tasks[name].background_alone_is_void and not self.tasks[name].labels(labels[name]):
                 labels[name].fill_(kind.invalid)
         return Batch(image, labels)
 
@@ -106,7 +106,7 @@ class Evaluation(Dataset[tuple[int, Sample]]):
         if view.native:
             return index, Sample(name, view.resize(image), labels)
         kinds = {task: self.tasks[task].kind for task in labels}
-        return index, Sample(name, *geometry.apply(image, labels, kinds, geometry.still(view.placement), view.size))
+        return index, Sample(name, *geometry.apply(image, labels, kinds, view.still, view.size))
 
 
 def _collate(batch: list[Batch]) -> Batch:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 
 from mtlbench.harness.data import places
+from mtlbench.harness.data.copy import copy_of
+from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.progress import duration
 from mtlbench.harness.driver.work import recorded, require, select, survey, title
@@ -100,7 +102,7 @@ def forecast(
         key = _network(item.cell.model_dump(mode="json"))
         if key not in counted:
             counted[key] = _count(item.cell, matrix.resources.workers)
-        state, steps = store.state(item.cell.id), _steps(item.cell, folders)
+        state, steps = store.state(item.cell.id), _steps(item.cell, folders, store)
         lines.append(_line(item, state, steps, counted[key], done.get(key, []), matrix.resources))
     unfinished = [item for cell_id, item in items.items() if cell_id not in records]
     return Forecast(lines, waiting(unfinished), missing)
@@ -127,7 +129,8 @@ def show(found: Forecast, resources: Resources) -> str:
     total = sum(line.seconds for line in left)
     text.append(
         f"{len(found.lines)} cells, {len(left)} to run: {duration(total)} of training steps, one cell after another. "
-        "Reading images, evaluation and start-up come on top."
+        "Reading images, evaluation and start-up come on top. Training leaves out images without a label of any of its "
+        "tasks; they are counted here until a run has found them."
     )
     if len(counted) < len(left):
         measured = {line.item.cell.id: line.records for line in left if line.records}
@@ -181,8 +184,11 @@ def _count(cell: Cell, workers: int) -> _Counted:
     return _Counted(cost["parameters"], cost["macs"], step.peak_bytes, step.operators)
 
 
-def _steps(cell: Cell, folders: Mapping[str, Path]) -> int:
-    """The steps of a cell by the images on disk, or by the data set's known number where these cannot be used."""
+def _steps(cell: Cell, folders: Mapping[str, Path], store: Store) -> int:
+    """The steps of a cell by the images on disk, or by the data set's known number where these cannot be used.
+
+    Images without a label are not counted where the store knows them.
+    """
 
     def of(images: int) -> int:
         return length(cell, images - round(cell.train.holdout * images)).steps
@@ -190,7 +196,9 @@ def _steps(cell: Cell, folders: Mapping[str, Path]) -> int:
     benchmark = make_benchmark(cell.benchmark)
     if benchmark.needs_root and cell.benchmark.name in folders:
         with suppress(OSError, ValueError):  # these are among what is missing
-            return of(len(benchmark.open(folders[cell.benchmark.name], "train", cell.tasks)))
+            copy = copy_of(cell.benchmark, folders[cell.benchmark.name])
+            images = len(benchmark.open(copy.root, "train", cell.tasks))
+            return of(images - len(unlabelled(store, copy, cell, read=False)))
     known = benchmark.splits["train"]
     if known is None:
         name = cell.benchmark.name

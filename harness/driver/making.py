@@ -12,10 +12,12 @@ from rich.progress import Progress, TaskID
 from mtlbench.harness.data import learning
 from mtlbench.harness.data.copy import Copy, copy_of
 from mtlbench.harness.data.places import NotReady, default_roots, prepared_in
+from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import Planned, expand
+from mtlbench.harness.matrix.length import length
 from mtlbench.harness.scoring import constant
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
@@ -68,6 +70,28 @@ def learn(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], 
         for name in learning.missing(store, copy, tasks, holdout):
             console.print(f"learning what {name} needs from the training labels of {config.name}", markup=False)
         learning.learn(store, copy, tasks, holdout)
+
+
+def leave_out(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], console: Console) -> None:
+    """Find the training images that each task set leaves out, once and before the cells start, and say how many.
+
+    Raises ValueError where no image has a label of a task, or too few have one for a batch.
+    """
+    cells = [item.cell for item in chosen]
+    for cell in {(c.benchmark.model_dump_json(), c.tasks, c.train.batch): c for c in cells}.values():
+        copy = copy_here(cell.benchmark, folders)
+        with Progress(console=console, transient=True) as bars:
+            bar = bars.add_task(f"reading labels of {'+'.join(cell.tasks)}", total=None)
+            left_out = unlabelled(store, copy, cell, partial(_tick, bars, bar))
+        if left_out:
+            images = len(copy.split("train", cell.tasks))
+            console.print(
+                f"{cell.benchmark.name}, {'+'.join(cell.tasks)}: {len(left_out):,} of {images:,} training images have "
+                "no label and are left out",
+                markup=False,
+                soft_wrap=True,
+            )
+            length(cell, images - len(left_out))
 
 
 def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:

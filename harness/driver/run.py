@@ -79,11 +79,12 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
                 copy = making.copy_here(entry, folders)
                 name = entry.name if copy.benchmark.needs_root else f"{entry.name} {entry.size} {entry.options}"
                 store.bind(name, copy.fingerprint)
+            ids = list(dict.fromkeys(item.cell.id for item in chosen))
+            again = [cell_id for cell_id in ids if starts_anew(request.rerun, cell_id, records, store)]
+            todo = [cell_id for cell_id in ids if cell_id not in records or cell_id in again]
             making.learn(chosen, store, folders, console)
+            making.leave_out((item for item in chosen if item.cell.id in todo), store, folders, console)
             constants = making.constants(matrix, store, folders, console)
-        ids = list(dict.fromkeys(item.cell.id for item in chosen))
-        again = [cell_id for cell_id in ids if starts_anew(request.rerun, cell_id, records, store)]
-        todo = [cell_id for cell_id in ids if cell_id not in records or cell_id in again]
         if todo:
             console.print(f"{len(todo)} of {len(ids)} cells to run; starting Ray", markup=False)
         with _joined(make_scheduler, matrix.resources) if todo else nullcontext(None) as joined:

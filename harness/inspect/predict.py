@@ -55,7 +55,7 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
         arrays, panels = {}, [image.permute(1, 2, 0).numpy()]
         for name in cell.tasks:
             task = benchmark.tasks[name]
-            array = values(task, view.restore(final[name].float(), size)[0])
+            array = values(task, view.restore(final[name].float(), size, task.kind)[0])
             arrays[name] = array
             panels.append(picture(task, array))
         np.savez_compressed(out / f"{path.stem}.npz", **arrays)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from mtlbench.harness.data import places
 from mtlbench.harness.data.copy import Copy
 from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order
 from mtlbench.harness.data.view import view_of
-from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.cell import Cell, Evaluate
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring import per_image, statistics
 from mtlbench.harness.scoring.expensive import Pool, read_arrays
@@ -31,8 +31,6 @@ from mtlbench.results.records import files
 from mtlbench.results.records.reading import read
 from mtlbench.results.records.record import Record, Score, differences
 from mtlbench.results.summary.tuning import is_trial
-
-Rule = Literal["native", "network"]
 
 KEPT = (files.weights, files.history, files.samples)  # files that a cell scored under another rule shares
 
@@ -71,10 +69,10 @@ class Finished(NamedTuple):
     def conditions(self) -> Conditions:
         return conditions_of_cell(self.cell, self.benchmark, self.record.provenance["data"]["images"][1])
 
-    def under(self, rule: Rule) -> Finished:
+    def under(self, rule: Evaluate) -> Finished:
         """The same cell as it is scored under another rule of evaluation."""
         config = self.cell.benchmark.model_copy(update={"evaluate": rule})
-        return self._replace(cell=self.cell.model_copy(update={"benchmark": config}))
+        return self._replace(cell=self.cell.model_copy(update={"benchmark": config}), benchmark=make_benchmark(config))
 
     def taken_otherwise(self, origins: Mapping[str, str]) -> dict[str, Task]:
         """The scored tasks whose `origins` are not those of this version and this rule."""
@@ -122,7 +120,7 @@ def from_statistics(store: Store, cell_id: str) -> Rescored:
     return _rescored(finished, rows, "statistics")
 
 
-def from_predictions(store: Store, cell_id: str, root: Path, rule: Rule | None = None) -> Rescored:
+def from_predictions(store: Store, cell_id: str, root: Path, rule: Evaluate | None = None) -> Rescored:
     """Score a cell by this version's metrics, or by another `rule` of evaluation, on the data at `root`.
 
     Predictions were rounded to float16 when they were saved. So they are used only for tasks whose metric or rule

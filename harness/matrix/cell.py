@@ -11,6 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 SCHEMA = 1
 
+# How a prediction meets its label: both at the stored size of the image, both at the network's size, or at the stored
+# size by the rules of the published evaluations.
+Evaluate = Literal["native", "network", "published"]
+
 
 class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -37,7 +41,9 @@ class BenchmarkConfig(Config):
     name: str  # of benchmarks.BENCHMARKS, or package.module:Name
     size: tuple[int, int] | None = None  # rows, columns at the network's input; None: the benchmark's own
     protocol: str = "mtl"  # augmentation and resize of training images, by its name in the benchmark
-    evaluate: Literal["native", "network"] = "native"  # score at the stored image's size, or at the network's
+    evaluate: Evaluate = "native"
+    resampling: Literal["bilinear", "cubic"] | None = None  # of images; None: the protocol's own
+    unlabelled: Literal["drop", "keep"] = "drop"  # training images without a label of any of the cell's tasks
     borders: Literal["ignore", "background"] | None = None  # outside of training images; None: the protocol's own
     normals_zoom: Literal["published", "consistent"] | None = None  # what a zoom does to normals; None: the protocol's
     options: dict[str, Any] = {}
@@ -80,6 +86,7 @@ class TrainConfig(Config):
     clip: Annotated[float, Field(gt=0)] | None = None  # greatest norm of the gradient
     precision: Literal["fp32", "bf16"] = "fp32"
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}  # task -> weight in the objective, over the benchmark's
+    label_weights: dict[str, Annotated[float, Field(ge=0)]] = {}  # task -> weight of ATRC's label loss; else `weights`
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of train kept out as val
 
     @model_validator(mode="after")

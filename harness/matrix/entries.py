@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.benchmarks.benchmark import Benchmark, shortcomings
+from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.matrix import presets
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Config, TrainConfig, plain
 from mtlbench.harness.matrix.optimization import check_optimizer, check_schedule
@@ -96,7 +97,7 @@ class Resources(Config):
 
 
 class Recipe(TrainConfig):
-    """The training recipe of a matrix, for all of its benchmarks. `weights` is a mapping, or the name of a preset."""
+    """The training recipe of a row, for all of its benchmarks. `weights` is a mapping, or the name of a preset."""
 
     preset: str = presets.COMMON  # the form that `weights: NAME` takes
 
@@ -120,11 +121,27 @@ class Recipe(TrainConfig):
             return {**raw, "preset": raw["weights"], "weights": {}}
         return raw
 
-    def on(self, benchmark: str, tasks: Sequence[str]) -> TrainConfig:
-        """A cell's recipe, with the weights of `tasks` as numbers. Raises ValueError where the preset lacks one."""
-        weights = {**presets.weights(self.preset, benchmark, tasks), **self.weights}
-        chosen = {task: weights[task] for task in sorted(weights) if task in tasks}
-        return TrainConfig(**self.model_dump(exclude={"preset", "weights"}), weights=chosen)
+    def on(self, benchmark: str, tasks: Mapping[str, Task], row: Mapping[str, Any]) -> TrainConfig:
+        """A cell's recipe, with the weights of its `tasks` as numbers, where they are not those of the benchmark.
+
+        A network of one task has weight 1, as the authors train it, unless the `train` of its row gives the task a
+        weight. Weights are chosen for tasks that are trained together. Alone, a weight only scales the step of SGD, or
+        weakens the weight decay of Adam.
+
+        benchmark: its name, by which presets know it. Raises ValueError where the preset lacks a task.
+        """
+        if len(tasks) == 1:
+            weights = {name: 1.0 for name, task in tasks.items() if task.weight != 1.0}
+            weights |= self.weights if "weights" in row else {}
+            labels = self.label_weights if "label_weights" in row else {}
+        else:
+            preset = presets.weights(self.preset, benchmark, list(tasks))
+            weights, labels = {**preset.tasks, **self.weights}, {**preset.labels, **self.label_weights}
+        return TrainConfig(
+            **self.model_dump(exclude={"preset", "weights", "label_weights"}),
+            weights={task: weights[task] for task in sorted(weights) if task in tasks},
+            label_weights={task: labels[task] for task in sorted(labels) if task in tasks},
+        )
 
 
 class Matrix(Config):
@@ -191,12 +208,12 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def merge_train(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Recipe:
-    """The matrix's recipe with one method's changes. The method's length and weights replace the matrix's whole."""
+    """The matrix's recipe with one row's changes. The row's length and weights replace the matrix's whole."""
     merged = dict(defaults)
     if "epochs" in own or "steps" in own:
         merged.pop("epochs", None), merged.pop("steps", None)
     if "weights" in own:
-        merged.pop("preset", None)
+        merged.pop("preset", None), merged.pop("label_weights", None)
     return Recipe.model_validate({**merged, **own})
 
 
@@ -212,11 +229,18 @@ def benchmark_class(name: str) -> type[Benchmark]:
 
 
 def make_benchmark(config: BenchmarkConfig) -> Benchmark:
-    """The benchmark of a configuration, at its size.
+    """The benchmark of a configuration, at its size, with the metrics of its rule of evaluation.
 
     Raises ValueError for an option's value that the benchmark refuses, and for one from outside that cannot be made or
     breaks the contract.
     """
+    made = _make(config)
+    if config.evaluate == "published":
+        made.tasks = {name: task.published() for name, task in made.tasks.items()}
+    return made
+
+
+def _make(config: BenchmarkConfig) -> Benchmark:
     size = {} if config.size is None else {"size": config.size}
     make = benchmark_class(config.name)
     if not is_outside(config.name):

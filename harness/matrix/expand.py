@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
-from mtlbench.harness.matrix.entries import Matrix, merge_train
+from mtlbench.harness.matrix.entries import Matrix, make_benchmark, merge_train
 from mtlbench.harness.matrix.tuning import Tuning, trials, tuned
 from mtlbench.methods import resolve
 from mtlbench.results.records.record import Entry, Manifest, Record
@@ -35,6 +35,7 @@ def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
     planned, backbone = [], weights.by_content(matrix.backbone)
     for benchmark in matrix.benchmarks:
         config = BenchmarkConfig.model_validate(benchmark.model_dump(exclude={"tasks"}))
+        known = make_benchmark(config).tasks
         for task_set in benchmark.task_sets:
             for method in matrix.methods:
                 train = merge_train(matrix.train.model_dump(exclude_unset=True), method.train)
@@ -47,7 +48,7 @@ def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
                             tasks=tasks,
                             benchmark=config,
                             backbone=backbone,
-                            train=train.on(benchmark.name, tasks),
+                            train=train.on(benchmark.name, {task: known[task] for task in tasks}, method.train),
                             seed=seed,
                         )
                         for each, preliminary, trial in _with_trials(cell, matrix.tune, records):

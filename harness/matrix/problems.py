@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from mtlbench.harness.matrix import weights
+from mtlbench.harness.matrix import presets, weights
 from mtlbench.harness.matrix.cell import BackboneConfig, Config, TrainConfig
 from mtlbench.harness.matrix.entries import (
     BenchmarkEntry,
@@ -58,14 +58,14 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     if baseline is not None and rows and baseline not in rows:
         problems.append(f"baseline: no row is called {baseline!r}; rows: {', '.join(row for row in rows if row)}")
     defaults = raw.get("train") if isinstance(raw.get("train"), dict) else {}
-    recipes = {} if (common := _parsed(Recipe, defaults)) is None else {"train.weights": common}
+    recipes = {} if (common := _parsed(Recipe, defaults)) is None else {"train": common}
     for index, entry in enumerate(methods or []):
         own = entry.get("train") if isinstance(entry, dict) else None
         if isinstance(own, dict) and own:
             try:
                 recipe = merge_train(defaults or {}, own)
-                if "weights" in own:
-                    recipes[f"methods.{index}.train.weights"] = recipe
+                if {"weights", "label_weights"} & own.keys():
+                    recipes[f"methods.{index}.train"] = recipe
             except ValidationError as error:
                 problems += [
                     describe_mistake(mistake, ("methods", index, "train"))
@@ -128,15 +128,18 @@ def _parsed(model: type[Model], raw: Any) -> Model | None:
 def _weight_problems(path: str, recipe: Recipe, entries: Sequence[BenchmarkEntry]) -> list[str]:
     problems = []
     for entry in entries:
-        for task in recipe.weights:
-            if task not in make_benchmark(entry).tasks:
-                known = ", ".join(make_benchmark(entry).tasks)
-                problems.append(f"{path}.{task}: {entry.name} has no such task; it has: {known}")
-        for task_set in entry.task_sets:
+        known = make_benchmark(entry).tasks
+        for key, named in (("weights", recipe.weights), ("label_weights", recipe.label_weights)):
+            problems += [
+                f"{path}.{key}.{task}: {entry.name} has no such task; it has: {', '.join(known)}"
+                for task in named
+                if task not in known
+            ]
+        for task_set in (each for each in entry.task_sets if len(each) > 1):
             try:
-                recipe.on(entry.name, task_set)
+                presets.weights(recipe.preset, entry.name, task_set)
             except ValueError as error:
-                problems.append(f"{path}: {error}")
+                problems.append(f"{path}.weights: {error}")
     return problems
 
 

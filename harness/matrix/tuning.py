@@ -50,7 +50,8 @@ class Tuning(Config):
 def draw(tuning: Tuning, trial: int, tasks: Sequence[str]) -> dict[str, Any]:
     """The changes that trial number `trial` makes in a recipe. They are the same for all rows and task sets.
 
-    Each value comes from its own generator, so that one more dimension moves no other value.
+    Each value comes from its own generator, so that one more dimension moves no other value. A network of one task
+    draws no weight, because it has none to balance.
     """
 
     def value(name: str, dimension: str) -> float:
@@ -59,7 +60,7 @@ def draw(tuning: Tuning, trial: int, tasks: Sequence[str]) -> dict[str, Any]:
         return float(f"{low * (high / low) ** fraction:.3g}")  # three digits say what was tried
 
     drawn: dict[str, Any] = {name: value(name, name) for name in tuning.space if name != "weights"}
-    if "weights" in tuning.space:
+    if "weights" in tuning.space and len(tasks) > 1:
         drawn["weights"] = {task: value(f"weights.{task}", "weights") for task in tasks}
     return drawn
 

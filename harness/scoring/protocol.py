@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mtlbench.benchmarks.benchmark import Benchmark
 from mtlbench.benchmarks.tasks.task import Task
-from mtlbench.benchmarks.transforms.geometry import Placement
+from mtlbench.benchmarks.transforms.geometry import Placement, Resampling
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
+
+PUBLISHED_RULE = (
+    " by the rules of the published evaluations (classes by nearest neighbour after the argmax, unit normals and "
+    "probabilities linearly), without their rounding to 8 bits"
+)
 
 
 class Conditions(NamedTuple):
@@ -22,18 +27,26 @@ class Conditions(NamedTuple):
     split: str = "test"
     holdout: float = 0.0  # share of train that was kept from training
     checkpoint: str = "last"
+    restored: Literal["linear", "published"] = "linear"  # how predictions came to the stored size
+    resampling: Resampling = "bilinear"  # of the images
 
     def hashed(self) -> dict[str, object]:
-        """The conditions as they enter a hash. There the placement is called "fit", as in the first records."""
+        """The conditions as they enter a hash. There the placement is called "fit", as in the first records, which knew
+        one way of resampling only: it is not named.
+        """
         fields = self._asdict()
-        return {"fit": fields.pop("placement"), **fields}
+        new = {name: fields.pop(name) for name in ("restored", "resampling")}
+        known = self._field_defaults
+        return {"fit": fields.pop("placement"), **fields, **{k: v for k, v in new.items() if v != known[k]}}
 
     @property
     def sentence(self) -> str:
         part = f", without {self.holdout:.1%} of train" if self.holdout else ""
+        weights = " with cubic weights" if self.resampling == "cubic" else ""
+        rule = PUBLISHED_RULE if self.restored == "published" else ""
         return (
-            f"Scored at {self.resolution}, images {'stretched' if self.placement == 'stretch' else 'padded'} for the "
-            f"network; {self.split} split of {self.images} images; {self.checkpoint} checkpoint{part}."
+            f"Scored at {self.resolution}{rule}, images {'stretched' if self.placement == 'stretch' else 'padded'} for "
+            f"the network{weights}; {self.split} split of {self.images} images; {self.checkpoint} checkpoint{part}."
         )
 
 
@@ -43,9 +56,18 @@ def conditions_of(
     """The conditions of scoring a split of `images` images."""
     rows, columns = benchmark.size
     resolution = f"{rows}x{columns}"
-    if config.evaluate == "native":
+    view = view_of(config, benchmark)
+    if view.native:
         resolution = "the stored size" if benchmark.needs_root else f"the stored size, {resolution}"
-    return Conditions(resolution, view_of(config, benchmark).placement, images, split, holdout)
+    return Conditions(
+        resolution,
+        view.placement,
+        images,
+        split,
+        holdout,
+        restored="published" if view.evaluate == "published" else "linear",
+        resampling=view.augmentation.resampling,
+    )
 
 
 def conditions_of_cell(cell: Cell, benchmark: Benchmark, images: int) -> Conditions:

@@ -38,9 +38,10 @@ def collect(
 ) -> list[Row]:
     """The statistics of the images of `batches`, which lie on the device of `predict`, for the tasks with a metric.
 
-    Where labels are as they are stored, predictions are brought to their sizes, as the published scores are (logits
-    before their argmax, fields as they are, bilinear). An image without a label for a task has no row. Statistics stay
-    on the device until the end.
+    Where labels are as they are stored, predictions are brought to their sizes. The native rule resizes what the
+    network gives, bilinear: logits before their argmax, and fields as they are. The published rule resizes what the
+    published evaluations write into files: class maps by nearest neighbour, normals of unit length and probabilities
+    bilinear. An image without a label for a task has no row. Statistics stay on the device until the end.
 
     keep: is given the data from which an expensive metric will be computed, and the task has no row; without `keep` the
     metric is computed here. save: is given every prediction.
@@ -61,7 +62,7 @@ def collect(
                 prediction = predictions[name] if whole else torch.stack([predictions[name][i] for i in positions])
                 prediction = prediction.float()
                 if view.native:
-                    prediction = view.restore(prediction, (labels.shape[-2], labels.shape[-1]))
+                    prediction = view.restore(prediction, (labels.shape[-2], labels.shape[-1]), task.kind)
                 if keep is not None and metric.expensive:
                     if not isinstance(metric, ExpensiveMetric):
                         raise ValueError(

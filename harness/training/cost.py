@@ -23,7 +23,7 @@ from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.matrix.cell import TrainConfig
 from mtlbench.harness.matrix.optimization import kept_values
 from mtlbench.harness.training import optimizers
-from mtlbench.harness.training.objective import objective, weighted_sum
+from mtlbench.harness.training.objective import terms, weighted_sum
 from mtlbench.methods.method import Method
 
 
@@ -120,7 +120,7 @@ def fitted(tasks: Mapping[str, Task]) -> dict[str, Task]:
 
 def _step(network: Method, image: Tensor, labels: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> None:
     outputs = network(image)
-    loss = weighted_sum(objective(outputs, labels, tasks), tasks)
+    loss = weighted_sum(terms(outputs, labels, tasks), tasks)
     (loss if outputs.penalty is None else loss + outputs.penalty).backward()
 
 

@@ -140,7 +140,7 @@ def samples(network: Method, split: Sequence[Sample], tasks: Mapping[str, Task],
         final = network(normalise(view.resize(sample.image)[None].to(device))).final
         for name, task in tasks.items():
             rows, columns = sample.image.shape[-2:]
-            prediction = view.restore(final[name].float(), (rows, columns))[0].cpu()
+            prediction = view.restore(final[name].float(), (rows, columns), task.kind)[0].cpu()
             answer = task.kind.answer(prediction)
             arrays[f"{sample.id}/{name}"] = (answer.half() if answer.is_floating_point() else answer).numpy()
     buffer = io.BytesIO()

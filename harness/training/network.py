@@ -9,7 +9,7 @@ from mtlbench import methods
 from mtlbench.benchmarks.benchmark import Benchmark
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data import learning
-from mtlbench.harness.matrix import weights
+from mtlbench.harness.matrix import weights as initial
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.methods.method import Method, Target
 
@@ -18,9 +18,12 @@ NO_FILES: Mapping[str, str] = {}
 
 def chosen_tasks(benchmark: Benchmark, cell: Cell, learnt: learning.Findings | None = None) -> dict[str, Task]:
     """The tasks of a cell, with the cell's weights in the objective and with what the tasks have learnt."""
-    chosen = cell.train.weights
+    weights, label_weights = cell.train.weights, cell.train.label_weights
     tasks = {name: benchmark.tasks[name].fitted((learnt or {}).get(name, {})) for name in cell.tasks}
-    return {name: replace(task, weight=chosen.get(name, task.weight)) for name, task in tasks.items()}
+    return {
+        name: replace(task, weight=weights.get(name, task.weight), label_weight=label_weights.get(name))
+        for name, task in tasks.items()
+    }
 
 
 def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILES) -> Method:
@@ -34,7 +37,7 @@ def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILE
         targets,
         backbone=cell.backbone.name,
         pretrained=cell.backbone.weights == "imagenet",
-        weights=weights.locate(cell.backbone, files),
+        weights=initial.locate(cell.backbone, files),
         bn_momentum=cell.backbone.bn_momentum,
         seed=cell.seed,
         **cell.options,

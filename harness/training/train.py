@@ -22,6 +22,7 @@ from mtlbench.harness import seeds
 from mtlbench.harness.data import learning, loading
 from mtlbench.harness.data.copy import copy_of
 from mtlbench.harness.data.places import prepared_in
+from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell
@@ -35,7 +36,7 @@ from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.history import History
 from mtlbench.harness.training.judge import Judge, Judgement, samples
 from mtlbench.harness.training.network import build, chosen_tasks
-from mtlbench.harness.training.objective import objective, weighted_sum
+from mtlbench.harness.training.objective import task_losses, terms, weighted_sum
 from mtlbench.harness.training.progress import Diverged, Progress
 from mtlbench.methods.method import Method
 from mtlbench.results.records import files
@@ -62,8 +63,9 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
     benchmark, view = copy.benchmark, view_of(cell.benchmark, copy.benchmark)
     with accelerator.main_process_first():  # it puts into the store what all processes read
         learnt = learning.learn(store, copy, cell.tasks, cell.train.holdout)
+        left_out = unlabelled(store, copy, cell)
     tasks = chosen_tasks(benchmark, cell, learnt)
-    splits = copy.splits(cell)
+    splits = copy.splits(cell, left_out)
     extent = length(cell, len(splits.train))
 
     network = build(cell, tasks, environment.weights)
@@ -149,6 +151,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
             data={
                 **copy.identity,
                 "images": [len(splits.train), len(images)],
+                "unlabelled": splits.unlabelled,
                 "rows": expensive.counts(store, cell.id, judgement.rows, tasks),
                 **({"learnt": learning.digest(learnt)} if learnt else {}),
             },
@@ -217,12 +220,12 @@ def backpropagate(
         return accelerator.reduce(counts, "sum") if processes > 1 else counts
 
     outputs = model(image.contiguous(memory_format=torch.channels_last))
-    losses = objective(outputs, labels, tasks, total)
-    scalar = weighted_sum(losses, tasks)
+    found = terms(outputs, labels, tasks, total)
+    scalar = weighted_sum(found, tasks)
     # Gradients are averaged over processes, and `scalar` is this process's share of a sum.
     minimised = scalar * processes + (0 if outputs.penalty is None else outputs.penalty)
     accelerator.backward(minimised / accumulate)
-    return torch.stack([scalar, *losses.values()]).detach() / accumulate
+    return torch.stack([scalar, *task_losses(found).values()]).detach() / accumulate
 
 
 def peak_memory(device: torch.device) -> float:

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from mtlbench.results.records.record import CorruptRecord
 
-MATRICES, CELLS, CONSTANTS, DATA, FITS = "matrices", "cells", "constants", "data", "fits"  # folders
+# Folders
+MATRICES, CELLS, CONSTANTS, DATA, FITS, LABELS = "matrices", "cells", "constants", "data", "fits", "labels"
 LEASE = "driver.json"  # who drives the store
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow"  # MLflow's copy of what it shows of the store
 REPORT = "report"  # the folder of tables and figures, unless another one is given
@@ -68,6 +69,11 @@ def data(digest: str) -> str:
 def findings(benchmark: str, task: str, digest: str) -> str:
     """The file of what a task has learnt from training labels."""
     return f"{FITS}/{benchmark}-{task}-{digest}.json"
+
+
+def unlabelled(benchmark: str, task: str, digest: str) -> str:
+    """The file that says which training images have no label of a task."""
+    return f"{LABELS}/{benchmark}-{task}-{digest}.json"
 
 
 def cell(cell_id: str) -> str:

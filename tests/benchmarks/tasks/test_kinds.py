@@ -263,7 +263,7 @@ def test_a_fourth_kind_is_one_class():
     label = draw_label(Phase(), 2)
     image = torch.zeros(3, *NATIVE, dtype=torch.uint8)
     samples = [Sample("a", image, {"phase": label}), Sample("b", image, {})]
-    view = View(NATIVE, Augmentation(flip=1.0), native=False)
+    view = View(NATIVE, Augmentation(flip=1.0), evaluate="network")
     training = Training(samples, {"phase": task}, view, 0)
     flipped = label.flip(2) * torch.tensor([-1.0, 1.0]).view(2, 1, 1)
     assert torch.equal(training[0, 0].labels["phase"], flipped)

@@ -198,7 +198,8 @@ def test_no_invalid_pixel_becomes_valid_and_nothing_is_invented(drawn, native, s
     assert (result["semseg"] == 0).sum() == 0 or drawn.borders == "background"
     found = {round(v, 4) for v in (result["depth"][0][inside] * drawn.zoom).tolist()}
     assert found <= {1.0, 2.0, 4.0}
-    assert bool((moved == 77).all(0)[inside].all())  # bilinear weights sum to one up to the border
+    if drawn.resampling == "bilinear":  # cubic weights reach further than the border, as published
+        assert bool((moved == 77).all(0)[inside].all())  # bilinear weights sum to one up to the border
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

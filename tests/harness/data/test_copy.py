@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fixtures import nyud
+from mtlbench.benchmarks.tasks.kinds import Scalar
 from mtlbench.benchmarks.transforms.augmentation import Augmentation, Crop
 from mtlbench.harness.data.copy import copy_of
 from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order, onto
@@ -73,10 +74,10 @@ def test_two_configurations_of_a_copy_have_two_views():
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(crop=Crop())])
 def test_a_view_restores_what_it_resized(augmentation):
     image = torch.full((3, 20, 50), 7, dtype=torch.uint8)
-    view = View((32, 64), augmentation, native=True)
+    view = View((32, 64), augmentation)
     placed = view.resize(image)
     assert placed.shape == (3, 32, 64) and bool((placed == 7).all()) == (view.placement == "stretch")
-    torch.testing.assert_close(view.restore(placed[None].float(), (20, 50))[0], image.float())
+    torch.testing.assert_close(view.restore(placed[None].float(), (20, 50), Scalar())[0], image.float())
 
 
 def test_evaluation_batches_say_where_in_the_split_their_images_are(rooms):

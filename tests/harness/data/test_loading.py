@@ -34,7 +34,7 @@ def sample(people):
 
 def crops(one, count=40):
     keys = iter([[(epoch, 0)] for epoch in range(count)])
-    view = View(SIZE, Augmentation(crop=Crop(tries=1)), native=True)
+    view = View(SIZE, Augmentation(crop=Crop(tries=1)))
     for batch in training_batches(Training([one], TASKS, view, 0), keys):
         yield {name: label[0] for name, label in batch.labels.items()}
 

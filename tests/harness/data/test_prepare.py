@@ -51,7 +51,7 @@ def test_batches_and_weights_do_not_depend_on_where_samples_come_from(tmp_path):
         records.append(train_cell(cell, tmp_path / run, root, cache=kept))
         keys = iter([[(0, 0), (0, 3)], [(1, 1), (1, 2)]])
         samples = opened(benchmark, root, cell.tasks, kept)
-        view = View((32, 64), benchmark.augmentations["atrc"], True, benchmark.balance)
+        view = View((32, 64), benchmark.augmentations["atrc"], "native", benchmark.balance)
         batches.append(list(training_batches(Training(samples, tasks, view, 5), keys)))
         prepare.prepare(Copy(benchmark, root), kept, quiet)
         # Not among the eight whose bytes are looked at, and nothing else tells: from now on the files cannot be read.

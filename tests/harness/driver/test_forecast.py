@@ -21,7 +21,7 @@ from mtlbench.harness.store.store import Store
 from mtlbench.methods.weights import require_pretrained
 from mtlbench.results.records.record import Record
 
-TABLES = {"table1": 21, "table2": 24, "table3": 21, "table4": 24, "table5": 18, "ablation_rooms": 18}
+TABLES = {"table1": 21, "table2": 24, "table3": 21, "table4": 24, "table5": 18, "ablation_rooms": 18, "atrc_search": 7}
 SMALL = {
     "benchmark": {"name": "rooms", "tasks": ["semseg", "depth"], "options": IMAGES},
     "methods": ["single_task", "multi_task"],
@@ -47,12 +47,41 @@ def mtlbench(*arguments):
 def test_the_papers_matrices_have_the_recipe_of_the_paper_and_share_single_task_networks(name):
     cells = {item.cell.id: item.cell for item in expand(read(name))}
     assert len(cells) == TABLES[name]
-    assert {cell.seed for cell in cells.values()} == {0, 1, 2}
+    assert {cell.seed for cell in cells.values()} == {0} if name == "atrc_search" else {0, 1, 2}
     if name.startswith("table"):
-        recipes = {cell.train.model_dump_json(exclude_defaults=True) for cell in cells.values()}
+        recipes = {cell.train.model_dump_json(exclude_defaults=True, exclude={"weights"}) for cell in cells.values()}
         assert recipes == {'{"epochs":100}'}  # the defaults are Adam, 1e-4, 1e-4, poly 0.9 an epoch, batch 8
+        departures = {(cell.tasks, *cell.train.weights.values()) for cell in cells.values() if cell.train.weights}
+        assert departures <= {(("normals",), 1.0), (("human_parts",), 1.0)}  # alone, a task has weight 1
         assert {cell.backbone.weights for cell in cells.values()} == {"imagenet"}
         assert {cell.benchmark.size for cell in cells.values()} == {None}
+
+
+def test_the_papers_matrices_resample_and_score_as_published():
+    for name in TABLES:
+        if name.startswith("table"):
+            configs = {item.cell.benchmark.model_dump_json() for item in expand(read(name))}
+            (benchmark,) = read(name).benchmarks
+            assert len(configs) == 1
+            assert (benchmark.resampling, benchmark.evaluate, benchmark.unlabelled) == ("cubic", "published", "drop")
+
+
+def test_atrcs_search_has_its_authors_recipe():
+    cells = {item.entry.label: item.cell for item in expand(read("atrc_search"))}
+    assert {cell.train.optimizer for cell in cells.values()} == {"sgd"}
+    recipe = cells["ATRC, searched contexts"].train
+    assert (recipe.lr, recipe.momentum, recipe.weight_decay, recipe.per, recipe.steps) == (
+        0.01,
+        0.9,
+        5e-4,
+        "step",
+        40000,
+    )
+    assert recipe.clip == 10.0 and cells["ATRC, published contexts"].train.clip is None
+    assert recipe.weights == {"semseg": 1.0, "depth": 1.0, "normals": 30.0, "edge": 50.0}
+    assert recipe.label_weights == {"normals": 10.0}
+    assert {cell.backbone.bn_momentum for cell in cells.values()} == {0.1}
+    assert cells["Single task"].train.weights == {"edge": 1.0}  # the last of the four single tasks
 
 
 def test_tables_of_one_data_set_share_what_they_have_in_common():

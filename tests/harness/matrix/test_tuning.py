@@ -57,7 +57,9 @@ def test_a_draw_depends_on_its_number_alone_and_on_no_other_dimension_or_task():
     assert draw(alone, 1, ())["lr"] == draw(TUNING, 1, ())["lr"]
     weights = draw(TUNING, 1, ("depth", "normals"))["weights"]
     assert str(weights["normals"]) in both
-    assert draw(TUNING, 1, ("normals",))["weights"]["normals"] == weights["normals"] != weights["depth"]
+    more = draw(TUNING, 1, ("semseg", "normals"))["weights"]
+    assert more["normals"] == weights["normals"] != weights["depth"]
+    assert "weights" not in draw(TUNING, 1, ("normals",))  # a network of one task has nothing to balance
     assert draw(TUNING, 0, ())["lr"] != draw(TUNING, 1, ())["lr"]
     assert draw(Tuning(trials=4, space=SPACE, seed=1), 1, ())["lr"] != draw(TUNING, 1, ())["lr"]
 

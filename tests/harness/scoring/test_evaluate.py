@@ -31,8 +31,8 @@ from mtlbench.results.records.record import Record, Score
 
 TASKS = {"semseg": factories.semseg(5), "depth": factories.depth(0.7, 10.0), "edge": factories.edge(0.9)}
 SIZE = (32, 64)
-VIEW = View(SIZE, Augmentation(), native=True)
-PADDED = View(SIZE, Augmentation(crop=Crop()), native=True)
+VIEW = View(SIZE, Augmentation())
+PADDED = View(SIZE, Augmentation(crop=Crop()))
 TAKEN = Conditions("the stored size", "stretch", 11)
 
 
@@ -64,17 +64,17 @@ def collect(predict, samples, tasks=TASKS, view=VIEW, batch=2, indices=None, **t
     return statistics.collect(predict, batches, tasks, view, **takers)
 
 
-def rows(native=True, batch=3, indices=None):
-    return collect(predict, SAMPLES, TASKS, replace(VIEW, native=native), batch, indices)
+def rows(evaluate="native", batch=3, indices=None):
+    return collect(predict, SAMPLES, TASKS, replace(VIEW, evaluate=evaluate), batch, indices)
 
 
 def values(found):
     return {(s.task, s.metric): s.value for s in statistics.scores(found, TASKS, TAKEN)}
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_no_batch_size_changes_a_score(native):
-    assert values(rows(native, 1)) == values(rows(native, 4)) == values(rows(native, 64))
+@pytest.mark.parametrize("evaluate", ["native", "network", "published"])
+def test_no_batch_size_changes_a_score(evaluate):
+    assert values(rows(evaluate, 1)) == values(rows(evaluate, 4)) == values(rows(evaluate, 64))
 
 
 @pytest.mark.parametrize("processes", [2, 3, 8, 16])
@@ -184,10 +184,10 @@ def test_a_perfect_prediction_is_perfect_at_every_size_and_orientation(placement
     assert scores["miou"] == 100
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_an_image_that_a_padded_input_cannot_hold_is_refused_by_name(native):
+@pytest.mark.parametrize("evaluate", ["native", "network", "published"])
+def test_an_image_that_a_padded_input_cannot_hold_is_refused_by_name(evaluate):
     with pytest.raises(ValueError, match=r"i0: an image of \(40, 70\) does not fit into a padded input of \(32, 64\)"):
-        collect(predict, SAMPLES, TASKS, replace(PADDED, native=native))
+        collect(predict, SAMPLES, TASKS, replace(PADDED, evaluate=evaluate))
 
 
 def test_what_is_kept_for_an_expensive_metric_and_saved_of_predictions_covers_each_image_once():
@@ -220,13 +220,15 @@ def changed(**conditions):
 def test_a_protocol_changes_with_everything_that_fixes_a_score_and_with_nothing_else():
     hashes = [
         changed(), changed(resolution="480x640"), changed(placement="pad"), changed(images=10), changed(split="val"),
-        changed(holdout=0.1), changed(checkpoint="best"), protocol_of(factories.semseg(5), TAKEN),
+        changed(holdout=0.1), changed(checkpoint="best"), changed(restored="published"), changed(resampling="cubic"),
+        protocol_of(TASKS["depth"].published(), TAKEN), protocol_of(factories.semseg(5).published(), TAKEN),
+        protocol_of(factories.semseg(5), TAKEN),
         protocol_of(factories.semseg(6), TAKEN), protocol_of(factories.semseg(5, class_names="abcde"), TAKEN),
         protocol_of(factories.edge(0.9, max_distance=0.01), TAKEN),
         protocol_of(factories.edge(0.9, max_distance=0.0100001), TAKEN),  # the sentence rounds it, the hash does not
     ]  # fmt: skip
     assert len(set(hashes)) == len(hashes)
-    assert changed() == "c406a522cc1b"
+    assert changed() == "4dd914f6c3b9"
     assert protocol_of(factories.depth(0.5, 20.0, weight=3.0), TAKEN) == changed()  # bins and weight are training's
     (first, *rest) = [score.protocol for score in statistics.scores(rows(), TASKS, TAKEN) if score.task == "depth"]
     assert first == changed() and set(rest) == {first}

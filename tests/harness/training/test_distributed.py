@@ -119,13 +119,13 @@ def test_two_processes_have_the_gradients_of_one_at_the_same_batch(parts, name):
     network, backbone = ("multi_task", PLAIN) if name == PLAIN else (name, BACKBONE)
     whole, statistics, losses = gradients(network, slice(None), Accelerator(cpu=True), backbone)
     (first, buffers, share), (second, same, other) = (part[name] for part in parts)
-    torch.testing.assert_close(share + other, losses, rtol=1e-5, atol=0)
+    torch.testing.assert_close(share + other, losses, rtol=1e-12, atol=0)
     assert share[0] > 2 * other[0]  # so the mean of the two means would be another number
     rounding = 1e-12 * max(gradient.abs().max() for gradient in whole.values())  # of a bias before a batch norm
     for key, gradient in whole.items():
         assert torch.equal(first[key], second[key]), key
         difference = (first[key] - gradient).abs().max()
-        assert difference <= 1e-4 * gradient.abs().max() + rounding, f"{key}: {difference} of {gradient.abs().max()}"
+        assert difference <= 1e-9 * gradient.abs().max() + rounding, f"{key}: {difference} of {gradient.abs().max()}"
     for key, buffer in statistics.items():  # the means and variances that evaluation will use
         assert torch.equal(buffers[key], same[key]), key
         torch.testing.assert_close(buffers[key], buffer, rtol=1e-6, atol=1e-9, msg=key)

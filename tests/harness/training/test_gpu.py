@@ -18,7 +18,7 @@ from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.scoring import statistics
 from mtlbench.harness.training import optimizers, train
 from mtlbench.harness.training.environment import Environment
-from mtlbench.harness.training.objective import objective, weighted_sum
+from mtlbench.harness.training.objective import terms, weighted_sum
 from mtlbench.methods import METHODS, Target, build
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -78,7 +78,7 @@ def test_a_training_step_never_waits_for_the_gpu(name, rooms):
         with torch.autocast("cuda", torch.bfloat16):
             outputs = method(normalise(image))
         outputs = outputs._replace(final={k: v.float() for k, v in outputs.final.items()})
-        weighted_sum(objective(outputs, labels, tasks), tasks).backward()
+        weighted_sum(terms(outputs, labels, tasks), tasks).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -146,7 +146,7 @@ def test_pace_and_memory_at_full_size(name, precision):
         with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
             outputs = method(image)
         outputs = outputs._replace(final={k: v.float() for k, v in outputs.final.items()})
-        weighted_sum(objective(outputs, labels, tasks), tasks).backward()
+        weighted_sum(terms(outputs, labels, tasks), tasks).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -183,7 +183,7 @@ def test_an_evaluation_waits_for_the_gpu_once_a_task_and_not_once_an_image():
         }
         return Sample(str(index), torch.randint(0, 256, (3, *size), dtype=torch.uint8), labels)
 
-    view = View((64, 96), Augmentation(), native=True)
+    view = View((64, 96), Augmentation())
 
     def waits(images):
         split = Evaluation([sample(index) for index in range(images)], scored, view)
