@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from mtlbench.results.records.record import CorruptRecord
 
 # Folders
-MATRICES, CELLS, CONSTANTS, DATA, FITS, LABELS = "matrices", "cells", "constants", "data", "fits", "labels"
+MATRICES, CELLS, CONSTANTS, DATA, FITS, UNLABELLED = "matrices", "cells", "constants", "data", "fits", "unlabelled"
 LEASE = "driver.json"  # who drives the store
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow"  # MLflow's copy of what it shows of the store
 REPORT = "report"  # the folder of tables and figures, unless another one is given
@@ -73,7 +73,7 @@ def findings(benchmark: str, task: str, digest: str) -> str:
 
 def unlabelled(benchmark: str, task: str, digest: str) -> str:
     """The file that says which training images have no label of a task."""
-    return f"{LABELS}/{benchmark}-{task}-{digest}.json"
+    return f"{UNLABELLED}/{benchmark}-{task}-{digest}.json"
 
 
 def cell(cell_id: str) -> str:

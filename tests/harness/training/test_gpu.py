@@ -164,13 +164,10 @@ def test_pace_and_memory_at_full_size(name, precision):
     assert pace > 0
 
 
-def test_an_evaluation_waits_for_the_gpu_once_a_task_and_not_once_an_image():
-    scored = {
-        "semseg": factories.semseg(40),
-        "depth": factories.depth(0.7, 10.0),
-        "normals": factories.normals(),
-        "saliency": factories.saliency(),
-    }
+@pytest.mark.parametrize("evaluate", ["native", "published"])
+def test_an_evaluation_waits_for_the_gpu_once_a_task_and_not_once_an_image(evaluate):
+    made = (factories.semseg(40), factories.depth(0.7, 10.0), factories.normals(), factories.saliency())
+    scored = {task.name: task.published() if evaluate == "published" else task for task in made}
     held = {name: torch.randn(4, task.channels, 64, 96, device="cuda") for name, task in scored.items()}
 
     def sample(index):
@@ -183,7 +180,7 @@ def test_an_evaluation_waits_for_the_gpu_once_a_task_and_not_once_an_image():
         }
         return Sample(str(index), torch.randint(0, 256, (3, *size), dtype=torch.uint8), labels)
 
-    view = View((64, 96), Augmentation())
+    view = View((64, 96), Augmentation(), evaluate)
 
     def waits(images):
         split = Evaluation([sample(index) for index in range(images)], scored, view)
