@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from mtlbench.results.records.record import CorruptRecord
 
 # Folders
-MATRICES, CELLS, CONSTANTS, DATA, FITS, UNLABELLED = "matrices", "cells", "constants", "data", "fits", "unlabelled"
+MATRICES, CELLS, CONSTANTS, DATA, FITS, UNLABELLED = "matrices", "cells", "constants", "data", "fits", "without_label"
 LEASE = "driver.json"  # who drives the store
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow"  # MLflow's copy of what it shows of the store
 REPORT = "report"  # the folder of tables and figures, unless another one is given

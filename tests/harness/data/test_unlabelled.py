@@ -67,8 +67,8 @@ def test_labels_are_read_once_a_store(store, rooms, monkeypatch):
     monkeypatch.setattr(module, "_has_label", None)  # whoever reads again fails
     assert unlabelled(store, copy, cell("human_parts")) == first
     assert unlabelled(store, copy, cell("human_parts"), read=False) == first
-    (name,) = store.names("unlabelled")
-    store.put(f"unlabelled/{name}", "cut")
+    (name,) = store.names("without_label")
+    store.put(f"without_label/{name}", "cut")
     with pytest.raises(StoreError, match=f"{name}: does not say which images have no label.*remove it"):
         unlabelled(store, copy, cell("human_parts"))
 

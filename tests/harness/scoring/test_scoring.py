@@ -72,7 +72,7 @@ def test_a_trained_cell_waits_for_its_scores_without_a_record_and_without_checkp
     folder = store.folder(CELL.id)
     kept = [f"{folder}/to_score/edge/{number:06d}.npz" for number in range(5)]
     assert [name for name in files(store) if "to_score" in name] == kept
-    of_cell = [name for name in files(store) if not name.startswith("unlabelled/")]
+    of_cell = [name for name in files(store) if not name.startswith("without_label/")]
     assert {name.removeprefix(folder) for name in of_cell if "to_score" not in name} == {
         "/cell.yaml", "/history.jsonl", "/model.safetensors", "/per_image.parquet", "/samples.npz", "/trained.json",
     }  # fmt: skip
