@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -91,7 +92,8 @@ def status(
     overrides: SetOption = [],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell.")] = False,
 ) -> None:
-    """Say of every cell of a matrix whether it is finished, trained (scores are left), started, failed or new.
+    """Say of every cell of a matrix whether it is finished, trained (scores are left), started, failed, new, or stale
+    (code that can move its numbers has changed since). A record that cannot be read is corrupt, and the exit status 1.
 
     Example:  mtlbench status rooms --store runs
     """
@@ -100,28 +102,48 @@ def status(
     from mtlbench.harness.matrix.file import read
 
     wanted, store = read(matrix, overrides), open_store(url)
-    planned, records = survey(wanted, recorded(store))
+    unreadable: dict[str, str] = {}
+    planned, records = survey(wanted, recorded(store, unreadable))
     rows = {}
     for item in planned:
         if item.cell.id in rows:
             continue
         state: str = store.state(item.cell.id)
         record = records.get(item.cell.id)
-        failure = store.failure(item.cell.id) if state == "failed" else None
+        if item.cell.id in unreadable:
+            state = "corrupt"
         rows[item.cell.id] = {
             "id": item.cell.id,
             "cell": title(item),
             "state": "stale" if record and stale(record) else state,
-            "error": failure["error"] if failure else None,
+            "error": unreadable.get(item.cell.id) or _problem(store, item.cell.id, state),
         }
     if as_json:
         typer.echo(json.dumps(list(rows.values()), indent=1))
-        return
-    for row in rows.values():
+    else:
+        _show_status(list(rows.values()), plan(wanted, records)[1])
+    if unreadable:
+        raise typer.Exit(1)
+
+
+def _problem(store: Store, cell_id: str, state: str) -> str | None:
+    """What is wrong with a cell that has no corrupt record."""
+    from mtlbench.results.records import files
+
+    if state == "failed":
+        return str((store.failure(cell_id) or {"error": ""})["error"])
+    if state == "finished" and not store.exists(files.per_image(cell_id)):
+        again = f"`mtlbench run ... --rerun all --only {cell_id}` trains the cell anew"
+        return f"{files.PER_IMAGE} is missing, so that it has no interval over images; {again}"
+    return None
+
+
+def _show_status(rows: Sequence[Mapping[str, str | None]], waiting: Sequence[str]) -> None:
+    for row in rows:
         typer.echo(f"{row['state']:9} {row['cell']}  [{row['id']}]" + (f"  {row['error']}" if row["error"] else ""))
-    for line in plan(wanted, records)[1]:
+    for line in waiting:
         typer.echo(line)
-    states = [row["state"] for row in rows.values()]
+    states = [row["state"] for row in rows]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     typer.echo(f"{len(rows)} cells: {counts}")
 

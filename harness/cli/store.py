@@ -17,6 +17,7 @@ from mtlbench.harness.cli.usage import (
     fail,
     find_cell,
     open_store,
+    refuse_unreadable,
     report_folder,
 )  # fmt: skip
 
@@ -42,6 +43,7 @@ def report(
         raise fail(f"{store.url}: no matrix was run into this store")
     written = write(store.url, names, report_folder(out, store))
     typer.echo(written.markdown)
+    refuse_unreadable(written.unreadable)
 
 
 def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: TrackingOption = None) -> None:
@@ -58,10 +60,13 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
     uri = _tracking(store, tracking_uri)
     with Tracker(uri, store.url, results.manifest, results.manifest.caption) as tracker:
         for cell_id in dict.fromkeys(entry.id for entry in results.manifest.entries):
+            if cell_id in results.unreadable:
+                continue
             state = store.state(cell_id)
             tracker.project(cell_id, state if state in ("finished", "failed") else "waiting")
         tracker.project_deltas(deltas(store, matrix))
     typer.echo(f"{uri} shows {matrix}")
+    refuse_unreadable(results.unreadable.values())
 
 
 def ui(

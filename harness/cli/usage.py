@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -101,6 +101,14 @@ def open_store(url: str) -> Store:
     from mtlbench.harness.store.store import Store
 
     return Store(url)
+
+
+def refuse_unreadable(lines: Iterable[str]) -> None:
+    """End with status 1 after a line for each record that cannot be read. The other records have been used by then."""
+    said = [f"mtlbench: {line}; left out; `mtlbench run` sets it aside and trains the cell again" for line in lines]
+    if said:
+        typer.echo("\n".join(said), err=True)
+        raise typer.Exit(1)
 
 
 def find_cell(store: Store, part: str) -> str:

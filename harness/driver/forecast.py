@@ -68,7 +68,7 @@ class Line(NamedTuple):
 
 class Forecast(NamedTuple):
     lines: list[Line]
-    waiting: list[str]  # cells that are planned once a search or a tuning is done
+    waiting: list[str]  # a line for cells that are planned once a search or a tuning is done, and for corrupt records
     missing: list[str]  # what is missing on this machine, each with the way out
 
 
@@ -78,9 +78,10 @@ def forecast(
     """Every chosen cell once, and everything that is known to be missing.
 
     data: NAME=PATH. address: of a Ray cluster; its resources are not looked at. Raises ValueError for a word of
-    `only` that fits no cell, CorruptRecord for a record that cannot be read.
+    `only` that fits no cell.
     """
-    planned, records = survey(matrix, recorded(store))
+    unreadable: dict[str, str] = {}
+    planned, records = survey(matrix, recorded(store, unreadable))
     require(planned, only)
     items = {item.cell.id: item for item in select(planned, only)}
     cells = [item.cell for item in items.values()]
@@ -93,19 +94,19 @@ def forecast(
         here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
         missing += preflight.feasible(matrix.resources, {**here, "launcher": 1}, [here])
     done: dict[str, list[Record]] = {}
-    for cell_id in store.cells():
-        if (record := store.record(cell_id)) is not None:
-            done.setdefault(_network(record.cell), []).append(record)
+    for record in recorded(store, unreadable)(store.cells()).values():
+        done.setdefault(_network(record.cell), []).append(record)
     counted: dict[str, _Counted] = {}
     lines = []
     for item in items.values():
         key = _network(item.cell.model_dump(mode="json"))
         if key not in counted:
             counted[key] = _count(item.cell, matrix.resources.workers)
-        state, steps = store.state(item.cell.id), _steps(item.cell, folders, store)
+        state = "corrupt" if item.cell.id in unreadable else store.state(item.cell.id)
+        steps = _steps(item.cell, folders, store)
         lines.append(_line(item, state, steps, counted[key], done.get(key, []), matrix.resources))
     unfinished = [item for cell_id, item in items.items() if cell_id not in records]
-    return Forecast(lines, waiting(unfinished), missing)
+    return Forecast(lines, [*waiting(unfinished), *unreadable.values()], missing)
 
 
 def show(found: Forecast, resources: Resources) -> str:

@@ -10,7 +10,7 @@ from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest
 from mtlbench.harness.store import provenance, source
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
-from mtlbench.results.records.record import Manifest, Record
+from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
 
 Rerun = Literal["none", "failed", "stale", "all"]  # which cells start anew instead of going on or being kept
 
@@ -34,9 +34,24 @@ def survey(
     return planned, records
 
 
-def recorded(store: Store) -> Look:
-    """A `Look` into a store that changes nothing in it. It raises CorruptRecord naming the file."""
-    return lambda ids: {cell_id: record for cell_id in ids if (record := store.record(cell_id)) is not None}
+def recorded(store: Store, unreadable: dict[str, str]) -> Look:
+    """A `Look` into a store that changes nothing in it. Why a record cannot be read is put into `unreadable`, by cell
+    id, and the cell then counts as one without a record.
+    """
+
+    def look(ids: Sequence[str]) -> dict[str, Record]:
+        found = {}
+        for cell_id in ids:
+            try:
+                record = store.record(cell_id)
+            except (CorruptRecord, NewerRecord) as error:
+                unreadable[cell_id] = str(error)
+                continue
+            if record is not None:
+                found[cell_id] = record
+        return found
+
+    return look
 
 
 def select(planned: Iterable[Planned], only: Sequence[str]) -> list[Planned]:

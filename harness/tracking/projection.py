@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mtlbench.harness.store.store import Store
+from mtlbench.harness.tracking.connection import client
+from mtlbench.harness.tracking.moved import adopt
 from mtlbench.harness.tracking.views import (  # fmt: skip
     RECORD,
     Point,
@@ -43,7 +45,6 @@ from mtlbench.results.records.record import Manifest, Score
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
-from mtlbench.harness.tracking.connection import client
 
 STATUS = {"waiting": "SCHEDULED", "running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
 
@@ -58,6 +59,7 @@ class Projection:
     """
 
     def __init__(self, uri: str, store: str, manifest: Manifest, description: str = "") -> None:
+        adopt(uri, store)
         self.client = client(uri)
         self.store = Store(store).url
         self.manifest = manifest
@@ -84,7 +86,9 @@ class Projection:
         """Bring a cell's run up to date with the store, or make it."""
         now = view(self.store, self.manifest, cell_id, state)
         run = self._run(cell_id)
-        if run is not None and contradicts(run.data.params, run.data.tags, now):
+        # MLflow cannot move the start of a run, and a cell that waited starts now.
+        waited = run is not None and run.info.status == STATUS["waiting"] and state != "waiting"
+        if run is not None and (waited or contradicts(run.data.params, run.data.tags, now)):
             self.client.delete_run(run.info.run_id)
             run = None
         self._update(run or self._create(now), now)
@@ -145,12 +149,12 @@ class Projection:
         return run if run.info.lifecycle_stage == "active" else None
 
     def _create(self, now: View) -> Run:
-        """Make a run. It starts now; for a finished cell it starts as long ago as the training took."""
+        """Make a run that starts when its cell did: now, or before its end by the time of its training."""
         seconds = now.record.cost.get("train_seconds", 0.0) if now.record else 0.0
         several = len({entry.benchmark for entry in self.manifest.entries}) > 1
         run = self.client.create_run(
             self.experiment_id,
-            start_time=_milliseconds() - int(1000 * seconds),
+            start_time=(now.ended or _milliseconds()) - int(1000 * seconds),
             tags={"cell_id": now.entries[0].id},
             run_name=run_name(now.entries, several),
         )
@@ -172,7 +176,7 @@ class Projection:
         self._tag(run_id, have.tags, tags(now, self.manifest.name) | progress(now, projected(have.tags)))
         if run.info.status != STATUS[now.state]:
             if now.state in ("finished", "failed"):
-                self.client.set_terminated(run_id, STATUS[now.state])
+                self.client.set_terminated(run_id, STATUS[now.state], end_time=now.ended)
             else:
                 self.client.update_run(run_id, status=STATUS[now.state])
 

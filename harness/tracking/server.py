@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.connection import ENVIRONMENT, client, public
+from mtlbench.harness.tracking.moved import adopt
 from mtlbench.harness.tracking.projection import find_experiment
 from mtlbench.harness.tracking.views import page
 
@@ -24,6 +25,7 @@ def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
 
     Raises ValueError where nothing of the matrix was tracked there.
     """
+    adopt(uri, store)
     _, found = find_experiment(client(uri), Store(store).url, matrix)
     if found is None:
         raise ValueError(

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from mtlbench.harness.store.store import Store
@@ -45,6 +46,13 @@ class View:
     history: Events
     record: Record | None
     failure: dict[str, Any] | None
+
+    @property
+    def ended(self) -> int | None:
+        """When the cell ended, in milliseconds since 1970; None while it runs, and where nothing says when."""
+        if self.record is not None and "finished" in self.record.provenance:
+            return int(1000 * datetime.fromisoformat(self.record.provenance["finished"]).timestamp())
+        return int(1000 * self.failure["time"]) or None if self.failure else None
 
 
 def view(store: str, manifest: Manifest, cell_id: str, state: State) -> View:

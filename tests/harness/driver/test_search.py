@@ -173,7 +173,7 @@ def test_looking_changes_nothing(go, tmp_path):
     go(matrix())
     store = Store(tmp_path / "s")
     before = sorted(path for path in (tmp_path / "s").rglob("*") if path.is_file())
-    planned, records = work.survey(matrix(), work.recorded(store))
+    planned, records = work.survey(matrix(), work.recorded(store, {}))
     assert len(planned) == len(records) == 3
     assert before == sorted(path for path in (tmp_path / "s").rglob("*") if path.is_file())
 

@@ -155,3 +155,12 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path):
 
 def store_url(store):
     return store.url
+
+
+@pytest.mark.parametrize("name", ["a%2Fb", "50%", "que?", "#1", "a::b", "st*r", "[a]", "back\\slash", "new\nline"])
+def test_a_folder_whose_name_an_address_would_misread_is_refused_before_anything_is_written(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"means something else in the addresses.*rename the folder"):
+        Store(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="rename the folder"):
+        Store(f"{tmp_path}/{name}/runs")
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """A run of MLflow is what the store says of a cell, and nothing else."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -107,3 +108,39 @@ def test_a_delta_brings_the_run_that_it_belongs_to(store, projection):
     store.put_record(record(MULTI))
     projection.deltas({MULTI.id: {"delta/m": 3.0}})
     assert runs(projection)[MULTI.id].data.metrics.keys() >= {"delta/m", "test/semseg_miou"}
+
+
+ENDED = "2026-03-04T05:06:07+00:00"
+MILLISECONDS = 1_772_600_767_000
+
+
+def test_a_run_begins_and_ends_when_its_cell_did(store, projection):
+    write_history(store, MULTI, [row(10)])
+    made = record(MULTI)
+    store.put_record(replace(made, provenance={**made.provenance, "finished": ENDED}))
+    projection.cell(MULTI.id, "finished")
+    run = runs(projection)[MULTI.id]
+    assert run.info.end_time == MILLISECONDS
+    assert run.info.start_time == MILLISECONDS - 60_000  # the time of its training
+
+
+def test_a_cell_that_waited_begins_when_it_starts(store, projection, monkeypatch):
+    from mtlbench.harness.tracking import projection as module
+
+    monkeypatch.setattr(module, "_milliseconds", lambda: 1_000)
+    projection.cell(MULTI.id, "waiting")
+    monkeypatch.setattr(module, "_milliseconds", lambda: 5_000_000)
+    projection.cell(MULTI.id, "running")
+    projection.cell(MULTI.id, "running")
+    assert runs(projection)[MULTI.id].info.start_time == 5_000_000
+    assert len(list(projection._runs())) == 1
+
+
+def test_a_failed_run_ends_when_the_cell_failed(store, projection, monkeypatch):
+    from mtlbench.harness.store import store as module
+
+    monkeypatch.setattr(module.time, "time", lambda: 1_700_000_000.0)
+    store.put_failure(MULTI.id, "ValueError: no", "")
+    monkeypatch.undo()
+    projection.cell(MULTI.id, "failed")
+    assert runs(projection)[MULTI.id].info.end_time == 1_700_000_000_000

@@ -1,0 +1,95 @@
+"""One record that cannot be read hides no other: every command shows the others, names it, and ends with status 1."""
+
+import json
+
+import pytest
+
+from cells import matrix_file, small_matrix
+from command import invoke
+from in_process import running
+from mtlbench.harness.store.store import Store
+
+DAMAGES = {
+    "cut": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
+    "not text": lambda text: b"\xff\xfe\x00",
+    "a list": lambda text: "[1, 2]",
+    "newer": lambda text: json.dumps({**json.loads(text), "schema": 99}),
+    "of another cell": lambda text: json.dumps({**json.loads(text), "id": "rooms-other"}),
+}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, rooms):
+    folder = tmp_path_factory.mktemp("ran")
+    with pytest.MonkeyPatch.context() as patch:
+        outcome, _ = running(patch, folder, rooms)(small_matrix())
+    assert outcome.missing == []
+    return folder
+
+
+@pytest.fixture(params=DAMAGES)
+def damaged(request, ran, tmp_path):
+    """A store with a damaged record of Multi-task: (store, the id of its cell, the file of the matrix)."""
+    import shutil
+
+    store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
+    (cell_id,) = [name for name in store.cells() if "multi_task" in name]
+    name = f"cells/{cell_id}/record.json"
+    store.put(name, DAMAGES[request.param](store.get(name).decode()))
+    return store, cell_id, matrix_file(tmp_path)
+
+
+def test_status_calls_it_corrupt_and_shows_the_rest(damaged):
+    store, cell_id, matrix = damaged
+    said = invoke("status", matrix, "--store", store.url)
+    assert said.exit_code == 1
+    (line,) = [line for line in said.output.splitlines() if line.startswith("corrupt")]
+    assert cell_id in line and "record.json" in line
+    assert any(line.startswith("finished  Single task") for line in said.output.splitlines())
+    rows = json.loads(invoke("status", matrix, "--store", store.url, "--json").stdout)
+    assert [row["state"] for row in rows] == ["finished", "corrupt"]
+
+
+def test_the_report_shows_the_rest_and_says_what_is_left_out(damaged, tmp_path):
+    store, cell_id, _ = damaged
+    said = invoke("report", "m", "--store", store.url, "--out", tmp_path / "out")
+    assert said.exit_code == 1
+    assert "| Single task" in said.output
+    table = (tmp_path / "out" / "m" / "table.md").read_text()
+    assert f"Multi-task: failed 1 of 1 seeds (cells/{cell_id}/record.json" in table
+    (line,) = [line for line in said.stderr.splitlines() if line.startswith("mtlbench:")]
+    assert f"cells/{cell_id}/record.json" in line and "left out" in line
+
+
+def test_the_dry_run_names_it_too(damaged):
+    store, cell_id, matrix = damaged
+    said = invoke("run", matrix, "--store", store.url, "--dry-run")
+    assert f"{cell_id}/record.json" in said.output and "1 to run" in said.output
+
+
+@pytest.mark.slow
+def test_track_shows_the_rest(damaged, empty_database):
+    import shutil
+
+    store, cell_id, _ = damaged
+    shutil.copy(empty_database, store.path("mlflow.db"))
+    said = invoke("track", "m", "--store", store.url)
+    assert said.exit_code == 1 and f"{cell_id}/record.json" in said.output
+    from mtlbench.harness.tracking import connection
+
+    client = connection.client(connection.default_uri(store.url))
+    found = client.search_runs([client.get_experiment_by_name("m").experiment_id])
+    assert [run.data.tags["label"] for run in found if "cell_id" in run.data.tags] == ["Single task"]
+
+
+def test_a_finished_cell_that_lost_its_statistics_says_so(ran, tmp_path):
+    import shutil
+
+    store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
+    (cell_id,) = [name for name in store.cells() if "multi_task" in name]
+    store.remove(f"cells/{cell_id}/per_image.parquet")
+    said = invoke("status", matrix_file(tmp_path), "--store", store.url)
+    assert said.exit_code == 0
+    (line,) = [line for line in said.output.splitlines() if cell_id in line]
+    assert "per_image.parquet is missing, so that it has no interval over images" in line
