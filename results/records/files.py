@@ -179,13 +179,18 @@ def _event(line: str) -> dict[str, Any] | None:
     return row if whole and isinstance(row["step"], int | float) else None
 
 
+def failure_of(error: str) -> dict[str, Any]:
+    """A failure of which only the error is known."""
+    return {"error": error, "traceback": "", "attempts": 0, "log": "", "time": 0.0}
+
+
 def read_failure(content: bytes, source: str) -> dict[str, Any]:
     """Why a cell has no record: {"error", "traceback", "attempts", "log", "time"}.
 
     Never raises, since nothing is decided by this file. A field that cannot be read has an empty value. Where the error
     cannot be read, the value of "error" says so and names `source`.
     """
-    failure = {"error": f"{source} cannot be read", "traceback": "", "attempts": 0, "log": "", "time": 0.0}
+    failure = failure_of(f"{source} cannot be read")
     try:
         found = json.loads(content)
     except ValueError:  # no JSON, or not in UTF-8

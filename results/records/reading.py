@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,7 @@ import pandas as pd
 
 from mtlbench.results.records import files
 from mtlbench.results.records.files import Events
-from mtlbench.results.records.record import CorruptRecord, Manifest, Record
+from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,29 @@ class Results:
     manifest: Manifest
     records: Mapping[str, Record]  # by cell id: of finished cells, and of the cells that these are derived from
     failures: Mapping[str, dict[str, Any]]  # by cell id, as `files.read_failure` returns them
+    unreadable: Mapping[str, str]  # cell id -> why its record cannot be read; these cells are among `failures` too
     constants: Mapping[str, Record]  # by benchmark
+
+
+# What has a meaning of its own in the addresses that fsspec, SQLAlchemy and MLflow read, or in patterns of file names.
+_MEANT_OTHERWISE = ("::", "%", "?", "#", "*", "[", "]", "\\")
 
 
 def open_store(store: str) -> tuple[Any, str]:
     """The file system of a store, and the root of the store there.
 
-    Raises FileNotFoundError that names the store where it cannot be opened.
+    Raises FileNotFoundError that names the store where it cannot be opened, or where its path has a character that
+    addresses read as something else. MLflow's database in a folder called `a%2Fb` would be one in the folder `a`.
     """
+    if "://" not in store:
+        path = os.path.abspath(store)
+        found = next((part for part in _MEANT_OTHERWISE if part in path), None) or re.search(r"[\x00-\x1f\x7f]", path)
+        if found:
+            named = found if isinstance(found, str) else found.group()
+            raise FileNotFoundError(
+                f"store {store!r}: its path {path!r} has {named!r}, which means something else in the addresses of "
+                "databases and artifacts; rename the folder, or give another --store"
+            )
     try:
         fs, root = fsspec.core.url_to_fs(store)
     except (ImportError, ValueError) as error:  # the driver of the protocol is not installed, or does not exist
@@ -37,19 +54,19 @@ def open_store(store: str) -> tuple[Any, str]:
     return fs, root
 
 
-def _text(fs: Any, path: str) -> str:
-    """The text of a file. Raises CorruptRecord that names the file where it is not UTF-8."""
+def _text(fs: Any, path: str, shown: str) -> str:
+    """The text of a file. Raises CorruptRecord that names the file as `shown` where it is not UTF-8."""
     try:
         return str(fs.cat_file(path).decode())
     except UnicodeDecodeError as error:
-        raise CorruptRecord(f"{path}: not text in UTF-8 ({error})") from error
+        raise CorruptRecord(f"{shown}: not text in UTF-8 ({error})") from error
 
 
 def read(store: str, matrix: str) -> Results:
     """Everything that the store knows of a matrix.
 
-    Raises FileNotFoundError that lists the matrices of the store where it does not hold this one. Raises CorruptRecord
-    or NewerRecord that names a file.
+    A record that cannot be read does not hide the others: its cell counts as failed. Raises FileNotFoundError that
+    lists the matrices of the store where it does not hold this one, and CorruptRecord that names the file of a matrix.
     """
     fs, root = open_store(store)
     path = f"{root}/{files.matrix(matrix)}"
@@ -58,26 +75,42 @@ def read(store: str, matrix: str) -> Results:
         raise FileNotFoundError(
             f"{store}: no matrix {matrix!r} was run into this store; it holds: {', '.join(known) or 'none'}"
         )
-    manifest = Manifest.from_json(_text(fs, path), path)
+    manifest = Manifest.from_json(_text(fs, path, path), path)
     records: dict[str, Record] = {}
     failures: dict[str, dict[str, Any]] = {}
+    unreadable: dict[str, str] = {}
     waiting = sorted({entry.id for entry in manifest.entries}, reverse=True)
     while waiting:
         cell_id = waiting.pop()
         of_record, of_failure = f"{root}/{files.record(cell_id)}", f"{root}/{files.failure(cell_id)}"
         if fs.exists(of_record):
-            record = Record.from_json(_text(fs, of_record), of_record)
+            try:
+                # The message has the file's name inside the store, so that a report is the same wherever the store is.
+                record = _record(_text(fs, of_record, files.record(cell_id)), cell_id)
+            except (CorruptRecord, NewerRecord) as error:
+                unreadable[cell_id] = str(error)
+                failures[cell_id] = files.failure_of(str(error))
+                continue
             records[cell_id] = record
             waiting += [parent for parent in record.derived_from if parent not in records]
         elif fs.exists(of_failure):
-            # The message has the file's name inside the store, so that a report is the same wherever the store lies.
             failures[cell_id] = files.read_failure(fs.cat_file(of_failure), files.failure(cell_id))
-    constants = {
-        benchmark: Record.from_json(_text(fs, f"{root}/{files.constant(name)}"), files.constant(name))
-        for benchmark, name in manifest.constants.items()
-        if fs.exists(f"{root}/{files.constant(name)}")
-    }
-    return Results(store, manifest, records, failures, constants)
+    constants = {}
+    for benchmark, name in manifest.constants.items():
+        if fs.exists(f"{root}/{files.constant(name)}"):
+            try:
+                text = _text(fs, f"{root}/{files.constant(name)}", files.constant(name))
+                constants[benchmark] = Record.from_json(text, files.constant(name))
+            except (CorruptRecord, NewerRecord) as error:
+                unreadable[name] = str(error)
+    return Results(store, manifest, records, failures, unreadable, constants)
+
+
+def _record(text: str, cell_id: str) -> Record:
+    record = Record.from_json(text, files.record(cell_id))
+    if record.id != cell_id:
+        raise CorruptRecord(f"{files.record(cell_id)}: holds the record of {record.id}")
+    return record
 
 
 def matrices(store: str) -> list[str]:

@@ -22,10 +22,13 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 class Report(NamedTuple):
-    """The paths of the files that were written, and the tables as Markdown."""
+    """The paths of the files that were written, the tables as Markdown, and a line for each record that is missing from
+    them because it cannot be read.
+    """
 
     paths: tuple[Path, ...]
     markdown: str
+    unreadable: tuple[str, ...] = ()
 
 
 def report(store: str, names: Sequence[str], out: Path) -> Report:
@@ -34,7 +37,8 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
     Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score in long form),
     deltas.csv (Delta_m of every run), gains.csv (the gains on each task), contrasts.csv (every pair of rows),
     report.html (self-contained) and figures/*.png and *.pdf. Equal records give equal bytes. Raises FileNotFoundError
-    that says what the store holds, where it does not hold a matrix. Raises CorruptRecord that names a file.
+    that says what the store holds, where it does not hold a matrix. Raises CorruptRecord that names the file of a
+    matrix; a record that cannot be read is a failed cell.
     """
     found = list(names) or matrices(store)
     if not found:
@@ -48,7 +52,8 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
         written, text = _report(results, others, out / results.manifest.name)
         paths += written
         texts.append(text)
-    return Report(tuple(paths), "\n".join(texts))
+    unreadable = dict.fromkeys(line for results in everything for line in results.unreadable.values())
+    return Report(tuple(paths), "\n".join(texts), tuple(unreadable))
 
 
 def _readable(store: str, names: Sequence[str]) -> list[Results]:

@@ -59,9 +59,12 @@ def over_images(
 
 def _influence(run: Run, task: str, influences: Influences) -> pd.Series[float]:
     try:
-        found = (influences(_cell(run, task)) or {}).get(task)
+        of_cell = influences(_cell(run, task))
     except CorruptRecord as error:
         raise NoInfluences(str(error)) from error
+    if of_cell is None:
+        raise NoInfluences(f"{_file(run, task)} is missing")
+    found = of_cell.get(task)
     if found is None:
         raise NoInfluences(f"{_file(run, task)} has no influences of {task}")
     if found.isna().any():
