@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from mtlbench.harness.cli import data, methods, run, store
+from mtlbench.harness.cli import audit, data, methods, run, store
 from mtlbench.harness.cli.usage import one_line
 from mtlbench.harness.search_path import look_here_last
 
@@ -27,7 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order in which `mtlbench 
     "report": store.report,
     "track": store.track,
     "ui": store.ui,
-    "audit": methods.audit,
+    "audit": audit.audit,
     "plan": methods.plan,
     "list": methods.list_,
     "describe": methods.describe,

@@ -144,29 +144,6 @@ def check(
         raise typer.Exit(1)
 
 
-def audit(
-    table: Annotated[
-        Path | None,
-        typer.Argument(help="A CSV like results/papers/published.csv; default: the SCA-MTL paper's tables."),
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="Another baseline, as depth=0.625,semseg=37.99: print what it makes of Delta_m.")
-    ] = None,
-) -> None:
-    """Say which printed values of Delta_m cannot follow from the metrics printed beside them.
-
-    Example:  mtlbench audit my_table.csv
-    """
-    from mtlbench.results.papers import audit as audits
-    from mtlbench.results.papers import rebase
-
-    try:
-        numbers = audits.published() if table is None else audits.load(table)
-        typer.echo(audits.text(numbers, table) if baseline is None else rebase.text(numbers, baseline))
-    except audits.BadTable as error:
-        raise fail(str(error)) from None
-
-
 def plan(
     difference: Annotated[float, typer.Option(help="That is to be found, in points of Delta_m.")],
     sd: Annotated[float, typer.Option(help="Of the difference of two runs of one seed, in points.")],

@@ -1,14 +1,16 @@
-"""The audit of printed tables: which values of Delta_m the rounding of the printed metrics allows."""
+"""The audit of tables in long form, which name everything: the values of Delta_m that rounding allows."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mtlbench.results.papers.reading.grid import BadTable
 from mtlbench.results.records.record import Score
 from mtlbench.results.statistics.delta import delta_m
 
@@ -18,10 +20,6 @@ COLUMNS = [*KEY, "method", "task", "metric", "higher_is_better", "value", "basel
 OPTIONAL = ["title", "unit", "decimals"]
 
 
-class BadTable(ValueError):
-    """A table that is not in long form, or whose rows contradict each other. The message says where."""
-
-
 class Printed(NamedTuple):
     """A number as a table prints it. The number before rounding lies in value +- half."""
 
@@ -29,7 +27,13 @@ class Printed(NamedTuple):
     half: float
 
 
-def load(source: str | Path) -> pd.DataFrame:
+def is_long(text: str) -> bool:
+    """Whether the first line of a text names the columns of the long form, most of them at least."""
+    named = {word.strip().strip('"') for word in text.partition("\n")[0].split(",")}
+    return len(named.intersection(COLUMNS)) > len(COLUMNS) / 2
+
+
+def load(source: str | Path, text: str | None = None) -> pd.DataFrame:
     """A table in long form. Each row has one printed number, and every field is text, so that its decimals are known.
 
     The columns are source, table, benchmark, task_set, method, task, metric, higher_is_better (true or false), value,
@@ -37,10 +41,10 @@ def load(source: str | Path) -> pd.DataFrame:
 
     Three more columns may be left out or have empty fields: title (of the metric; default: its name), unit, and
     decimals (how many all values of the task are printed with; default: as many as the longest value has). Other
-    columns are kept. Raises FileNotFoundError, or BadTable that names the file, the row and the field.
+    columns are kept. text: what the file holds, if it was read already. Raises FileNotFoundError, or BadTable that names the file, the row and the field.
     """
     try:
-        table = pd.read_csv(source, dtype=str, keep_default_na=False)
+        table = pd.read_csv(source if text is None else io.StringIO(text), dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
         raise BadTable(f"{source}: not a CSV table ({error})") from error
     missing = [column for column in COLUMNS if column not in table]
@@ -121,12 +125,33 @@ def audit(table: pd.DataFrame) -> pd.DataFrame:
     return found.astype({"is_baseline": bool, "fits": bool})
 
 
-def text(table: pd.DataFrame, source: object) -> str:
-    """The audit of a table as Markdown. Raises BadTable that names `source` where there is nothing to audit, too."""
+def audited(table: pd.DataFrame, source: object) -> pd.DataFrame:
+    """The audit of a table. Raises BadTable that names `source` where there is nothing to audit, too."""
     found = audit(table)
     if found.empty:
         raise BadTable(f"{source}: no row has both a baseline and a printed_delta, so there is nothing to audit")
-    return markdown(found)
+    return found
+
+
+def as_json(found: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
+    """An audit for `json.dumps`, with the rows of each printed table. table: what was audited."""
+    texts = {(*(row[key] for key in KEY), row["method"]): row["printed_delta"] for row in table.to_dict("records")}
+    tables = []
+    for key, rows in groups(found):
+        verdicts = [
+            {
+                "method": row["method"],
+                "delta_column": 0,
+                "printed": texts[*key, row["method"]],
+                **{name: round(row[name], 4) + 0.0 for name in ("recomputed", "low", "high")},
+                "verdict": "possible" if row["fits"] else "impossible",
+            }
+            for row in rows.to_dict("records")
+        ]
+        baseline = next(iter(rows.loc[rows["is_baseline"], "method"]), None)
+        tables.append({**dict(zip(KEY, key, strict=True)), "baseline": baseline, "rows": verdicts})
+    judged = found[~found["is_baseline"]]
+    return {"tables": tables, "impossible": int((~found["fits"]).sum()), "compared": len(judged), "unread": []}
 
 
 def markdown(found: pd.DataFrame) -> str:

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from mtlbench.results.papers.audit import KEY, BadTable, Printed, delta_of, directions, groups, printed_numbers
+from mtlbench.results.papers.audit import KEY, Printed, delta_of, directions, groups, printed_numbers
+from mtlbench.results.papers.columns import Entry, resolve
+from mtlbench.results.papers.judge import measure
+from mtlbench.results.papers.printed import Audited, File
+from mtlbench.results.papers.reading.grid import BadTable
+from mtlbench.results.papers.reading.numbers import Number
 
 
 def parse(text: str) -> dict[str, float]:
@@ -73,3 +78,29 @@ def markdown(found: pd.DataFrame, baseline: Mapping[str, float]) -> str:
         lines.append(f"| {name} | {row['method']} | {printed} | {row['rebased']:+.2f} |")
     against = ", ".join(f"{task} {value:g}" for task, value in baseline.items())
     return "\n".join([*lines, "", f"Rebased: Delta_m of the metrics as printed, had the baseline been {against}."])
+
+
+def printed_text(file: File, baseline: str) -> str:
+    """Printed tables against another baseline, whose values name the columns by number or title. Raises BadTable."""
+    other = parse(baseline)
+    lines = ["| Table | Method | printed | rebased |", "| --- | --- | ---: | ---: |"]
+    for position, audited in enumerate(file.tables, start=1):
+        lines += [f"| {position} | {line}" for line in _rebased(audited, other)]
+    against = ", ".join(f"{task} {value:g}" for task, value in other.items())
+    return "\n".join([*lines, "", f"Rebased: Delta_m of the metrics as printed, had the baseline been {against}."])
+
+
+def _rebased(audited: Audited, baseline: Mapping[str, float]) -> list[str]:
+    """A line for each row of each column of deltas, with the sign and the mean that the table uses."""
+    lines = []
+    values = {resolve(audited.table.columns, name).index: value for name, value in baseline.items()}
+    base = Entry(0, "", {index: Number(f"{value:g}", value, 0.0) for index, value in values.items()}, (), False)
+    for judged in audited.judged:
+        lacking = [metric.title for metric in judged.reading.metrics if metric.index not in values]
+        if lacking:
+            raise BadTable(f"--baseline: no value for {', '.join(lacking)}; write one for each metric of the table")
+        for verdict in judged.verdicts:
+            found = measure(verdict.entry, base, judged.reading)
+            printed = verdict.printed.text if verdict.printed else ""
+            lines.append(f"{verdict.entry.method} | {printed} | {f'{found.value:+.2f}' if found else ''} |")
+    return lines
