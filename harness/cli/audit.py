@@ -40,6 +40,9 @@ def audit(
     delta: Annotated[list[str], typer.Option(metavar="COLUMN", help="A column of Delta_m; repeatable.")] = [],
     sign: Annotated[str | None, typer.Option(metavar="up|down", help="Which direction is better in Delta_m.")] = None,
     mean: Annotated[str | None, typer.Option(metavar="metric|task|log", help="The mean that Delta_m is.")] = None,
+    number: Annotated[
+        int | None, typer.Option("--table", min=1, help="Which table of the file, among those with a Delta_m.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help='An object: {"tables": [{"baseline": ..., "rows": ...}]}.')
     ] = False,
@@ -56,7 +59,7 @@ def audit(
     from mtlbench.results.papers.reading.sources import name_of, text_of
 
     try:
-        choices = _choices((baseline_row, metrics, direction, delta, sign, mean))
+        choices = _choices((baseline_row, metrics, direction, delta, sign, mean), number)
         text = None if table is None else text_of(table)
         if table is None or text is None or long_form.is_long(text):
             if choices is not None:
@@ -103,14 +106,14 @@ def _printed(text: str, name: str, choices: Choices | None, baseline: str | None
 
 
 def _choices(
-    said: tuple[str | None, str | None, list[str], list[str], str | None, str | None],
+    said: tuple[str | None, str | None, list[str], list[str], str | None, str | None], table: int | None
 ) -> Choices | None:
     """What the flags say; None where there is none. Raises BadTable that names the flag."""
     from mtlbench.results.papers.columns import Choices
     from mtlbench.results.papers.reading.grid import BadTable
 
     baseline_row, metrics, direction, delta, sign, mean = said
-    if not any(said):
+    if not any(said) and table is None:
         return None
     directions: Mapping[str, bool] = {}
     for word in direction:
@@ -124,4 +127,4 @@ def _choices(
         raise BadTable(f"--mean {mean!r}: write one of {', '.join(MEANS)}")
     columns = tuple(column.strip() for column in (metrics or "").split(",") if column.strip())
     lower = None if sign is None else not DIRECTIONS[sign]
-    return Choices(baseline_row, columns, directions, tuple(delta), lower, mean)
+    return Choices(baseline_row, columns, directions, tuple(delta), lower, mean, table)

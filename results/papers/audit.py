@@ -41,7 +41,8 @@ def load(source: str | Path, text: str | None = None) -> pd.DataFrame:
 
     Three more columns may be left out or have empty fields: title (of the metric; default: its name), unit, and
     decimals (how many all values of the task are printed with; default: as many as the longest value has). Other
-    columns are kept. text: what the file holds, if it was read already. Raises FileNotFoundError, or BadTable that names the file, the row and the field.
+    columns are kept. text: what the file holds, if it was read already. Raises FileNotFoundError, or BadTable that
+    names the file, the row and the field.
     """
     try:
         table = pd.read_csv(source if text is None else io.StringIO(text), dtype=str, keep_default_na=False)

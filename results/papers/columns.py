@@ -7,14 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mtlbench.results.papers import vocabulary
-from mtlbench.results.papers.reading.grid import EMPTY, BadTable, Cell, Grid, Row
+from mtlbench.results.papers.header import NEEDED, Column, check_spans, columns_of, panels, turn
+from mtlbench.results.papers.reading.grid import BadTable, Grid, NoDelta, Row
 from mtlbench.results.papers.reading.numbers import Number, clean, missing, number
 
-ANGLES = {"11.25", "22.5", "22.50", "30", "30.0", "30.00"}  # degrees: names of columns, and no scores
-
-
-class NoDelta(BadTable):
-    """A table that prints no Delta_m, so that there is nothing to audit."""
+MOST_NUMBERS = 0.3  # of the rows, in a column of text
 
 
 @dataclass(frozen=True)
@@ -27,17 +24,7 @@ class Choices:
     deltas: tuple[str, ...] = ()
     lower_is_better: bool | None = None
     mean: str | None = None  # "metric", "task" or "log"
-
-
-@dataclass(frozen=True)
-class Column:
-    index: int
-    parts: tuple[str, ...]  # of its header, from the upper to the lower
-    cells: tuple[Cell, ...]  # the same, as objects: a merged one is shared with other columns
-
-    @property
-    def title(self) -> str:
-        return " ".join(self.parts) or f"column {self.index}"
+    table: int | None = None  # of those in the file that have a Delta_m, from 1; None: all
 
 
 @dataclass(frozen=True)
@@ -85,126 +72,36 @@ def tables(grid: Grid, choices: Choices) -> Iterator[Table]:
     """The tables of a grid, which may repeat its header. Raises NoDelta, or BadTable that names the line."""
     found = 0
     reason: NoDelta | None = None
-    for header, rows in _panels(grid):
+    for header, rows in panels(grid):
         try:
             yield _table(grid, header, rows, choices)
             found += 1
         except NoDelta as error:
             reason = reason or error
     if not found and reason:
-        turned = _turned(grid)
+        turned = turn(grid)
         if turned is None:
             raise reason
         yield from tables(turned, choices)
 
 
-def _turned(grid: Grid) -> Grid | None:
-    """The grid with rows and columns exchanged, if its rows are the metrics, and one of them is the delta."""
-    if not any(vocabulary.delta([row.cells[0].text]) for row in grid.rows[1:]):
-        return None
-    rows = [
-        Row(tuple(row.cells[column] for row in grid.rows), grid.rows[0].line, len(grid.rows))
-        for column in range(grid.width)
-    ]
-    return Grid(tuple(rows), grid.line, grid.caption, grid.pads)
-
-
-def is_data(row: Row) -> bool:
-    """Whether a row holds numbers, and not names of columns."""
-    texts = [cell.text for cell in dict.fromkeys(row.cells[1:]) if cell.text and cell is not row.cells[0]]
-    numbers = [text for text in texts if number(text, arrows=True)]
-    if not numbers or {clean(text).rstrip("\u00b0") for text in numbers} <= ANGLES:
-        return False
-    marks = [text for text in texts if missing(text) or text in "\u2713\u2714"]
-    return len(numbers) + len(marks) >= 0.4 * len(texts)
-
-
-def _is_header(row: Row) -> bool:
-    texts = [cell.text for cell in dict.fromkeys(row.cells) if cell.text]
-    named = [
-        text
-        for text in texts
-        if vocabulary.arrow(text) is not None or vocabulary.metric([text]) or vocabulary.delta([text])
-    ]
-    return len(texts) > 1 and len(named) > 1
-
-
-def _panels(grid: Grid) -> Iterator[tuple[list[Row], list[Row]]]:
-    """The headers of a grid, each with the rows below it. Raises NoDelta where there is no number."""
-    header: list[Row] = []
-    rows: list[Row] = []
-    for row in grid.rows:
-        if is_data(row):
-            rows.append(row)
-        elif rows and _is_header(row):
-            yield header, rows
-            header, rows = [row], []
-        elif not rows:
-            header.append(row)
-    if not rows and not header:
-        raise NoDelta(f"line {grid.line}: no row has a number, so there is nothing to audit")
-    if not rows:
-        raise NoDelta(f"line {header[-1].line}: no number below {header[-1].cells[0].text!r}; {_NEEDED}")
-    yield header, rows
-
-
-_NEEDED = "a table needs a header, a row of a baseline, and a column of Delta_m"
-
-
-def _columns(header: Sequence[Row], width: int) -> list[Column]:
-    levels = [list(row.cells) for row in header]
-    for level, cells in enumerate(levels[:-1]):
-        if len(set(cells) - {EMPTY}) < len([cell for cell in cells if cell.text]):
-            continue  # merged cells say what they are above
-        for column in range(1, width):
-            below = [
-                levels[lower][column].text for lower in range(level + 1, len(levels)) if levels[lower][column].text
-            ]
-            left = cells[column - 1]
-            if not cells[column].text and below and left.text and not vocabulary.METHOD.search(left.text):
-                first = vocabulary.delta([left.text]) or vocabulary.other([left.text])
-                if not (first or vocabulary.delta(below) or vocabulary.other(below)):
-                    cells[column] = left
-    columns = []
-    for column in range(width):
-        stacked = [cells[column] for cells in levels if len(set(cells)) > 1 and cells[column].text]
-        stacked = list(dict.fromkeys(stacked))
-        texts = list(dict.fromkeys(cell.text for cell in stacked))
-        columns.append(Column(column, tuple(texts), tuple(stacked)))
-    return columns
-
-
 def _table(grid: Grid, header: list[Row], rows: list[Row], choices: Choices) -> Table:
     line = rows[0].line
     if not header:
-        raise NoDelta(f"line {line}: numbers without a header; {_NEEDED}")
-    if not grid.pads:
-        for row in header:
-            if 1 < len(set(row.cells)) and row.printed < grid.width and len(header) > 1 and row.cells[-1] is EMPTY:
-                raise BadTable(
-                    f"line {row.line}: the header that begins with {row.cells[0].text!r} has {row.printed} columns, and "
-                    f"the rows have {grid.width}: its merged cells do not add up; correct the spans"
-                )
-    columns = _columns(header, grid.width)
-    numbers = [{column: found for column, cell in enumerate(row.cells) if (found := number(cell.text))} for row in rows]
-    chosen = [resolve(columns, name) for name in choices.deltas]
-    deltas = chosen or [
-        c for c in columns if vocabulary.delta(list(c.parts)) and any(c.index in found for found in numbers)
+        raise NoDelta(f"line {line}: numbers without a header; {NEEDED}")
+    check_spans(grid, header)
+    columns = columns_of(header, grid.width)
+    numbers: list[dict[int, Number]] = [
+        {column: value for column, cell in enumerate(row.cells) if (value := number(cell.text))} for row in rows
     ]
-    if not deltas:
-        titles = ", ".join(column.title for column in columns)
-        raise NoDelta(f"line {line}: no column of Delta_m among {titles[:200]}; name it with --delta COLUMN")
+    chosen = [resolve(columns, name) for name in choices.deltas]
+    deltas = chosen or _named_deltas(columns, numbers, rows, line)
     for row, found in zip(rows, numbers, strict=True):
-        for delta in deltas:
-            arrowed = number(row.cells[delta.index].text, arrows=True)
-            if arrowed:
-                found[delta.index] = arrowed
-    taken = {delta.index for delta in deltas}
-    labels = [c for c in columns if c.index not in taken and sum(c.index in found for found in numbers) <= 0.3 * len(rows)
-              and any(row.cells[c.index].text and not missing(row.cells[c.index].text) for row in rows)]  # fmt: skip
-    labels = [c for c in labels if c.index == 0 or not vocabulary.metric(list(c.parts))]
+        arrowed = {delta.index: number(row.cells[delta.index].text, arrows=True) for delta in deltas}
+        found.update({column: value for column, value in arrowed.items() if value})
+    labels, rest = _labels(columns, [delta.index for delta in deltas], numbers, rows)
     said = {resolve(columns, name).index: higher for name, higher in choices.directions.items()}
-    metrics, others = _metrics([c for c in columns if c not in labels and c.index not in taken], numbers, said)
+    metrics, others = _metrics(rest, numbers, said)
     if choices.metrics:
         metrics = [_metric(resolve(columns, name), said) for name in choices.metrics]
         others = [c for c in others if c.index not in {m.index for m in metrics}]
@@ -213,7 +110,8 @@ def _table(grid: Grid, header: list[Row], rows: list[Row], choices: Choices) -> 
         raise BadTable(
             f"line {line}: no column of a metric beside {deltas[0].title!r}; name them with --metrics COLUMNS"
         )
-    scoped = {delta.index: _scopes(delta, deltas, metrics, columns) for delta in deltas}
+    named = (tuple(metrics),) if choices.metrics else ()
+    scoped = {delta.index: named or _scopes(delta, deltas, metrics, columns) for delta in deltas}
     judged = tuple(_delta(delta, scoped[delta.index], choices) for delta in deltas if scoped[delta.index])
     entries = tuple(
         Entry(row.line, name, found, tuple(row.texts()), not grid.pads and row.printed < grid.width)
@@ -221,6 +119,41 @@ def _table(grid: Grid, header: list[Row], rows: list[Row], choices: Choices) -> 
     )
     unjudged = tuple(delta for delta in deltas if not scoped[delta.index])
     return Table(grid.line, grid.caption, tuple(columns), entries, tuple(metrics), judged, unjudged, tuple(others))
+
+
+def _named_deltas(
+    columns: Sequence[Column], numbers: Sequence[Mapping[int, Number]], rows: Sequence[Row], line: int
+) -> list[Column]:
+    """The columns that are named as deltas are. Raises NoDelta where none is, and BadTable where all are empty."""
+    named = [column for column in columns if vocabulary.delta(list(column.parts))]
+    filled = [column for column in named if any(column.index in found for found in numbers)]
+    if not named:
+        titles = ", ".join(column.title for column in columns)
+        raise NoDelta(f"line {line}: no column of Delta_m among {titles[:200]}; name it with --delta COLUMN")
+    if not filled:
+        most = max(row.printed for row in rows)
+        raise BadTable(
+            f"line {line}: column {named[0].index} {named[0].title!r} has no number, and the rows fill {most} of "
+            f"{len(columns)} columns; see whether the merged cells of the header add up"
+        )
+    return filled
+
+
+def _labels(
+    columns: Sequence[Column], deltas: Sequence[int], numbers: Sequence[Mapping[int, Number]], rows: Sequence[Row]
+) -> tuple[list[Column], list[Column]]:
+    """The columns of text, and the columns of numbers besides the deltas."""
+    labels: list[Column] = []
+    rest: list[Column] = []
+    for column in columns:
+        index = column.index
+        count = sum(index in found for found in numbers)
+        said = any(row.cells[index].text and not missing(row.cells[index].text) for row in rows)
+        named = index == 0 or not vocabulary.metric(list(column.parts))
+        if index in deltas:
+            continue
+        (labels if count <= MOST_NUMBERS * len(rows) and said and named else rest).append(column)
+    return labels, rest
 
 
 def resolve(columns: Sequence[Column], name: str) -> Column:
@@ -244,7 +177,9 @@ def _names(rows: Sequence[Row], labels: Sequence[Column]) -> list[str]:
     chosen = named[:1]
     names = [_printed(" ".join(row.cells[c.index].text for c in chosen)) for row in rows]
     if len(set(names)) < len(names) or "" in names:
-        several = [_printed(" ".join(dict.fromkeys(row.cells[c.index].text for c in labels))) for row in rows]
+        several = [
+            _printed(" ".join(cell.text for cell in dict.fromkeys(row.cells[c.index] for c in labels))) for row in rows
+        ]
         if len(set(several)) > len(set(names)):
             names = several
     return [name or f"row {position}" for position, name in enumerate(names, start=1)]
@@ -296,7 +231,7 @@ def _with_tasks(metrics: Sequence[Metric], columns: Sequence[Column]) -> list[Me
 def _scopes(
     delta: Column, deltas: Sequence[Column], metrics: Sequence[Metric], columns: Sequence[Column]
 ) -> tuple[tuple[Metric, ...], ...]:
-    """The metrics that a delta may be the mean of: those under the same header, those of the task that it names, or all."""
+    """The metrics that a delta may be the mean of: under the same header, of the task that it names, or all."""
 
     def below(column: Column) -> list[tuple[Metric, ...]]:
         """By the headers of a column, from the lowest: the metrics under each."""

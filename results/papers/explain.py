@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
-from mtlbench.results.papers.columns import Choices, Metric, Table
+from mtlbench.results.papers.columns import Choices, Entry, Metric, Table
 from mtlbench.results.papers.judge import (
     IMPOSSIBLE,
     SLACK,
@@ -182,12 +182,7 @@ def baseline_change(table: Table, judged: Judged) -> Change | None:
     return None
 
 
-def _all_fit(rows: Sequence[Verdict], base: object, reading: Reading, metric: Metric, value: float) -> bool:
-    from dataclasses import replace
-
-    from mtlbench.results.papers.columns import Entry
-
-    assert isinstance(base, Entry)
+def _all_fit(rows: Sequence[Verdict], base: Entry, reading: Reading, metric: Metric, value: float) -> bool:
     under = base.numbers[metric.index]
     other = replace(base, numbers={**base.numbers, metric.index: Number(under.text, value, under.half)})
     return all((found := measure(v.entry, other, reading)) and v.printed and found.allows(v.printed) for v in rows)
@@ -215,8 +210,8 @@ def notes(table: Table, judged: Sequence[Judged]) -> Iterator[str]:
         )
         if widths and widths[len(widths) // 2] > WEAK:
             yield (
-                f"a weak test of {each.delta.title!r}: the printed digits allow a range of {widths[len(widths) // 2]:.2f} "
-                f"points (median), so that an error below that may stay unseen"
+                f"a weak test of {each.delta.title!r}: the printed digits allow {widths[len(widths) // 2]:.2f} points "
+                "(median width of the ranges), so that a smaller error may stay unseen"
             )
         change = baseline_change(table, each)
         if change:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
@@ -164,7 +164,7 @@ def _evidence(table: Table, delta: Delta, reading: Reading) -> Iterator[tuple[Nu
 
 
 def candidates(table: Table, delta: Delta) -> list[tuple[float, int]]:
-    """The rows that may be the baseline, the likeliest first, with what each costs. A gain other than 0 rules a row out."""
+    """The rows that may be the baseline, the likeliest first, with what each costs. A gain is no baseline's."""
     found = []
     scope = delta.scopes[0]
     for row, entry in enumerate(table.entries):
@@ -189,11 +189,11 @@ def _baselines(table: Table, delta: Delta, choices: Choices) -> list[tuple[float
     if choices.baseline_row is not None:
         return [(0.0, (_named_row(table, choices.baseline_row),))]
     found = candidates(table, delta)
-    if not found or found[0][0] >= FREE and table.entries[found[0][1]].numbers.get(delta.index) is None:
+    if not found or (found[0][0] >= FREE and table.entries[found[0][1]].numbers.get(delta.index) is None):
         names = ", ".join(entry.method for entry in table.entries)
         raise BadTable(
-            f"line {table.entries[0].line}: no baseline for {delta.title!r}: no row is named single task, and none prints "
-            f"0 or - there; the rows are {names[:200]}; name one with --baseline-row ROW"
+            f"line {table.entries[0].line}: no baseline for {delta.title!r}: no row is named single task, and none "
+            f"prints 0 or - there; the rows are {names[:200]}; name one with --baseline-row ROW"
         )
     ways: list[tuple[float, tuple[int, ...]]] = [
         (cost + 0.01 * place, (row,)) for place, (cost, row) in enumerate(found[:20])
@@ -223,7 +223,10 @@ def _free(table: Table, delta: Delta, choices: Choices) -> Iterator[Reading]:
     for (cost, baselines), (more, lower) in product(_baselines(table, delta, choices), signs):
         scope = _printed_by(delta.scopes[0], table.entries[baselines[0]]) or delta.scopes[0]
         for metrics in _directed(scope, table):
-            reading = Reading(metrics, baselines, lower, mean, log, cost=cost + more)
+            lacking = [
+                f"{m.title!r} left out: the baseline prints no number" for m in delta.scopes[0] if m not in scope
+            ]
+            reading = Reading(metrics, baselines, lower, mean, log, cost=cost + more, said=tuple(lacking))
             yield reading
             if delta.mean is None and len(table.deltas) > 1 and len({m.task for m in metrics}) < len(metrics):
                 yield reading.departs(0.5, "", mean="task")

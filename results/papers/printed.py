@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtlbench.results.papers import explain
-from mtlbench.results.papers.columns import Choices, NoDelta, Table, tables
+from mtlbench.results.papers.columns import Choices, Table, tables
 from mtlbench.results.papers.judge import IMPOSSIBLE, POSSIBLE, Judged, Verdict, judge
 from mtlbench.results.papers.reading import sources
-from mtlbench.results.papers.reading.grid import BadTable
+from mtlbench.results.papers.reading.grid import BadTable, NoDelta
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class Audited:
+    number: int  # among the tables of the file that have a Delta_m; the panels of one table share it
     table: Table
     judged: tuple[Judged, ...]
     rows: tuple[Explained, ...]
@@ -49,7 +50,7 @@ class File:
 
 
 def audit_file(source: str | Path, choices: Choices) -> File:
-    """Audit every table of a file, or of standard input for "-". Raises BadTable where none can be audited, and OSError."""
+    """Audit every table of a file, or of standard input for "-". Raises BadTable where none can be, and OSError."""
     return audit_text(sources.text_of(source), sources.name_of(source), choices)
 
 
@@ -61,14 +62,22 @@ def audit_text(text: str, name: str, choices: Choices) -> File:
     grids = sources.tables(text, name)
     if not grids:
         raise BadTable(f"{name}: no table was found; {sources.NEEDED}")
+    number = 0
     for grid in grids:
+        chosen = choices.table in (None, number + 1)
+        number += 1
         try:
-            for table in tables(grid, choices):
-                found.append(_audited(table, choices))
+            if isinstance(grid, BadTable):
+                raise grid
+            read = list(tables(grid, choices if chosen else Choices()))
+            found += [_audited(number, table, choices) for table in read if chosen]
         except NoDelta as error:
+            number -= 1
             other.append(_located(name, error))
         except BadTable as error:
-            unread.append(_located(name, error))
+            unread += [_located(name, error)] if chosen else []
+    if choices.table is not None and choices.table > number:
+        raise BadTable(f"{name}: --table is {choices.table}, and the tables with a column of Delta_m are {number}")
     if not found:
         raise BadTable((unread or other)[0])
     return File(tuple(found), tuple(unread), len(other))
@@ -79,10 +88,10 @@ def _located(name: str, error: BadTable) -> str:
     return f"{name}:{said.removeprefix('line ')}" if said.startswith("line ") else f"{name}: {said}"
 
 
-def _audited(table: Table, choices: Choices) -> Audited:
+def _audited(number: int, table: Table, choices: Choices) -> Audited:
     judged = judge(table, choices)
     rows = [_explained(table, column, verdict) for column in judged for verdict in column.verdicts]
-    return Audited(table, tuple(judged), tuple(rows), tuple(explain.notes(table, judged)))
+    return Audited(number, table, tuple(judged), tuple(rows), tuple(explain.notes(table, judged)))
 
 
 def _explained(table: Table, judged: Judged, verdict: Verdict) -> Explained:

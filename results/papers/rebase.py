@@ -84,8 +84,8 @@ def printed_text(file: File, baseline: str) -> str:
     """Printed tables against another baseline, whose values name the columns by number or title. Raises BadTable."""
     other = parse(baseline)
     lines = ["| Table | Method | printed | rebased |", "| --- | --- | ---: | ---: |"]
-    for position, audited in enumerate(file.tables, start=1):
-        lines += [f"| {position} | {line}" for line in _rebased(audited, other)]
+    for audited in file.tables:
+        lines += [f"| {audited.number} | {line}" for line in _rebased(audited, other)]
     against = ", ".join(f"{task} {value:g}" for task, value in other.items())
     return "\n".join([*lines, "", f"Rebased: Delta_m of the metrics as printed, had the baseline been {against}."])
 

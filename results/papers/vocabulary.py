@@ -9,72 +9,100 @@ from mtlbench.results.papers.reading.numbers import clean
 UP, DOWN = "\u2191\u21d1\u25b2\u2b06\u2197", "\u2193\u21d3\u25bc\u2b07\u2198"
 
 
-def _any(*words: str) -> re.Pattern[str]:
-    return re.compile("|".join(words), re.IGNORECASE)
+def _any(words: str) -> re.Pattern[str]:
+    """One of several words, which are patterns with spaces between them."""
+    return re.compile("|".join(words.split()), re.IGNORECASE)
 
 
-_HIGHER = _any(r"higher\s*(is\s*)?(the\s*)?better", r"\bhib\b", r"(?<!\w)max(?!\w)", r"\blarger\s*(is\s*)?better")
-_LOWER = _any(r"lower\s*(is\s*)?(the\s*)?better", r"\blib\b", r"(?<!\w)min(?!\w)", r"\bsmaller\s*(is\s*)?better")
+_HIGHER = _any(
+    r"""
+    higher\s*(is\s*)?(the\s*)?better \bhib\b (?<!\w)max(?!\w) \blarger\s*(is\s*)?better
+    """
+)
+_LOWER = _any(
+    r"""
+    lower\s*(is\s*)?(the\s*)?better \blib\b (?<!\w)min(?!\w) \bsmaller\s*(is\s*)?better
+    """
+)
 # Metrics. The first list that knows a word decides.
 _ERRORS = _any(
-    r"\b(abs|rel|sq|l1|l2|acc|mean|avg|angle|angular|depth|normal|pred)\w*\.?\s*[-_]?\s*(err(or)?|dist(ance)?)s?\b",
-    *(r"rmse", r"\b(i|log|si|m)?rms", r"\bmn?se\b", r"\bmae\b", r"\berr(or)?s?\b", r"\bm?err\b", r"\bloss\b", r"\babs\b"),
-    *(r"\brel\b", r"absrel", r"sqrel", r"\bepe\b", r"lpips", r"\bfid\b", r"silog", r"log_?\s?10", r"\bmde\b", r"\bwer\b"),
-    *(r"perplexity", r"\bppl\b", r"\baepe\b", r"\bmad\b", r"\bnll\b", r"\bbrier\b", r"\becei?\b", r"\bmpjpe\b"),
-)  # fmt: skip
+    r"""
+    \b(abs|rel|sq|l1|l2|acc|mean|avg|angle|angular|depth|normal|pred)\w*\.?\s*[-_]?\s*(err(or)?|dist(ance)?)s?\b
+    rmse \b(i|log|si|m)?rms \bmn?se\b \bmae\b \berr(or)?s?\b \bm?err\b \bloss\b \babs\b \brel\b absrel sqrel
+    \bepe\b lpips \bfid\b silog log_?\s?10 \bmde\b \bwer\b perplexity \bppl\b \baepe\b \bmad\b \bnll\b
+    \bbrier\b \becei?\b \bmpjpe\b
+    """
+)
 _SCORES = _any(
-    *(r"iou\b", r"\biou", r"jaccard", r"pix(el)?[-_.\s]*acc", r"acc(uracy)?\b", r"\bp\.?\s?acc", r"\bm?acc", r"\bf[-_]?1\b"),
-    *(r"f[-_\s]?(score|measure|beta)", r"max[-_\s]?f", r"\bods", r"\bois\b", r"\bm?ap(\d\d)?\b", r"\bar\b", r"\bau(c|roc|prc)", r"dice"),
-    *(r"precision", r"recall", r"psnr", r"ssim", r"\bpq\b", r"\u03b4", r"\bdelta\s*[_<\s]*\d", r"\bd[123]\b", r"\bwithin\b"),
-    *(r"11[.,]25", r"22[.,]50?\b", r"\b30\b", r"30\u00b0", r"\br[2\u00b2]", r"bleu", r"rouge", r"top[-_\s]?[15]", r"\bcorr", r"spearman"),
-    *(r"pearson", r"kappa", r"\bmcc\b", r"ndcg", r"\bhr@", r"hit", r"\bmota\b", r"\bnds\b", r"success", r"\bscore\b", r"\bem\b", r"s[-_]?measure"),
-)  # fmt: skip
-_MEANS = _any(r"\bmean\b", r"\bmed(ian)?\b", r"\bangle\b", r"\bl[12]\b", r"\bdist(ance)?\b", r"\brmse\b")
+    r"""
+    iou\b \biou jaccard pix(el)?[-_.\s]*acc acc(uracy)?\b \bp\.?\s?acc \bm?acc \bf[-_]?1\b
+    f[-_\s]?(score|measure|beta) max[-_\s]?f \bods \bois\b \bm?ap(\d\d)?\b \bar\b \bau(c|roc|prc) \bdice
+    precision recall psnr ssim \bpq\b \u03b4 \bdelta\s*[_<\s]*\d \bd[123]\b \bwithin\b 11[.,]25 22[.,]50?\b
+    \b30\b 30\u00b0 \br[2\u00b2] bleu rouge top[-_\s]?[15] \bcorr spearman pearson kappa \bmcc\b ndcg \bhr@
+    \bhit \bmota\b \bnds\b success \bscore\b \bem\b s[-_]?measure
+    """
+)
+_MEANS = _any(r"\bmean\b \bmed(ian)?\b \bangle\b \bl[12]\b \bdist(ance)?\b \brmse\b")
 # Tasks by their names, and whether higher is better in the metric that they usually have.
 TASKS = {
-    "parts": (_any(r"parts?\b", r"parsing"), True),
+    "parts": (_any(r"parts?\b parsing"), True),
     "saliency": (_any(r"\bsal"), True),
-    "edges": (_any(r"edge", r"bound", r"contour"), True),
+    "edges": (_any(r"edge bound contour"), True),
     "normals": (_any(r"norm"), False),
     "disparity": (_any(r"dispar"), False),
-    "depth": (_any(r"dep(th)?\b", r"depth"), False),
+    "depth": (_any(r"dep(th)?\b depth"), False),
     "instances": (_any(r"\binst"), None),
-    "detection": (_any(r"detect", r"\bdet\b"), True),
-    "classification": (_any(r"classif", r"recogn", r"\bcls\b", r"scene"), True),
-    "flow": (_any(r"\bflow\b", r"epe"), False),
-    "segmentation": (_any(r"seg", r"\bss\b"), True),
+    "detection": (_any(r"detect \bdet\b"), True),
+    "classification": (_any(r"classif recogn \bcls\b scene"), True),
+    "flow": (_any(r"\bflow\b \bepe"), False),
+    "segmentation": (_any(r"seg \bss\b"), True),
 }
 # The task that a metric is usually of, where its column names none.
 _USUALLY = {
-    "segmentation": _any(r"iou\b", r"pix(el)?[-_.\s]*acc", r"\bp\.?\s?acc"),
-    "normals": _any(r"\bmean\b", r"\bmed(ian)?\b", r"11[.,]25", r"22[.,]50?\b", r"\b30\b", r"angle", r"within"),
-    "depth": _any(r"\babs", r"\brel", r"rmse"),
+    "segmentation": _any(r"iou\b pix(el)?[-_.\s]*acc \bp\.?\s?acc"),
+    "normals": _any(r"\bmean\b \bmed(ian)?\b 11[.,]25 22[.,]50?\b \b30\b angle within"),
+    "depth": _any(r"\babs \brel rmse"),
     "edges": _any(r"\bods"),
     "saliency": _any(r"max[-_\s]?f"),
 }
 DELTA = _any(
-    *("\u0394", r"\bdelta(?!\s*[_<\s]*\d)", r"\bdelta_?m", r"\u03b4[_\s]*m", r"\bmtl\s*(gain|perf)", r"relative\s+\w*\s*(gain|improv|drop|change|perf)"),
-    *(r"\b(avg|average|mean|overall|total|multi[-\s]?task)\.?\s+\w*[-\s]*(gain|improv|drop|degrad|perf)", r"performance (gain|drop|change)"),
-    *(r"^\W*(rel\.?\s*)?(gain|improv(ement)?|impr|drop|rel\.?\s*gain)s?\.?\W*$", r"avg\.?\s*rel\.?\s*(impr|gain)"),
-)  # fmt: skip
+    r"""
+    Δ \bdelta(?!\s*[_<\s]*\d) \bdelta_?m \u03b4[_\s]*m \bmtl\s*(gain|perf)
+    relative\s+\w*\s*(gain|improv|drop|change|perf)
+    \b(avg|average|mean|overall|total|multi[-\s]?task)\.?\s+\w*[-\s]*(gain|improv|drop|degrad|perf)
+    performance\s(gain|drop|change) ^\W*(rel\.?\s*)?(gain|improv(ement)?|impr|drop|rel\.?\s*gain)s?\.?\W*$
+    avg\.?\s*rel\.?\s*(impr|gain)
+    """
+)
 OTHER = _any(
-    *(r"^\W*mr\b", r"mean\s*rank", r"avg\.?\s*rank", r"average\s*rank", r"\brank(ing)?\b", r"par(am(eter)?s?|ams)\b", r"^#", r"#\s*p\b"),
-    *(r"flops?\b", r"\bmacs?\b", r"gmac", r"gflop", r"epoch", r"\btime\b", r"speed", r"\bfps\b", r"latency", r"memory", r"\bmem\b", r"\bgpu\b"),
-    *(r"iter(ation)?s?\b", r"\bsteps?\b", r"\blr\b", r"learning rate", r"batch", r"\byear\b", r"venue", r"\bpub", r"backbone", r"encoder"),
-    *(r"\bsize\b", r"\bseeds?\b", r"\bruns?\b", r"weights?\b(?!ed)", r"\bratio\b", r"\bcost\b", r"throughput", r"\bhours?\b", r"\bms\b"),
-    *(r"storage", r"trainable", r"tunable", r"inference", r"\bmb\b", r"\bgb\b", r"resolution", r"\bdim\b", r"overhead", r"sparsity", r"relative size"),
-    *(r"^\W*(avg|average|overall|sum|total)\.?\s*[\u2191\u2193()]*\W*$", r"p[-\s]?value", r"num\.?\s", r"number of", r"\bno\.\s", r"\bref"),
-)  # fmt: skip
+    r"""
+    ^\W*mr\b mean\s*rank avg\.?\s*rank average\s*rank \brank(ing)?\b par(am(eter)?s?|ams)\b ^# #\s*p\b
+    flops?\b \bmacs?\b gmac gflop epoch \btime\b speed \bfps\b latency memory \bmem\b \bgpu\b
+    iter(ation)?s?\b \bsteps?\b \blr\b learning\srate batch \byear\b venue \bpub backbone encoder \bsize\b
+    \bseeds?\b \bruns?\b weights?\b(?!ed) \bratio\b \bcost\b throughput \bhours?\b \bms\b storage trainable
+    tunable inference \bmb\b \bgb\b resolution \bdim\b overhead sparsity relative\ssize
+    ^\W*(avg|average|overall|sum|total)\.?\s*[\u2191\u2193()]*\W*$ p[-\s]?value num\.?\s number\sof \bno\.\s
+    \bref
+    """
+)
 METHOD = _any(
-    r"\b(method|model|approach|algorithm|strategy|architecture|network|configuration|setting|variant|baseline)s?\b"
+    r"""
+    \b(method|model|approach|algorithm|strategy|architecture|network|configuration|setting|variant|baseline)s?\b
+    """
 )
 SINGLE = _any(
-    *(r"single[-\s_]*(task|net|model)?", r"\bstl?\b", r"\bstl", r"independent", r"individual", r"dedicated", r"specialist", r"task[-\s]specific"),
-    *(r"separate", r"per[-\s]task (model|network|train)",),
-)  # fmt: skip
-MULTI = _any(r"multi[-\s]*task", r"\bmtl\b", r"\bmt\b", r"uniform", r"joint", r"shared")
-BY_TASK = _any(r"task[-\s]*(weighted|wise|avg|average|level)", r"per[-\s]?task", r"by task", r"\btasks?\b.*\bweight")
-BY_METRIC = _any(r"metric[-\s]*(weighted|wise|avg|average|level)", r"per[-\s]?metric", r"by metric")
+    r"""
+    single[-\s_]*(task|net|model)? \bstl?\b \bstl independent individual dedicated specialist
+    task[-\s]specific separate per[-\s]task\s(model|network|train)
+    """
+)
+MULTI = _any(r"multi[-\s]*task \bmtl\b \bmt\b uniform joint shared")
+BY_TASK = _any(
+    r"""
+    task[-\s]*(weighted|wise|avg|average|level) per[-\s]?task by\stask \btasks?\b.*\bweight
+    """
+)
+BY_METRIC = _any(r"metric[-\s]*(weighted|wise|avg|average|level) per[-\s]?metric by\smetric")
 
 
 def arrow(text: str) -> bool | None:

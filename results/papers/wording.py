@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mtlbench.results.papers.columns import Metric
 from mtlbench.results.papers.explain import Change
-from mtlbench.results.papers.judge import BASELINE, IMPOSSIBLE, NOT_JUDGED, Judged, Metric, Reading
+from mtlbench.results.papers.judge import BASELINE, IMPOSSIBLE, NOT_JUDGED, Judged, Reading
 from mtlbench.results.papers.printed import Audited, Explained, File, count
 
 MOST_CHANGES = 2  # of which one would explain a row, in its line; JSON has all
@@ -14,7 +15,7 @@ MOST_EQUAL = 5  # notes of a table that are printed; JSON has all
 
 def text(file: File) -> str:
     """The audit of a file as Markdown: what was taken for what, a row for each printed delta, and the verdict."""
-    parts = [_table(position, table) for position, table in enumerate(file.tables, start=1)]
+    parts = [_table(table) for table in file.tables]
     wrong, compared = count(file.tables)
     verdict = f"{wrong} of {compared} printed deltas cannot follow from the metrics printed beside them."
     if file.without_delta:
@@ -22,10 +23,10 @@ def text(file: File) -> str:
     return "\n\n".join([*parts, verdict])
 
 
-def _table(position: int, audited: Audited) -> str:
+def _table(audited: Audited) -> str:
     table = audited.table
     caption = f" ({table.caption})" if table.caption else ""
-    lines = [f"Table {position}, line {table.line}{caption}"]
+    lines = [f"Table {audited.number}, line {table.line}{caption}"]
     lines += [f"Taken: {taken(audited, judged)}" for judged in audited.judged]
     several = len(audited.judged) > 1
     lines += ["", f"| Method |{' Delta |' if several else ''} printed | recomputed | possible | verdict |"]
@@ -116,6 +117,7 @@ def _json_of(audited: Audited) -> dict[str, Any]:
     table, first = audited.table, audited.judged[0].reading if audited.judged else None
     metrics = {m.index: m for judged in audited.judged for m in judged.reading.metrics}
     return {
+        "table": audited.number,
         "line": table.line,
         "caption": table.caption,
         "baseline": table.entries[first.baselines[0]].method if first else None,

@@ -35,7 +35,8 @@ SHUT = {("harness/tracking", "harness/data"), ("harness/bench", "harness/cli"), 
 LEAVES = {
     "benchmarks": {"torch", "torchvision", "numpy", "scipy", "sklearn", "PIL", "h5py", "pyarrow"},
     "methods": {"torch", "timm", "huggingface_hub", "safetensors"},
-    "results": {"numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "fsspec"},
+    "results": {"numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "fsspec"}
+    | {"lxml", "markdown_it", "pylatexenc"},
 }
 
 # A framework is known in one place.

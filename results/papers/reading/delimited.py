@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
+from functools import partial
 
-from mtlbench.results.papers.reading.grid import BadTable, Grid, Merged, build
+from mtlbench.results.papers.reading.grid import BadTable, Grid, Merged, attempt, build
 from mtlbench.results.papers.reading.latex import inline
 
 DELIMITERS = ("\t", ";", ",", "|")
@@ -28,15 +29,16 @@ def delimiter_of(source: str) -> str | None:
     return best
 
 
-def tables(source: str, delimiter: str) -> list[Grid]:
+def tables(source: str, delimiter: str) -> list[Grid | BadTable]:
     """The tables of a text, which lines without the delimiter keep apart. Raises BadTable with the line."""
-    found: list[Grid | None] = []
+    found: list[Grid | BadTable | None] = []
     rows: list[tuple[int, list[Merged]]] = []
     caption = ""
 
     def end() -> None:
         if rows:
-            found.append(build(list(rows), rows[0][0], caption=caption, pushes=False, pads=True))
+            make = partial(build, list(rows), rows[0][0], caption=caption, pushes=False, pads=True)
+            found.append(attempt(make, " ".join(cell.text for _, cells in rows for cell in cells)))
         rows.clear()
 
     reader = csv.reader(io.StringIO(source), delimiter=delimiter, skipinitialspace=True)

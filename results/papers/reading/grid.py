@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from mtlbench.results.papers import vocabulary
 
 
 class BadTable(ValueError):
     """A table that cannot be read, or whose rows contradict each other. The message says where, in one line."""
+
+
+class NoDelta(BadTable):
+    """A table that prints no Delta_m, so that there is nothing to audit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,17 @@ class Grid:
 
 
 EMPTY = Cell("")
+
+
+def attempt(make: Callable[[], Grid | None], text: str) -> Grid | BadTable | None:
+    """A grid, or why it cannot be made: one bad table does not keep others of a file from being read.
+
+    text: what the table says; one without a Delta_m is none of ours, and no failure.
+    """
+    try:
+        return make()
+    except BadTable as error:
+        return error if "\\Delta" in text or vocabulary.DELTA.search(text) else NoDelta(str(error))
 
 
 def build(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from pylatexenc import latex2text, latexwalker, macrospec
 
-from mtlbench.results.papers.reading.grid import BadTable, Grid, Merged, build
+from mtlbench.results.papers.reading.grid import BadTable, Grid, Merged, attempt, build
 from mtlbench.results.papers.reading.numbers import clean
 
 # Environments that hold rows, and the arguments between their name and the first cell.
@@ -74,9 +74,10 @@ MACROS: dict[str, tuple[str, str]] = {
     "qquad": ("", " "),
     **dict.fromkeys(("smaller", "larger", "small", "tiny", "scriptsize", "footnotesize", "bfseries", "bf"), ("", "")),
     **dict.fromkeys(
-        ("cite", "citep", "citet", "citealp", "citealt", "citeauthor", "citeyear", "citeyearpar", "parencite"), ("*[[{", "")
+        ("cite", "citep", "citet", "citealp", "citealt", "citeauthor", "citeyear", "citeyearpar"), ("*[[{", "")
     ),
-    **dict.fromkeys(("textcite", "autocite", "footcite", "Cite", "citenum", "ref", "cref", "Cref"), ("*[[{", "")),
+    **dict.fromkeys(("parencite", "textcite", "autocite", "footcite", "Cite", "citenum"), ("*[[{", "")),
+    **dict.fromkeys(("ref", "cref", "Cref"), ("*{", "")),
 }  # fmt: skip
 _CITATION = re.compile(r"\s*\[\d+(?:\s*[,\u2013-]\s*\d+)*\]$")  # typed by hand; \cite prints nothing either
 _DEFINITION = re.compile(
@@ -113,10 +114,8 @@ def _text(nodes: Sequence[Any]) -> str:
     if said:
         return said
     known = _contexts()[0]
-    return " ".join(
-        node.macroname for node in nodes
-        if node.isNodeType(latexwalker.LatexMacroNode) and node.macroname.isalpha() and not known.get_macro_spec(node.macroname)
-    )  # fmt: skip
+    macros = [node.macroname for node in nodes if node.isNodeType(latexwalker.LatexMacroNode)]
+    return " ".join(name for name in macros if name.isalpha() and not known.get_macro_spec(name))
 
 
 def inline(text: str) -> str:
@@ -126,14 +125,14 @@ def inline(text: str) -> str:
     return _text(_walker(re.sub(r"(?<!\\)%", r"\\%", text)).get_latex_nodes()[0])
 
 
-def tables(source: str) -> list[Grid]:
-    """Every table of a source. Rows that stand in no environment are one too. Raises BadTable with the line."""
+def tables(source: str) -> list[Grid | BadTable]:
+    """Every table of a source, or why it cannot be read. Rows that stand in no environment are one too."""
     source = RULES.sub(lambda found: re.sub(r"[^\n]", " ", found.group()), _expanded(source))
     walker = _walker(source)
     nodes = walker.get_latex_nodes()[0]
     found = [grid for grid in _tables(walker, nodes, "") if grid]
     if not found and re.search(r"(?<!\\)&", source):
-        grid = _grid(walker, nodes, 0, "")
+        grid = attempt(partial(_grid, walker, nodes, 0, ""), source)
         found = [grid] if grid else []
     return found
 
@@ -175,13 +174,13 @@ def _group(source: str, start: int) -> str:
     return source[start:]
 
 
-def _tables(walker: Any, nodes: Sequence[Any], caption: str) -> Iterator[Grid | None]:
+def _tables(walker: Any, nodes: Sequence[Any], caption: str) -> Iterator[Grid | BadTable | None]:
     caption = next(_captions(nodes), caption)
     for node in nodes or []:
         if node is None:
             continue
         if node.isNodeType(latexwalker.LatexEnvironmentNode) and node.environmentname in TABLES:
-            yield _grid(walker, node.nodelist, node.pos, caption)
+            yield attempt(partial(_grid, walker, node.nodelist, node.pos, caption), node.latex_verbatim())
         elif getattr(node, "nodelist", None):
             yield from _tables(walker, node.nodelist, caption)
         elif getattr(node, "nodeargd", None) and node.nodeargd.argnlist:

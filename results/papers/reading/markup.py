@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from lxml import etree, html
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
-from mtlbench.results.papers.reading.grid import BadTable, Grid, Merged, build
+from mtlbench.results.papers.reading.grid import BadTable, Grid, Merged, attempt, build
 from mtlbench.results.papers.reading.latex import inline
 from mtlbench.results.papers.reading.numbers import SUPERSCRIPTS
 
 LINE = "data-line"  # where a row of Markdown stands in its file
+EXCESS = "data-excess"  # what is wrong with a row of Markdown
 SPAN = 1000  # a browser takes no larger one
 
 
-def from_html(source: str) -> list[Grid]:
-    """Every table of a page that holds no table itself. Raises BadTable with the line."""
+def from_html(source: str) -> list[Grid | BadTable]:
+    """Every table of a page that holds no table itself, or why it cannot be read. Raises BadTable with the line."""
     parser = html.HTMLParser(remove_comments=True, remove_pis=True, recover=True)
     try:
         page = html.document_fromstring(source, parser=parser)
     except (etree.ParserError, ValueError) as error:
         raise BadTable(f"line 1: not a page of HTML ({error}); save the page, or copy the table as CSV") from None
     for element in list(page.iter()):
-        if isinstance(element.tag, str):
+        if isinstance(element, html.HtmlElement):
             _as_text(element)
-    grids = [_table(table) for table in page.iter("table") if table.find(".//table") is None]
+    found = [
+        table for table in page.iter("table") if table.find(".//table") is None and isinstance(table, html.HtmlElement)
+    ]
+    grids = [attempt(partial(_table, table), table.text_content()) for table in found]
     return [grid for grid in grids if grid is not None]
 
 
-def from_markdown(source: str) -> list[Grid]:
-    """Every table of a Markdown file: those with bars, and those in HTML. Raises BadTable with the line."""
+def from_markdown(source: str) -> list[Grid | BadTable]:
+    """Every table of a Markdown file: those with bars, and those in HTML; or why it cannot be read."""
     reader = MarkdownIt("commonmark", {"html": True}).enable("table")
     lines = source.splitlines()
     tokens = reader.parse(source)
@@ -40,16 +46,14 @@ def from_markdown(source: str) -> list[Grid]:
             number = token.map[0] + 1
             token.attrSet(LINE, str(number))
             count = _cells_of(lines[token.map[0]])
-            if token.level and _is_header(tokens, token):
+            if _is_header(tokens, token):
                 columns = count
             elif count > columns:  # Markdown leaves the rest out, and with it numbers
-                raise BadTable(
-                    f"line {number}: the row has {count} cells, and the header has {columns}; make them agree"
-                )
+                token.attrSet(EXCESS, f"the row has {count} cells, and the header has {columns}; make them agree")
     return from_html(f"<body>{reader.renderer.render(tokens, reader.options, {})}</body>")
 
 
-def _is_header(tokens: list, token: object) -> bool:  # type: ignore[type-arg]
+def _is_header(tokens: list[Token], token: Token) -> bool:
     return tokens[tokens.index(token) - 1].type == "thead_open"
 
 
@@ -87,6 +91,8 @@ def _table(table: html.HtmlElement) -> Grid | None:
     rows = []
     for row in table.iter("tr"):
         line = int(row.get(LINE) or row.sourceline or 1)
+        if row.get(EXCESS):
+            raise BadTable(f"line {line}: {row.get(EXCESS)}")
         cells = [cell for cell in row if cell.tag in ("td", "th")]
         if cells:
             rows.append((line, [_cell(cell, line) for cell in cells]))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 DASHES = "\u2212\u2010\u2011\u2012\u2013\u2014\u2015\ufe63\uff0d"
 MISSING = {
-    *("", "-", "--", "---", "n/a", "na", "n.a.", "n.a", "nan", "none", "null", "/", "\\", "x", "\u00d7", "\u2717", "\u2718"),
-    *("\u2026", "...", "?", "oom", "tbd", "n.r.", "nr", "not reported", "baseline", "ref", "ref.", "reference", "\u00b7", "."),
-}  # fmt: skip
+    *("", "-", "--", "---", "n/a", "na", "n.a.", "n.a", "nan", "none", "null", "/", "\\", "x", "?", "oom", "tbd"),
+    *("\u00d7", "\u2717", "\u2718", "\u2026", "...", ".", "\u00b7", "n.r.", "nr", "not reported"),
+    *("baseline", "ref", "ref.", "reference"),
+}
 MARKS = "*\u2217\u2020\u2021\u00a7\u00b6\u2021#\u22c6\u2605\u2606\u25b3\u266f"  # stars and daggers of footnotes
 SUPERSCRIPTS = str.maketrans(
     "0123456789+-()ni*",
@@ -28,6 +29,7 @@ _TAIL = re.compile(
     r"|[A-Za-z\u00b5]{1,3}(?![A-Za-z\d])|[;:,)])*\s*$"
 )
 _LEADING = re.compile(rf"^[\s({{\[_~\u2248\u223c{_RAISED}{re.escape(MARKS)}]*(?:\^\S\s*)?")
+MOST_POWER = 100
 _UP, _DOWN = "\u2191\u25b2\u2b06", "\u2193\u25bc\u2b07"
 
 
@@ -104,6 +106,8 @@ def number(text: str, *, arrows: bool = False) -> Number | None:
     power = int(found["power"] or 0)
     decimals = len(digits.partition(".")[2])
     sign = found["sign"] or sign
+    if abs(power) > MOST_POWER:  # no score, and too far for a float
+        return None
     value = float(f"{sign}{digits}e{power}")
     return Number(sign + digits, value, 0.5 * 10.0 ** (power - decimals))
 

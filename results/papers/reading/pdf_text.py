@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 from mtlbench.results.papers import vocabulary
-from mtlbench.results.papers.reading.grid import BadTable, Grid, Merged, build
+from mtlbench.results.papers.reading.grid import BadTable, Grid, Merged, attempt, build
 from mtlbench.results.papers.reading.latex import inline
 from mtlbench.results.papers.reading.numbers import clean, missing, number
 
@@ -38,11 +39,12 @@ class Words(NamedTuple):
     middles: list[float]
 
 
-def tables(source: str) -> list[Grid]:
-    """Every table of a text. Raises BadTable with the line where a header cannot be matched with its columns."""
+def tables(source: str) -> list[Grid | BadTable]:
+    """Every table of a text, or why it cannot be read, as where a header does not name as many columns as there are."""
     lines = [Line(number, _joined(text)) for number, text in enumerate(source.replace("\f", "\n").splitlines(), 1)]
     rows = [row for line in lines if (row := _row(line))]
-    return list(_by_rows(lines) if len(rows) > 1 else _by_cells(lines))
+    found = _by_rows(lines) if len(rows) > 1 else iter([attempt(partial(_by_cells, lines), source)])
+    return [grid for grid in found if grid is not None]
 
 
 def _joined(text: str) -> str:
@@ -79,7 +81,7 @@ def _row(line: Line) -> Words | None:
     )
 
 
-def _by_rows(lines: list[Line]) -> Iterator[Grid]:
+def _by_rows(lines: list[Line]) -> Iterator[Grid | BadTable | None]:
     header: list[Line] = []
     rows: list[Words | Line] = []
     caption = ""
@@ -88,7 +90,7 @@ def _by_rows(lines: list[Line]) -> Iterator[Grid]:
         if row:
             rows.append(row)
         elif rows and _starts_table(line.text):
-            yield from _table(header, rows, caption)
+            yield attempt(partial(_table, header, rows, caption), " ".join(line.text for line in header))
             header, rows = [line], []
         elif rows and line.text.strip() and len(line.text.split()) <= HEADER_LINES:
             rows.append(line)
@@ -98,7 +100,7 @@ def _by_rows(lines: list[Line]) -> Iterator[Grid]:
             elif line.text.strip():
                 header.append(line)
     if rows:
-        yield from _table(header, rows, caption)
+        yield attempt(partial(_table, header, rows, caption), " ".join(line.text for line in header))
 
 
 def _starts_table(text: str) -> bool:
@@ -109,7 +111,7 @@ def _starts_table(text: str) -> bool:
     )
 
 
-def _table(header: list[Line], rows: list[Words | Line], caption: str) -> Iterator[Grid]:
+def _table(header: list[Line], rows: list[Words | Line], caption: str) -> Grid | None:
     numbers = [row for row in rows if isinstance(row, Words)]
     counts = [len(row.cells) for row in numbers]
     width = max(set(counts), key=lambda count: (counts.count(count), count))
@@ -129,9 +131,7 @@ def _table(header: list[Line], rows: list[Words | Line], caption: str) -> Iterat
                 placed[min(range(width), key=lambda column: abs(middles[column] - middle))] = cell
             cells = placed
         source.append((row.line, [Merged(label), *map(Merged, cells)]))
-    grid = build(source, source[0][0], caption=caption, pushes=False, pads=True)
-    if grid:
-        yield grid
+    return build(source, source[0][0], caption=caption, pushes=False, pads=True)
 
 
 def _keeps_columns(rows: list[Words], header: list[Line]) -> bool:
@@ -178,8 +178,10 @@ def _header(lines: list[Line], width: int, middles: list[float], first: int) -> 
         elif len(parts) > 1 and any(re.search(r"\S\s{2,}\S", other.text) for other in lines):
             parts = [part for part in parts if not vocabulary.METHOD.search(part.group())]
             nearest = [
-                min(parts, key=lambda part: abs((part.start() + part.end()) / 2 - middle)).group() if parts else ""
-                for middle in middles
+                min(parts, key=lambda part: abs((part.start() + part.end()) / 2 - middle)).group()
+                if parts and column in scored
+                else ""
+                for column, middle in enumerate(middles)
             ]
             yield line.number, [Merged(""), *(Merged(text, 1, len(list(run))) for text, run in groupby(nearest))]
 
@@ -202,13 +204,13 @@ def _names(text: str, width: int) -> list[str]:
     return []
 
 
-def _by_cells(lines: list[Line]) -> Iterator[Grid]:
-    """A table of which each cell is a line of its own: labels, each followed by as many numbers as there are columns."""
+def _by_cells(lines: list[Line]) -> Grid | None:
+    """A table with a line for each cell: labels, each followed by as many numbers as there are columns."""
     filled = [line for line in lines if line.text.strip()]
     runs = [(kind, list(run)) for kind, run in groupby(filled, key=lambda line: _is_cell(line.text.strip()))]
     lengths = [len(run) for kind, run in runs if kind and len(run) > 1]
     if not lengths:
-        return
+        return None
     width = max(set(lengths), key=lambda length: (lengths.count(length), length))
     start = next(index for index, (kind, run) in enumerate(runs) if kind and len(run) == width)
     before = [line for _, run in runs[:start] for line in run]
@@ -233,9 +235,7 @@ def _by_cells(lines: list[Line]) -> Iterator[Grid]:
             source.append(
                 (label.number, [Merged(label.text.strip()), *(Merged(line.text.strip()) for line in run[:width])])
             )
-    grid = build(source, source[0][0], pushes=False, pads=False)
-    if grid:
-        yield grid
+    return build(source, source[0][0], pushes=False, pads=False)
 
 
 def _merged_names(lines: list[Line], width: int) -> list[str]:

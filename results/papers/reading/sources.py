@@ -47,6 +47,10 @@ def text_of(source: str | Path) -> str:
         line = data[: error.start].count(b"\n") + 1
         byte = data[error.start]
         raise BadTable(f"{name}:{line}: byte 0x{byte:02x} is no UTF-8 text; save the table as UTF-8") from None
+    if re.match(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<svg", text, re.DOTALL):
+        raise BadTable(
+            f"{name}: a picture (SVG), and no table; type the table as CSV, or copy it from the paper's text"
+        )
     if "\0" in text:
         raise BadTable(f"{name}: a file of bytes, and no text; {NEEDED}")
     if not text.strip():
@@ -58,7 +62,7 @@ def name_of(source: str | Path) -> str:
     return "standard input" if str(source) == STANDARD_INPUT else str(source)
 
 
-def tables(text: str, name: str) -> list[Grid]:
+def tables(text: str, name: str) -> list[Grid | BadTable]:
     """The tables of a text, in the order in which it prints them. Raises BadTable that names the line."""
     try:
         return _tables(text, name)
@@ -67,7 +71,7 @@ def tables(text: str, name: str) -> list[Grid]:
         raise BadTable(f"{name}:{line[1]}: {str(error)[line.end() :]}" if line else f"{name}: {error}") from None
 
 
-def _tables(text: str, name: str) -> list[Grid]:
+def _tables(text: str, name: str) -> list[Grid | BadTable]:
     """The form is told by what the text says, and not by the name of the file, which standard input does not have."""
     if re.search(
         r"\\begin\s*\{(?:tabular|array|longtable|tblr|NiceTabular|xltabular|supertabular|tabu|longtblr)", text
@@ -93,7 +97,7 @@ def _tables(text: str, name: str) -> list[Grid]:
     return pdf_text.tables(text)
 
 
-def _latex(text: str) -> list[Grid]:
+def _latex(text: str) -> list[Grid | BadTable]:
     from mtlbench.results.papers.reading import latex
 
     return latex.tables(text)
