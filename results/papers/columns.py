@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mtlbench.results.papers import vocabulary
 from mtlbench.results.papers.header import NEEDED, Column, check_spans, columns_of, panels, turn
@@ -32,7 +32,8 @@ class Metric:
     index: int
     title: str
     higher: bool | None  # whether higher is better; None: nobody knows
-    stated: bool  # whether an arrow, or the user, says so
+    stated: bool  # whether an arrow says so
+    fixed: bool  # whether the user says so
     task: str
 
 
@@ -192,9 +193,9 @@ def _printed(text: str) -> str:
 
 def _metric(column: Column, said: Mapping[int, bool]) -> Metric:
     if column.index in said:
-        return Metric(column.index, column.title, said[column.index], True, "")
+        return Metric(column.index, column.title, said[column.index], True, True, "")
     arrows = any(vocabulary.arrow(part) is not None for part in column.parts)
-    return Metric(column.index, column.title, vocabulary.direction(list(column.parts)), arrows, "")
+    return Metric(column.index, column.title, vocabulary.direction(list(column.parts)), arrows, False, "")
 
 
 def _metrics(
@@ -225,7 +226,7 @@ def _with_tasks(metrics: Sequence[Metric], columns: Sequence[Column]) -> list[Me
     tasks = {
         m.index: shared.get(m.index, m.title) if grouped else vocabulary.task([m.title]) or m.title for m in metrics
     }
-    return [Metric(m.index, m.title, m.higher, m.stated, tasks[m.index]) for m in metrics]
+    return [replace(m, task=tasks[m.index]) for m in metrics]
 
 
 def _scopes(

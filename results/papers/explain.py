@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from mtlbench.results.papers.columns import Choices, Entry, Metric, Table
+from mtlbench.results.papers.columns import Entry, Metric, Table
 from mtlbench.results.papers.judge import (
     IMPOSSIBLE,
     SLACK,
@@ -49,7 +49,7 @@ def readings(table: Table, judged: Judged, verdict: Verdict) -> list[str]:
     if row is base:
         return []
     found = ["with the other sign"] if verdict.range.allows(printed.negative()) else []
-    others = [*ways_to_average(reading), *other_directions(reading, Choices()), *fewer_metrics(reading)]
+    others = [*ways_to_average(reading), *other_directions(reading), *fewer_metrics(reading)]
     for other in others:
         possible = measure(row, base, other)
         if possible and possible.allows(printed):

@@ -267,7 +267,7 @@ def _costly(table: Table, delta: Delta, base: Reading, choices: Choices) -> Iter
         yield base.departs(1.4, "a fraction, and not percent", scale=1.0)
     if not choices.metrics:
         yield from fewer_metrics(base)
-        yield from other_directions(base, choices)
+        yield from other_directions(base)
     if choices.baseline_row is None:
         for row, entry in list(enumerate(table.entries))[:MOST_BASELINES]:
             if (row,) != base.baselines:
@@ -296,8 +296,8 @@ def fewer_metrics(base: Reading) -> Iterator[Reading]:
         yield base.departs(1.6, f"without {left_out.title!r}", metrics=rest)
 
 
-def other_directions(base: Reading, choices: Choices) -> Iterator[Reading]:
-    for turned in base.metrics:
+def other_directions(base: Reading) -> Iterator[Reading]:
+    for turned in (metric for metric in base.metrics if not metric.fixed):
         said = f"{'lower' if turned.higher else 'higher'} is better in {turned.title!r}"
         metrics = tuple(replace(m, higher=not m.higher) if m is turned else m for m in base.metrics)
         yield base.departs(1.7 if turned.stated else 1.3, said, metrics=metrics)

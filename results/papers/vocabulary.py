@@ -67,7 +67,7 @@ _USUALLY = {
 }
 DELTA = _any(
     r"""
-    Δ \bdelta(?!\s*[_<\s]*\d) \bdelta_?m \u03b4[_\s]*m \bmtl\s*(gain|perf)
+    (?-i:Δ) \bdelta(?!\s*[_<\s]*\d) \bdelta_?m \u03b4[_\s]*m \bmtl\s*(gain|perf)
     relative\s+\w*\s*(gain|improv|drop|change|perf)
     \b(avg|average|mean|overall|total|multi[-\s]?task)\.?\s+\w*[-\s]*(gain|improv|drop|degrad|perf)
     performance\s(gain|drop|change) ^\W*(rel\.?\s*)?(gain|improv(ement)?|impr|drop|rel\.?\s*gain)s?\.?\W*$

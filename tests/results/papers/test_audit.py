@@ -1,6 +1,7 @@
 """The audit of printed tables: against the recomputed rows, by brute force, and with tables that are wrong."""
 
 import itertools
+import json
 
 import pandas as pd
 import pytest
@@ -160,12 +161,24 @@ def test_a_wrong_table_is_named_with_its_mistake(tmp_path, change, message):
 
 
 def test_the_command_prints_a_verdict_a_row_and_the_count(capsys, tmp_path):
-    assert main(["audit"]) == 0
+    assert main(["audit"]) == 1  # something is impossible
     out = capsys.readouterr().out
     assert out.count("does not fit") == 3
     assert "3 of 25 printed deltas cannot follow" in out
-    assert main(["audit", str(changed(tmp_path, lambda t: t))]) == 0
+    assert main(["audit", str(changed(tmp_path, lambda t: t))]) == 1
     assert "1 of 6 printed deltas" in capsys.readouterr().out
+    assert main(["audit", str(changed(tmp_path, lambda t: t[t["method"] != "Multi task baseline"]))]) == 0
+    assert "0 of 5 printed deltas" in capsys.readouterr().out
+
+
+def test_the_long_form_gives_the_same_json_as_printed_tables(capsys):
+    assert main(["audit", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["impossible"], found["compared"]) == (3, 25)
+    second = found["tables"][1]
+    assert second["baseline"] == "Single task baseline"
+    wrong = {row["method"]: row for row in second["rows"]}["PADNet"]
+    assert (wrong["printed"], wrong["verdict"], wrong["recomputed"]) == ("-4.41", "impossible", -3.4203)
 
 
 def test_the_command_rebases_and_plans(capsys):

@@ -46,6 +46,11 @@ def test_a_column_is_printed_with_the_decimals_of_its_longest_value():
         assert set(column["decimals"]) == {str(column["value"].map(lambda text: len(text.partition(".")[2])).max())}
 
 
+def test_a_number_keeps_the_zeros_that_the_paper_prints():
+    for row in published().to_dict("records"):
+        assert len(row["value"].partition(".")[2]) == int(row["decimals"]), row["value"]
+
+
 def test_the_ablation_is_measured_against_mti_net_and_the_rest_against_single_task_models():
     table = published()
     paper = table[table["source"] == "SCA-MTL paper"]
