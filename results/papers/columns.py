@@ -108,18 +108,21 @@ def _table(grid: Grid, header: list[Row], rows: list[Row], choices: Choices) -> 
         others = [c for c in others if c.index not in {m.index for m in metrics}]
     metrics = _with_tasks(metrics, columns)
     if not metrics:
-        raise BadTable(
+        raise NoDelta(
             f"line {line}: no column of a metric beside {deltas[0].title!r}; name them with --metrics COLUMNS"
         )
     named = (tuple(metrics),) if choices.metrics else ()
     scoped = {delta.index: named or _scopes(delta, deltas, metrics, columns) for delta in deltas}
     judged = tuple(_delta(delta, scoped[delta.index], choices) for delta in deltas if scoped[delta.index])
-    entries = tuple(
+    entries = [
         Entry(row.line, name, found, tuple(row.texts()), not grid.pads and row.printed < grid.width)
         for row, found, name in zip(rows, numbers, _names(rows, labels), strict=True)
-    )
+    ]
+    entries = _with_joint_baseline(entries, [metric.index for metric in metrics])
     unjudged = tuple(delta for delta in deltas if not scoped[delta.index])
-    return Table(grid.line, grid.caption, tuple(columns), entries, tuple(metrics), judged, unjudged, tuple(others))
+    return Table(
+        grid.line, grid.caption, tuple(columns), tuple(entries), tuple(metrics), judged, unjudged, tuple(others)
+    )
 
 
 def _named_deltas(
@@ -175,8 +178,8 @@ def _names(rows: Sequence[Row], labels: Sequence[Column]) -> list[str]:
     named = [c for c in labels if vocabulary.METHOD.search(c.title) and not vocabulary.other(list(c.parts))] or list(
         labels[:1]
     )
-    chosen = named[:1]
-    names = [_printed(" ".join(row.cells[c.index].text for c in chosen)) for row in rows]
+    ways = [[_printed(row.cells[column.index].text) for row in rows] for column in named] or [[""] * len(rows)]
+    names = max(ways, key=lambda way: len(set(way) - {""}))
     if len(set(names)) < len(names) or "" in names:
         several = [
             _printed(" ".join(cell.text for cell in dict.fromkeys(row.cells[c.index] for c in labels))) for row in rows
@@ -184,6 +187,17 @@ def _names(rows: Sequence[Row], labels: Sequence[Column]) -> list[str]:
         if len(set(several)) > len(set(names)):
             names = several
     return [name or f"row {position}" for position, name in enumerate(names, start=1)]
+
+
+def _with_joint_baseline(entries: list[Entry], metrics: Sequence[int]) -> list[Entry]:
+    """The rows, and before them one of all single-task models, where each of them prints a row with its own metrics."""
+    single = [entry for entry in entries if vocabulary.single_task(entry.method)]
+    printed = [column for entry in single for column in metrics if column in entry.numbers]
+    if len(single) < 2 or sorted(printed) != sorted(metrics):
+        return entries
+    numbers = {column: entry.numbers[column] for entry in single for column in metrics if column in entry.numbers}
+    name = " + ".join(dict.fromkeys(entry.method for entry in single))
+    return [Entry(single[0].line, name, numbers, (), False), *entries]
 
 
 def _printed(text: str) -> str:

@@ -19,7 +19,7 @@ def text(file: File) -> str:
     wrong, compared = count(file.tables)
     verdict = f"{wrong} of {compared} printed deltas cannot follow from the metrics printed beside them."
     if file.without_delta:
-        verdict += f" Tables without a column of Delta_m, left out: {file.without_delta}."
+        verdict += f" Tables without Delta_m or without metrics, left out: {file.without_delta}."
     return "\n\n".join([*parts, verdict])
 
 

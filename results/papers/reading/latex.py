@@ -122,7 +122,16 @@ def inline(text: str) -> str:
     """A cell of another form whose text has LaTeX in it, as `$\\Delta_m$`."""
     if not re.search(r"\$[^$]*\$|\\[A-Za-z%(]", text):
         return clean(text)
+    text = re.sub(r"\$([^$]+)\$", lambda found: f"${_unspaced(found[1])}$", text)
     return _text(_walker(re.sub(r"(?<!\\)%", r"\\%", text)).get_latex_nodes()[0])
+
+
+def _unspaced(formula: str) -> str:
+    """A formula without the spaces that programs which read pages write between all its letters, as in 7 4 . 0 1."""
+    words = re.findall(r"\\[A-Za-z]+|\\.|[^\s{}\\]+", formula)
+    if len(words) < 2 or any(len(word) > 1 and word[0] != "\\" for word in words):
+        return formula
+    return re.sub(r"(\\[A-Za-z]+)?\s+(?=(.))", lambda gap: gap[1] + " " * gap[2].isalpha() if gap[1] else "", formula)
 
 
 def tables(source: str) -> list[Grid | BadTable]:
@@ -243,4 +252,4 @@ def _count(text: str, name: str) -> int:
         raise BadTable(f"\\{name}{{{text}}}: {text!r} is no number of cells; write a whole number") from None
     if name == "multicolumn" and not 0 < count < 1000:
         raise BadTable(f"\\{name}{{{text}}}: a cell spans from 1 to 999 columns; correct the number")
-    return abs(count) if abs(count) < 1000 else 1
+    return count if 0 < count < 1000 else 1  # a cell that spans rows above it is as good as one in its own row

@@ -15,6 +15,8 @@ from mtlbench.results.papers.reading.numbers import SUPERSCRIPTS
 
 LINE = "data-line"  # where a row of Markdown stands in its file
 EXCESS = "data-excess"  # what is wrong with a row of Markdown
+SPANS = ("rowspan", "colspan")
+LATEXML = {"ltx_tabular": "table", "ltx_tr": "tr", "ltx_td": "td"}  # what pages made from LaTeX call their parts
 SPAN = 1000  # a browser takes no larger one
 
 
@@ -25,6 +27,13 @@ def from_html(source: str) -> list[Grid | BadTable]:
         page = html.document_fromstring(source, parser=parser)
     except (etree.ParserError, ValueError) as error:
         raise BadTable(f"line 1: not a page of HTML ({error}); save the page, or copy the table as CSV") from None
+    for name, tag in LATEXML.items():
+        for element in page.iter("span", "div"):
+            classes = (element.get("class") or "").split()
+            if name in classes:
+                element.tag = tag
+                spans = {word.rpartition("_")[0]: word.rpartition("_")[2] for word in classes}
+                element.attrib.update({span: spans[f"ltx_{span}"] for span in SPANS if f"ltx_{span}" in spans})
     for element in list(page.iter()):
         if isinstance(element, html.HtmlElement):
             _as_text(element)

@@ -62,6 +62,8 @@ def _joined(text: str) -> str:
 
 
 def _is_cell(word: str) -> bool:
+    if word.count("(") != word.count(")"):  # the end of a label, as in (r = 64)
+        return False
     return number(word) is not None or missing(word) or word in "\u2713\u2714\u2717\u2718"
 
 
@@ -249,9 +251,13 @@ def _merged_names(lines: list[Line], width: int) -> list[str]:
         return rest
     groups: list[list[str]] = [[]]
     for text in rest:
-        groups[-1].append(text)
-        if vocabulary.arrow(text) is not None:
+        closed = groups[-1] and vocabulary.arrow(" ".join(groups[-1])) is not None
+        starts = vocabulary.delta([text]) or vocabulary.other([text])
+        unit = re.fullmatch(r"[^\w]*\w{0,2}[^\w]*", text)  # as (%), (M) or an arrow alone
+        ended = groups[-1] and (vocabulary.delta(groups[-1]) or vocabulary.other(groups[-1]))
+        if (closed or starts or ended) and not unit:
             groups.append([])
+        groups[-1].append(text)
     merged = [" ".join(group) for group in groups if group]
     if len(merged) == width:
         return merged

@@ -78,7 +78,7 @@ def _tables(text: str, name: str) -> list[Grid | BadTable]:
     ):
         return _latex(text)
     markdown = re.search(r"^\s*\|?\s*:?-{2,}:?\s*\|[\s|:-]*$", text, re.MULTILINE)
-    if re.search(r"<t[dh][\s>]", text, re.IGNORECASE):
+    if re.search(r"<t[dh][\s>]|ltx_td", text, re.IGNORECASE):
         from mtlbench.results.papers.reading.markup import from_html, from_markdown
 
         page = re.search(r"<(?:html|!doctype|body)", text, re.IGNORECASE)

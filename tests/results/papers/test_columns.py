@@ -109,6 +109,14 @@ def test_the_method_may_stand_behind_another_column():
     assert sorted(directions(found)) == [2, 3]
 
 
+def test_methods_in_groups_are_named_by_their_own_column():
+    text = """<table><tr><td colspan="2">Method</td><td>mIoU</td><td>Δm</td></tr>
+    <tr><td colspan="2">STL</td><td>40.0</td><td>-</td></tr>
+    <tr><td rowspan="2">Losses</td><td>UW</td><td>41.0</td><td>2.5</td></tr>
+    <tr><td>DWA</td><td>42.0</td><td>5.0</td></tr></table>"""
+    assert [entry.method for entry in table(text).entries] == ["STL", "UW", "DWA"]
+
+
 def test_rows_without_a_name_of_their_own_are_named_by_all_their_text():
     found = named(
         "CTAM", "FPMA", "mIoU", "RMSE", "Δm",

@@ -5,6 +5,7 @@ import pytest
 from mtlbench.results.papers.reading import sources
 from mtlbench.results.papers.reading.grid import BadTable
 from mtlbench.results.papers.reading.latex import inline
+from mtlbench.results.papers.reading.numbers import number
 from printed_tables import cells, header, honest, html, latex, layout, lines, markdown, separated
 
 TABLE = [header(), *cells(honest())]
@@ -41,6 +42,27 @@ def test_a_row_knows_its_line(form):
     (grid,) = grids(text)
     for row in grid.rows[1:]:
         assert row.cells[0].text in text.splitlines()[row.line - 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Method\nSemseg\nmIoU ↑\nDepth\nRMSE ↓\nMean Δ (%)\n↑\nA\n40.0\n0.6\n-\nB\n41.0\n0.6\n1.2\n",
+        "Table 4: Results.\nMethod\nSemseg\nmIoU\n↑\nDepth\nRMSE\n↓\nMean Δ (%) ↑\n\nA\n40.0\n0.6\n"
+        "\u2013\n\nB\n41.0\n0.6\n1.2\n",
+        "Method Semseg mIoU ↑ Depth RMSE ↓ Mean Δ (%) ↑\nA 40.0 0.6 -\nB 41.0 ± 0.1 0.6 ± 0.01 1.2\n",
+        "Method Semseg Depth Mean Δ\nmIoU ↑ RMSE ↓ (%) ↑\nA [4] 40.0 0.6 \u2212\nB (r = 64) 41.0 (0.1) 0.6 (0.0) 1.2\n",
+        "            Semseg     Depth     Mean Δ\nMethod      mIoU ↑     RMSE ↓    (%) ↑\nA           40.0       0.6\n"
+        "B           41.0       0.6       1.2\n",
+    ],
+)
+def test_names_of_columns_in_the_text_of_a_pdf_are_put_together(text):
+    (grid,) = grids(text)
+    texts = [row.texts() for row in grid.rows]
+    columns = [" ".join(dict.fromkeys(row[place] for row in texts[:-2])).strip() for place in range(4)]
+    assert columns == ["Method", "Semseg mIoU ↑", "Depth RMSE ↓", "Mean Δ (%) ↑"]
+    assert [number(cell) and number(cell).value for cell in texts[-1][1:]] == [41.0, 0.6, 1.2]
+    assert [number(cell) and number(cell).value for cell in texts[-2][1:]] == [40.0, 0.6, None]
 
 
 def test_text_is_decoded_with_or_without_a_mark_of_its_encoding(tmp_path):
@@ -102,6 +124,33 @@ def test_html_spans_entities_breaks_raised_letters_and_formulas():
         ["Method", "mIoU↑", "<11.25^∘", "Δm ↓"],
         ["STL¹", "74.01 ±0.3", "12.3²", "—"],
     ]
+
+
+def test_a_page_made_from_latex_may_have_tables_without_the_elements_of_tables():
+    def span(name, inside, more=""):
+        return f'<span class="ltx_{name}{more}">{inside}</span>'
+
+    rows = [
+        span("td", "Method", " ltx_rowspan ltx_rowspan_2") + span("td", "Seg.", " ltx_colspan ltx_colspan_2"),
+        span("td", "mIoU") + span("td", "Δm"), span("td", "STL") + span("td", "40.0") + span("td", "-"),
+    ]  # fmt: skip
+    (grid,) = grids(f"<html>{span('tabular', ''.join(span('tr', row) for row in rows))}</html>")
+    assert [row.texts() for row in grid.rows] == [
+        ["Method", "Seg.", "Seg."],
+        ["Method", "mIoU", "Δm"],
+        ["STL", "40.0", "-"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (r"$\mathbf { M R } \downarrow$", "MR↓"), (r"$7 4 . 0 1 \pm 0 . 3$", "74.01±0.3"), (r"$- 0 . 5 9$", "-0.59"),
+        (r"$\Delta _ { m }$", "Δ_m"), (r"$\text{Abs Err} \downarrow$", "Abs Err↓"),
+    ],
+)  # fmt: skip
+def test_letters_that_a_reader_of_pages_has_spaced_out_are_words(cell, text):
+    assert inline(cell) == text
 
 
 def test_a_table_within_a_table_is_read_once():

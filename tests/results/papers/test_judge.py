@@ -12,7 +12,8 @@ from mtlbench.results.papers.reading.grid import BadTable
 from printed_tables import DENSE, NAMES, NYUV2, NYUV2_TASKS, cells, header, honest, html, markdown, separated
 
 HEAD = """<tr><td rowspan="3">Method</td><td colspan="2">Segmentation</td><td colspan="2">Depth</td>
-<td colspan="5">Surface Normal</td><td rowspan="3">{}</td></tr><tr><td rowspan="2">mIoU ↑</td><td rowspan="2">Pix Acc ↑</td><td rowspan="2">Abs Err ↓</td>
+<td colspan="5">Surface Normal</td><td rowspan="3">{}</td></tr>
+<tr><td rowspan="2">mIoU ↑</td><td rowspan="2">Pix Acc ↑</td><td rowspan="2">Abs Err ↓</td>
 <td rowspan="2">Rel Err ↓</td><td colspan="2">Angle Dist ↓</td><td colspan="3">Within t° ↑</td></tr>
 <tr><td>Mean</td><td>Median</td><td>11.25</td><td>22.5</td><td>30</td></tr>"""
 
@@ -107,6 +108,15 @@ def test_each_group_of_rows_may_have_a_baseline_of_its_own():
     assert found.impossible == 0 and found.compared == 3
     assert len(found.judged[0].reading.baselines) == 3
     assert [row.verdict.against for row in found.rows][1::2] == ["InvPT [55]", "TaskPrompter [56]", "MLoRE [50]"]
+
+
+def test_single_task_models_with_a_row_each_are_one_baseline():
+    first, *rest = honest()
+    parts = [["Single task", *("-" for _ in DENSE), "-"] for _ in DENSE]
+    for place, number in enumerate(first.metrics):
+        parts[place][place + 1] = number
+    found = audited(separated([header(), *parts, *cells(rest)]))
+    assert found.impossible == 0 and found.compared == 4
 
 
 def test_the_directions_of_unknown_metrics_are_those_that_fit():
