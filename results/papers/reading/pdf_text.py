@@ -16,11 +16,15 @@ from mtlbench.results.papers.reading.numbers import clean, missing, number
 NEEDED = "write a column name for each column, or give the table as CSV, Markdown, HTML or LaTeX"
 ANGLES = {"11.25", "22.5", "22.50", "30", "30.0"}  # degrees: names of columns, and no scores
 HEADER_LINES = 6
+_UNIT = r"(?:\([^)]*\)|\[[^\]]*\]|%)"
+# An arrow, and a unit behind it that has no arrow of its own.
+_ARROW = rf"(?:\s*[\u2191\u2193\u25b2\u25bc]\)?(?:\s*{_UNIT}(?!\s*[\u2191\u2193\u25b2\u25bc]))?)"
+_UP_TO_ARROW = re.compile(rf"[^\u2191\u2193\u25b2\u25bc]+(?:{_ARROW}|$)")
 # Names of more than one word, so that a header with single spaces can be cut.
 _PHRASE = re.compile(
     r"(?:(?:pix(?:el)?|abs|rel|sq|mean|angle|angular)\.?\s+(?:acc(?:uracy)?|err(?:or)?|rel|dist(?:ance)?|iou)\.?|mean\s+rank|"
     r"(?:mean|avg\.?|average)\s+\u0394\S*|(?:human|surface)\s+\w+|(?:seg|semantic\s+seg)\w*\.?|params\.?\s*\(\w+\)|\S+)"
-    r"(?:\s*(?:\([^)]*\)|\[[^\]]*\]|%|[\u2191\u2193\u25b2\u25bc]))*",
+    r"(?:\s*" + _UNIT + r")*" + _ARROW + "?",
     re.IGNORECASE,
 )
 
@@ -193,7 +197,7 @@ def _names(text: str, width: int) -> list[str]:
     text = text.strip()
     ways = (
         re.split(r"\s{2,}|\t", text),
-        [part.strip() for part in re.findall(r"[^\u2191\u2193]+(?:[\u2191\u2193]\W*(?=\s|$)|$)", text) if part.strip()],
+        [part.strip() for part in _UP_TO_ARROW.findall(text) if part.strip()],
         [match.group() for match in _PHRASE.finditer(text)],
         text.split(),
     )
