@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 from mtlbench.results.papers.columns import Entry, Metric, Table
 from mtlbench.results.papers.judge import (
@@ -24,6 +24,7 @@ from mtlbench.results.papers.judge import (
 from mtlbench.results.papers.reading.numbers import Number
 
 WEAK = 1.0  # points: a range that is wider lets much through
+MOST_TRIED = 2000  # numbers among which a misprint is looked for
 MOST_BASELINES = 3  # that a message names
 
 
@@ -134,7 +135,10 @@ def _metric(table: Table, reading: Reading, verdict: Verdict, metric: Metric) ->
 
 def _change(where: str, printed: Number, units: range, unit: float, also: str = "") -> Change:
     decimals = max(0, round(-math.log10(unit)))
-    texts = [f"{count * unit:.{decimals}f}" for count in (units if len(units) < 2000 else (units[0], units[-1]))]
+    texts = [
+        f"{count * unit:.{decimals}f}"
+        for count in (units if units.stop - units.start < MOST_TRIED else (units[0], units[-1]))
+    ]
     misprints = [text for text in texts if _misprint(printed.text, text)]
     nearest = min(misprints or texts, key=lambda text: abs(float(text) - printed.value))
     return Change(where, printed.text, nearest, texts[0], texts[-1], bool(misprints), also)
@@ -172,36 +176,55 @@ def baseline_change(table: Table, judged: Judged) -> Change | None:
         under = base.numbers[metric.index]
         unit = 2 * under.half
         near = range(max(1, math.floor(0.5 * under.value / unit)), math.ceil(2 * under.value / unit) + 1)
-        fits = (
-            [count for count in near if _all_fit(rows, base, judged.reading, metric, count * unit)]
-            if len(near) < 20000
-            else []
-        )
-        if fits:
-            return _change(f"{metric.title} of {base.method!r}", under, range(fits[0], fits[-1] + 1), unit)
+        first, end = 0, len(near)
+        for verdict in rows:
+            one, other = _fitting(verdict, base, judged.reading, metric, near)
+            first, end = max(first, one), min(end, other)
+        if first < end:
+            return _change(f"{metric.title} of {base.method!r}", under, near[first:end], unit)
     return None
 
 
-def _all_fit(rows: Sequence[Verdict], base: Entry, reading: Reading, metric: Metric, value: float) -> bool:
-    under = base.numbers[metric.index]
-    other = replace(base, numbers={**base.numbers, metric.index: Number(under.text, value, under.half)})
-    return all((found := measure(v.entry, other, reading)) and v.printed and found.allows(v.printed) for v in rows)
+def _fitting(verdict: Verdict, base: Entry, reading: Reading, metric: Metric, near: range) -> tuple[int, int]:
+    """Which of the numbers `near`, in units, a metric of the baseline may be for a row to be possible: from, to.
+
+    Both ends of the range move one way with the number of the baseline, so that bisection finds where they pass.
+    """
+    under, printed = base.numbers[metric.index], verdict.printed
+
+    def ends(count: int) -> tuple[bool, bool]:
+        """Whether the range reaches up to the printed delta, and down to it."""
+        number = Number(under.text, 2 * under.half * count, under.half)
+        found = measure(verdict.entry, replace(base, numbers={**base.numbers, metric.index: number}), reading)
+        if found is None or printed is None:
+            return False, False
+        return found.high + SLACK >= printed.low, found.low - SLACK <= printed.high
+
+    up, down = (0, 1) if metric.higher != reading.lower else (1, 0)
+    first = bisect.bisect_left(near, True, key=lambda count: ends(count)[down])
+    return first, bisect.bisect_left(near, True, key=lambda count: not ends(count)[up])
+
+
+def _text(entry: Entry, column: int) -> str:
+    return entry.numbers[column].text if column in entry.numbers else "-"
 
 
 def notes(table: Table, judged: Sequence[Judged]) -> Iterator[str]:
     """What else a reader of the table should know: rows that are equal, and tests that are weak."""
-    for one, two in combinations(table.entries, 2):
-        metrics = [m.index for m in table.metrics if m.index in one.numbers and m.index in two.numbers]
-        if len(metrics) > 1 and all(one.numbers[index].text == two.numbers[index].text for index in metrics):
+    equal: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in table.entries:
+        if len(table.metrics) > 1 and all(metric.index in entry.numbers for metric in table.metrics):
+            equal.setdefault(tuple(entry.numbers[metric.index].text for metric in table.metrics), []).append(entry)
+    for rows in equal.values():
+        if len(rows) > 1:
+            names = " and ".join(repr(row.method) for row in rows)
             differ = [
-                f"{c.title} ({one.numbers[c.index].text}, {two.numbers[c.index].text})"
-                for c in (*table.others, *(table.columns[d.index] for d in table.deltas))
-                if c.index in one.numbers
-                and c.index in two.numbers
-                and one.numbers[c.index].text != two.numbers[c.index].text
+                f"{column.title} ({', '.join(texts)})"
+                for column in (*table.others, *(table.columns[delta.index] for delta in table.deltas))
+                if len(texts := list(dict.fromkeys(_text(row, column.index) for row in rows))) > 1
             ]
             but = f" but different {', '.join(differ)}" if differ else ""
-            yield f"rows {one.method!r} and {two.method!r} print the same {len(metrics)} metrics{but}"
+            yield f"rows {names} print the same {len(table.metrics)} metrics{but}"
     for column in table.unjudged:
         yield f"column {column.index} {column.title!r} is not judged: the metrics that it is of are not printed"
     for each in judged:

@@ -127,7 +127,7 @@ def _rectangle(rows: list[Row], line: int, caption: str, pads: bool) -> Grid:
     lengths = [len(row.cells) for row in rows if len({id(cell) for cell in row.cells}) > 1] or [1]
     width = max(set(lengths), key=lambda length: (lengths.count(length), length))
     longest = [row for row in rows if len(row.cells) == max(lengths)]
-    if pads and (len(longest) > 1 or longest[0] in rows[:2]):
+    if pads and longest and (len(longest) > 1 or longest[0] in rows[:2]):
         width = max(lengths)
     for row in rows:
         if len(row.cells) > width and len({id(cell) for cell in row.cells}) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -24,6 +24,7 @@ RULES = re.compile(
     r"|addlinespace(?:\[[^\]]*\])?|noalign\{[^{}]*\}|arrayrulecolor\{[^}]*\}|endfirsthead|endhead|endfoot|endlastfoot"
     r"|morecmidrules|rule(?:\[[^\]]*\])?\{[^}]*\}\{[^}]*\})(?![A-Za-z])"
 )
+COUNT = {"multicolumn": 0, "multirow": 1}  # which argument says how many cells are spanned
 # name -> arguments, and what is printed of them: the number of an argument from the end, "" for nothing, or a text.
 MACROS: dict[str, tuple[str, str]] = {
     "multicolumn": ("{{{", "%(3)s"),
@@ -96,11 +97,27 @@ def _contexts() -> tuple[Any, Any]:
     )
     text.add_context_category(
         "tables",
-        macros=[latex2text.MacroTextSpec(name, simplify_repl=shown) for name, (_, shown) in MACROS.items()],
+        macros=[latex2text.MacroTextSpec(name, simplify_repl=_printing(shown)) for name, (_, shown) in MACROS.items()],
         environments=[latex2text.EnvironmentTextSpec(name, simplify_repl="%(body)s") for name in TABLES],
         prepend=True,
     )
     return walker, text
+
+
+def _printing(shown: str) -> Callable[..., str]:
+    """A function that writes what a macro prints, also where the source lacks arguments of it."""
+
+    def printed(node: Any, l2tobj: Any) -> str:
+        arguments = _arguments(node)
+
+        def argument(found: re.Match[str]) -> str:
+            place = int(found[1]) - 1
+            known = place < len(arguments) and arguments[place] is not None
+            return str(l2tobj.nodelist_to_text([arguments[place]])) if known else ""
+
+        return re.sub(r"%\((\d)\)s", argument, shown)
+
+    return printed
 
 
 def _walker(source: str) -> Any:
@@ -232,17 +249,19 @@ def _cell(nodes: Sequence[Any]) -> Merged:
     spans = {"multirow": 1, "multicolumn": 1}
     inside = list(nodes)
     while True:
-        for node in inside:
-            if node.isNodeType(latexwalker.LatexMacroNode) and node.macroname in spans:
-                arguments = [argument for argument in node.nodeargd.argnlist if argument]
-                count = arguments[0 if node.macroname == "multicolumn" else -3 if len(arguments) > 3 else 0]
-                spans[node.macroname] = _count(count.latex_verbatim().strip("{}[] "), node.macroname)
-                inside = [arguments[-1]] if len(inside) == 1 else inside
-                inner = getattr(arguments[-1], "nodelist", None) or []
-                inside = list(inner)
-                break
-        else:
+        spanning = [node for node in inside if node.isNodeType(latexwalker.LatexMacroNode) and node.macroname in spans]
+        if not spanning:
             return Merged(_text(nodes), max(1, spans["multirow"]), spans["multicolumn"])
+        name, arguments = spanning[0].macroname, _arguments(spanning[0])
+        count = arguments[COUNT[name]] if len(arguments) > COUNT[name] else None
+        if count is None or arguments[-1] is None:
+            raise BadTable(f"\\{name} has too few arguments; write what it spans, its alignment, and its text")
+        spans[name] = _count(count.latex_verbatim().strip("{}[] "), name)
+        inside = list(getattr(arguments[-1], "nodelist", None) or [])
+
+
+def _arguments(node: Any) -> list[Any]:
+    return list(node.nodeargd.argnlist or []) if node.nodeargd else []
 
 
 def _count(text: str, name: str) -> int:

@@ -29,7 +29,7 @@ _TAIL = re.compile(
     r"|[A-Za-z\u00b5]{1,3}(?![A-Za-z\d])|[;:,)])*\s*$"
 )
 _LEADING = re.compile(rf"^[\s({{\[_~\u2248\u223c{_RAISED}{re.escape(MARKS)}]*(?:\^\S\s*)?")
-MOST_POWER = 100
+MOST_POWER, MOST_DIGITS = 15, 18
 _UP, _DOWN = "\u2191\u25b2\u2b06", "\u2193\u25bc\u2b07"
 
 
@@ -106,7 +106,7 @@ def number(text: str, *, arrows: bool = False) -> Number | None:
     power = int(found["power"] or 0)
     decimals = len(digits.partition(".")[2])
     sign = found["sign"] or sign
-    if abs(power) > MOST_POWER:  # no score, and too far for a float
+    if abs(power) > MOST_POWER or len(digits) > MOST_DIGITS:  # no score, and too far for a float
         return None
     value = float(f"{sign}{digits}e{power}")
     return Number(sign + digits, value, 0.5 * 10.0 ** (power - decimals))

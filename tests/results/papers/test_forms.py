@@ -182,6 +182,7 @@ def test_a_formula_of_latex_is_read_in_every_form():
         ("| M | Δm |\n|---|---|\n| A | 4 | 5 |\n", "line 3: the row has 3 cells, and the header has 2"),
         (latex([["M", "$\\Delta_m$"], ["B", "4"], ["A", "5", "6"]]), "line 4: the row that begins with 'A'"),
         (latex([["M", "\\multicolumn{x}{c}{$\\Delta_m$}"]]), r"multicolumn\{x\}: 'x' is no number"),
+        (latex([["M", "\\multicolumn{2"], ["$\\Delta_m$", "4"]]), "multicolumn has too few arguments"),
         ("Method mIoU Δm\nA 1 2 3 4 5\nB 1 2 3 4 5\n", "line 2: 5 columns of numbers, and above them 'Method mIoU Δm'"),
         ("Method\nmIoU ↑\nΔm\nA\n1\n2\n3\nB\n1\n2\n3\n", "3 columns of numbers, and above them"),
         ("Method\nmIoU ↑\nRMSE ↓\nΔm\nA\n1\n2\n3\nB\n1\n2\n", "line 9: 'B' has 2 numbers, and other rows have 3"),
