@@ -12,6 +12,8 @@ import typer
 from mtlbench.harness.cli.usage import fail
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mtlbench.results.papers.columns import Choices
 
 SOMETHING = 1  # a printed value is impossible
@@ -74,13 +76,11 @@ def audit(
         raise typer.Exit(status)
 
 
-def _long(numbers: object, source: object, baseline: str | None, as_json: bool) -> int:
-    import pandas as pd
-
+def _long(numbers: pd.DataFrame, source: object, baseline: str | None, as_json: bool) -> int:
+    """Audit or rebase a table in long form; the exit status."""
     from mtlbench.results.papers import audit as long_form
     from mtlbench.results.papers import rebase
 
-    assert isinstance(numbers, pd.DataFrame)
     if baseline is not None:
         typer.echo(rebase.text(numbers, baseline))
         return 0
@@ -90,6 +90,7 @@ def _long(numbers: object, source: object, baseline: str | None, as_json: bool) 
 
 
 def _printed(text: str, name: str, choices: Choices | None, baseline: str | None, as_json: bool) -> int:
+    """Audit or rebase printed tables; the exit status."""
     from mtlbench.results.papers import rebase, wording
     from mtlbench.results.papers.columns import Choices
     from mtlbench.results.papers.printed import audit_text, count

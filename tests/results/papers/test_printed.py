@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import sys
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from command import main
 from mtlbench.results.papers import wording
 from mtlbench.results.papers.columns import Choices
-from mtlbench.results.papers.printed import audit_file
+from mtlbench.results.papers.printed import audit_file, audit_text
+from mtlbench.results.papers.reading.grid import BadTable
 from paths import PRINTED
-from printed_tables import cells, header, honest, latex, lines, markdown, separated
+from printed_tables import cells, header, honest, html, latex, layout, lines, markdown, separated
 
 TABLE = [header(), *cells(honest())]
 EXPECTED = json.loads((PRINTED / "expected.json").read_text()) if PRINTED.is_dir() else {}
@@ -139,6 +141,43 @@ def test_a_printed_table_can_be_measured_against_another_baseline(audit):
 def test_flags_of_printed_tables_do_not_go_with_the_long_form(capsys):
     assert main(["audit", "--sign", "up"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("make", [latex, markdown, separated, lines, html, layout])
+def test_a_mutilated_table_is_audited_or_refused_in_one_line(make):
+    chance = random.Random(1)
+    pieces = [
+        "{",
+        "}",
+        "$",
+        "<td>",
+        "</tr>",
+        "|",
+        "\n",
+        "&",
+        "\\\\",
+        "-",
+        "Δm",
+        '"',
+        ",",
+        "\\multicolumn{2",
+        "colspan=9",
+        "1e999",
+    ]
+    refused = 0
+    for _ in range(120):
+        text = make(wrong())
+        for _ in range(chance.randint(1, 5)):
+            start, length = chance.randrange(len(text)), chance.randint(0, 30)
+            text = text[:start] + chance.choice([*pieces, ""]) + text[start + length :]
+        try:
+            file = audit_text(text, "it", Choices())
+            json.dumps(wording.as_json(file))
+            assert wording.text(file)
+        except BadTable as error:
+            refused += 1
+            assert str(error).startswith("it") and "\n" not in str(error)
+    assert 0 < refused < 120
 
 
 @pytest.mark.parametrize("name", EXPECTED or [pytest.param("", marks=pytest.mark.skip("needs the printed tables"))])
