@@ -320,7 +320,7 @@ def _verdict(table: Table, position: int, delta: Delta, reading: Reading, row: i
         return say(NOT_JUDGED, f"the row has fewer cells than the {len(table.columns)} columns of the table")
     lacking = [metric.title for metric in reading.metrics if metric.index not in entry.numbers]
     if lacking:
-        return say(NOT_JUDGED, f"it prints no one number for {', '.join(lacking)}")
+        return say(NOT_JUDGED, f"it prints no single number for {', '.join(lacking)}")
     found_range = measure(entry, base, reading)
     if printed is None:
         return say(NOT_JUDGED, f"it prints no number for {delta.title}", found_range)

@@ -15,7 +15,7 @@ from mtlbench.results.papers.reading.numbers import clean
 # Environments that hold rows, and the arguments between their name and the first cell.
 TABLES = {
     **dict.fromkeys(("tabular", "array", "longtable", "supertabular", "NiceTabular", "tabu", "longtabu"), "[{"),
-    **dict.fromkeys(("tabular*", "tabularx", "tabulary", "xltabular", "NiceTabularX", "tabu to"), "{[{"),
+    **dict.fromkeys(("tabular*", "tabularx", "tabulary", "xltabular", "NiceTabularX"), "{[{"),
     **dict.fromkeys(("tblr", "longtblr", "talltblr"), "[{"),
 }
 RULES = re.compile(

@@ -10,6 +10,11 @@ from mtlbench.results.papers.reading import delimited
 from mtlbench.results.papers.reading.grid import BadTable, Grid
 
 STANDARD_INPUT = "-"
+# What begins a table of LaTeX. The reader of LaTeX knows more of each, and takes a moment to import.
+ENVIRONMENTS = (
+    *("tabular", "tabularx", "tabulary", "array", "longtable", "supertabular", "xltabular", "tabu", "longtabu"),
+    *("tblr", "longtblr", "talltblr", "NiceTabular", "NiceTabularX"),
+)
 NEEDED = "give LaTeX, Markdown, HTML, CSV, or the text of a PDF"
 # How files begin that hold no text.
 BINARY = {
@@ -65,24 +70,25 @@ def name_of(source: str | Path) -> str:
 def tables(text: str, name: str) -> list[Grid | BadTable]:
     """The tables of a text, in the order in which it prints them. Raises BadTable that names the line."""
     try:
-        return _tables(text, name)
+        return _tables(text)
     except BadTable as error:
         line = re.match(r"line (\d+): ", str(error))
         raise BadTable(f"{name}:{line[1]}: {str(error)[line.end() :]}" if line else f"{name}: {error}") from None
 
 
-def _tables(text: str, name: str) -> list[Grid | BadTable]:
-    """The form is told by what the text says, and not by the name of the file, which standard input does not have."""
-    if re.search(
-        r"\\begin\s*\{(?:tabular|array|longtable|tblr|NiceTabular|xltabular|supertabular|tabu|longtblr)", text
-    ):
-        return _latex(text)
+def _tables(text: str) -> list[Grid | BadTable]:
+    """The form is told by what the text says, and not by the name of the file, which standard input does not have.
+
+    HTML comes first, because its formulas hold LaTeX.
+    """
     markdown = re.search(r"^\s*\|?\s*:?-{2,}:?\s*\|[\s|:-]*$", text, re.MULTILINE)
     if re.search(r"<t[dh][\s>]|ltx_td", text, re.IGNORECASE):
         from mtlbench.results.papers.reading.markup import from_html, from_markdown
 
         page = re.search(r"<(?:html|!doctype|body)", text, re.IGNORECASE)
         return from_markdown(text) if (markdown and not page) else from_html(text)
+    if re.search(rf"\\begin\s*\{{(?:{'|'.join(ENVIRONMENTS)})\*?\}}", text):
+        return _latex(text)
     if markdown:
         from mtlbench.results.papers.reading.markup import from_markdown
 
@@ -90,7 +96,7 @@ def _tables(text: str, name: str) -> list[Grid | BadTable]:
     if len(re.findall(r"(?<!\\)&.*\\\\", text)) > 1:
         return _latex(text)
     delimiter = delimited.delimiter_of(text)
-    if delimiter and not (delimiter == "," and Path(name).suffix == ".txt" and "\t" in text):
+    if delimiter:
         return delimited.tables(text, delimiter)
     from mtlbench.results.papers.reading import pdf_text
 

@@ -4,7 +4,7 @@ import pytest
 
 from mtlbench.results.papers.reading import sources
 from mtlbench.results.papers.reading.grid import BadTable
-from mtlbench.results.papers.reading.latex import inline
+from mtlbench.results.papers.reading.latex import TABLES, inline
 from mtlbench.results.papers.reading.numbers import number
 from printed_tables import cells, header, honest, html, latex, layout, lines, markdown, separated
 
@@ -151,6 +151,19 @@ def test_a_page_made_from_latex_may_have_tables_without_the_elements_of_tables()
 )  # fmt: skip
 def test_letters_that_a_reader_of_pages_has_spaced_out_are_words(cell, text):
     assert inline(cell) == text
+
+
+def test_the_latex_of_a_formula_makes_no_page_a_latex_file():
+    formula = '<math alttext="\\begin{array}{c}x\\end{array}"><mi>x</mi></math>'
+    (grid,) = grids(f"<html><p>{formula}</p>{html(TABLE)}</html>")
+    assert [row.texts() for row in grid.rows] == TABLE
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_every_environment_of_latex_is_known_to_be_one(name):
+    arguments = {"[{": "{lc}", "{[{": "{9cm}{lc}"}[TABLES[name]]
+    (grid,) = grids(f"\\begin{{{name}}}{arguments}\nM & mIoU \\\\\nSTL & 40.0 \\\\\n\\end{{{name}}}")
+    assert [row.texts() for row in grid.rows] == [["M", "mIoU"], ["STL", "40.0"]]
 
 
 def test_a_table_within_a_table_is_read_once():

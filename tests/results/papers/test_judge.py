@@ -232,7 +232,7 @@ def test_rows_are_not_judged_without_their_numbers():
     rows[1][2], rows[2][-1] = "-", "-"
     found = audited(separated([header(), *rows]))
     said = {row.verdict.entry.method: (row.verdict.verdict, row.verdict.why) for row in found.rows}
-    assert said["Multi task"] == ("not judged", "it prints no one number for Depth RMSE ↓")
+    assert said["Multi task"] == ("not judged", "it prints no single number for Depth RMSE ↓")
     assert said["PCGrad"][0] == "not judged" and "prints no number for Δm (%)" in said["PCGrad"][1]
     assert found.impossible == 0 and found.compared == 2
 
