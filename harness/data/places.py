@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from mtlbench.harness.data.copy import Copy, copy_of
+from mtlbench.harness.matrix import strict_yaml
 from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchmark
 
 
@@ -64,6 +65,8 @@ def arguments(data: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
         name, equals, path = argument.partition("=")
         if not equals or not path:
             problems.append(f"--data {argument}: write NAME=PATH, for example nyud=/data/NYUD_MT")
+        if name in given:
+            problems.append(f"--data {argument}: {name} is at {given[name]} already; leave one out")
         given[name] = Path(path).expanduser().resolve()
     return given, problems
 
@@ -73,12 +76,19 @@ def named_copy(name: str, path: Path | None, options: Sequence[str]) -> Copy:
 
     Raises ValueError for an unknown name or option and for a missing path, FileNotFoundError for one that is not there.
     """
-    given = {}
+    given: dict[str, Any] = {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals:
             raise ValueError(f"--set {option}: write KEY=VALUE, for example layout=NYUD_MT")
-        given[key] = yaml.safe_load(value)
+        if key in given:
+            raise ValueError(f"--set {option}: {key} is {given[key]!r} already; leave one out")
+        try:
+            given[key], unclear = strict_yaml.load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {option}: the value is not YAML: {' '.join(str(error).split())}") from error
+        if unclear:
+            raise ValueError(f"--set {option}: {'; '.join(unclear)}")
     size = {"size": given.pop("size")} if "size" in given else {}
     try:
         entry = BenchmarkEntry.model_validate({"name": name, **size, "options": given})

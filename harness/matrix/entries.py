@@ -190,7 +190,8 @@ def in_full(raw: Any) -> Any:
         if isinstance(raw.get(key), list):
             raw[key] = [{"name": entry} if isinstance(entry, str) else entry for entry in raw[key]]
     if isinstance(raw.get("benchmarks"), list):
-        raw["benchmarks"] = [{**shared, **e} if isinstance(e, dict) else e for e in raw["benchmarks"]]
+        given = [{k: v for k, v in e.items() if v is not None} if isinstance(e, dict) else e for e in raw["benchmarks"]]
+        raw["benchmarks"] = [{**shared, **e} if isinstance(e, dict) else e for e in given]
     if isinstance(raw.get("backbone"), str):
         raw["backbone"] = {"name": raw["backbone"]}
     return raw

@@ -70,6 +70,9 @@ def test_prepare_ends_with_2_and_a_sentence_when_it_cannot(tmp_path):
         (("verify", "nyud", "--data", "/", "--set", "size=[32, 33]"), "[32, 33]: rows and columns must be multiples"),
         (("prepare", "nyu"), "unknown benchmark 'nyu'; known: rooms, nyud"),
         (("verify", "nyud", "--data", "/", "--set", "layout"), "--set layout: write KEY=VALUE"),
+        (("verify", "nyud", "--data", "/", "--set", "layout={"), "--set layout={: the value is not YAML: "),
+        (("verify", "rooms", "--set", "train=010"), "--set train=010: 010 begins with a zero, which makes it octal"),
+        (("verify", "rooms", "--set", "seed=1", "--set", "seed=2"), "--set seed=2: seed is 1 already; leave one out"),
         (("verify", "nyud", "--data", "/", "--set", "layout=mine"), "no layout 'mine'; it has NYUD_MT"),
         (
             ("verify", "nyud", "--data", "/", "--set", "colour=red"),
