@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 SCHEMA = 1
 
@@ -18,6 +18,28 @@ Evaluate = Literal["native", "network", "published"]
 
 class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `batch: true`, of which pydantic would make 1."""
+        assert info.field_name is not None
+        if _holds_bool(value) and not _takes_bool(cls.model_fields[info.field_name].annotation):
+            raise ValueError(f"{value!r} is no number; write one")
+        return value
+
+
+def _holds_bool(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = [*value.values()]
+    return any(map(_holds_bool, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
+
+
+def _takes_bool(annotation: Any) -> bool:
+    """Whether a field of this type may hold true or false, or holds parts that are checked by themselves."""
+    if parts := get_args(annotation):
+        return any(map(_takes_bool, parts))
+    return annotation in (bool, Any) or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
 
 
 def plain(options: dict[str, Any]) -> dict[str, Any]:
