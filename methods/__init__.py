@@ -41,13 +41,14 @@ def build(
     pretrained: bool = False,
     weights: str | None = None,
     bn_momentum: float = 0.01,
+    image_size: tuple[int, int] | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Method:
     """Make the network of method `name` for `targets` (task -> Target, in any order), on the CPU.
 
-    There is no other way to make a network. backbone, pretrained, weights, bn_momentum: see Backbone. options: keyword
-    arguments of the method.
+    There is no other way to make a network. backbone, pretrained, weights, bn_momentum, image_size: see Backbone.
+    options: keyword arguments of the method.
 
     All randomness of the initial values comes from `seed`. The values of the backbone depend on nothing else, so they
     are bit-equal across methods and task sets. The global random state is left as it was. The network raises
@@ -62,7 +63,7 @@ def build(
         raise ValueError(f"{name}: no tasks; a network needs at least one")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(2 * seed)
-        encoder = Backbone(backbone, pretrained=pretrained, weights=weights, bn_momentum=bn_momentum)
+        encoder = Backbone(backbone, pretrained=pretrained, weights=weights, bn_momentum=bn_momentum, size=image_size)
         torch.default_generator.manual_seed(2 * seed + 1)
         network = method(encoder, in_order(targets), **options)
     network.register_forward_hook(partial(_keeps_the_contract, name, dict(targets)))

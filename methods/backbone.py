@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,10 @@ from mtlbench.methods.outside import is_outside, load
 from mtlbench.methods.weights import check_file, how_to_fetch, load_own, no_imagenet_weights, pinned_tag, quiet
 
 STRIDES = (4, 8, 16, 32)
+
+Size = tuple[int, int]  # rows, columns
+
+WORKING = ("hrnet_w18_small_v2", "resnet50", "convnext_tiny", "efficientnet_b0", "pvt_v2_b1")  # for images of any size
 
 
 def _fuse_bilinearly(network: nn.Module) -> None:
@@ -54,6 +59,9 @@ class Backbone(nn.Module):
     image [B, 3, H, W] -> 4 maps, finest first, [B, channels[k], H / strides[k], W / strides[k]]. Raises ValueError
     where H or W is not a multiple of 32.
 
+    size: rows and columns of the images. Some networks of timm are made for one size of images, such as Swin's, and
+    they are made for this size where timm can do it. None: any size for most networks, and timm's for these.
+
     bn_momentum: the momentum of the batch norms. It is 0.01 in MTL-PyTorch, which fine-tunes, and 0.1 in ATRC.
 
     pretrained: load ImageNet weights from the Hugging Face Hub (or its local cache), under a pinned tag. Where no tag
@@ -64,8 +72,9 @@ class Backbone(nn.Module):
     [B, 3, H, W] into a list of four maps, [B, C, H / stride, W / stride] in the order of the strides; the numbers of
     channels C are read from the maps of a small image.
 
-    Raises ValueError where there is no such network, where its maps are not at these strides, or where `weights` does
-    not fit. Raises FileNotFoundError where the weights that were asked for cannot be found or downloaded.
+    Raises ValueError where there is no such network, where its maps are not at these strides, where it does not run on
+    images of `size`, or where `weights` does not fit. Raises FileNotFoundError where the weights that were asked for
+    cannot be found or downloaded.
     """
 
     channels: tuple[int, ...]
@@ -78,10 +87,15 @@ class Backbone(nn.Module):
         pretrained: bool = False,
         weights: str | None = None,
         bn_momentum: float = 0.01,
+        size: Size | None = None,
     ) -> None:
         super().__init__()
-        make = _from_outside if is_outside(name) else _from_timm
-        self.network, self.channels, self.levels, self.channels_last = make(name, pretrained, weights)
+        made = (
+            _from_outside(name, pretrained, weights)
+            if is_outside(name)
+            else _from_timm(name, pretrained, weights, size)
+        )
+        self.network, self.channels, self.levels, self.channels_last = made
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = bn_momentum
@@ -96,8 +110,63 @@ class Backbone(nn.Module):
         return [maps[level].permute(0, 3, 1, 2) if self.channels_last else maps[level] for level in self.levels]
 
 
-def _from_timm(name: str, pretrained: bool, weights: str | None) -> Features:
+def check(name: str, size: Size | None) -> None:
+    """Raise ValueError where a backbone cannot be made for images of `size`, see Backbone. No weights are read."""
+    if is_outside(name):
+        _from_outside(name, False, None)
+    else:
+        _options(name, size)
+
+
+def _care(name: str) -> Care:
+    return next(
+        (care for beginning, care in CARE.items() if name.startswith(beginning)), Care({}, lambda network: None)
+    )
+
+
+def _from_timm(name: str, pretrained: bool, weights: str | None, size: Size | None) -> Features:
     import timm  # here, because it takes seconds, and a list of methods and their options need not wait for it
+
+    base = name.split(".")[0]
+    options = {**_options(base, size), "pretrained": pretrained or weights is not None}
+    if weights is not None:
+        check_file(name, base, weights, options)
+        options["pretrained_cfg_overlay"] = {"file": weights}
+    elif pretrained and "." not in name:
+        name = f"{name}.{pinned_tag(name)}"
+    try:
+        with quiet():
+            network: Any = timm.create_model(name, **options)
+    except OSError as error:
+        raise FileNotFoundError(f"{name}: no pretrained weights ({error}). {how_to_fetch(name)}") from error
+    except RuntimeError as error:
+        if weights is None and "." not in name:
+            raise  # there is no tag and no file that could be the cause
+        why = " ".join(str(error).split())
+        raise ValueError(f"backbone {name!r}, weights {weights!r}: {why}") from error
+    levels = _levels(network)
+    channels = tuple(int(network.feature_info.channels()[level]) for level in levels)
+    _care(base).change(network)
+    return Features(network, channels, levels, _channels_last(network))
+
+
+def _levels(network: Any) -> tuple[int, ...]:
+    """The places of the four maps in the output of a network of timm."""
+    return tuple(network.feature_info.reduction().index(stride) for stride in STRIDES)
+
+
+def _channels_last(network: nn.Module) -> bool:
+    return str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC")
+
+
+@lru_cache(maxsize=64)
+def _options(name: str, size: Size | None) -> dict[str, Any]:
+    """What timm needs to make feature maps of a network for images of `size`; None: of its own size, if it has one.
+
+    Found by networks without values on the meta device, as timm does not tell which networks are made for one size.
+    Raises ValueError where there is no such network, or where none gives maps at the strides.
+    """
+    import timm
 
     base = name.split(".")[0]
     if not timm.is_model(base):
@@ -106,33 +175,41 @@ def _from_timm(name: str, pretrained: bool, weights: str | None) -> Features:
             f"unknown backbone {name!r}: timm {timm.__version__} has no such network; "
             f"similar: {', '.join(close[:12]) or 'none; see timm.list_models()'}"
         )
-    options: dict[str, Any] = {"features_only": True, "pretrained": pretrained or weights is not None}
-    care = next((care for beginning, care in CARE.items() if base.startswith(beginning)), None)
-    options |= care.options if care else {}
-    if weights is not None:
-        check_file(name, base, weights, options)
-        options["pretrained_cfg_overlay"] = {"file": weights}
-    elif pretrained and "." not in name:
-        name = f"{name}.{pinned_tag(name)}"
-    try:
-        with quiet():
-            network = timm.create_model(name, **options)
-    except OSError as error:
-        raise FileNotFoundError(f"{name}: no pretrained weights ({error}). {how_to_fetch(name)}") from error
-    except RuntimeError as error:
-        if weights is None and "." not in name:
-            raise  # there is no tag and no file that could be the cause
-        raise ValueError(f"backbone {name!r}, weights {weights!r}: {error}") from error
+    config = timm.get_pretrained_cfg(base)
+    own = config.input_size[1:] if config is not None and config.fixed_input_size else (256, 256)
+    options = {"features_only": True, **_care(base).options}
+    if not (wrong := _shortcoming(base, options, size or own)):
+        return options
+    for_size = {**options, "img_size": size}
+    if size is not None and not _shortcoming(base, for_size, size):
+        return for_size
+    raise ValueError(
+        f"backbone {name!r} {wrong}; some that work: {', '.join(name for name in WORKING if name != base)}"
+    )
 
-    info: Any = network.feature_info
-    reductions = info.reduction()
-    if not set(STRIDES) <= set(reductions):
-        raise ValueError(f"backbone {name!r} gives maps at strides {reductions}; methods need {list(STRIDES)}")
-    levels = tuple(reductions.index(stride) for stride in STRIDES)
-    channels = tuple(int(info.channels()[level]) for level in levels)
-    if care:
-        care.change(network)
-    return Features(network, channels, levels, str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC"))
+
+@torch.no_grad()
+def _shortcoming(name: str, options: Mapping[str, Any], size: Size) -> str:
+    """Why the maps of a network of timm are not at the strides for images of `size`; "" if they are."""
+    import timm
+
+    rows, columns = size
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            network: Any = timm.create_model(name, **options).eval()
+            reductions = network.feature_info.reduction()
+            if not set(STRIDES) <= set(reductions):
+                return f"gives maps at strides {reductions}; methods need {list(STRIDES)}"
+            maps = network(torch.zeros(1, 3, rows, columns))
+            found = [
+                list(maps[level].shape[1:3] if _channels_last(network) else maps[level].shape[2:])
+                for level in _levels(network)
+            ]
+    except Exception as error:  # what a network of timm raises for a size that it was not made for is not told
+        why = (str(error).splitlines() or [""])[0].rstrip(".")
+        return f"does not take images of {rows} x {columns} ({type(error).__name__}{why and ': '}{why})"
+    wanted = [[rows // stride, columns // stride] for stride in STRIDES]
+    return "" if found == wanted else f"gives maps of {found} for images of {rows} x {columns}; methods need {wanted}"
 
 
 def _from_outside(name: str, pretrained: bool, weights: str | None) -> Features:

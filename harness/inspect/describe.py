@@ -86,10 +86,13 @@ def describe(
     recipe = TrainConfig(epochs=1, batch=batch)
     for name, together in dict.fromkeys(chosen):
         tasks = {task: benchmark.tasks[task] for task in together}
-        network = on_meta(name, tasks, backbone=backbone)
+        network = on_meta(name, tasks, backbone=backbone, image_size=benchmark.size)
         counted = network_cost(network, benchmark.size)
         step = count_step(network, tasks, benchmark.size, recipe)
-        ran = measure(build(name, tasks, backbone=backbone), tasks, benchmark.size, recipe) if measured else None
+        ran = None
+        if measured:
+            whole = build(name, tasks, backbone=backbone, image_size=benchmark.size)
+            ran = measure(whole, tasks, benchmark.size, recipe)
         yield Description(
             method=name,
             tasks=together,

@@ -23,7 +23,7 @@ from mtlbench.harness.matrix.entries import (
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.tuning import Tuning
 from mtlbench.methods import resolve
-from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.backbone import check as check_backbone
 from mtlbench.methods.outside import is_outside
 from mtlbench.methods.weights import no_imagenet_weights
 
@@ -73,9 +73,9 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
                     if not mistake["loc"]
                     or mistake["loc"][0] in own  # the defaults' mistakes are reported where they stand
                 ]
-    problems += _backbone_problems(raw.get("backbone"))
     short = in_full(raw).get("benchmarks")
     parsed = [_parsed(BenchmarkEntry, entry) for entry in short] if isinstance(short, list) else []
+    problems += _backbone_problems(raw.get("backbone"), [entry for entry in parsed if entry is not None])
     problems += _protocol_problems(parsed)
     entries = [entry for entry in parsed if entry is not None]
     problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, entries)]
@@ -84,13 +84,15 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     return problems
 
 
-def _backbone_problems(backbone: Any) -> list[str]:
-    """What is wrong with the network's name, and with its weights as far as this can be known without a download."""
+def _backbone_problems(backbone: Any, entries: Sequence[BenchmarkEntry]) -> list[str]:
+    """What is wrong with the network's name or the images' sizes, and with its weights as far as no download tells."""
     problems = []
     name = backbone.get("name") if isinstance(backbone, dict) else backbone
     if isinstance(name, str) and name != BackboneConfig().name:
         try:
-            Backbone(name)
+            sizes = {make_benchmark(entry).size for entry in entries}
+            for size in sizes or (None,):
+                check_backbone(name, size)
         except ValueError as error:
             problems.append(f"backbone: {error}")
     file = backbone.get("weights") if isinstance(backbone, dict) else None

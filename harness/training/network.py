@@ -11,6 +11,7 @@ from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data import learning
 from mtlbench.harness.matrix import weights as initial
 from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.methods.method import Method, Target
 
 NO_FILES: Mapping[str, str] = {}
@@ -39,6 +40,7 @@ def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILE
         pretrained=cell.backbone.weights == "imagenet",
         weights=initial.locate(cell.backbone, files),
         bn_momentum=cell.backbone.bn_momentum,
+        image_size=make_benchmark(cell.benchmark).size,
         seed=cell.seed,
         **cell.options,
     )

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.backbone import WORKING, Backbone, _options, check
 from paths import REFERENCE
 
 sys.path.insert(0, str(REFERENCE))
@@ -59,6 +59,76 @@ def test_a_network_at_other_strides_is_refused_with_what_it_gave():
         ValueError, match=r"'test_vit' gives maps at strides \[16, 16, 16\]; methods need \[4, 8, 16, 32\]"
     ):
         Backbone("test_vit")
+
+
+OF_ONE_SIZE = [
+    *("swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "maxvit_nano_rw_256", "coat_lite_tiny"),
+    *("hiera_tiny_224", "test_coatnet", "efficientformerv2_s0", "botnet26t_256"),
+]
+
+
+@pytest.mark.parametrize("name", OF_ONE_SIZE)
+def test_a_network_that_is_made_for_one_size_is_made_for_the_size_of_the_images(name):
+    check(name, (64, 96))
+    assert _options(name, (64, 96))["img_size"] == (64, 96)
+
+
+def test_its_maps_are_at_the_strides(name="test_coatnet"):
+    with pytest.raises(RuntimeError):
+        Backbone(name)(torch.zeros(1, 3, 64, 96))
+    backbone = Backbone(name, size=(64, 96)).eval()
+    maps = backbone(torch.randn(1, 3, 64, 96))
+    assert [tuple(x.shape) for x in maps] == [
+        (1, channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(backbone.channels, backbone.strides, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("size", [(64, 96), (96, 64), (480, 640)])
+@pytest.mark.parametrize("name", WORKING)
+def test_the_networks_that_messages_name_take_any_size_as_timm_makes_them(name, size):
+    check(name, size)
+    assert "img_size" not in _options(name, size)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "expected"),
+    [
+        (
+            "inception_v3",
+            (256, 256),
+            r"gives maps of \[\[60, 60\], .* for images of 256 x 256; methods need \[\[64, 64\]",
+        ),
+        ("inception_v3", (64, 96), "does not take images of 64 x 96"),
+        ("legacy_xception", (64, 96), "gives maps of"),
+        ("mobilevitv2_050", (64, 96), r"gives maps of .*\[2, 4\]\] for"),  # it takes multiples of 64
+        ("halonet26t", (64, 96), r"does not take images of 64 x 96 \(AssertionError\)"),
+        ("efficientformer_l1", (256, 256), "does not take images of 256 x 256"),
+    ],
+)
+def test_a_network_that_cannot_give_the_maps_is_refused_in_a_line_with_some_that_can(name, size, expected):
+    with pytest.raises(
+        ValueError, match=f"backbone '{name}' {expected}.*; some that work: {', '.join(WORKING)}"
+    ) as caught:
+        Backbone(name, size=size)
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(ValueError, match=expected):
+        check(name, size)
+
+
+def test_a_network_at_multiples_of_64_works_there():
+    check("mobilevitv2_050", (128, 192))
+    check("mobilevitv2_050", None)
+
+
+def test_the_look_at_a_network_moves_no_initial_value():
+    def values():
+        torch.manual_seed(3)
+        return Backbone("test_efficientnet", size=(64, 96)).state_dict()
+
+    _options.cache_clear()
+    looked, known = values(), values()
+    assert all(torch.equal(value, known[key]) for key, value in looked.items())
 
 
 def test_an_unknown_network_is_named_with_similar_ones():

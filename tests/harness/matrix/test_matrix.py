@@ -1,9 +1,13 @@
 """A matrix is refused with every mistake at once, or becomes cells that tables share."""
 
+import re
 from datetime import date
 
 import pytest
+from pydantic import ValidationError
 
+from mtlbench.harness.matrix import strict_yaml
+from mtlbench.harness.matrix.cell import TrainConfig
 from mtlbench.harness.matrix.expand import expand, manifest, plan
 from mtlbench.harness.matrix.file import check, embedded, read
 from mtlbench.harness.matrix.problems import MatrixError
@@ -69,6 +73,10 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
         ({"train": {"epochs": 1, "weights": {"flow": 1}}}, "train.weights.flow"),
         ({"train": {}}, "one of epochs and steps"),
         ({"backbone": "resnet_9000"}, "resnet_9000"),
+        (
+            {"backbone": "mobilevitv2_050", "size": [64, 96]},
+            "backbone: backbone 'mobilevitv2_050' gives maps of [[16, 24]",
+        ),
         ({"tasks": [["depth", "depth"]]}, "each of its tasks once"),
         ({"tasks": []}, "benchmarks.0.tasks: List should have at least 1 item"),
         ({"seeds": [2**32]}, "seeds.0: Input should be less than 4294967296"),
@@ -233,6 +241,65 @@ def test_a_key_that_is_written_twice_is_a_mistake(text, expected, tmp_path):
     with pytest.raises(MatrixError) as caught:
         read(str(file))
     assert [line for line in caught.value.problems if "written" in line] == expected
+
+
+MINIMAL = "benchmark: rooms\nmethods: [single_task]\ntrain: {epochs: 1}\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            "seeds: [010, 011]",
+            ["seeds.0: 010 begins with a zero, which makes it octal in YAML; write 10", "seeds.1: 011"],
+        ),
+        ("seeds: [08]", ["seeds.0: 08 begins with a zero"]),  # a word for PyYAML, and 8 for what reads the word
+        ("seeds: [-01]", ["seeds.0: -01 begins with a zero"]),
+        ("size: 32:48", ["size: 32:48 is a number to the base of 60 in YAML"]),
+        ("resources: {gpus: 1:30.5}", ["resources.gpus: 1:30.5 is a number to the base of 60"]),
+        ("seeds: [true]", ["seeds: [True] is no number; write one"]),
+        (
+            "resources: {cpus: true, loaders: no}",
+            ["resources.cpus: True is no number", "resources.loaders: False is no"],
+        ),
+        ("backbone: {bn_momentum: on}", ["backbone.bn_momentum: True is no number"]),
+        ("tune: {trials: 2, space: {lr: [yes, 2]}}", ["tune.space: {'lr': [True, 2]} is no number"]),
+        ("size: [32, true]", ["benchmarks.0.size: [32, True] is no number"]),
+    ],
+)
+def test_a_number_that_is_read_otherwise_than_written_is_a_mistake(written, expected, tmp_path):
+    file = tmp_path / "m.yaml"
+    file.write_text(MINIMAL + written + "\n")
+    with pytest.raises(MatrixError) as caught:
+        read(str(file))
+    for line in expected:
+        assert any(problem.startswith(line) for problem in caught.value.problems), caught.value.problems
+    key, _, value = written.partition(": ")
+    if not value.startswith("{"):
+        with pytest.raises(MatrixError, match=re.escape(expected[0].partition(": ")[2])):
+            read("smoke", [f"{key}={value}"])
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1.0e-3", "0.001", "1.E-3", "+1e-03"])
+def test_a_number_with_an_exponent_is_a_number_wherever_it_stands(written, tmp_path):
+    content, unclear = strict_yaml.load(f"{{a: {written}, b: '010', c: '1:30', d: 0, e: 0.5, f: -0, g: 00:x}}")
+    assert content == {"a": 1e-3, "b": "010", "c": "1:30", "d": 0, "e": 0.5, "f": 0, "g": "00:x"} and unclear == []
+    file = tmp_path / "m.yaml"
+    file.write_text(f"{MINIMAL.replace('rooms', f'{{name: rooms, options: {{tie: {written}}}}}')}")
+    assert read(str(file)).benchmarks[0].options == {"tie": 1e-3}
+
+
+@pytest.mark.parametrize("value", [True, False, [True], {"depth": True}])
+def test_true_is_no_number_in_any_field_of_a_cell(value):
+    for field in TrainConfig.model_fields:
+        if field in ("optimizer", "schedule", "per", "precision"):
+            continue
+        with pytest.raises(ValidationError, match=r"Input should be|is no number"):
+            TrainConfig.model_validate({"epochs": 1, field: value})
+
+
+def test_true_is_taken_where_it_is_meant():
+    assert matrix(demonstration=True, resources={"save_predictions": True}).resources.save_predictions
 
 
 def test_a_name_that_is_no_file_lists_the_embedded_ones():

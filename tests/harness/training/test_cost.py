@@ -203,6 +203,12 @@ def test_a_method_of_one_task_is_described_once_a_task():
     ]  # fmt: skip
 
 
+def test_a_network_of_one_size_is_described_at_the_size_of_the_images():
+    of_one = [next(describe(["multi_task"], BENCHMARKS["rooms"](size=size), [("depth",)], backbone="test_coatnet",
+                            batch=1)) for size in ((64, 96), (96, 128))]  # fmt: skip
+    assert of_one[0].macs < of_one[1].macs / 1.5
+
+
 def test_the_table_has_a_line_a_network_and_its_numbers_add_up():
     titles, line = table([small("pad_net")]).splitlines()
     assert titles.split()[:5] == ["method", "tasks", "parameters", "backbone", "rest"]
@@ -234,6 +240,11 @@ def test_the_command_prints_json_with_the_size_and_tasks_asked_for():
         (["--size", "33x64"], "must be multiples of 32"),
         (["--size", "64"], "--size 64: write ROWSxCOLUMNS"),
         (["multi_task", "--backbone", "hrnet_w17"], "unknown backbone 'hrnet_w17'"),
+        (
+            ["multi_task", "--backbone", "inception_v3", "--size", "96x96"],
+            "backbone 'inception_v3' gives maps of [[20, ",
+        ),
+        (["multi_task", "--backbone", "halonet26t", "--size", "64x96"], "does not take images of 64 x 96"),
     ],
 )
 def test_what_does_not_exist_is_one_line_and_status_2(arguments, expected):
