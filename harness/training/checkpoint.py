@@ -100,8 +100,17 @@ def _fetch(store: Store, name: str, local: Path, code: str) -> Position:
 
 
 def save_model(model: nn.Module, path: Path) -> None:
-    """Write weights and buffers as safetensors. They are made contiguous, because the format knows no memory layout."""
-    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    """Write weights and buffers as safetensors. They are made contiguous, because the format knows no memory layout.
+
+    It knows no memory that tensors share either, so what layers of a network share is written under each of its names.
+    """
+    state: dict[str, Tensor] = {}
+    written: set[int] = set()
+    for name, value in model.state_dict().items():
+        tensor = value.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        state[name] = tensor.clone() if place in written else tensor
+        written.add(place)
     save_file(state, path)
 
 

@@ -96,6 +96,21 @@ def test_a_corrupt_checkpoint_is_kept_aside_and_the_one_before_it_goes_on(tmp_pa
     assert "model.safetensors is missing or has changed" in capsys.readouterr().out
 
 
+def test_tensors_that_layers_share_are_written_under_each_name(tmp_path):
+    class Shared(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = torch.nn.Linear(3, 3)
+            self.two = self.one
+            self.view = torch.nn.Parameter(self.one.weight[0])
+
+    checkpoint.save_model(Shared(), tmp_path / "a.safetensors")
+    written, made = load_file(tmp_path / "a.safetensors"), Shared()
+    assert torch.equal(written["one.weight"], written["two.weight"])
+    made.load_state_dict(written)
+    assert torch.equal(made.two.weight, written["one.weight"]) and torch.equal(made.view, written["one.weight"][0])
+
+
 @pytest.mark.parametrize(
     "content", [b'{"epoch": "\xff"}', b"[]", b"3", b'{"epoch": 1, "sha256": 2, "source": ""}', b""]
 )
