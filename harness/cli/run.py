@@ -180,5 +180,7 @@ def _show_outcome(matrix: Matrix, store: Store, outcome: Outcome, out: Path, tra
         typer.echo(f"no better than a constant: {cell_id}: {'; '.join(problems)}", err=True)
     if outcome.missing:
         typer.echo(f"{len(outcome.missing)} of {total} cells are missing; the same command goes on", err=True)
-    if outcome.missing or outcome.below_constant:
+    for line in outcome.undecided:
+        typer.echo(f"not trained  {line}", err=True)
+    if outcome.missing or outcome.below_constant or outcome.undecided:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,8 +157,32 @@ def without(samples: Sequence[Sample], places: Collection[int]) -> Sequence[Samp
     return Part(whole, [index for index in indices if index not in places]) if places else samples
 
 
+def held_out(images: int, share: float) -> int:
+    """How many of `images` a share of them is. Raises ValueError where it is none although there is a share, or all."""
+    held = round(share * images)
+    if not share or 0 < held < images:
+        return held
+    if images < 2:
+        raise ValueError(f"holdout {share:g} of {images} training images: at least 2 are needed")
+    if held:
+        raise ValueError(f"holdout {share:g} of {images} training images is all of them; train on some")
+    raise ValueError(
+        f"holdout {share:g} of {images} training images is not one image; give {_least_share(images):g} or more"
+    )
+
+
+def _least_share(images: int) -> float:
+    """The smallest share, of two digits, that is an image."""
+    step = 10.0 ** (math.floor(math.log10(0.5 / images)) - 1)
+    least = math.ceil(0.5 / images / step)
+    return next(share for count in (least, least + 1) if round((share := float(f"{count * step:.6g}")) * images))
+
+
 def hold_out(samples: Sequence[Sample], share: float) -> tuple[Part, Part]:
-    """A split without a share of its images, and the share. Both are the same for all methods and seeds."""
+    """A split without a share of its images, and the share. Both are the same for all methods and seeds.
+
+    Raises ValueError where one of them has no image.
+    """
     order = seeds.generator(0, "holdout").permutation(len(samples))
-    held = round(share * len(samples))
+    held = held_out(len(samples), share)
     return Part(samples, sorted(order[held:].tolist())), Part(samples, sorted(order[:held].tolist()))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mtlbench.harness.data import places
-from mtlbench.harness.data.copy import copy_of
+from mtlbench.harness.data.copy import copy_of, held_out
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.progress import duration
@@ -178,7 +178,7 @@ def _estimate(cell: Cell, counted: _Counted, resources: Resources) -> float:
 def _count(cell: Cell, workers: int) -> _Counted:
     benchmark = make_benchmark(cell.benchmark)
     tasks = chosen_tasks(benchmark, cell)
-    network = on_meta(cell.method, tasks, backbone=cell.backbone.name, **cell.options)
+    network = on_meta(cell.method, tasks, backbone=cell.backbone.name, image_size=benchmark.size, **cell.options)
     cost = network_cost(network, benchmark.size)
     share = cell.train.model_copy(update={"batch": cell.train.batch // workers})
     step = count_step(network, tasks, benchmark.size, share)
@@ -192,7 +192,7 @@ def _steps(cell: Cell, folders: Mapping[str, Path], store: Store) -> int:
     """
 
     def of(images: int) -> int:
-        return length(cell, images - round(cell.train.holdout * images)).steps
+        return length(cell, images - held_out(images, cell.train.holdout)).steps
 
     benchmark = make_benchmark(cell.benchmark)
     if benchmark.needs_root and cell.benchmark.name in folders:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.copies.layout import Split
-from mtlbench.harness.data.copy import copy_of
+from mtlbench.harness.data.copy import copy_of, held_out
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BackboneConfig, Cell
 from mtlbench.harness.matrix.entries import Resources
@@ -31,7 +31,7 @@ def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
             if view_of(config, copy.benchmark).placement == "pad":
                 problems += _too_large(copy.benchmark, test)
             for cell in its_cells:
-                length(cell, images - round(cell.train.holdout * images))
+                length(cell, images - held_out(images, cell.train.holdout))
         except (OSError, ValueError) as error:
             problems.append(str(error))
     return problems

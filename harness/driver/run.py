@@ -20,6 +20,7 @@ from mtlbench.harness.driver.work import Rerun, Work, require, select, starts_an
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, Resources
+from mtlbench.harness.matrix.expand import undecided
 from mtlbench.harness.scoring import constant
 from mtlbench.harness.store.lease import Lease
 from mtlbench.harness.store.store import Store
@@ -52,6 +53,7 @@ class Outcome:
     missing: list[str]  # ids of cells without a record
     failures: dict[str, str]  # id -> error, of those that failed
     below_constant: dict[str, list[str]]  # id -> tasks that do not beat the best constant prediction
+    undecided: list[str]  # a line for each row that was not trained, because none of its trials is the best
     report: Report
 
 
@@ -208,5 +210,6 @@ def _outcome(matrix: Matrix, store: Store, work: Work, written: Report) -> Outco
         missing=[cell_id for cell_id in work.cells if cell_id not in results.records],
         failures={i: failure["error"] for i, failure in results.failures.items() if i in work.cells},
         below_constant=below,
+        undecided=undecided(work.cells.values(), results.records),
         report=written,
     )

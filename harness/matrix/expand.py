@@ -12,6 +12,7 @@ from mtlbench.harness.matrix.entries import Matrix, make_benchmark, merge_train
 from mtlbench.harness.matrix.tuning import Tuning, trials, tuned
 from mtlbench.methods import resolve
 from mtlbench.results.records.record import Entry, Manifest, Record
+from mtlbench.results.summary.tuning import unjudged
 
 
 class Planned(NamedTuple):
@@ -98,10 +99,29 @@ def _with_followers(cell: Cell, records: Mapping[str, Record]) -> Iterator[tuple
 
 
 def plan(matrix: Matrix, records: Mapping[str, Record]) -> tuple[list[Cell], list[str]]:
-    """The cells to run now, each once, and a line for all that waits for records. Call it after each record."""
-    planned = {item.cell.id: item for item in expand(matrix, records)}
+    """The cells to run now, each once, and a line for all that waits for a record or will never be trained.
+
+    Call it after each record.
+    """
+    found = expand(matrix, records)
+    planned = {item.cell.id: item for item in found}
     unfinished = [item for cell_id, item in planned.items() if cell_id not in records]
-    return [item.cell for item in unfinished], waiting(unfinished)
+    return [item.cell for item in unfinished], waiting(unfinished) + undecided(found, records)
+
+
+def undecided(planned: Iterable[Planned], records: Mapping[str, Record]) -> list[str]:
+    """A line for everything that will never be trained, because all of its trials are done and none is the best."""
+    tried: dict[str, dict[str, Record | None]] = {}
+    for item in planned:
+        if item.trial is not None:
+            place = f"{item.entry.label}, {'+'.join(item.cell.tasks)} of {item.entry.benchmark}"
+            tried.setdefault(place, {})[item.cell.id] = records.get(item.cell.id)  # all seeds share the trials
+    lines = []
+    for place, found in tried.items():
+        done = [record for record in found.values() if record is not None]
+        if len(done) == len(found) and (why := unjudged(done)):
+            lines.append(f"{place}: {why}, so nothing can be chosen; change tune.space, tune.holdout or train")
+    return lines
 
 
 def waiting(unfinished: Iterable[Planned]) -> list[str]:

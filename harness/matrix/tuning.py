@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from mtlbench.harness import seeds
 from mtlbench.harness.matrix.cell import Cell, Config, TrainConfig
 from mtlbench.results.records.record import Record
-from mtlbench.results.summary.tuning import goodness
+from mtlbench.results.summary.tuning import goodness, unjudged
 
 DIMENSIONS = ("lr", "weight_decay", "power", "clip", "weights")
 
@@ -80,9 +80,12 @@ def trials(cell: Cell, tuning: Tuning) -> list[Cell]:
 
 
 def tuned(cell: Cell, tuning: Tuning, records: Mapping[str, Record]) -> Cell | None:
-    """The cell with the hyperparameters of its best trial, the first of equals; None while a trial has no record."""
+    """The cell with the hyperparameters of its best trial, the first of equals.
+
+    None while a trial has no record, and where no trial has scores that could be compared; see `unjudged`.
+    """
     tried = trials(cell, tuning)
-    if not all(trial.id in records for trial in tried):
+    if not all(trial.id in records for trial in tried) or unjudged([records[trial.id] for trial in tried]):
         return None
     worth = [goodness(records[trial.id]) for trial in tried]
     best = worth.index(max(worth))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlbench.results.records.record import Record
+from mtlbench.results.records.record import Record, Score
 from mtlbench.results.statistics.intervals import expected_best
 
 Curve = NDArray[np.float64]
@@ -18,18 +18,37 @@ def goodness(record: Record) -> float:
     """sum_t sigma_t ln M_t of a trial's scores, with sigma_t = -1 for errors. Higher is better; no baseline is needed.
 
     The result is -inf where a score is undefined, as after a training that diverged, or where a higher-is-better score
-    is 0.
+    is 0. Of trials that are all -inf none is the best.
     """
     total = 0.0
     for score in record.primary().values():
         if score.metric == "undefined":  # no metric judges this task, in any trial
             continue
-        if score.value is None or score.value < 0 or (score.value == 0 and score.higher_is_better):
+        if score.value is None or not _has_logarithm(score):
             return -math.inf
-        if score.value == 0:
+        if not score.value:
             return math.inf  # no error at all
         total += math.log(score.value) * (1 if score.higher_is_better else -1)
     return total
+
+
+def _has_logarithm(score: Score) -> bool:
+    """Whether a score is defined and has a logarithm, or is an error of 0."""
+    return score.value is not None and (0 < score.value < math.inf or (score.value == 0 and not score.higher_is_better))
+
+
+def unjudged(trials: Sequence[Record]) -> str:
+    """Why none of the trials is the best; "" where one of them is."""
+    if any(goodness(trial) > -math.inf for trial in trials):
+        return ""
+    spoilt = [
+        {task for task, score in trial.primary().items() if score.metric != "undefined" and not _has_logarithm(score)}
+        for trial in trials
+    ]
+    tasks = set.intersection(*spoilt)
+    return f"none of its {len(trials)} trials has a score above 0" + (
+        f" for {', '.join(sorted(tasks))}" if tasks else ""
+    )
 
 
 def curve(trials: Sequence[Sequence[Record]]) -> Curve | None:

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from cells import IMAGES, matrix_file, small_matrix
+from command import invoke
 from fixtures import nyud, tree
 from mtlbench.harness.cli.app import app
 from mtlbench.harness.driver import forecast as forecasting
@@ -214,6 +215,15 @@ def test_an_estimate_grows_with_operations_and_with_the_length_of_training(tmp_p
     assert all(gpu[key][0] > 6 * 100 * GPU.launch for key in gpu)
     halved = seconds(resources={"workers": 2})
     assert all(halved[key][0] == pytest.approx(once[key][0] / 2) for key in once)
+
+
+def test_a_share_that_is_no_image_and_a_backbone_of_other_sizes_are_told_in_a_line(tmp_path):
+    for override, expected in (
+        ("train.holdout=0.05", "mtlbench: holdout 0.05 of 6 training images is not one image; give 0.084 or more"),
+        ("backbone=halonet26t", "  backbone: backbone 'halonet26t' does not take images of 32 x 64"),
+    ):
+        result = invoke("run", matrix_file(tmp_path), "--dry-run", "--store", tmp_path / "s", "--set", override)
+        assert result.exit_code == 2 and expected in result.stderr and not result.stdout
 
 
 def test_cells_of_one_network_are_counted_once(tmp_path, monkeypatch):

@@ -1,9 +1,12 @@
 """What is known to fail before anything starts."""
 
+import math
+
 import pytest
 
 from fixtures import SIZE, nyud, pascal_mt
 from mtlbench.benchmarks.copies import files
+from mtlbench.harness.data.copy import held_out, hold_out
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import Resources
@@ -42,6 +45,38 @@ def test_a_picture_without_a_header_is_named(tmp_path, content):
     (tmp_path / "images" / "0002.jpg").write_bytes(content)
     (problem,) = preflight.data([cell("nyud", (64, 96), "atrc")], {"nyud": tmp_path})
     assert "0002.jpg: not a readable picture" in problem
+
+
+@pytest.mark.parametrize("images", [2, 3, 5, 7, 8, 20, 50, 100, 795, 4998])
+def test_the_share_that_a_refusal_names_is_the_smallest_of_its_digits(images):
+    with pytest.raises(ValueError, match=f"holdout 1e-05 of {images} training images is not one image; give") as caught:
+        held_out(images, 1e-5)
+    least = float(str(caught.value).rpartition("give ")[2].split()[0])
+    assert held_out(images, least) == 1
+    digit = 10.0 ** (math.floor(math.log10(least)) - 1)
+    with pytest.raises(ValueError, match="not one image"):
+        held_out(images, least - digit)
+
+
+def test_a_share_that_leaves_nothing_is_refused_and_no_share_is_none():
+    assert held_out(8, 0) == held_out(1, 0) == 0
+    with pytest.raises(ValueError, match=r"holdout 0\.99 of 8 training images is all of them"):
+        held_out(8, 0.99)
+    with pytest.raises(ValueError, match="at least 2 are needed"):
+        held_out(1, 0.5)
+    with pytest.raises(ValueError, match="not one image"):
+        hold_out(range(8), 0.05)
+
+
+@pytest.mark.parametrize(
+    ("share", "problem"), [(0.05, "not one image; give 0.063 or more"), (0.063, ""), (0.9, "batch")]
+)
+def test_a_share_of_train_that_rounds_to_nothing_is_told_before_training(share, problem, tmp_path):
+    nyud(tmp_path, train=[f"{number:04d}" for number in range(8)], test=["1000"])
+    found = cell("nyud", (32, 32), "mtl")
+    found = found.model_copy(update={"train": TrainConfig(epochs=1, batch=2, holdout=share)})
+    told = preflight.data([found], {"nyud": tmp_path})
+    assert (problem in told[0]) if problem else told == []
 
 
 def test_what_no_node_can_hold_is_refused_and_not_waited_for():

@@ -18,7 +18,7 @@ from mtlbench.results.report import figures as plots
 from mtlbench.results.report import grids
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
-from mtlbench.results.summary.tuning import by_row, curve, goodness
+from mtlbench.results.summary.tuning import by_row, curve, goodness, unjudged
 
 SPACE = {"lr": [1e-4, 1e-2], "weights": [0.1, 10]}
 TUNING = Tuning(trials=4, space=SPACE)
@@ -79,7 +79,7 @@ def test_all_rows_have_the_same_trials_and_all_seeds_share_them():
 # which is chosen ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("values", "best"), [([3, 1, 2], 1), ([1, 1, 2], 0), ([None, 2, None], 1), ([None] * 3, 0)])
+@pytest.mark.parametrize(("values", "best"), [([3, 1, 2], 1), ([1, 1, 2], 0), ([None, 2, None], 1)])
 def test_the_best_trial_is_trained_on_all_of_train_by_every_seed(values, best):
     m = matrix()
     tried = trials(expand(m)[-1].cell, m.tune)
@@ -94,6 +94,28 @@ def test_the_best_trial_is_trained_on_all_of_train_by_every_seed(values, best):
         assert item.cell.train.lr == tried[best].train.lr and item.cell.train.holdout == 0
         assert item.cell.derived_from == tuple(trial.id for trial in tried)
     assert tuned(final[0].cell, m.tune, few) is None
+
+
+@pytest.mark.parametrize("values", [[None] * 3, [None, math.nan, math.inf], [-1, None, None]])
+def test_of_trials_without_a_score_none_is_the_best_and_nothing_is_trained(values):
+    m = matrix()
+    tried = trials(expand(m)[-1].cell, m.tune)
+    records = {trial.id: record(trial, value) for trial, value in zip(tried, values, strict=True)}
+    assert [item for item in expand(m, records) if not item.cell.trial] == []
+    assert tuned(expand(m)[-1].cell, m.tune, records) is None
+    line = "MT, depth+normals of rooms: none of its 3 trials has a score above 0 for depth, normals, so nothing can be"
+    assert [said for said in plan(m, records)[1] if said.startswith(line)]
+    del records[tried[0].id]
+    assert not [said for said in plan(m, records)[1] if said.startswith(line)]
+
+
+def test_a_row_without_an_error_is_chosen_and_the_task_that_spoils_all_trials_is_named():
+    def made(*values):
+        return Record("r", {}, tuple(Score(f"t{i}", "m", v, bool(i), True) for i, v in enumerate(values)), {}, {})
+
+    assert unjudged([made(0.0, 1.0), made(None, 1.0)]) == ""  # t0 is an error, and 0 is the best error
+    assert unjudged([made(1.0, 0.0), made(None, 0.0)]) == "none of its 2 trials has a score above 0 for t1"
+    assert unjudged([made(1.0, 0.0), made(None, 1.0)]) == "none of its 2 trials has a score above 0"
 
 
 def test_goodness_is_the_log_of_each_task_with_its_sign_and_needs_no_baseline():
@@ -197,14 +219,16 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
     assert go(matrix(seeds=[0]))[0].finished == 12
 
 
-def test_a_trial_that_diverges_is_a_result_and_a_row_whose_trials_all_do_fails(go, tmp_path, monkeypatch):
+def test_a_trial_that_diverges_is_a_result_and_a_row_whose_trials_all_do_is_not_trained(go, tmp_path, monkeypatch):
     methods = [{"name": "multi_task", "label": "MT"}, {"name": "test_tuning:Sensitive", "label": "Sensitive"}]
     m = matrix(methods=methods, baseline="MT", seeds=[0])
     monkeypatch.setattr(Sensitive, "limit", 0)
     outcome, _ = go(m)
-    assert outcome.finished == 3 + 1 + 3 and len(outcome.missing) == 1
-    (error,) = outcome.failures.values()
-    assert "Diverged" in error
+    assert (outcome.finished, outcome.missing, outcome.failures) == (3 + 1 + 3, [], {})
+    (line,) = outcome.undecided
+    assert line.startswith(
+        "Sensitive, depth+normals of rooms: none of its 3 trials has a score above 0 for depth, norma"
+    )
     found = read(str(tmp_path / "s"), "m")
     diverged = [one for one in found.records.values() if one.cell["method"] == "test_tuning:Sensitive"]
     assert len(diverged) == 3 and all(goodness(one) == -math.inf for one in diverged)
