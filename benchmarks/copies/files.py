@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import scipy.io
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from mtlbench.benchmarks.tasks.kinds import IGNORE
@@ -18,15 +22,24 @@ _STRAY = 254  # marks an id that is neither a class nor void
 # Lengths between these count as 1; these shares of a map may be shorter or longer
 _SHORT, _LONG, _LONG_8BIT = 0.9, 1.1, 1.3
 _MANY_SHORT, _MANY_LONG = 0.25, 0.01
+NO_VALUE = 65.535  # metres; 65535 millimetres, by which cameras of 16 bits say that nothing was measured
 _DARK = 32  # black is below this value of 255 in all three channels
 _ROWS = 32  # so many rows of normals at a time, so that intermediate results stay in the processor's cache
 
 
-def read_image(path: Path) -> Tensor:
-    """An RGB picture, uint8 [3, H, W]. Raises ValueError naming a file that is cut short or is no 8-bit picture."""
+def read_image(path: Path, *, upright: bool = False) -> Tensor:
+    """An RGB picture, uint8 [3, H, W]. Raises ValueError naming a file that is cut short or is no 8-bit picture.
+
+    upright: turn it as the camera says in its EXIF data. The pictures of data sets lie as their labels do, and are left
+    as they are stored.
+    """
     picture = _picture(path)
     if picture.mode[0] in "IF":  # Pillow would clip these to 8 bits
-        raise ValueError(f"{path}: a picture of mode {picture.mode}; 8 bits a channel are needed")
+        raise ValueError(
+            f"{path}: a picture of mode {picture.mode}; 8 bits a channel are needed, so divide 16 bits by 257"
+        )
+    if upright:
+        picture = _turned(picture, path)
     rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
 
@@ -34,12 +47,12 @@ def read_image(path: Path) -> Tensor:
 def picture_size(path: Path) -> tuple[int, int]:
     """(rows, columns), from the header of a picture. Raises ValueError naming a file that is no picture."""
     try:
-        with Image.open(path) as picture:
+        with _opened(path) as picture:
             return picture.height, picture.width
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, PermissionError, TooLarge):
         raise
     except Exception as error:  # a damaged header surfaces as one of several types
-        raise ValueError(f"{path}: not a readable picture ({error})") from error
+        raise ValueError(f"{path}: not a readable picture ({error}){what_it_is(path)}") from error
 
 
 def read_indices(path: Path) -> NDArray[np.uint8]:
@@ -73,7 +86,8 @@ def load_npy(path: Path) -> NDArray[Any]:
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # a damaged header surfaces as any of several types, tokenize's among them
-        raise ValueError(f"{path}: not a whole .npy file ({type(error).__name__}: {error})") from error
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: not a whole .npy file ({why}){what_it_is(path)}") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise ValueError(f"{path}: not a .npy file but an archive of several (.npz)")
@@ -104,7 +118,8 @@ def read_mat(path: Path, variable: str) -> NDArray[Any]:
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # a damaged file surfaces as any of some ten types, zlib's and struct's among them
-        raise ValueError(f"{path}: not a readable .mat file ({type(error).__name__}: {error})") from error
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: not a readable .mat file ({why}){what_it_is(path, _NEWER)}") from error
     if variable not in content:
         found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
         raise ValueError(f"{path}: no variable {variable!r}; it holds {found}")
@@ -148,11 +163,18 @@ def one_channel(stored: NDArray[Any], place: Path | str) -> NDArray[Any]:
 def to_depth(stored: NDArray[Any], place: Path | str, greatest: float = 100.0) -> Tensor:
     """Metres [H, W] or [H, W, 1] -> float32 [1, H, W], 0 where invalid.
 
-    Raises ValueError naming `place` for a value that is not finite, is negative, or is above `greatest` metres, which
-    means another unit.
+    Raises ValueError naming `place` for a value that is not finite, is negative, is above `greatest` metres, which
+    means another unit, or stands for no value.
     """
     depth = one_channel(stored, place)
-    if not (depth.min() >= 0 and depth.max() <= greatest):  # NaN compares false
+    top = depth.max()
+    if abs(top - NO_VALUE) < 1e-3:
+        none = int((abs(depth - NO_VALUE) < 1e-3).sum())
+        raise ValueError(
+            f"{place}: depth {top:.6g} in {none} pixels ({none / depth.size:.1%}), which is no distance but 65535, the "
+            "greatest number of 16 bits, taken for millimetres; store 0 where nothing was measured"
+        )
+    if not (depth.min() >= 0 and top <= greatest):  # NaN compares false
         wrong = ~((depth >= 0) & (depth <= greatest))
         raise ValueError(
             f"{place}: depth {depth[wrong][0]} in {int(wrong.sum())} pixels; "
@@ -232,12 +254,65 @@ def _length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return length
 
 
+class TooLarge(ValueError):
+    """A picture of more pixels than Pillow takes for harmless."""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture whose header was read. Raises TooLarge, what opening a file raises, and whatever Pillow raises."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(path)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        most = (Image.MAX_IMAGE_PIXELS or 0) / 10**6
+        raise TooLarge(f"{path}: a picture of more than {most:.3g} million pixels; make it smaller") from error
+    with picture:
+        yield picture
+
+
 def _picture(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as picture:
+        with _opened(path) as picture:
             picture.load()
             return picture
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, PermissionError, TooLarge):
         raise
     except Exception as error:  # a damaged file surfaces as any of several types, SyntaxError and struct's among them
-        raise ValueError(f"{path}: not a whole picture ({type(error).__name__}: {error})") from error
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: not a whole picture ({why}){what_it_is(path)}") from error
+
+
+def _turned(picture: Image.Image, path: Path) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:  # damaged EXIF data surface as any of several types
+        raise ValueError(
+            f"{path}: its EXIF data cannot be read ({type(error).__name__}: {error}); save it without them"
+        ) from error
+
+
+# How a file begins -> what to tell who took it for another one.
+_BEGINNINGS = {
+    b"version https://git-lfs": "it is a pointer of Git LFS; fetch the file itself with `git lfs pull`",
+    b"<": "it is a page of a web site, as a failed download leaves it; download the file again",
+}
+_HDF5 = "it has MATLAB's version 7.3, which is HDF5; load it in MATLAB and save it with '-v7'"
+_NEWER = {b"MATLAB 7.3": _HDF5, b"\x89HDF": _HDF5}
+
+
+def what_it_is(path: Path, others: Mapping[bytes, str] = MappingProxyType({})) -> str:
+    """What the first bytes of a file that could not be read say of it, as the end of a sentence; "" for nothing.
+
+    others: the beginnings of further kinds of files.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        return ""
+    if not start:
+        return "; it is empty"
+    kinds = {**_BEGINNINGS, **others}
+    return next((f"; {said}" for beginning, said in kinds.items() if start.lstrip().startswith(beginning)), "")

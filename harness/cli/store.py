@@ -230,7 +230,7 @@ def predict(
     try:
         for path in run_predict(store, cell_id, images, out):
             typer.echo(str(path))
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise fail(str(error)) from None
 
 

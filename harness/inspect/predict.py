@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib import colormaps
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mtlbench.benchmarks.copies.files import read_image
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.loading import normalise
 from mtlbench.harness.data.view import view_of
@@ -40,8 +41,9 @@ def load(store: Store, cell_id: str) -> Method:
 def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> Iterator[Path]:
     """Write NAME.npz (an array a task) and NAME.png (the image beside its predictions) for each image.
 
-    Arrays have the image's size: class indices, probabilities, metres, or unit normals [3, H, W]. Raises ValueError
-    naming a file that is no image, or where an image would be written over or two get the same name.
+    An image is turned as its EXIF data say. Arrays have its size then: class indices, probabilities, metres, or unit
+    normals [3, H, W]. Raises ValueError or OSError naming a file that cannot be read or is not whole, and ValueError
+    where an image would be written over or two get the same name.
     """
     require_own_places(images, out)
     cell = store.cell(cell_id)
@@ -49,7 +51,7 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
     network, view = load(store, cell_id), view_of(cell.benchmark, benchmark)
     out.mkdir(parents=True, exist_ok=True)
     for path in images:
-        image = read_image(path)
+        image = read_image(path, upright=True)
         size = (image.shape[-2], image.shape[-1])
         final = network(normalise(view.resize(image)[None])).final
         arrays, panels = {}, [image.permute(1, 2, 0).numpy()]
@@ -76,15 +78,6 @@ def require_own_places(images: Sequence[Path], out: Path) -> None:
         if path.stem in named:
             raise ValueError(f"{named[path.stem]} and {path} would both become {path.stem}.png; predict them apart")
         named[path.stem] = path
-
-
-def read_image(path: Path) -> Tensor:
-    """uint8 [3, H, W]."""
-    try:
-        with Image.open(path) as file:
-            return torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not an image") from error
 
 
 def values(task: Task, prediction: Tensor) -> np.ndarray:

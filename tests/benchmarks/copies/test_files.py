@@ -1,14 +1,25 @@
 """One file in, one array out: what is accepted, what it becomes, and what is refused by name."""
 
 import io
+import re
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from fixtures import eight_bits
-from mtlbench.benchmarks.copies.files import read_image, to_normals, to_normals_8bit
+from mtlbench.benchmarks.copies.files import (
+    load_npy,
+    picture_size,
+    read_image,
+    read_indices,
+    read_mat,
+    to_depth,
+    to_normals,
+    to_normals_8bit,
+)
 from mtlbench.benchmarks.nyuv2_13 import to_image
 from mtlbench.benchmarks.pascal_context import read_saliency
 from mtlbench.benchmarks.rendering.scenes import render
@@ -98,6 +109,93 @@ def test_an_image_of_more_than_8_bits_is_refused_and_not_clipped(tmp_path, mode,
     Image.fromarray(np.full((4, 5), 1000, dtype)).save(path)
     with pytest.raises(ValueError, match=rf"a.{ending}: a picture of mode {mode}; 8 bits"):
         read_image(path)
+
+
+ORIENTATION = 0x0112  # the tag of EXIF
+STORED = {  # orientation -> an upright picture as a camera stores it
+    1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: p[::-1, ::-1], 4: lambda p: p[::-1],
+    5: lambda p: p.swapaxes(0, 1), 6: lambda p: np.rot90(p), 7: lambda p: p[::-1, ::-1].swapaxes(0, 1),
+    8: lambda p: np.rot90(p, -1),
+}  # fmt: skip
+
+
+def photo(path, picture, orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(np.ascontiguousarray(picture)).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_photo_is_turned_upright_where_that_is_asked_for_and_only_there(orientation, tmp_path):
+    upright = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    stored = STORED[orientation](upright)
+    path = photo(tmp_path / "a.png", stored, orientation)
+    assert np.array_equal(read_image(path).permute(1, 2, 0).numpy(), stored)
+    assert np.array_equal(read_image(path, upright=True).permute(1, 2, 0).numpy(), upright)
+    plain = tmp_path / "b.png"
+    Image.fromarray(upright).save(plain)
+    assert torch.equal(read_image(plain), read_image(plain, upright=True))
+
+
+@pytest.mark.parametrize("pixels", [1500, 3000])  # Pillow warns of the first, and refuses the second
+def test_a_picture_that_is_too_large_is_refused_by_name(pixels, tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((pixels // 50, 50), np.uint8)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (3, pixels // 50, 50)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1001)
+    for read in (read_image, picture_size, read_indices):
+        with pytest.raises(ValueError, match=r"a\.png: a picture of more than 0\.001 million pixels; make it smaller"):
+            read(tmp_path / "a.png")
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+PAGE = b"\n<!DOCTYPE html><html><body>Quota exceeded</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (LFS, "; it is a pointer of Git LFS; fetch the file itself with `git lfs pull`"),
+        (PAGE, "; it is a page of a web site, as a failed download leaves it; download the file again"),
+        (b"", "; it is empty"),
+    ],
+)
+def test_what_is_no_data_at_all_is_called_what_it_is(content, said, tmp_path):
+    for name, read in (
+        ("a.png", read_image),
+        ("a.jpg", picture_size),
+        ("a.npy", load_npy),
+        ("a.mat", lambda path: read_mat(path, "x")),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path / name))}: not a .*{re.escape(said)}$"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("userblock", [0, 512])
+def test_a_mat_file_of_version_7_3_is_called_so(userblock, tmp_path):
+    path = tmp_path / "a.mat"
+    with h5py.File(path, "w", userblock_size=userblock) as file:
+        file["depth"] = np.ones((3, 4))
+    if userblock:  # as MATLAB writes it
+        with path.open("r+b") as file:
+            file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+    with pytest.raises(
+        ValueError, match=r"a\.mat: not a readable \.mat file .*; it has MATLAB's version 7\.3, .*'-v7'"
+    ):
+        read_mat(path, "depth")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_greatest_number_of_16_bits_is_no_depth(dtype):
+    depth = np.full((4, 5), 3.0, dtype)
+    depth[0, :3] = 65.535
+    with pytest.raises(
+        ValueError, match=r"a\.npy: depth 65\.535 in 3 pixels \(15\.0%\), which is no distance but 65535"
+    ):
+        to_depth(depth, "a.npy")
+    depth[0, :3] = 65.5
+    assert to_depth(depth, "a.npy").max() == 65.5
 
 
 def test_saliency_of_zeros_and_ones_is_refused_and_not_read_as_nothing(tmp_path):

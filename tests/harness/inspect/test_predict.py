@@ -1,11 +1,17 @@
-"""Predictions for images of one's own never cost one of them."""
+"""Predictions for images of one's own never cost one of them, and are of what the images show."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from cells import small_cell, train_cell
+from command import invoke
 from mtlbench.harness.inspect.predict import predict, require_own_places
 from mtlbench.harness.store.store import Store
+
+ORIENTATION = 0x0112  # the tag of EXIF
 
 
 @pytest.mark.parametrize(
@@ -33,3 +39,65 @@ def test_other_places_are_fine(tmp_path, monkeypatch):
 def test_it_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(ValueError, match="both become"):
         next(predict(Store(tmp_path), "no_such_cell", [Path("a.png"), Path("a.jpg")], tmp_path))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, rooms):
+    """A store with one finished cell, and the cell's id."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    cell = small_cell(train={"steps": 1})
+    store.put_cell(cell)
+    train_cell(cell, store.url, rooms)
+    return store, cell.id
+
+
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+
+def test_a_photo_is_predicted_upright(trained, tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.fromarray(picture()).save(tmp_path / "upright.png")
+    Image.fromarray(np.ascontiguousarray(np.rot90(picture()))).save(tmp_path / "phone.png", exif=exif)
+    images = [tmp_path / "upright.png", tmp_path / "phone.png"]
+    assert len(list(predict(*trained, images, tmp_path / "out"))) == 2
+    upright, phone = (np.load(tmp_path / "out" / f"{name}.npz") for name in ("upright", "phone"))
+    for task in ("semseg", "depth"):
+        assert upright[task].shape == (40, 60) and np.array_equal(upright[task], phone[task])
+
+
+def broken(path, case):
+    if case == "truncated":
+        Image.fromarray(picture()).save(path)
+        path.write_bytes(path.read_bytes()[:900])
+    elif case == "16 bits":
+        Image.fromarray(np.full((40, 60), 1000, np.uint16)).save(path)
+    elif case == "large":
+        Image.fromarray(np.zeros((400, 10), np.uint8)).save(path)
+    elif case == "folder":
+        path.mkdir()
+    elif case == "text":
+        path.write_text("kitchen")
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "said"),
+    [
+        ("a.jpg", "truncated", "not a whole picture (OSError: "),
+        ("a.png", "truncated", "not a whole picture ("),
+        ("a.png", "16 bits", "a picture of mode I;16; 8 bits a channel are needed"),
+        ("a.png", "large", "a picture of more than 0.001 million pixels; make it smaller"),
+        ("a.jpg", "folder", "not a whole picture (IsADirectoryError"),
+        ("a.jpg", "text", "not a whole picture (UnidentifiedImageError"),
+        ("a.jpg", "absent", "No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_in_one_line(trained, name, case, said, tmp_path, monkeypatch):
+    broken(tmp_path / name, case)
+    if case == "large":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1001)
+    store, cell = trained
+    result = invoke("predict", cell, tmp_path / name, "--store", store.url, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"mtlbench: {tmp_path / name}: {said}") and result.stderr.count("\n") == 1
