@@ -21,6 +21,7 @@ from mtlbench.benchmarks.copies import axes as frames
 from mtlbench.benchmarks.copies.files import (
     load_picture,
     numbers,
+    picture_size,
     read_bytes,
     read_indices,
     read_mat,
@@ -70,8 +71,10 @@ def read_segmentation(path: Path) -> Tensor:
     return to_classes(read_indices(path), path, len(CLASSES), first=0, void=IGNORE)
 
 
-def read_human_parts(path: Path) -> Tensor:
+def read_human_parts(path: Path, image: Path) -> Tensor:
     """PASCAL-Part's annotation -> uint8 [H, W], 0..6; all 255 if no person in the image has an annotated part.
+
+    The size is the size of the masks; of the image, if the annotation has no object and so no mask.
 
     A part overwrites the parts before it. A person without annotated parts, beside a person who has some, is
     background, as published. Raises ValueError naming the file for a part or a mask that is not PASCAL-Part's.
@@ -79,7 +82,7 @@ def read_human_parts(path: Path) -> Tensor:
     annotation = read_mat(path, "anno")
     try:
         objects = annotation[0, 0]["objects"].ravel()
-        shape = objects[0]["mask"].shape
+        shape = objects[0]["mask"].shape if len(objects) else picture_size(image)
         people = [each for each in objects if int(each["class_ind"].item()) == PERSON]
         parts = [(str(part["part_name"].item()), part["mask"]) for person in people for part in person["parts"].ravel()]
     except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -122,8 +125,8 @@ def read_edges(path: Path) -> Tensor:
     return torch.from_numpy(thin(ndimage.laplace(regions, mode="mirror") != 0).astype(np.uint8))
 
 
-def load_human_parts(path: Path) -> NDArray[Any]:
-    return read_human_parts(path).numpy()
+def load_human_parts(path: Path, image: Path) -> NDArray[Any]:
+    return read_human_parts(path, image).numpy()
 
 
 def load_normals(path: Path, regions: Path) -> NDArray[Any]:
@@ -134,9 +137,10 @@ def load_regions(path: Path) -> NDArray[Any]:
     return numbers(read_mat(path, "LabelMap"), path)
 
 
+IMAGE = "JPEGImages/{id}.jpg"
 PASCAL_MT = FolderLayout(
     name="PASCAL_MT",
-    image="JPEGImages/{id}.jpg",
+    image=IMAGE,
     lists={"train": "ImageSets/Context/train.txt", "test": "ImageSets/Context/val.txt"},
     fields={
         "semseg": (
@@ -146,7 +150,10 @@ PASCAL_MT = FolderLayout(
         ),
         "human_parts": (
             Field(
-                ("human_parts/{id}.mat",), read_human_parts, load_human_parts, f"{ARCHIVE}, or PASCAL-Part's trainval"
+                ("human_parts/{id}.mat", IMAGE),
+                read_human_parts,
+                load_human_parts,
+                f"{ARCHIVE}, or PASCAL-Part's trainval",
             ),
         ),
         "normals": (

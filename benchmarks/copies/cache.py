@@ -86,7 +86,7 @@ def copy(source: Path, folder: Path, progress: Callable[[int, int], None] | None
     with _complete(folder, Cache(source).known) as partial:
         if partial is None:
             return
-        files = sorted(source.iterdir())
+        files = [source / "index.json", *(source / f"{name}.npy" for name in (_IMAGE, *Cache(source).known))]
         total, done = sum(file.stat().st_size for file in files), 0
         _require(partial, folder, total)
         for file in files:

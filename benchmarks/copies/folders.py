@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +60,12 @@ class FolderLayout(Layout):
     def score(self, root: Path) -> int:
         kinds = {*self.lists.values(), self.image}
         kinds |= {path for fields in self.fields.values() for field in fields for path in field.files}
-        patterns = (kind.replace("{id}", "*").replace("{split}", "*").rstrip("/") for kind in kinds)
-        return sum(next(root.glob(pattern), None) is not None for pattern in patterns)
+        return sum(self._exists(root, kind.replace("{split}", "*")) for kind in kinds)
+
+    def _exists(self, root: Path, kind: str) -> bool:
+        """Whether there is a folder, or a file that is not hidden; an id is any name."""
+        found = root.glob(kind.replace("{id}", "[!.]*").rstrip("/"))
+        return any(path.is_dir() if kind.endswith("/") else path.is_file() for path in found)
 
     def open(self, root: Path, split: str, tasks: Sequence[str], *, whole: bool = True) -> Folder:
         lacking: dict[str, FileNotFoundError] = {}
@@ -72,27 +79,32 @@ class FolderLayout(Layout):
             for task in tasks
         }
         patterns = {image, *(path for found in fields.values() for field in found for path in field.files)}
-        there = {pattern: _files(root, pattern).keys() for pattern in patterns}
+        there = {pattern: _files(root, pattern) for pattern in patterns}
 
         def has(pattern: str, name: str) -> bool:
-            return os.path.basename(pattern.format(id=name)) in there[pattern]
+            return there[pattern].named(pattern, name) is not None
 
         missing = [(image, name) for name in ids if not has(image, name)]
         if missing:
-            lacking["image"] = _missing(root, missing, len(ids), "every task", "the data set's own archive")
+            lacking["image"] = _missing(root, missing, len(ids), "every task", "the data set's own archive", there)
         choices: list[list[int]] = [[] for _ in ids]
         for task, alternatives in fields.items():
             missing = []
             for name, chosen in zip(ids, choices, strict=True):
                 choice = next(
-                    (i for i, field in enumerate(alternatives) if all(has(path, name) for path in field.files)), None
+                    (
+                        i
+                        for i, field in enumerate(alternatives)
+                        if all(has(path, name) for path in field.files if path != image)  # images were looked for above
+                    ),
+                    None,
                 )
                 if choice is None:
                     missing.append((next(path for path in alternatives[0].files if not has(path, name)), name))
                 chosen.append(choice or 0)
             if missing:
                 sources = [alternatives[0].origin, *(" with ".join(field.files) for field in alternatives[1:])]
-                lacking[task] = _missing(root, missing, len(ids), task, "; or ".join(sources))
+                lacking[task] = _missing(root, missing, len(ids), task, "; or ".join(sources), there)
         if whole and lacking:
             raise next(iter(lacking.values()))
         return Folder(
@@ -104,6 +116,14 @@ class FolderLayout(Layout):
             read_image=self.read_image,
             fields=fields,
             choices=tuple(map(tuple, choices)),
+            spelled={
+                path: os.path.join(os.path.dirname(path), found)
+                for pattern in patterns
+                for path, found in (
+                    (pattern.format(id=n), there[pattern].named(pattern, n)) for n in ids if not n.isascii()
+                )
+                if found is not None and found != os.path.basename(path)
+            },
         )
 
     def contents(self, root: Path) -> Iterator[bytes]:
@@ -115,25 +135,24 @@ class FolderLayout(Layout):
         there = {pattern: _files(root, pattern) for own, _ in listed for pattern in own}
         for own, name in listed:
             for pattern in own:
-                path = pattern.format(id=name)
-                found = there[pattern].get(os.path.basename(path))
-                yield f"\n{path} {found and found.size}".encode()
+                found = there[pattern].of(pattern, name)
+                yield f"\n{pattern.format(id=name)} {found and found.size}".encode()
         for position in probes(len(listed)):
             own, name = listed[position]
             for pattern in own:
-                if os.path.basename(pattern.format(id=name)) in there[pattern]:
-                    yield (root / pattern.format(id=name)).read_bytes()
+                if (file := there[pattern].named(pattern, name)) is not None:
+                    yield (root / _folder(pattern) / file).read_bytes()
 
     def files(self, root: Path) -> Iterator[tuple[str, Stat]]:
-        there: dict[str, dict[str, Stat]] = {}
+        there: dict[str, Files] = {}
         for split in self._listed(root):
             ids = self.ids(root, split)
             for pattern in self._patterns(split):
                 if pattern not in there:
                     there[pattern] = _files(root, pattern)
-                for path in (pattern.format(id=name) for name in ids):
-                    if found := there[pattern].get(os.path.basename(path)):
-                        yield path, found
+                for name in ids:
+                    if found := there[pattern].of(pattern, name):
+                        yield pattern.format(id=name), found
 
     def _listed(self, root: Path) -> list[str]:
         """The splits whose lists exist."""
@@ -166,7 +185,7 @@ class FolderLayout(Layout):
         folders = [name for name in ids if "/" in name]
         if folders:
             raise ValueError(f"{path}: {folders[0]!r} in {len(folders)} lines; ids are names of files without a folder")
-        twice = [name for name, count in Counter(ids).items() if count > 1]
+        twice = [name for name, count in Counter(map(_composed, ids)).items() if count > 1]
         if twice:
             raise ValueError(
                 f"{path}: {len(twice)} ids occur more than once, {twice[0]!r} first; each image counts once"
@@ -185,14 +204,15 @@ class Folder(Split):
     read_image: Callable[[Path], Tensor]
     fields: Mapping[str, tuple[Field, ...]]  # task -> alternatives
     choices: Sequence[Sequence[int]]  # for each image, the alternative that is read for each task
+    spelled: Mapping[str, str]  # path by an id -> the path on disk, where it has another normal form of Unicode
 
     def image(self, index: int) -> Tensor:
-        return self.read_image(self.root / self.image_pattern.format(id=self.ids[index]))
+        return self.read_image(self._path(self.image_pattern, self.ids[index]))
 
     def sizes(self) -> set[tuple[int, int]]:
         if self.read_image is not read_image:
             return super().sizes()
-        return {picture_size(self.root / self.image_pattern.format(id=name)) for name in self.ids}
+        return {picture_size(self._path(self.image_pattern, name)) for name in self.ids}
 
     def read(self, index: int, task: str) -> Tensor:
         return self._field(index, task).read(*self._paths(index, task))
@@ -207,10 +227,64 @@ class Folder(Split):
         return self.fields[task][self.choices[index][self.tasks.index(task)]]
 
     def _paths(self, index: int, task: str) -> list[Path]:
-        return [self.root / path.format(id=self.ids[index]) for path in self._field(index, task).files]
+        return [self._path(pattern, self.ids[index]) for pattern in self._field(index, task).files]
+
+    def _path(self, pattern: str, name: str) -> Path:
+        path = pattern.format(id=name)
+        return self.root / self.spelled.get(path, path)
 
 
-def _missing(root: Path, missing: Sequence[tuple[str, str]], count: int, task: str, source: str) -> FileNotFoundError:
+class Files(dict[str, Stat]):
+    """File name -> size and time, of one folder."""
+
+    def named(self, pattern: str, name: str) -> str | None:
+        """The name on disk of the file of an id; None if there is none.
+
+        Letters with accents have two forms, and Macs write file names in the form that lists of ids seldom have.
+        """
+        wanted = os.path.basename(pattern.format(id=name))
+        return wanted if wanted in self else self._by_composed.get(_composed(wanted))
+
+    def of(self, pattern: str, name: str) -> Stat | None:
+        found = self.named(pattern, name)
+        return None if found is None else self[found]
+
+    @cached_property
+    def _by_composed(self) -> dict[str, str]:
+        return {_composed(name): name for name in self if not name.isascii()}
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _hint(name: str, pattern: str, there: Files) -> str:
+    """What is wrong with an id whose file is missing, where another id would find one; "" where none would."""
+    ending = os.path.splitext(pattern)[1]
+    first = re.split(r"[\s,;]+", name)[0]
+    others = {
+        f"ids stand alone in their lines; leave out what follows {first!r}": first,
+        "ids have no ending; leave it out in the list": os.path.splitext(name)[0],
+        "ids have no ending, and stand alone in their lines": os.path.splitext(first)[0],
+        "file names have zeros before the number; write them in the list": _with_zeros(name, there),
+    }
+    for advice, other in others.items():
+        if other and other != name and there.named(pattern, other) is not None:
+            return f"; {advice}"
+    alike = {each.lower(): each for each in there}
+    found = alike.get(os.path.basename(pattern.format(id=name)).lower())
+    return f"; there is {found}, but capital letters count; rename it to end in {ending}" if found else ""
+
+
+def _with_zeros(name: str, there: Files) -> str:
+    """A number with as many digits as the names of the files have."""
+    digits = next((len(os.path.splitext(other)[0]) for other in there if os.path.splitext(other)[0].isdecimal()), 0)
+    return name.zfill(digits) if name.isdecimal() else ""
+
+
+def _missing(
+    root: Path, missing: Sequence[tuple[str, str]], count: int, task: str, source: str, there: Mapping[str, Files]
+) -> FileNotFoundError:
     """The error for missing files. missing: (pattern, id) for each image that lacks a file."""
     pattern, name = missing[0]
     folder = root / _folder(pattern)
@@ -218,7 +292,7 @@ def _missing(root: Path, missing: Sequence[tuple[str, str]], count: int, task: s
         return FileNotFoundError(f"{folder}: no such folder, but {task} needs {pattern}; usual source: {source}")
     return FileNotFoundError(
         f"{root / pattern.format(id=name)}: no such file, but {task} needs it; {len(missing)} of {count} images lack "
-        f"theirs; usual source: {source}"
+        f"theirs{_hint(name, pattern, there[pattern]) or f'; usual source: {source}'}"
     )
 
 
@@ -229,7 +303,8 @@ def _numbered(
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {layout.describe()}")
     before, after = pattern.split("{id}")
-    names = (path.name for path in folder.iterdir() if path.name.startswith(before) and path.name.endswith(after))
+    there = _files(folder, pattern)
+    names = (name for name in there if name.startswith(before) and name.endswith(after))
     found = {name[len(before) : len(name) - len(after)] for name in names}
     numbers = {int(name) for name in found if name.isdecimal() and str(int(name)) == name}
     if not numbers:
@@ -250,10 +325,10 @@ def _folder(pattern: str) -> str:
     return pattern.rpartition("/")[0]
 
 
-def _files(root: Path, pattern: str) -> dict[str, Stat]:
-    """File name -> size and time, in the folder of a pattern. It is listed once, as network file systems are slow."""
+def _files(root: Path, pattern: str) -> Files:
+    """The files in the folder of a pattern. It is listed once, as network file systems are slow."""
     folder = root / _folder(pattern)
     if not folder.is_dir():
-        return {}
+        return Files()
     with os.scandir(folder) as entries:
-        return {entry.name: stat(entry) for entry in entries if entry.is_file()}
+        return Files({entry.name: stat(entry) for entry in entries if entry.is_file()})

@@ -9,6 +9,7 @@ compare. The crop also removes the blank frame.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,11 +30,14 @@ from mtlbench.benchmarks.copies.files import (
     to_depth,
     to_normals,
     to_normals_8bit,
+    what_it_is,
 )
 from mtlbench.benchmarks.copies.layout import Layout, Split, Stat, probes, stat
 
 FILE, SPLITS, MAPPING = "nyu_depth_v2_labeled.mat", "splits.mat", "classMapping40.mat"
 NORMALS = ("normals/{id}.npy", "normals/{id}.png")  # at 480 x 640
+NAME_OF_NORMALS = re.compile(r"\d{4}\.(npy|png)")  # other files in the folder are nobody's labels
+OLDER = {b"MATLAB 5.0": "it has MATLAB's version 5 to 7; take the published file, or save it with '-v7.3'"}
 LISTS = {"train": "trainNdxs", "test": "testNdxs"}  # numbers from 1
 DATASETS = {"depth": "depths", "semseg": "labels"}  # task -> its data set in FILE
 FRAME = (480, 640)
@@ -117,7 +121,9 @@ class LabelledMat(Layout):
                 yield str(path.relative_to(root)), stat(path)
 
     def _normals(self, root: Path) -> list[Path]:
-        return sorted((root / "normals").iterdir()) if (root / "normals").is_dir() else []
+        """The files of the second source that samples can be read from, in the order of their names."""
+        there = sorted((root / "normals").iterdir()) if (root / "normals").is_dir() else []
+        return [path for path in there if NAME_OF_NORMALS.fullmatch(path.name) and path.is_file()]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,7 +174,7 @@ class LabelledSplit(Split):
 
     def _normals(self, index: int) -> Path:
         paths = [self.root / pattern.format(id=self.ids[index]) for pattern in NORMALS]
-        return next((path for path in paths if path.exists()), paths[0])
+        return next((path for path in paths if path.is_file()), paths[0])
 
     def _plane(self, index: int, name: str) -> NDArray[Any]:
         """One image of a data set, with the rows in the last dimension but one and the columns in the last."""
@@ -186,7 +192,7 @@ def _file(path: Path) -> Iterator[h5py.File]:
     except (OSError, KeyError, RuntimeError) as error:  # these are the errors by which h5py reports damage
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise ValueError(f"{path}: not a whole .mat file of version 7.3 ({error})") from error
+        raise ValueError(f"{path}: not a whole .mat file of version 7.3 ({error}){what_it_is(path, OLDER)}") from error
 
 
 @contextmanager
@@ -210,7 +216,8 @@ def _missing_normals(root: Path, ids: Sequence[str]) -> str:
     """Which files of the second source are missing; "" if none is missing."""
     if not (root / "normals").is_dir():
         return f"{root / 'normals'}: no such folder; usual source: {ORIGIN['normals']}"
-    there = set(os.listdir(root / "normals"))
+    with os.scandir(root / "normals") as entries:
+        there = {entry.name for entry in entries if entry.is_file()}
     lacking = [name for name in ids if not {f"{name}.npy", f"{name}.png"} & there]
     if not lacking:
         return ""

@@ -22,7 +22,7 @@ from torch import Tensor
 from mtlbench.benchmarks.copies.files import numbers
 from mtlbench.benchmarks.copies.layout import Layout, Split, Stat, probes, stat
 
-NAME = re.compile(r".*-(\d+)-of-(\d+)")  # train-00000-of-00008-8a4ce2ff5b5ba0e5.parquet
+NAME = re.compile(r".*-(\d+)-of-(\d+)(-[0-9a-f]+)?")  # train-00000-of-00008-8a4ce2ff5b5ba0e5.parquet
 
 
 class Column(NamedTuple):
@@ -100,7 +100,10 @@ class ParquetLayout(Layout):
                 yield str(file.relative_to(root)), stat(file)
 
     def _files(self, root: Path, split: str) -> list[Path]:
-        return sorted(root.glob(f"data/{self.lists[split]}")) or sorted(root.glob(self.lists[split]))
+        for pattern in (f"data/{self.lists[split]}", self.lists[split]):
+            if found := sorted(path for path in root.glob(pattern) if path.is_file()):
+                return [path for path in found if NAME.fullmatch(path.stem)] or found  # others are copies of them
+        return []
 
     def _complete(self, root: Path, split: str) -> list[Path]:
         files = self._files(root, split)
@@ -110,7 +113,7 @@ class ParquetLayout(Layout):
                 f"usual source: {self.origin}"
             )
         for position, file in enumerate(files):
-            match = NAME.match(file.stem)
+            match = NAME.fullmatch(file.stem)
             if match and (int(match[1]) != position or int(match[2]) != len(files)):
                 raise FileNotFoundError(
                     f"{file}: is one of {int(match[2])} files by its name, but {len(files)} are there, "

@@ -71,14 +71,17 @@ class Store:
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self.path(name)))
 
-    def names(self, folder: str) -> list[str]:
-        """Names of the files and folders in a folder, sorted; [] where it does not exist."""
+    def names(self, folder: str, kind: Literal["file", "directory"] | None = None) -> list[str]:
+        """Names of the files and folders in a folder, sorted; [] where it does not exist. kind: only of one of them.
+
+        Hidden ones are left out: a file manager or a notebook has put them there.
+        """
         try:
-            found = self.fs.ls(self.path(folder), detail=False, refresh=True)
+            found = self.fs.ls(self.path(folder), detail=True, refresh=True)
         except FileNotFoundError:
             return []
-        names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
-        return sorted(name for name in names if not name.endswith(files.UNFINISHED))
+        names = [str(each["name"]).rstrip("/").rsplit("/", 1)[-1] for each in found if kind in (None, each["type"])]
+        return sorted(name for name in names if not name.startswith(".") and not name.endswith(files.UNFINISHED))
 
     def remove(self, name: str) -> None:
         if self.exists(name):
@@ -92,7 +95,7 @@ class Store:
     def fetch(self, name: str, folder: Path) -> None:
         """Copy the files of a folder of the store to a local folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        for file in self.names(name):
+        for file in self.names(name, "file"):
             (folder / file).write_bytes(self.get(f"{name}/{file}"))
 
     def set_aside(self, name: str) -> str:
@@ -133,7 +136,7 @@ class Store:
             ) from error
 
     def cells(self) -> list[str]:
-        return self.names(files.CELLS)
+        return self.names(files.CELLS, "directory")
 
     def state(self, cell_id: str) -> State:
         names = self.names(self.folder(cell_id))

@@ -141,7 +141,6 @@ WHOLE, HALF = np.ones(SIZE, dtype=bool), np.ones((SIZE[0] // 2, SIZE[1]), dtype=
         (parts_file("2008_000002", [("person", 15, WHOLE, [("wing", WHOLE)])]), "000002.mat: a person's part 'wing'"),
         (parts_file("2008_000002", [("person", 15, WHOLE, [("head", HALF)])]), "000002.mat: the mask of head is"),
         (parts_file("2008_000002", [("person", 15, HALF, [])]), "000002.mat: human_parts of .* for an image of"),
-        (parts_file("2008_000002", []), "000002.mat: not an annotation of PASCAL-Part"),
         (lambda r: scipy.io.savemat(r / "human_parts/2008_000002.mat", {"x": 1}), "no variable 'anno'; it holds x"),
         (
             lambda r: scipy.io.savemat(r / "human_parts/2008_000002.mat", {"anno": np.ones((2, 2))}),

@@ -106,6 +106,44 @@ def test_a_broken_convention_is_found(tmp_path, change, convention, message):
     assert not others, found
 
 
+def put(value, pixels):
+    """Sets the first pixels of the depth of each image."""
+
+    def change(fields):
+        depth = fields["depth"].copy()
+        depth.flat[:pixels] = value
+        return fields | {"depth": depth}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("value", "pixels", "verdict", "message"),
+    [
+        (
+            65.535,
+            3,
+            "wrong",
+            r"65\.535 in 12 pixels \(0\.\d%\) of 4 of 4 images: 65535, the greatest number of 16 bits",
+        ),
+        (6553.5, 3, "wrong", r"6553\.5 in 12 pixels"),
+        (
+            20.0,
+            500,
+            "undecided",
+            r"20 in 2000 pixels \(\d\.\d%\) of 4 of 4 images: a limit of the sensor, or its sign for",
+        ),
+        (20.0, 3, None, ""),
+    ],
+)
+def test_pixels_at_the_greatest_number_are_counted_and_named(tmp_path, value, pixels, verdict, message):
+    rooms_as_nyud(tmp_path, images=5, change=put(value, pixels))
+    found = findings(tmp_path, images=5).get("depth without a value")
+    assert (found and found.verdict) == verdict
+    if found:
+        assert re.match(message, found.detail) and found.remedy == "store 0 where nothing was measured"
+
+
 def test_a_copy_that_is_turned_as_a_whole_is_found(tmp_path):
     names = ("images", "segmentation", "depth", "normals", "edge")
     rooms_as_nyud(tmp_path, 2, (425, 560), lambda f: {name: f[name].swapaxes(0, 1).copy() for name in names})

@@ -104,6 +104,11 @@ def stored(name, change):
             r"classMapping40.mat: no such file, but semseg needs it; usual source: the 40 classes of Gupta",
         ),
         (truncated, ValueError, "nyu_depth_v2_labeled.mat: not a whole .mat file"),
+        (
+            lambda r: scipy.io.savemat(r / "nyu_depth_v2_labeled.mat", {"images": np.zeros((2, 2))}),
+            ValueError,
+            r"nyu_depth_v2_labeled.mat: not a whole .mat file of version 7.3 .*; it has MATLAB's version 5 to 7",
+        ),
         (without("images"), ValueError, "nyu_depth_v2_labeled.mat: no 'images' in it; it holds depths, labels"),
         (without("depths"), ValueError, "nyu_depth_v2_labeled.mat: no 'depths' in it; it holds images, labels"),
         (
