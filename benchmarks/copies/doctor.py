@@ -6,8 +6,8 @@ It tests a few images, evenly spaced over the splits:
   for. If rows and columns are wrong, the tests that depend on where a surface is seen are left out.
 * class ids: floors lie low and face up, ceilings lie high and face down, and where objects stand before a background
   most pixels are background. None of this holds if ids are one too high or too low.
-* depth: in metres, depth has the size of a room. Normals derived from depth agree with stored normals in some frame,
-  unless the depth is inverted.
+* depth: pixels without a measurement hold 0, and not the greatest number. In metres, depth has the size of a room.
+  Normals derived from depth agree with stored normals in some frame, unless the depth is inverted.
 * normals: their axes have 48 signed permutations, and the right one agrees best with the depth-derived normals.
 
 To derive normals from depth the camera must be known. The Kinect of NYUD-v2 is assumed: its focal length is 0.81 of the
@@ -39,6 +39,9 @@ ROOM = (0.5, 15.0)  # metres; the median depth of indoor images lies between the
 
 SIZES = "width and height"
 
+SIXTEEN_BITS = [65535 * unit for unit in (1, 1e-1, 1e-2, 1e-3, 1e-4)]  # "no value" of cameras, in some unit
+HEAPED = 0.01  # a share of pixels from which on one greatest value is no coincidence
+
 
 def examine(
     benchmark: Benchmark, root: Path, tasks: Sequence[str], images: int = 24, focal: float | None = None
@@ -56,6 +59,7 @@ def examine(
         findings.append(_classes(benchmark, pictures))
     if "depth" in tasks:
         findings.append(_unit(pictures))
+        findings += _no_value(pictures)
     if turned:
         skipped = "not looked at while rows and columns are wrong: where a surface is seen tells which way it faces"
         findings += [Finding(of, "undecided", skipped) for task, of in GEOMETRY.items() if task in tasks]
@@ -206,3 +210,18 @@ def _unit(pictures: Sequence[Picture]) -> Finding:
         if ROOM[0] <= median / scale <= ROOM[1]:
             return Finding(what, "wrong", f"{detail}: {name}", f"divide the stored depth by {scale}")
     return Finding(what, "wrong", f"{detail}: not metres in a room", "store metres; a room's are some 0.5 to 10")
+
+
+def _no_value(pictures: Sequence[Picture]) -> list[Finding]:
+    """Looks for pixels that hold the greatest number of their kind, where nothing was measured."""
+    what, all_depths = "depth without a value", [depths(picture) for picture in pictures]
+    top = max((float(depth.max()) for depth in all_depths), default=0.0)
+    at_top = [int((depth >= top * (1 - 1e-6)).sum()) for depth in all_depths] if top else []
+    share = sum(at_top) / max(1, sum(int((depth > 0).sum()) for depth in all_depths))
+    counted = f"{top:.6g} in {sum(at_top)} pixels ({share:.1%}) of {sum(map(bool, at_top))} of {len(pictures)} images"
+    remedy = "store 0 where nothing was measured"
+    if any(abs(top - value) < 1e-5 * value for value in SIXTEEN_BITS):
+        return [Finding(what, "wrong", f"{counted}: 65535, the greatest number of 16 bits, in some unit", remedy)]
+    if share >= HEAPED:
+        return [Finding(what, "undecided", f"{counted}: a limit of the sensor, or its sign for no value", remedy)]
+    return []
