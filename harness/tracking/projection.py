@@ -109,13 +109,15 @@ class Projection:
             changed = [Point(name, value, 0) for name, value in wanted.items() if not _same(value, shown.get(name))]
             self._log(run.info.run_id, changed, since=_milliseconds())  # MLflow shows the newest value of a step
 
-    def report(self, folder: Path) -> None:
-        """Put a folder of tables and figures beside the runs, as the artifacts of a run of their own, and link it from
-        the experiment's description."""
+    def report(self, folder: Path, files_of_it: Sequence[Path]) -> None:
+        """Put the tables and figures of a folder beside the runs, as the artifacts of a run of their own, and link them
+        from the experiment's description. What else is in the folder, perhaps the store itself, is left out."""
         run = next((run for run in self._runs() if run.data.tags.get("kind") == "report"), None)
         run = run or self.client.create_run(self.experiment_id, run_name="Tables and figures")
-        self.client.log_artifacts(run.info.run_id, str(folder))
-        page = "artifacts/report.html" if (folder / "report.html").exists() else "artifacts"
+        for file in files_of_it:
+            below = file.parent.relative_to(folder).as_posix()
+            self.client.log_artifact(run.info.run_id, str(file), None if below == "." else below)
+        page = "artifacts/report.html" if folder / "report.html" in files_of_it else "artifacts"
         self._tag(run.info.run_id, run.data.tags, {"kind": "report", "matrix": self.manifest.name, "page": page})
         self.client.set_terminated(run.info.run_id, "FINISHED")
         self._describe()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,10 +55,10 @@ class Tracker:
         """cell id -> {"delta/m": percent, "delta/TASK": percent}: all there are now; rewritten where changed."""
         self._submit(("deltas", ""), lambda projection: projection.deltas(deltas))
 
-    def log_report(self, folder: Path) -> None:
-        """Show a folder of tables and figures as the artifacts of one more run, linked from the description. The
-        folder is read until `flush` or `close` returns."""
-        self._submit(("report", ""), lambda projection: projection.report(folder))
+    def log_report(self, folder: Path, files: Sequence[Path]) -> None:
+        """Show the tables and figures in a folder as the artifacts of one more run, linked from the description. The
+        files are read until `flush` or `close` returns."""
+        self._submit(("report", ""), lambda projection: projection.report(folder, files))
 
     def flush(self) -> None:
         """Wait until everything was tried. Raises what the store raised."""

@@ -18,7 +18,7 @@ def tracked(store, projection, tmp_path):
     finish(store, projection, MULTI)
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "report.html").write_text("a page")
-    projection.report(tmp_path / "tables")
+    projection.report(tmp_path / "tables", [tmp_path / "tables" / "report.html"])
     return store
 
 
@@ -38,7 +38,7 @@ def test_it_is_one_experiment_whose_artifacts_are_where_the_store_is(tracked, tm
     assert run.info.artifact_uri.startswith(f"{there}/")
     assert [one.path for one in again.client.list_artifacts(run.info.run_id)] == ["record.json"]
     assert server.pages(uri, new, MANIFEST.name, "http://x").keys() == {"methods", "cells"}
-    again.report(tmp_path / "tables")  # what comes later lies there too
+    again.report(tmp_path / "tables", [tmp_path / "tables" / "report.html"])  # what comes later lies there too
     assert list((tmp_path / "elsewhere").rglob("report.html"))
 
 

@@ -52,9 +52,11 @@ def test_a_report_is_one_run_however_often_it_is_made(tmp_path, projection):
     folder = tmp_path / "report"
     (folder / "figures").mkdir(parents=True)
     (folder / "figures" / "delta.svg").write_text("<svg/>")
-    projection.report(folder)
+    projection.report(folder, [folder / "figures" / "delta.svg"])
     (folder / "report.html").write_text("<h1>Report</h1>")
-    projection.report(folder)
+    (folder / "store").mkdir()  # a store may lie beside its tables, and holds MLflow's artifacts itself
+    (folder / "store" / "mlflow.db").write_text("")
+    projection.report(folder, [folder / "figures" / "delta.svg", folder / "report.html"])
     (run,) = projection._runs()
     assert {file.path for file in projection.client.list_artifacts(run.info.run_id)} == {"figures", "report.html"}
     assert f"{run.info.run_id}/artifacts/report.html" in experiment_tags(projection)["mlflow.note.content"]
