@@ -34,7 +34,7 @@ def adopt(uri: str, url: str) -> None:
         ).fetchall()
         for experiment, name, where in found:
             ours = where != store.url and store.exists(files.matrix(name))
-            if ours and not _is_store(Path(where), other=database):
+            if ours and not _tracks_elsewhere(Path(where)):
                 _move(connection, experiment, where, store.url)
 
 
@@ -45,13 +45,12 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     return wanted <= found
 
 
-def _is_store(folder: Path, other: Path) -> bool:
-    """Whether there is a store of its own in a folder: one without a database, which tracks to the database `other`.
+def _tracks_elsewhere(folder: Path) -> bool:
+    """Whether there is a store in a folder that has no database of its own.
 
-    A store with a database of its own is the one that this store was copied from.
+    A store with a database is the one that this store was copied from, or this store itself by another path.
     """
-    database = folder / files.DATABASE
-    return (folder / files.MATRICES).is_dir() and (not database.exists() or database.samefile(other))
+    return (folder / files.MATRICES).is_dir() and not (folder / files.DATABASE).exists()
 
 
 def _move(connection: sqlite3.Connection, experiment: int, old: str, new: str) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.connection import client
@@ -131,8 +131,9 @@ class Projection:
 
     def _artifacts(self) -> str:
         store = Store(self.store)
-        base = Path(store.root).as_uri() if store.local else store.url.rstrip("/")
-        return f"{base}/{files.ARTIFACTS}/{self.manifest.name}"
+        if store.local:
+            return (Path(store.root) / files.ARTIFACTS / self.manifest.name).as_uri()
+        return f"{store.url.rstrip('/')}/{files.ARTIFACTS}/{quote(self.manifest.name)}"
 
     def _runs(self) -> Iterator[Run]:
         token = None

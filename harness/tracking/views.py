@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -50,8 +51,9 @@ class View:
     @property
     def ended(self) -> int | None:
         """When the cell ended, in milliseconds since 1970; None while it runs, and where nothing says when."""
-        if self.record is not None and "finished" in self.record.provenance:
-            return int(1000 * datetime.fromisoformat(self.record.provenance["finished"]).timestamp())
+        if self.record is not None:
+            with suppress(KeyError, TypeError, ValueError):  # older records, and those that people have written into
+                return int(1000 * datetime.fromisoformat(self.record.provenance["finished"]).timestamp())
         return int(1000 * self.failure["time"]) or None if self.failure else None
 
 

@@ -42,6 +42,14 @@ def test_it_is_one_experiment_whose_artifacts_are_where_the_store_is(tracked, tm
     assert list((tmp_path / "elsewhere").rglob("report.html"))
 
 
+def test_a_store_that_is_reached_by_another_path_is_the_same(tracked, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tracked.url)
+    Projection(connection.default_uri(str(link)), str(link), MANIFEST)
+    again = Projection(connection.default_uri(tracked.url), tracked.url, MANIFEST)
+    assert [one.name for one in again.client.search_experiments() if one.name != "Default"] == [MANIFEST.name]
+
+
 def test_pages_are_found_before_anything_is_tracked_again(tracked, tmp_path):
     new = shutil.move(tracked.url, str(tmp_path / "moved"))
     assert server.pages(connection.default_uri(new), new, MANIFEST.name, "http://x").keys() == {"methods", "cells"}

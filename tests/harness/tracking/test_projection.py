@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tracked import MULTI, SINGLE, finish, points, record, row, runs, write_history
+from mtlbench.harness.tracking.projection import Projection
+from tracked import MANIFEST, MULTI, SINGLE, finish, points, record, row, runs, write_history
 
 
 def test_a_finished_cell_becomes_a_run_with_its_config_history_scores_and_record(store, projection):
@@ -144,3 +146,12 @@ def test_a_failed_run_ends_when_the_cell_failed(store, projection, monkeypatch):
     monkeypatch.undo()
     projection.cell(MULTI.id, "failed")
     assert runs(projection)[MULTI.id].info.end_time == 1_700_000_000_000
+
+
+@pytest.mark.parametrize("name", ["a b", "50% a%2Fb", "a#b?c", "e\u0301 \u00e9"])
+def test_the_artifacts_of_a_matrix_of_any_name_lie_in_its_folder(store, uri, name):
+    projection = Projection(uri, store.url, replace(MANIFEST, name=name))
+    finish(store, projection, MULTI)
+    run = runs(projection)[MULTI.id]
+    assert [one.path for one in projection.client.list_artifacts(run.info.run_id)] == ["record.json"]
+    assert (Path(store.url) / "mlflow" / name / run.info.run_id / "artifacts" / "record.json").is_file()
