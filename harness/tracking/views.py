@@ -21,6 +21,7 @@ from mtlbench.results.records import files
 from mtlbench.results.records.files import Events
 from mtlbench.results.records.reading import history
 from mtlbench.results.records.record import Entry, Manifest, Record, Score
+from mtlbench.results.report.formats import escape_markdown
 from mtlbench.results.summary.tuning import is_trial
 
 State = Literal["waiting", "running", "finished", "failed"]
@@ -186,13 +187,13 @@ def note(manifest: Manifest, scores: Mapping[str, Score], links: Mapping[str, st
     """Markdown above the runs: what the matrix is, how its numbers read, and where to look. scores: by metric, any
     run's; links: text -> address."""
     # The first line is what a folded description shows.
-    first = " · ".join([manifest.title, *(f"[{text}]({address})" for text, address in links.items())])
-    lines = [f"### {first}", manifest.caption]
+    first = " · ".join([escape_markdown(manifest.title), *(f"[{text}]({address})" for text, address in links.items())])
+    lines = [f"### {first}", escape_markdown(manifest.caption)]
     if manifest.demonstration:
         lines.append("**A demonstration**: it shows that the path works and compares nothing.")
     lines.append(
-        f"`delta/m` is Eq. (6): the mean over tasks of the relative gain on **{manifest.baseline}**, in percent; "
-        "`delta/TASK` is one task's part. Positive is better, whatever the direction of the metric."
+        f"`delta/m` is Eq. (6): the mean over tasks of the relative gain on **{escape_markdown(manifest.baseline)}**, "
+        "in percent; `delta/TASK` is one task's part. Positive is better, whatever the direction of the metric."
     )
     for text, wanted in (("Higher is better", True), ("Lower is better", False)):
         metrics = [f"`{name}`" for name, score in scores.items() if score.higher_is_better is wanted]

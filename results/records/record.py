@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +16,17 @@ class NewerRecord(ValueError):
 
 class CorruptRecord(ValueError):
     """A file of the store that does not hold what it should. The message names the file."""
+
+
+def require_name(name: Any) -> str:
+    """The name, which becomes a part of a path: of a cell, a matrix, or a constant predictor.
+
+    Raises TypeError for what is no name, since a file of a store that somebody has written into must not lead out of
+    the store, or out of the folder of a report.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"\w[^/\\\x00-\x1f\x7f]*", name):
+        raise TypeError(f"{name!r} is no name of a cell or a matrix")
+    return name
 
 
 @dataclass(frozen=True)
@@ -76,8 +88,9 @@ class Record:
                 raise NewerRecord(
                     f"{source}: written by a newer version of mtlbench (schema {fields['schema']}, here {SCHEMA})"
                 )
+            require_name(fields["id"])
             fields["scores"] = tuple(Score(**score) for score in fields["scores"])
-            fields["derived_from"] = tuple(fields["derived_from"])
+            fields["derived_from"] = tuple(map(require_name, fields["derived_from"]))
             return cls(**fields)
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise CorruptRecord(f"{source}: not a record ({type(error).__name__}: {error})") from error
@@ -114,12 +127,15 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Manifest:
+        """The manifest in `text`. Raises CorruptRecord that names `source`."""
         try:
             fields = json.loads(text)
             fields["entries"] = tuple(
                 Entry(**{**entry, "tasks": tuple(entry["tasks"]), "task_set": tuple(entry["task_set"])})
                 for entry in fields["entries"]
             )
+            for name in (fields["name"], *fields["constants"].values(), *(entry.id for entry in fields["entries"])):
+                require_name(name)
             return cls(**fields)
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise CorruptRecord(f"{source}: not a matrix manifest ({type(error).__name__}: {error})") from error

@@ -20,7 +20,7 @@ def latex(tables: Sequence[Table]) -> str:
 
 
 def _markdown(one: Table) -> str:
-    header = [_escape_markdown(column.text) for column in one.columns]
+    header = [escape_markdown(column.text) for column in one.columns]
     body = [[_markdown_cell(cell) for cell in row] for row in one.rows]
     widths = [max(3, *(len(row[index]) for row in [header, *body])) for index in range(len(header))]
     lines = [
@@ -28,21 +28,22 @@ def _markdown(one: Table) -> str:
         for row in [header, *body]
     ]
     rule = "| " + " | ".join("-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
-    notes = [f"<sup>{letter}</sup> {_escape_markdown(sentence)}  " for letter, sentence in one.notes]
-    text = [f"### {_escape_markdown(one.title)}", "", lines[0], rule, *lines[1:], ""]
-    text += [" ".join(_escape_markdown(sentence) for sentence in one.caption), ""]
+    notes = [f"<sup>{letter}</sup> {escape_markdown(sentence)}  " for letter, sentence in one.notes]
+    text = [f"### {escape_markdown(one.title)}", "", lines[0], rule, *lines[1:], ""]
+    text += [" ".join(escape_markdown(sentence) for sentence in one.caption), ""]
     return "\n".join([*text, *notes, ""] if notes else text)
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = _escape_markdown(cell.text)
+    text = escape_markdown(cell.text)
     text = f"**{text}**" if cell.bold and text else text
     return text + (f"<sup>{' '.join(cell.marks)}</sup>" if cell.marks else "")
 
 
-def _escape_markdown(text: str) -> str:
-    # An underscore inside a word, as in human_parts, is plain text.
-    return re.sub(r"([\\`*<>|]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.splitlines()))
+def escape_markdown(text: str) -> str:
+    """A text as Markdown that shows it as it is, on one line, without a link or a picture."""
+    # An underscore inside a word, as in human_parts, is plain text. Brackets are too, until a parenthesis follows.
+    return re.sub(r"([\\`*<>|]|(?<!\w)_|_(?!\w)|(?<=\])\()", r"\\\1", " ".join(text.splitlines()))
 
 
 def _latex(one: Table) -> str:

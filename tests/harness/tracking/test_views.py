@@ -60,3 +60,9 @@ def test_a_report_is_one_run_however_often_it_is_made(tmp_path, projection):
     (run,) = projection._runs()
     assert {file.path for file in projection.client.list_artifacts(run.info.run_id)} == {"figures", "report.html"}
     assert f"{run.info.run_id}/artifacts/report.html" in experiment_tags(projection)["mlflow.note.content"]
+
+
+def test_a_text_of_a_matrix_is_no_link_in_the_description():
+    manifest = replace(MANIFEST, title="[x](javascript:alert(1))", caption="<script>", baseline="![y](http://z)")
+    text = tracking_views.note(manifest, {}, {})
+    assert "](" not in text and "<script" not in text.replace("\\<", "")

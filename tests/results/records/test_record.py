@@ -140,3 +140,34 @@ def test_an_image_that_is_there_twice_is_refused(tmp_path):
     pd.concat([rows, rows.head(1)]).to_parquet(path)
     with pytest.raises(CorruptRecord, match="an image occurs twice"):
         influence(str(tmp_path), cell)
+
+
+OUTSIDE = ["/abs", "../../evil", "..", ".hidden", "a/b", "a\\b", "", "a\nb", "\x00", None, 3, ["a"], {"a": 1}]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("place", ["name", "id", "constant"])
+def test_no_name_out_of_a_store_leads_anywhere_else(tmp_path, place, name):
+    path = three_seeds(tmp_path / "s")
+    file = tmp_path / "s" / "matrices" / "rooms.json"
+    fields = json.loads(file.read_text())
+    if place == "name":
+        fields["name"] = name
+    elif place == "id":
+        fields["entries"][0]["id"] = name
+    else:
+        fields["constants"]["rooms"] = name
+    file.write_text(json.dumps(fields))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CorruptRecord, match=r"matrices/rooms\.json: not a matrix manifest"):
+        report(path, ["rooms"], tmp_path / "out")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("place", ["id", "derived_from"])
+def test_no_name_out_of_a_record_leads_anywhere_else(place, name):
+    fields = json.loads(record("cell", ()).to_json())
+    fields[place] = name if place == "id" else [name]
+    with pytest.raises(CorruptRecord, match="cells/a: not a record"):
+        Record.from_json(json.dumps(fields), "cells/a")
