@@ -95,14 +95,14 @@ class Lease:
         return bool(time.time() - holder["heartbeat"] < LEASE_SECONDS)
 
     def _write(self) -> None:
-        self.store.put(self.name, json.dumps({**self.owner, "heartbeat": time.time()}))
+        self.store.put(self.name, json.dumps({**self.owner, "heartbeat": time.time()}), patience=0)
 
     def _beat(self) -> None:
         while not self._stop.wait(LEASE_SECONDS / 6):
-            holder = self._holder()
-            if holder is not None and holder["token"] != self.owner["token"]:
-                _thread.interrupt_main()  # another driver took the store because this heart did not beat
-                return
-            # A disk may be full for a moment. If it stays full, another write ends the run.
-            with contextlib.suppress(StoreError):
+            # A disk may be full, or a network drive away, for a moment. If it stays so, another write ends the run.
+            with contextlib.suppress(StoreError, OSError):
+                holder = self._holder()
+                if holder is not None and holder["token"] != self.owner["token"]:
+                    _thread.interrupt_main()  # another driver took the store because this heart did not beat
+                    return
                 self._write()

@@ -7,8 +7,11 @@ stores can do neither. On a local disk a file is written under a temporary name 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
+import logging
 import os
 import time
 import uuid
@@ -23,6 +26,13 @@ from mtlbench.harness.matrix.cell import Cell
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import open_store
 from mtlbench.results.records.record import CorruptRecord, Record
+
+PATIENCE = 60.0  # seconds for which a write waits for room on a full disk
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_full_since: dict[str, float] = {}  # root of a store -> when this process first found its disk full
+
+log = logging.getLogger(__name__)
 
 # trained: only scores are missing that take long and need no GPU
 State = Literal["new", "started", "trained", "finished", "failed"]
@@ -47,23 +57,49 @@ class Store:
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
-    def put(self, name: str, content: bytes | str) -> None:
-        """Write a file so that a reader sees either the old content or all of the new."""
+    def put(self, name: str, content: bytes | str, *, patience: float = PATIENCE) -> None:
+        """Write a file so that a reader sees either the old content or all of the new.
+
+        patience: for how many seconds to wait for room on a full disk. They begin when this process first finds the
+        disk full, so that many writes do not wait one after the other. Raises StoreError naming the file and the disk.
+        """
         data = content.encode() if isinstance(content, str) else content
-        path = self.path(name)
+        path, begun = self.path(name), time.monotonic()
+        while True:
+            try:
+                self._write(path, data)
+            except OSError as error:
+                if error.errno in FULL and self._may_wait(patience, begun):
+                    time.sleep(1)
+                    continue
+                disk = f" ({_room(path)})" if self.local and error.errno in FULL else ""
+                raise StoreError(f"cannot write {path}: {error.strerror or error}{disk}") from error
+            _full_since.pop(self.root, None)
+            return
+
+    def _write(self, path: str, data: bytes) -> None:
+        if not self.local:
+            self.fs.pipe_file(path, data)
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        temporary = f"{path}.{uuid.uuid4().hex[:8]}{files.UNFINISHED}"
         try:
-            if not self.local:
-                self.fs.pipe_file(path, data)
-                return
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            temporary = f"{path}.{uuid.uuid4().hex[:8]}{files.UNFINISHED}"
             with open(temporary, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        except BaseException:  # also Ctrl-C
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise
+
+    def _may_wait(self, patience: float, begun: float) -> bool:
+        """begun: when the write was first tried. A smaller file may fit in between, and `_full_since` is then gone."""
+        now = time.monotonic()
+        if patience and self.root not in _full_since:
+            log.warning("the disk of %s is full; waiting for room, at most %.0f s", self.root, patience)
+        return now - min(begun, _full_since.setdefault(self.root, now)) < patience
 
     def get(self, name: str) -> bytes:
         return bytes(self.fs.cat_file(self.path(name)))
@@ -108,7 +144,7 @@ class Store:
         """Raise StoreError unless a file can be written, read back and removed; leaves no new folder behind."""
         name = f"{files.PROBE}{uuid.uuid4().hex[:8]}"
         missing = [folder for folder in (Path(self.root), *Path(self.root).parents) if not folder.exists()]
-        self.put(name, b"probe")
+        self.put(name, b"probe", patience=0)
         if self.get(name) != b"probe":
             raise StoreError(f"{self.url}: a file written there reads back differently")
         self.remove(name)
@@ -230,3 +266,17 @@ class Store:
                 f"{self.url} holds results on another copy of {benchmark}: data fingerprint {bound}, "
                 f"here {fingerprint}; use another --store for this copy"
             )
+
+
+def _room(path: str) -> str:
+    """What is left on the disk of a file: "disk /data: 0.0 of 10.0 GB free"."""
+    folder = os.path.dirname(path)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    disk = folder
+    while not os.path.ismount(disk):
+        disk = os.path.dirname(disk)
+    found = os.statvfs(folder)
+    free, size = found.f_bavail * found.f_frsize / 1e9, found.f_blocks * found.f_frsize / 1e9
+    files_left = "" if found.f_favail or not found.f_files else ", and no more files fit on it"
+    return f"disk {disk}: {free:.1f} of {size:.1f} GB free{files_left}"
