@@ -32,7 +32,7 @@ from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import batch_norm, checkpoint, optimizers
 from mtlbench.harness.training.cost import network_cost
-from mtlbench.harness.training.environment import Environment
+from mtlbench.harness.training.environment import Environment, forget_launchers, telling
 from mtlbench.harness.training.history import History
 from mtlbench.harness.training.judge import Judge, Judgement, samples
 from mtlbench.harness.training.network import build, chosen_tasks
@@ -147,6 +147,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
             plugin=provenance.plugin_hash(cell.model_dump(mode="json")),
             processes=processes,
             threads=torch.get_num_threads(),
+            variables=telling() or None,
             weights=weights.origin(cell.backbone, environment.weights),
             data={
                 **copy.identity,
@@ -168,7 +169,9 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
 
 def join(cell: Cell, environment: Environment) -> Accelerator:
     """This process's part in the group that trains a cell. Raises ValueError where a batch cannot be shared evenly."""
-    AcceleratorState._reset_state()  # else the process would keep the precision of an earlier cell
+    # A shell's variables decide neither how a cell is trained nor with whom.
+    forget_launchers(grouped=torch.distributed.is_initialized())
+    AcceleratorState._reset_state(reset_partial_state=True)  # else the process would keep those of an earlier cell
     accelerator = Accelerator(
         mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=environment.device == "cpu"
     )
