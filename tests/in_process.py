@@ -62,10 +62,10 @@ def running(monkeypatch, folder, rooms):
     """A function that runs a matrix into folder / "s" and returns (outcome, what was said)."""
     monkeypatch.setattr(driver, "Tracker", Tracked)
 
-    def run(matrix, **options):
+    def run(matrix, *, scheduler=InTurn, **options):
         said = StringIO()
         request = driver.Request(matrix, {"rooms": rooms}, folder / "out", **options)
-        outcome = driver.run(request, Store(folder / "s"), InTurn, Console(file=said, width=200))
+        outcome = driver.run(request, Store(folder / "s"), scheduler, Console(file=said, width=200))
         return outcome, said.getvalue()
 
     return run

@@ -76,6 +76,8 @@ def run(
             if dry_run:
                 _dry_run(wanted, store, data, only, address)
                 return
+            if address is None:
+                _require_sockets()  # now, and not after minutes of rendering
             folders = places.roots(wanted, data)
             target = report_folder(out, store)
             request = driver.Request(wanted, folders, target, only, rerun, tracking_uri)
@@ -83,6 +85,9 @@ def run(
         except KeyboardInterrupt:
             typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
             raise typer.Exit(status()) from None
+        except driver.Stopped as stopped:
+            typer.echo(f"mtlbench: {stopped}; the same command goes on from the last checkpoints", err=True)
+            raise typer.Exit(1) from None
     _show_outcome(wanted, store, outcome, target, tracking_uri)
 
 
@@ -154,6 +159,15 @@ def _on_ray(address: str | None) -> Scheduler:
     return OnRay(address)
 
 
+def _require_sockets() -> None:
+    from mtlbench.harness.driver.preflight import ray_folder
+
+    try:
+        ray_folder()
+    except ValueError as error:
+        raise fail(str(error)) from None
+
+
 def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], address: str | None) -> None:
     from mtlbench.harness.driver import forecast
 
@@ -176,11 +190,13 @@ def _show_outcome(matrix: Matrix, store: Store, outcome: Outcome, out: Path, tra
     typer.echo(f"MLflow   {tracking_uri or f'mtlbench ui --store {store.url}'}")
     for cell_id, error in outcome.failures.items():
         typer.echo(f"failed   {cell_id}: {error}\n         mtlbench show {cell_id} --store {store.url}", err=True)
+    if outcome.stopped:
+        typer.echo(f"stopped  {outcome.stopped}", err=True)
     for cell_id, problems in outcome.below_constant.items():
         typer.echo(f"no better than a constant: {cell_id}: {'; '.join(problems)}", err=True)
     if outcome.missing:
         typer.echo(f"{len(outcome.missing)} of {total} cells are missing; the same command goes on", err=True)
     for line in outcome.undecided:
         typer.echo(f"not trained  {line}", err=True)
-    if outcome.missing or outcome.below_constant or outcome.undecided:
+    if outcome.missing or outcome.below_constant or outcome.undecided or outcome.stopped:
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mtlbench.harness.matrix.cell import Cell
-from mtlbench.harness.store.store import Store
+from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Diverged, Progress
 from mtlbench.results.records import files
@@ -35,7 +35,8 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
     if store.state(cell.id) in ("trained", "finished"):
         return True
     torch.set_num_threads(environment.resources.cpus)
-    main = os.environ.get("RANK", "0") == "0"
+    # Not by RANK, which a batch script may have exported.
+    main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
     started = time.time()
     with log(store, cell.id) if main else contextlib.nullcontext():
         try:
@@ -43,9 +44,11 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
-            earlier = store.failure(cell.id)
-            if earlier is None or earlier["time"] < started:  # else another process of this attempt has named the cause
-                store.put_failure(cell.id, f"{type(error).__name__}: {error}", trace)
+            # On a full disk the scheduler says why, once there is room.
+            with contextlib.suppress(StoreError):
+                earlier = store.failure(cell.id)
+                if earlier is None or earlier["time"] < started:  # else another process of this attempt named the cause
+                    store.put_failure(cell.id, reason(error), trace)
             if isinstance(error, Diverged):
                 if cell.trial and main:
                     store.put_record(judge.divergence(cell, error, torch.device(environment.device)))
@@ -70,8 +73,39 @@ def score(cell_id: str, environment: Environment, report: Callable[[int, int], N
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
-            store.put_failure(cell_id, f"{type(error).__name__}: {error}", trace)
+            with contextlib.suppress(StoreError):
+                store.put_failure(cell_id, reason(error), trace)
             raise
+
+
+def reason(error: BaseException) -> str:
+    """The class and the first line of an error; the error's other lines are in its traceback."""
+    return f"{type(error).__name__}: {first_line(str(error))}" if str(error).strip() else type(error).__name__
+
+
+def first_line(text: str) -> str:
+    """The first line that is not empty; "" where there is none."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+class Log(io.TextIOWrapper):
+    """A file that is printed to line by line. What a full disk has no room for ends no training."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.open("ab"), line_buffering=True)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 @contextlib.contextmanager
@@ -82,7 +116,7 @@ def log(store: Store, cell_id: str) -> Iterator[None]:
     if store.local:
         path = Path(store.path(name))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", buffering=1) as file:
+        with Log(path) as file:
             file.write(stamp)
             with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
                 yield
@@ -93,4 +127,5 @@ def log(store: Store, cell_id: str) -> Iterator[None]:
         with contextlib.redirect_stdout(buffer), contextlib.redirect_stderr(buffer):
             yield
     finally:
-        store.put(name, buffer.getvalue())
+        with contextlib.suppress(StoreError):
+            store.put(name, buffer.getvalue())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -134,7 +135,8 @@ class Watch:
         states = [line.state for line in self.lines.values()]
         count = f"{states.count('finished') + states.count('failed')}/{len(states)}"
         when = f"  ~{duration(left)} left" if left else ""
-        self.console.print(f"[{count}] {line.label}: {what}{when}", markup=False, soft_wrap=True)
+        with suppress(OSError):  # a reader that is gone, or a full disk under a log: no reason to stop training
+            self.console.print(f"[{count}] {line.label}: {what}{when}", markup=False, soft_wrap=True)
 
     def table(self) -> Table:
         left = self.remaining()

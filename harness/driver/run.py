@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from mtlbench.harness.data.places import NotReady, default_roots
 from mtlbench.harness.driver import making, preflight
 from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.driver.progress import Watch
-from mtlbench.harness.driver.scheduler import Scheduler
+from mtlbench.harness.driver.scheduler import Gone, Scheduler
 from mtlbench.harness.driver.work import Rerun, Work, require, select, starts_anew, survey, title
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell
@@ -23,7 +23,7 @@ from mtlbench.harness.matrix.entries import Matrix, Resources
 from mtlbench.harness.matrix.expand import undecided
 from mtlbench.harness.scoring import constant
 from mtlbench.harness.store.lease import Lease
-from mtlbench.harness.store.store import Store
+from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.tracking import connection
 from mtlbench.harness.tracking.tracker import Tracker
 from mtlbench.harness.tracking.views import State
@@ -55,13 +55,18 @@ class Outcome:
     below_constant: dict[str, list[str]]  # id -> tasks that do not beat the best constant prediction
     undecided: list[str]  # a line for each row that was not trained, because none of its trials is the best
     report: Report
+    stopped: str = ""  # why cells were left that could have run
+
+
+class Stopped(RuntimeError):
+    """A run that has begun cannot end as it should; the message says why. The same command goes on."""
 
 
 def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler], console: Console) -> Outcome:
     """Run what is not finished, then write the report.
 
     make_scheduler is called once there is a cell to run. Raises NotReady or StoreError before anything runs or is
-    removed.
+    removed, and Stopped where it cannot write the report, as on a full disk.
     """
     matrix, folders, only = request.matrix, request.folders, request.only
     with _refusing():
@@ -95,15 +100,26 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
             work = Work(matrix, store, only, look, constants)  # a forgotten search leads to no cell
             with Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
                 _project(work, tracker)
-                if joined and work.todo:
-                    _schedule(request, work, joined, tracker, console)
-                work.refresh()
-                tracker.expect(work.publish())
-                _project(work, tracker)
-                tracker.project_deltas(deltas(store, matrix.name))
-                written = report(store.url, [matrix.name], request.out)
+                stopped = _schedule(request, work, joined, tracker, console) if joined and work.todo else ""
+                with _stopping(stopped, request.out):
+                    work.refresh()
+                    tracker.expect(work.publish())
+                    _project(work, tracker)
+                    tracker.project_deltas(deltas(store, matrix.name))
+                    written = report(store.url, [matrix.name], request.out)
                 tracker.log_report(request.out / matrix.name, written.paths)
-    return _outcome(matrix, store, work, written)
+    return replace(_outcome(matrix, store, work, written), stopped=stopped)
+
+
+@contextmanager
+def _stopping(stopped: str, out: Path) -> Iterator[None]:
+    """Turn an error while a run ends into Stopped. stopped: what went wrong before, and is the cause."""
+    try:
+        yield
+    except StoreError as error:
+        raise Stopped(stopped or str(error)) from error
+    except OSError as error:
+        raise Stopped(stopped or f"cannot write the report in {out}: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -166,7 +182,8 @@ def _project(work: Work, tracker: Tracker) -> None:
         tracker.project(cell_id, _state(work.store, cell_id))
 
 
-def _schedule(request: Request, work: Work, joined: Joined, tracker: Tracker, console: Console) -> None:
+def _schedule(request: Request, work: Work, joined: Joined, tracker: Tracker, console: Console) -> str:
+    """Run the cells. Returns why some were left that could have run; "" where none was."""
     matrix, store, resources = request.matrix, work.store, request.matrix.resources
 
     def tell(cell_id: str, state: State) -> None:
@@ -191,7 +208,11 @@ def _schedule(request: Request, work: Work, joined: Joined, tracker: Tracker, co
     slots = preflight.slots(resources, joined.available)
     watched = {cell_id: (work.cells[cell_id].cell, title(work.cells[cell_id])) for cell_id in work.todo}
     with Watch(watched, store, slots, tell, console) as watch:
-        joined.scheduler.run(ready, environment, watch)
+        try:
+            joined.scheduler.run(ready, environment, watch)
+        except (Gone, StoreError) as error:
+            return str(error)
+    return ""
 
 
 def _outcome(matrix: Matrix, store: Store, work: Work, written: Report) -> Outcome:

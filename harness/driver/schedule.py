@@ -6,95 +6,58 @@ node can hold ends without an error. So only record.json is believed.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import math
 import os
-import signal
-import socket
+import re
 import sys
 import tempfile
 import time
+import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import ray
 from ray import train, tune
-from ray.job_config import JobConfig
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune import Callback
+from ray.tune.execution import tune_controller
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-import mtlbench
-from mtlbench.harness.driver.attempt import attempt, score
-from mtlbench.harness.driver.scheduler import Board, Cluster
+from mtlbench.harness.driver import joining
+from mtlbench.harness.driver.attempt import attempt, first_line, reason, score
+from mtlbench.harness.driver.scheduler import Board, Cluster, Gone
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.search_path import look_also_in
-from mtlbench.harness.store.store import Store
+from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.environment import Environment
-
-# Ray sends no usage reports, Tune writes no result files or tables, and Ctrl-C is handled by the command line.
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # Ray would abort on SIGTERM, which the command line handles
-}
+from mtlbench.results.records import files
+from mtlbench.results.records.record import CorruptRecord, NewerRecord
 
 SECONDS_BETWEEN_REPORTS = 5.0
+KILLED = "killed: the node ran out of memory"
 
 
-def _join(address: str | None) -> Cluster:
-    """Raises ConnectionError where there is no cluster."""
-    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
-    if not ray.is_initialized():
-        if address is not None and address != "auto":
-            _knock(address)
-        # The launcher of a cell with several workers takes no CPU: otherwise N workers would not fit on N CPUs.
-        local: dict[str, Any] = {} if address else {"include_dashboard": False, "resources": {"launcher": 1000}}
-        ours = signal.getsignal(signal.SIGTERM)  # Ray replaces the handler
-        try:
-            ray.init(
-                address=address, job_config=_Job(), log_to_driver=False, logging_level=logging.ERROR, **local
-            )  # fmt: skip
-            signal.signal(signal.SIGTERM, ours)
-        except SystemExit:  # Ray's answer to SIGTERM while it starts
-            signal.signal(signal.SIGTERM, ours)
-            signal.raise_signal(signal.SIGTERM)
-    return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
+class Actors(RayActorManager):  # type: ignore[misc]
+    """Takes the error of Ray's memory monitor for the death of a process, after which Tune tries the cell again.
 
-
-class _Job(JobConfig):  # type: ignore[misc]
-    """A job whose processes do not look into the driver's current folder before they look anywhere else.
-
-    Ray puts that folder, and the one of the script that runs, first on the path of every process of a job that has no
-    working directory of its own. There, a user's file could stand in for any module. `_trial` and `_worker` look into
-    the driver's folders last.
+    Ray 2.60 takes it for none of the errors that it knows, and ends Tune's loop.
     """
 
-    def __init__(self) -> None:
-        # Where the package itself lies in the current folder and is not installed, the processes find it only there.
-        ours = os.path.dirname(os.path.dirname(os.path.abspath(mtlbench.__file__)))
-        super().__init__(_py_driver_sys_path=[ours] if ours == os.getcwd() else [])
-
-    def _runtime_env_has_working_dir(self) -> bool:
-        return True
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        killed = isinstance(exception, OutOfMemoryError)
+        super()._actor_task_failed(tracked_actor_task, RayActorError(error_msg=str(exception)) if killed else exception)
 
 
-def _knock(address: str) -> None:
-    """Raise ConnectionError where nothing listens at HOST:PORT; Ray itself would go on trying for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise ConnectionError("give HOST:PORT of its head node, as `ray start --head` prints it, or auto")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise ConnectionError(f"nothing answers there ({error})") from error
-
+tune_controller.RayActorManager = Actors
 
 Stage = Literal["train", "score"]
 
@@ -129,6 +92,28 @@ class Cells(Searcher):  # type: ignore[misc]
         self.issued.add(cell_id)
         return cell_id, "score" if self.store.state(cell_id) == "trained" else "train"
 
+    def interrupted(self) -> list[str]:
+        """Ids of the cells that were running when Tune failed; where none ran, of those that it failed to start."""
+        running = [cell_id for cell_id, _ in self.live.values()]
+        self.live.clear()
+        return list(dict.fromkeys(running or self.waiting()))
+
+    def waiting(self) -> list[str]:
+        """Ids of the cells that are to be handed out."""
+        return [*self.trained, *(cell.id for cell in self.ready() if cell.id not in self.issued)]
+
+    def again(self, cell_id: str) -> None:
+        """Hand a cell out once more. It goes on from its last checkpoint, or with its scores."""
+        self.store.remove(files.failure(cell_id))  # it would hide that only the scores are left
+        self.issued.discard(cell_id)
+
+    def fail(self, cell_id: str, error: str, text: str) -> None:
+        """Hand a cell out no more."""
+        if self.store.state(cell_id) != "finished":
+            self.store.put_failure(cell_id, error, text)
+        self.issued.add(cell_id)
+        self.trained = [waiting for waiting in self.trained if waiting != cell_id]
+
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         cell_id, stage = self.live.pop(trial_id)
         if stage == "train" and self.store.state(cell_id) == "trained":
@@ -143,12 +128,14 @@ class Cells(Searcher):  # type: ignore[misc]
 
 
 class Tell(Callback):  # type: ignore[misc]
-    """Tells the board what Tune says about its trials."""
+    """Tells the board what Tune says about its trials, and the store why one failed that could not say so itself."""
 
     def __init__(self, board: Board, store: Store) -> None:
         self.board, self.store = board, store
+        self.known: dict[str, int] = {}  # cell -> failures in the store before its attempt
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.known[trial.config["cell"]] = self._failures(trial.config["cell"])
         self.board.started(trial.config["cell"])
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
@@ -158,15 +145,27 @@ class Tell(Callback):  # type: ignore[misc]
             self.board.scoring(trial.config["cell"], result["scored"], result["images"])
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        failure = self.store.failure(trial.config["cell"])
-        self.board.retried(trial.config["cell"], failure["error"] if failure else "its process died")
+        self.board.retried(trial.config["cell"], self._failure(trial))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        cell_id = trial.config["cell"]
-        unfinished = ("new", "started") if trial.config["stage"] == "train" else ("trained",)
-        if self.store.state(cell_id) in unfinished:  # the process was killed before it could write a failure
-            self.store.put_failure(cell_id, _last_line(trial), _text(trial))
-        self.board.ended(cell_id)
+        self._failure(trial)
+        self.board.ended(trial.config["cell"])
+
+    def _failure(self, trial: Any) -> str:
+        """Why an attempt failed. A process that was killed has not written it down."""
+        cell_id, (why, text) = trial.config["cell"], _why(trial)
+        unfinished = ("new", "started", "failed") + (() if trial.config["stage"] == "train" else ("trained",))
+        silent = self._failures(cell_id) == self.known.get(cell_id, self._failures(cell_id))
+        # Where one process of a group is killed, the others write that it does not answer.
+        if self.store.state(cell_id) in unfinished and (silent or why.startswith(KILLED)):
+            self.store.put_failure(cell_id, why, text)
+        self.known[cell_id] = self._failures(cell_id)
+        failure = self.store.failure(cell_id)
+        return str(failure["error"]) if failure else why
+
+    def _failures(self, cell_id: str) -> int:
+        failure = self.store.failure(cell_id)
+        return int(failure["attempts"]) if failure else 0
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.board.ended(trial.config["cell"])
@@ -182,25 +181,54 @@ class OnRay:
         self.address = address
 
     def join(self) -> Cluster:
-        """Join Ray, or start it on this machine. Raises ConnectionError naming the address."""
-        try:
-            return _join(self.address)
-        except ConnectionError as error:
-            raise ConnectionError(f"no Ray cluster at {self.address}: {error}") from error
+        return joining.join(self.address)
 
     def leave(self) -> None:
         ray.shutdown()
 
     def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:
-        """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends."""
+        """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends.
+
+        When Tune itself fails, the cells that it ran are tried again or fail, and the others go on. Raises Gone where
+        Ray cannot be joined again, StoreError or CorruptRecord where the store cannot be used.
+        """
+        cells, tries = Cells(ready, Store(environment.store)), Counter[str]()
+        while True:
+            try:
+                self._fit(cells, environment, board)
+                return
+            except Exception as caught:  # whatever Tune lets through, from its own code, from Ray's or from ours
+                error = _cause(caught)
+                if isinstance(error, StoreError | CorruptRecord | NewerRecord):
+                    raise error from None
+                why, text = f"Ray Tune failed: {reason(error)}", traceback.format_exc()
+                for cell_id in cells.interrupted():
+                    tries[cell_id] += 1
+                    if tries[cell_id] <= environment.resources.retries:
+                        cells.again(cell_id)
+                        board.retried(cell_id, why)
+                    else:
+                        cells.fail(cell_id, why, text)
+                        board.ended(cell_id)
+            if not cells.waiting():
+                return
+            # What is left of Tune refers to Ray, which ends this process if it is used after it was left.
+            del error
+            gc.collect()
+            self.leave()  # so that no process of an interrupted cell is left
+            try:
+                self.join()
+            except ConnectionError as gone:
+                raise Gone(f"{why}; {gone}") from gone
+
+    def _fit(self, cells: Cells, environment: Environment, board: Board) -> None:
         # These loggers print tracebacks and names of trials that fail. The board says why a cell failed, and the store
         # keeps its traceback.
         for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        store, resources = Store(environment.store), environment.resources
-        searcher: Any = Cells(ready, store)
+        resources, searcher = environment.resources, cells
         if resources.max_concurrent:
-            searcher = ConcurrencyLimiter(searcher, max_concurrent=resources.max_concurrent)
+            searcher = ConcurrencyLimiter(cells, max_concurrent=resources.max_concurrent)
         folders = [os.path.abspath(folder) for folder in sys.path]
         trainable = tune.with_parameters(_trial, environment=environment, folders=folders)
         with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
@@ -213,11 +241,18 @@ class OnRay:
                     name="cells",
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[Tell(board, store)],
+                    callbacks=[Tell(board, cells.store)],
                     failure_config=tune.FailureConfig(max_failures=resources.retries),
                 ),
             )
             tuner.fit()
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What Tune has caught: it raises a TuneError whose text is a whole traceback."""
+    while isinstance(error, tune.TuneError) and (within := error.__cause__ or error.__context__):
+        error = within
+    return error
 
 
 def _needs(stage: Stage, resources: Resources) -> tune.PlacementGroupFactory:
@@ -237,14 +272,22 @@ def _name(trial: Any) -> str:
     return str(trial.config["cell"]) + ("" if trial.config["stage"] == "train" else "-scores")
 
 
-def _text(trial: Any) -> str:
-    file = getattr(trial, "error_file", None)
-    return open(file).read() if file and os.path.exists(file) else "the process of the trial ended without a traceback"
-
-
-def _last_line(trial: Any) -> str:
-    lines = [line for line in _text(trial).splitlines() if line.strip()]
-    return lines[-1].strip()
+def _why(trial: Any) -> tuple[str, str]:
+    """Why the last attempt of a trial failed, in one line, and all that Ray says about it."""
+    file = Path(getattr(trial, "error_file", None) or os.devnull)
+    said = file.read_text() if file.exists() else ""
+    text = said.rpartition("Failure # ")[2].partition("\n")[2]  # behind the failures of earlier attempts
+    if memory := re.search(r"low on memory.*? ([\d.]+)GB used / ([\d.]+)GB", text, re.DOTALL):
+        return f"{KILLED} ({float(memory[1]):.1f} of {float(memory[2]):.1f} GB)", text
+    error = None
+    with contextlib.suppress(Exception):  # it may be of a class that only the trial could import
+        error = trial.get_pickled_error()
+    if isinstance(error, RayTaskError):
+        return reason(error.cause), text
+    if isinstance(error, RayActorError):
+        what = "its node died" if "its node has died" in text else "its process died, or was killed by the system"
+        return f"{what} (log.txt has its last lines)", text
+    return first_line(text) or "its process ended without a word", text
 
 
 def _trial(config: dict[str, Any], environment: Environment, folders: list[str]) -> None:
@@ -297,7 +340,5 @@ def _worker(config: dict[str, Any]) -> None:
     """One process of a cell that several processes train."""
     look_also_in(config["folders"])
     environment: Environment = config["environment"]
-    if environment.device == "cpu":
-        os.environ["ACCELERATE_USE_CPU"] = "true"
     cell = Store(environment.store).cell(config["cell"])
     attempt(cell, environment, lambda progress: train.report(progress._asdict()))

@@ -26,6 +26,10 @@ class Board(Protocol):
     def ended(self, cell_id: str) -> None: ...
 
 
+class Gone(RuntimeError):
+    """The scheduler cannot go on; the message says why. Cells without a record are left."""
+
+
 class Scheduler(Protocol):
     """Places cells on machines. It decides nothing: a cell is done when the store has its record."""
 
@@ -33,7 +37,10 @@ class Scheduler(Protocol):
         """Begin. Raises ConnectionError, naming the address, where there is no cluster."""
 
     def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:
-        """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends."""
+        """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends.
+
+        Raises Gone where it cannot go on, and StoreError where the store cannot be used.
+        """
 
     def leave(self) -> None:
         """End, whatever has happened."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtlbench.harness import search_path
-from mtlbench.harness.driver import schedule
+from mtlbench.harness.driver import joining
 from paths import PYTHONPATH, ROOT
 
 
@@ -53,9 +53,9 @@ def test_folders_of_another_process_come_after_ours(path):
 
 def test_processes_of_a_job_get_no_folder_first_but_the_one_that_holds_the_package(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert schedule._Job()._py_driver_sys_path == []
+    assert joining._Job()._py_driver_sys_path == []
     monkeypatch.chdir(ROOT / "src")
-    assert schedule._Job()._py_driver_sys_path == [str(ROOT / "src")]
+    assert joining._Job()._py_driver_sys_path == [str(ROOT / "src")]
 
 
 def order(*command, folder):

@@ -40,7 +40,11 @@ LEAVES = {
 }
 
 # A framework is known in one place.
-VENDORS = {"accelerate": "harness/training/", "ray": "harness/driver/schedule.py", "mlflow": "harness/tracking/"}
+VENDORS = {
+    "accelerate": "harness/training/",
+    "ray": ("harness/driver/joining.py", "harness/driver/schedule.py"),
+    "mlflow": "harness/tracking/",
+}
 
 
 def name_of(file: Path) -> str:

@@ -1,0 +1,102 @@
+"""Ray is started on this machine, or the driver joins a cluster. What goes wrong is one line that says the way out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from typing import Any
+
+import ray
+from ray.job_config import JobConfig
+
+import mtlbench
+from mtlbench.harness.driver.attempt import first_line
+from mtlbench.harness.driver.preflight import ray_folder
+from mtlbench.harness.driver.scheduler import Cluster
+from mtlbench.harness.training.environment import forget_compilers, forget_launchers
+
+log = logging.getLogger(__name__)
+
+# Ray sends no usage reports, Tune writes no result files or tables, and Ctrl-C is handled by the command line.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # Ray would abort on SIGTERM, which the command line handles
+}
+
+TRIES = 2  # a Ray of this machine has 30 seconds to come up, which a busy machine may exceed once
+
+
+def join(address: str | None) -> Cluster:
+    """Join the cluster at an address, or start Ray on this machine. Raises ConnectionError naming the address."""
+    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+    for left in reversed(range(1 if address else TRIES)):
+        try:
+            if not ray.is_initialized():
+                _start(address)
+            return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        except Exception as error:  # Ray raises what it likes
+            ray.shutdown()  # what has been started of it
+            if left:
+                log.warning("Ray did not start (%s); trying again", first_line(str(error)))
+                continue
+            why = first_line(str(error)) or type(error).__name__
+            what = f"no Ray cluster at {address}: {why}" if address else f"Ray does not start on this machine: {why}"
+            raise ConnectionError(what) from error
+    raise AssertionError  # the last try has returned or raised
+
+
+def _start(address: str | None) -> None:
+    local: dict[str, Any] = {}
+    if address is None:
+        # The processes of a Ray of this machine inherit this environment.
+        forget_launchers(grouped=False)
+        forget_compilers()
+        # The launcher of a cell with several workers takes no CPU: otherwise N workers would not fit on N CPUs.
+        local = {"include_dashboard": False, "resources": {"launcher": 1000}, "_temp_dir": ray_folder()}
+    elif address != "auto":
+        _knock(address)
+    ours = signal.getsignal(signal.SIGTERM)  # Ray replaces the handler
+    try:
+        # "local": without an address, Ray would join a cluster that RAY_ADDRESS names or that runs here by chance.
+        ray.init(
+            address or "local", job_config=_Job(), log_to_driver=False, logging_level=logging.ERROR, **local
+        )  # fmt: skip
+        signal.signal(signal.SIGTERM, ours)
+    except SystemExit:  # Ray's answer to SIGTERM while it starts
+        signal.signal(signal.SIGTERM, ours)
+        signal.raise_signal(signal.SIGTERM)
+
+
+class _Job(JobConfig):  # type: ignore[misc]
+    """A job whose processes do not look into the driver's current folder before they look anywhere else.
+
+    Ray puts that folder, and the one of the script that runs, first on the path of every process of a job that has no
+    working directory of its own. There, a user's file could stand in for any module. `_trial` and `_worker` look into
+    the driver's folders last.
+    """
+
+    def __init__(self) -> None:
+        # Where the package itself lies in the current folder and is not installed, the processes find it only there.
+        ours = os.path.dirname(os.path.dirname(os.path.abspath(mtlbench.__file__)))
+        super().__init__(_py_driver_sys_path=[ours] if ours == os.getcwd() else [])
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
+
+
+def _knock(address: str) -> None:
+    """Raise ConnectionError where nothing listens at HOST:PORT; Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ConnectionError("give HOST:PORT of its head node, as `ray start --head` prints it, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"nothing answers there ({error})") from error

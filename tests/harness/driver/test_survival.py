@@ -1,0 +1,326 @@
+"""What Ray lets through ends no run: its cells are tried again or fail, the others go on, the report is written."""
+
+import contextlib
+import errno
+import io
+import traceback
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.tune.execution import tune_controller
+from rich.console import Console
+
+from cells import small_cell, small_matrix
+from mtlbench.harness.driver import run as driver
+from mtlbench.harness.driver.attempt import Log, attempt, reason, score
+from mtlbench.harness.driver.progress import Watch
+from mtlbench.harness.driver.schedule import KILLED, Actors, OnRay, Tell
+from mtlbench.harness.driver.scheduler import Cluster
+from mtlbench.harness.store.store import Store, StoreError
+from mtlbench.results.records import files
+
+METHODS = [{"name": "single_task", "label": "Single task"}, {"name": "multi_task", "label": "Multi-task"}]
+OF_MEMORY = (
+    "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 192.0.2.2, ID: e548) was "
+    "22.61GB used / 23.54GB limit (0.960652)\nOOM kill reason: Memory usage exceeded threshold\nRefer to the docs"
+)
+
+
+class Loop(OnRay):
+    """OnRay without Ray: a loop as Tune's, in this process. `trip` is called before each trial and may raise."""
+
+    def __init__(self, trip=lambda cell_id: None, joins=10):
+        super().__init__()
+        self.trip, self.joins, self.trials = trip, joins, []
+
+    def join(self):
+        self.joins -= 1
+        if self.joins < 0:
+            raise ConnectionError("Ray does not start on this machine: it timed out")
+        return Cluster(total={"CPU": 1.0}, nodes=[{"CPU": 1.0}])
+
+    def leave(self):
+        pass
+
+    def _fit(self, cells, environment, board):
+        number = len(self.trials)
+        self.trip(None)
+        while isinstance(config := cells.suggest(str(number)), dict):
+            self.trials.append((config["cell"], config["stage"]))
+            board.started(config["cell"])
+            self.trip(config["cell"])
+            with contextlib.suppress(RuntimeError):
+                if config["stage"] == "train":
+                    attempt(cells.store.cell(config["cell"]), environment, lambda progress: None)
+                else:
+                    score(config["cell"], environment, lambda done, images: None)
+            cells.on_trial_complete(str(number))
+            board.ended(config["cell"])
+            number += 1
+
+
+class Trips:
+    """Raises for some cells, the first `times`."""
+
+    def __init__(self, word, error, times=1):
+        self.word, self.error, self.times, self.seen = word, error, times, Counter()
+
+    def __call__(self, cell_id):
+        if self.word is None if cell_id is None else self.word is not None and self.word in cell_id:
+            self.seen[cell_id] += 1
+            if self.seen[cell_id] <= self.times:
+                raise self.error
+
+
+TUNES = RuntimeError("Caught unexpected exception: something\nand a page of explanation")
+
+
+def test_a_cell_during_which_tune_failed_is_tried_again_and_the_others_go_on(go, tmp_path):
+    loop = Loop(Trips("multi_task", TUNES))
+    outcome, said = go(small_matrix(), scheduler=lambda: loop)
+    assert outcome.finished == 2 and not outcome.missing and not outcome.stopped
+    assert "trying again from its last checkpoint: Ray Tune failed: RuntimeError: Caught unexpected exception" in said
+    assert "page of explanation" not in said and "Traceback" not in said
+    assert Counter(stage for _, stage in loop.trials) == {"train": 3}
+    assert loop.joins == 8  # Ray was left and joined again, so that no process of the cell was left
+
+
+def test_a_cell_during_which_tune_always_fails_fails_alone_with_the_first_line(go, tmp_path):
+    loop = Loop(Trips("multi_task", TUNES, times=99))
+    outcome, _ = go(small_matrix(), scheduler=lambda: loop)
+    assert outcome.finished == 1 and len(outcome.missing) == 1
+    (error,) = outcome.failures.values()
+    assert error == "Ray Tune failed: RuntimeError: Caught unexpected exception: something"
+    failure = Store(tmp_path / "s").failure(outcome.missing[0])
+    assert "Traceback" in failure["traceback"] and "page of explanation" in failure["traceback"]
+    assert outcome.report.markdown and (tmp_path / "out" / "m").is_dir()
+    outcome, _ = go(small_matrix(), scheduler=Loop)  # the same command goes on
+    assert outcome.finished == 2
+
+
+@pytest.mark.parametrize("error", [TUNES, TypeError("unexpected keyword"), OSError(errno.ENOSPC, "No space left")])
+def test_a_tune_that_cannot_start_a_cell_fails_all_that_wait_after_another_try(go, error):
+    loop = Loop(Trips(None, error, times=99))
+    outcome, _ = go(small_matrix(), scheduler=lambda: loop)
+    assert len(outcome.missing) == 2 and loop.trials == []
+    assert set(outcome.failures.values()) == {f"Ray Tune failed: {reason(error)}"}
+    assert loop.joins == 8  # at first, and for the second try
+
+
+def test_a_ray_that_is_gone_is_one_line_and_the_report_is_written(go, tmp_path):
+    loop = Loop(Trips("multi_task", TUNES), joins=1)
+    outcome, _ = go(small_matrix(), scheduler=lambda: loop)
+    assert outcome.finished == 1 and len(outcome.missing) == 1
+    assert "Caught unexpected exception: something; Ray does not start on this machine" in outcome.stopped
+    assert "\n" not in outcome.stopped and (tmp_path / "out" / "m").is_dir()
+
+
+def test_scores_that_were_left_when_tune_failed_are_computed_without_training_again(go):
+    class Once:
+        stages = 0
+
+        def __call__(self, cell_id):
+            self.stages += cell_id is not None
+            if self.stages == 2 and cell_id:
+                raise TUNES
+
+    loop = Loop(Once())
+    matrix = small_matrix(methods=METHODS[:1], benchmark={"name": "rooms", "tasks": ["edge"], "options": ROOMS})
+    outcome, _ = go(matrix, scheduler=lambda: loop)
+    assert outcome.finished == 1
+    assert [stage for _, stage in loop.trials] == ["train", "score", "score"]
+
+
+ROOMS = {"train": 6, "val": 2, "test": 4}
+FULL = StoreError("cannot write s/a: No space left on device (disk /data: 0.0 of 10.0 GB free)")
+
+
+def test_a_store_whose_disk_stays_full_stops_the_run_in_one_line_and_what_is_done_is_reported(go):
+    outcome, said = go(small_matrix(), scheduler=lambda: Loop(Trips("multi_task", FULL)))
+    assert outcome.stopped == str(FULL) and outcome.finished == 1 and "Traceback" not in said
+
+
+def test_a_report_that_finds_no_room_either_names_the_disk(go, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(driver, "report", full)
+    with pytest.raises(driver.Stopped, match=r"disk /data: 0\.0 of 10\.0 GB"):
+        go(small_matrix(), scheduler=lambda: Loop(Trips("multi_task", FULL)))
+    with pytest.raises(driver.Stopped, match=r"cannot write the report in .*out: No space left"):
+        go(small_matrix(), scheduler=Loop)
+
+
+@pytest.mark.parametrize("error", [FULL, TUNES])
+def test_what_tune_has_wrapped_into_a_traceback_is_told_as_it_was(go, error):
+    def trip(cell_id):
+        if cell_id and "multi_task" in cell_id:
+            try:
+                raise error
+            except Exception:
+                raise tune.TuneError(traceback.format_exc()) from None  # as Tune does for errors of its callbacks
+
+    outcome, said = go(small_matrix(), scheduler=lambda: Loop(trip))
+    assert "Traceback" not in said + outcome.stopped
+    if error is FULL:
+        assert outcome.stopped == str(FULL)
+    else:
+        assert set(outcome.failures.values()) == {
+            "Ray Tune failed: RuntimeError: Caught unexpected exception: something"
+        }
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class Heard:
+    """A board."""
+
+    def __init__(self):
+        self.lines = []
+
+    def started(self, cell_id): ...
+
+    def retried(self, cell_id, error):
+        self.lines.append(error)
+
+    def ended(self, cell_id):
+        self.lines.append("ended")
+
+
+def trial(cell_id, folder, text, error=None, stage="train"):
+    """A trial of Tune whose last attempt failed."""
+    file = folder / "error.txt"
+    with file.open("a") as written:
+        written.write(f"Failure # 1 (occurred at 2026-01-01)\n{text}\n")
+    config = {"cell": cell_id, "stage": stage}
+    return SimpleNamespace(config=config, error_file=str(file), get_pickled_error=lambda: error)
+
+
+@pytest.fixture
+def told(tmp_path):
+    """(store, board, tell, id of a cell that has begun)"""
+    store, board, cell = Store(tmp_path / "s"), Heard(), small_cell()
+    store.put_cell(cell)
+    store.put(files.history(cell.id), "")
+    return store, board, Tell(board, store), cell.id
+
+
+def start(tell, cell_id):
+    tell.on_trial_start(0, [], SimpleNamespace(config={"cell": cell_id, "stage": "train"}))
+
+
+def test_a_cell_that_the_memory_monitor_killed_says_how_much_memory_there_was(told, tmp_path):
+    store, _, tell, cell_id = told
+    start(tell, cell_id)
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, OF_MEMORY))
+    assert store.failure(cell_id)["error"] == f"{KILLED} (22.6 of 23.5 GB)"
+    assert store.failure(cell_id)["traceback"].startswith("1 worker(s) were killed")
+
+
+def test_a_cell_that_was_killed_is_not_said_to_have_failed_as_the_attempt_before(told, tmp_path):
+    store, board, tell, cell_id = told
+    start(tell, cell_id)
+    store.put_failure(cell_id, "RuntimeError: the first", "trace")  # by the attempt itself
+    tell.on_trial_recover(0, [], trial(cell_id, tmp_path, "RuntimeError: the first"))
+    start(tell, cell_id)
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, OF_MEMORY))
+    assert board.lines == ["RuntimeError: the first", "ended"]
+    failure = store.failure(cell_id)
+    assert failure["error"].startswith(KILLED) and failure["attempts"] == 2
+
+
+def test_a_process_that_dies_before_its_attempt_starts_is_not_said_to_have_failed_as_the_attempt_before(told, tmp_path):
+    store, _, tell, cell_id = told
+    start(tell, cell_id)
+    store.put_failure(cell_id, "RuntimeError: the first", "trace")
+    tell.on_trial_recover(0, [], trial(cell_id, tmp_path, "RuntimeError: the first"))
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, "died", ActorDiedError()))  # while it was being started
+    assert store.failure(cell_id)["error"].startswith("its process died")
+
+
+def test_of_a_group_the_process_that_was_killed_names_the_cause_and_not_those_that_waited_for_it(told, tmp_path):
+    store, _, tell, cell_id = told
+    start(tell, cell_id)
+    store.put_failure(cell_id, "RuntimeError: Connection closed by peer", "trace")
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, OF_MEMORY))
+    assert store.failure(cell_id)["error"].startswith(KILLED)
+
+
+def test_a_failure_that_no_attempt_wrote_down_is_the_first_line_of_its_own_error(told, tmp_path):
+    _, board, tell, cell_id = told
+    start(tell, cell_id)
+    text = "ray::train()\n  File ...\nStoreError: cannot write\n  See https://docs for help"
+    error = RayTaskError("train", text, StoreError("cannot write x\nand more"))
+    tell.on_trial_recover(0, [], trial(cell_id, tmp_path, text, error))
+    assert board.lines == ["StoreError: cannot write x"]
+
+
+def test_a_finished_cell_whose_process_dies_afterwards_did_not_fail(told, tmp_path):
+    store, _, tell, cell_id = told
+    start(tell, cell_id)
+    store.put(files.record(cell_id), "{}")
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, OF_MEMORY))
+    assert store.failure(cell_id) is None
+
+
+def test_tune_takes_the_error_of_the_memory_monitor_for_the_death_of_a_process(monkeypatch):
+    found = []
+    monkeypatch.setattr(RayActorManager, "_actor_task_failed", lambda self, task, error: found.append(error))
+    assert tune_controller.RayActorManager is Actors
+    for error in (OutOfMemoryError(OF_MEMORY), ValueError("other")):
+        Actors._actor_task_failed(Actors.__new__(Actors), None, error)
+    killed, other = found
+    assert isinstance(killed, RayActorError) and str(killed) == OF_MEMORY
+    assert isinstance(other, ValueError)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class Full(io.StringIO):
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_console_that_cannot_be_written_to_stops_nothing(tmp_path):
+    cell = small_cell()
+    watch = Watch({cell.id: (cell, "cell")}, Store(tmp_path / "s"), 1, console=Console(file=Full()))
+    watch.started(cell.id)
+    watch.retried(cell.id, "why")
+    watch.ended(cell.id)
+
+
+def test_a_log_that_cannot_be_written_ends_no_training(tmp_path):
+    for path in (Path("/dev/full"), tmp_path / "log.txt"):
+        with Log(path) as log, contextlib.redirect_stdout(log):
+            print("a line")
+            print("another", flush=True)
+    assert (tmp_path / "log.txt").read_text() == "a line\nanother\n"
+
+
+def test_a_cell_that_finds_the_disk_full_raises_its_own_error_and_not_that_of_its_report(tmp_path, monkeypatch, rooms):
+    from mtlbench.harness.matrix.entries import Resources
+    from mtlbench.harness.training import train
+    from mtlbench.harness.training.environment import Environment
+
+    def fails(*_):
+        raise RuntimeError("the cause")
+
+    def full(*_):
+        raise FULL
+
+    monkeypatch.setattr(train, "train", fails)
+    monkeypatch.setattr(Store, "put_failure", full)
+    with pytest.raises(RuntimeError, match="the cause"):
+        attempt(small_cell(), Environment(str(tmp_path), {"rooms": rooms}, Resources()), lambda progress: None)
+
+
+def test_the_reason_is_the_first_line_of_an_error():
+    assert reason(RuntimeError("\n  one\ntwo")) == "RuntimeError: one"
+    assert reason(ValueError()) == "ValueError"
