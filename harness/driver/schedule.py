@@ -17,7 +17,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,11 +92,17 @@ class Cells(Searcher):  # type: ignore[misc]
         self.issued.add(cell_id)
         return cell_id, "score" if self.store.state(cell_id) == "trained" else "train"
 
-    def interrupted(self) -> list[str]:
-        """Ids of the cells that were running when Tune failed; where none ran, of those that it failed to start."""
-        running = [cell_id for cell_id, _ in self.live.values()]
+    def interrupted(self, started: Container[str]) -> list[str]:
+        """Ids of the cells that Tune may have failed over: those that ran, or else those that it could not start.
+
+        Of the other cells that it had, each is handed out again.
+        """
+        live = list(dict.fromkeys(cell_id for cell_id, _ in self.live.values()))
         self.live.clear()
-        return list(dict.fromkeys(running or self.waiting()))
+        suspects = [cell_id for cell_id in live if cell_id in started] or live or self.waiting()
+        for cell_id in live:
+            self.again(cell_id)
+        return suspects
 
     def waiting(self) -> list[str]:
         """Ids of the cells that are to be handed out."""
@@ -194,18 +200,18 @@ class OnRay:
         """
         cells, tries = Cells(ready, Store(environment.store)), Counter[str]()
         while True:
+            tell = Tell(board, cells.store)
             try:
-                self._fit(cells, environment, board)
+                self._fit(cells, environment, tell)
                 return
             except Exception as caught:  # whatever Tune lets through, from its own code, from Ray's or from ours
                 error = _cause(caught)
                 if isinstance(error, StoreError | CorruptRecord | NewerRecord):
                     raise error from None
                 why, text = f"Ray Tune failed: {reason(error)}", traceback.format_exc()
-                for cell_id in cells.interrupted():
+                for cell_id in cells.interrupted(tell.known):
                     tries[cell_id] += 1
                     if tries[cell_id] <= environment.resources.retries:
-                        cells.again(cell_id)
                         board.retried(cell_id, why)
                     else:
                         cells.fail(cell_id, why, text)
@@ -221,7 +227,7 @@ class OnRay:
             except ConnectionError as gone:
                 raise Gone(f"{why}; {gone}") from gone
 
-    def _fit(self, cells: Cells, environment: Environment, board: Board) -> None:
+    def _fit(self, cells: Cells, environment: Environment, tell: Tell) -> None:
         # These loggers print tracebacks and names of trials that fail. The board says why a cell failed, and the store
         # keeps its traceback.
         for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
@@ -241,7 +247,7 @@ class OnRay:
                     name="cells",
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[Tell(board, cells.store)],
+                    callbacks=[tell],
                     failure_config=tune.FailureConfig(max_failures=resources.retries),
                 ),
             )

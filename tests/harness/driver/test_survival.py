@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import itertools
 import traceback
 from collections import Counter
 from pathlib import Path
@@ -32,11 +33,14 @@ OF_MEMORY = (
 
 
 class Loop(OnRay):
-    """OnRay without Ray: a loop as Tune's, in this process. `trip` is called before each trial and may raise."""
+    """OnRay without Ray: a loop as Tune's, in this process. `trip` is called before each trial and may raise.
 
-    def __init__(self, trip=lambda cell_id: None, joins=10):
+    ahead: how many trials are asked for before the first of them starts.
+    """
+
+    def __init__(self, trip=lambda cell_id: None, joins=10, ahead=1):
         super().__init__()
-        self.trip, self.joins, self.trials = trip, joins, []
+        self.trip, self.joins, self.ahead, self.trials = trip, joins, ahead, []
 
     def join(self):
         self.joins -= 1
@@ -47,21 +51,25 @@ class Loop(OnRay):
     def leave(self):
         pass
 
-    def _fit(self, cells, environment, board):
-        number = len(self.trials)
+    def _fit(self, cells, environment, tell):
         self.trip(None)
-        while isinstance(config := cells.suggest(str(number)), dict):
+        names, asked = itertools.count(), []
+        while True:
+            while len(asked) < self.ahead and isinstance(config := cells.suggest(name := str(next(names))), dict):
+                asked.append((name, config))
+            if not asked:
+                return
+            name, config = asked.pop(0)
             self.trials.append((config["cell"], config["stage"]))
-            board.started(config["cell"])
+            tell.on_trial_start(0, [], SimpleNamespace(config=config))
             self.trip(config["cell"])
             with contextlib.suppress(RuntimeError):
                 if config["stage"] == "train":
                     attempt(cells.store.cell(config["cell"]), environment, lambda progress: None)
                 else:
                     score(config["cell"], environment, lambda done, images: None)
-            cells.on_trial_complete(str(number))
-            board.ended(config["cell"])
-            number += 1
+            cells.on_trial_complete(name)
+            tell.on_trial_complete(0, [], SimpleNamespace(config=config))
 
 
 class Trips:
@@ -101,6 +109,13 @@ def test_a_cell_during_which_tune_always_fails_fails_alone_with_the_first_line(g
     assert outcome.report.markdown and (tmp_path / "out" / "m").is_dir()
     outcome, _ = go(small_matrix(), scheduler=Loop)  # the same command goes on
     assert outcome.finished == 2
+
+
+def test_a_cell_that_was_not_started_yet_when_tune_failed_is_not_blamed(go):
+    loop = Loop(Trips("single_task", TUNES, times=99), ahead=2)
+    outcome, said = go(small_matrix(), scheduler=lambda: loop)
+    assert outcome.finished == 1 and ["single_task" in cell_id for cell_id in outcome.missing] == [True]
+    assert "Multi-task · depth · seed 0: failed" not in said
 
 
 @pytest.mark.parametrize("error", [TUNES, TypeError("unexpected keyword"), OSError(errno.ENOSPC, "No space left")])
