@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing.util
+import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -155,10 +158,33 @@ def in_order(indices: Sequence[int], batch: int = 8) -> list[Sequence[int]]:
     return [indices[start : start + batch] for start in range(0, len(indices), batch)]
 
 
+def shorten_sockets() -> None:
+    """Let the processes of a loader meet in a folder whose path is short enough for a socket.
+
+    Tensors are handed over through a socket below $TMPDIR. If its path is too long, the loader waits for ever. Raises
+    ValueError that says which variable to change where /tmp will not do either.
+    """
+    earlier = tempfile.gettempdir()
+    if len(os.fsencode(earlier)) + len("/pymp-12345678/listener-12345678") <= 107:
+        return
+    try:
+        tempfile.tempdir = "/tmp"
+        multiprocessing.util.get_temp_dir()  # made once, and known to the processes that this one starts
+    except OSError as error:
+        raise ValueError(
+            f"TMPDIR={earlier} is too long for the sockets of loaders, and /tmp cannot be used ({error.strerror}); set "
+            "TMPDIR to a folder with a shorter path, or resources.loaders to 0"
+        ) from error
+    finally:
+        tempfile.tempdir = earlier
+
+
 def training_batches(
     dataset: Training, keys: Iterable[Sequence[tuple[int, int]]], *, loaders: int = 0, pin: bool = False
 ) -> DataLoader[Batch]:
     """The batches of `keys`, as of `micro_batches`: one loader for all the epochs, so that its processes start once."""
+    if loaders:
+        shorten_sockets()
     return DataLoader(
         dataset,
         batch_sampler=keys,  # type: ignore[arg-type]  # any iterable will do
@@ -172,6 +198,8 @@ def evaluation_batches(
     dataset: Evaluation, keys: Iterable[Sequence[int]], *, loaders: int = 0, pin: bool = False
 ) -> DataLoader[Scored]:
     """The batches of `keys`, as of `in_order`. Reading a batch raises what reading an item of the data set raises."""
+    if loaders:
+        shorten_sockets()
     items: Dataset[Any] = dataset  # collated, its items are Scored
     return DataLoader(
         items,

@@ -1,6 +1,8 @@
 """What a network sees of a sample in training."""
 
+import multiprocessing
 import shutil
+import tempfile
 from itertools import combinations
 
 import numpy as np
@@ -153,3 +155,30 @@ def test_a_trial_without_a_val_split_is_refused_before_it_is_trained(tmp_path):
         copy_of(config, tmp_path).splits(trial)
     held = trial.model_copy(update={"train": TrainConfig(epochs=1, batch=1, holdout=0.5)})
     assert len(copy_of(config, tmp_path).splits(held).val) == 1
+
+
+@pytest.fixture
+def long_tmpdir(monkeypatch, tmp_path):
+    """$TMPDIR is a folder whose path leaves no room for the name of a socket."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setitem(multiprocessing.current_process()._config, "tempdir", None)  # as in a process that starts
+    return folder
+
+
+@pytest.mark.timeout(60)
+def test_loaders_find_a_folder_for_their_sockets_where_that_of_temporary_files_has_too_long_a_path(long_tmpdir):
+    view = View(SIZE, Augmentation(crop=Crop(tries=1)), native=True)
+    batches = training_batches(Training([sample(people=True)], TASKS, view, 0), iter([[(0, 0)], [(1, 0)]]), loaders=1)
+    assert [batch.image.shape for batch in batches] == [(1, 3, *SIZE)] * 2
+    assert tempfile.gettempdir() == str(long_tmpdir)  # large temporary files stay where they were wanted
+
+
+def test_where_loaders_can_have_no_sockets_the_variable_is_named(long_tmpdir, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    with pytest.raises(ValueError, match=r"TMPDIR=.*x is too long for the sockets of loaders, and /tmp cannot be used"):
+        training_batches(None, iter([]), loaders=1)
