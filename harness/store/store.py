@@ -31,6 +31,7 @@ PATIENCE = 60.0  # seconds for which a write waits for room on a full disk
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _full_since: dict[str, float] = {}  # root of a store -> when this process first found its disk full
+_waiting: set[str] = set()  # roots of stores of which this process has said that it waits for room
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class Store:
                 disk = f" ({_room(path)})" if self.local and error.errno in FULL else ""
                 raise StoreError(f"cannot write {path}: {error.strerror or error}{disk}") from error
             _full_since.pop(self.root, None)
+            if patience:
+                _waiting.discard(self.root)
             return
 
     def _write(self, path: str, data: bytes) -> None:
@@ -97,7 +100,8 @@ class Store:
     def _may_wait(self, patience: float, begun: float) -> bool:
         """begun: when the write was first tried. A smaller file may fit in between, and `_full_since` is then gone."""
         now = time.monotonic()
-        if patience and self.root not in _full_since:
+        if patience and self.root not in _waiting:
+            _waiting.add(self.root)
             log.warning("the disk of %s is full; waiting for room, at most %.0f s", self.root, patience)
         return now - min(begun, _full_since.setdefault(self.root, now)) < patience
 

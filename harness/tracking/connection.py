@@ -87,8 +87,9 @@ def _mlflow() -> ModuleType:
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy", category=DeprecationWarning)
     import mlflow
 
-    for name in ("mlflow.store.db.utils", "alembic"):  # they print a line for every migration of a new database
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # They print a line for every migration of a new database, and the traceback of every error that they raise too.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return mlflow
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from mtlbench.harness.store.store import FULL
 from mtlbench.harness.tracking.connection import errors, public, reason
 from mtlbench.harness.tracking.projection import Projection
 from mtlbench.harness.tracking.views import State
@@ -106,7 +107,11 @@ class Tracker:
                 try:
                     self._projection = self._projection or self._make()
                     job(self._projection)
-                except errors() as error:
+                except Exception as error:
+                    # The store is only read here: whoever finds a disk full is MLflow.
+                    full = isinstance(error, OSError) and error.errno in FULL
+                    if not full and not isinstance(error, errors()):
+                        raise
                     failed[what] = job
                     self._rest_until = time.monotonic() + RETRY_SECONDS
                     self._warn(error)

@@ -42,7 +42,15 @@ _TELLING = (
     *("ATEN_", "MKL_", "ONEDNN_", "DNNL_", "OPENBLAS_"),
 )
 # Folders, messages and time limits; the number of threads, which the record has under another name.
-_SILENT = ("TORCH_HOME", "TORCH_NCCL_", "TORCH_CPP_LOG_", "TORCH_LOGS", "MKL_NUM_", "OPENBLAS_NUM_")
+_SILENT = (
+    "TORCH_HOME",
+    "TORCH_NCCL_",
+    "TORCH_CPP_LOG_",
+    "TORCH_LOGS",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "MKL_NUM_",
+    "OPENBLAS_NUM_",
+)
 
 
 def forget_launchers(*, grouped: bool) -> None:

@@ -35,6 +35,7 @@ class Disk:
 def fresh(monkeypatch):
     """No test knows of the full disk of another."""
     monkeypatch.setattr(store_module, "_full_since", {})
+    monkeypatch.setattr(store_module, "_waiting", set())
 
 
 @pytest.fixture
@@ -69,14 +70,20 @@ def test_a_disk_that_stays_full_is_named_in_one_line_and_nothing_half_written_is
     assert files_of(store) == []
 
 
-def test_many_writes_to_a_full_disk_wait_once(store, monkeypatch):
+def test_many_writes_to_a_full_disk_wait_once_and_say_so_once(store, monkeypatch, caplog):
     disk = Disk(monkeypatch)
+    with pytest.raises(StoreError):
+        store.put("heartbeat", "content", patience=0)  # whoever does not wait does not speak of it
+    assert not caplog.records
     for name in "abc":
         with pytest.raises(StoreError):
             store.put(name, "content")
     with pytest.raises(StoreError):
         Store(store.root).put("d", "content")  # another object for the same store
     assert 59 < disk.now < 62
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the disk of {store.root} is full; waiting for room, at most 60 s"
+    ]
 
 
 def test_a_disk_that_had_room_again_is_waited_for_again(store, monkeypatch):

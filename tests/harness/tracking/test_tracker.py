@@ -1,5 +1,6 @@
 """The tracker follows a run of a matrix, and costs it nothing but warnings when MLflow is down."""
 
+import errno
 import logging
 
 import pytest
@@ -28,6 +29,34 @@ def test_a_tracker_shows_what_it_was_told_and_leaves_nothing_running(uri, store)
     assert held[MULTI.id].info.status == "KILLED"
     assert held[MULTI.id].data.tags["state"] == "interrupted"
     assert held[SINGLE.id].data.metrics["delta/m"] == 0.0
+
+
+def test_a_full_disk_under_mlflow_is_no_reason_to_stop(uri, store, caplog, monkeypatch, capfd):
+    from sqlalchemy.exc import OperationalError
+
+    def full(self, *_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def also_full(self, *_):
+        raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(the_projection.Projection, "report", full)
+    monkeypatch.setattr(the_projection.Projection, "deltas", also_full)
+    with Tracker(uri, store.url, MANIFEST) as tracker:
+        tracker.log_report(None)
+        tracker.project_deltas({})
+    assert "No space left on device" in caplog.text and "MLflow lacks" in caplog.text
+    assert "Traceback" not in "".join(capfd.readouterr())
+    assert logging.getLogger("mlflow.store.db.utils").getEffectiveLevel() == logging.CRITICAL
+
+
+def test_an_error_of_the_store_is_not_taken_for_one_of_mlflow(uri, store, monkeypatch):
+    def gone(self, *_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(the_projection.Projection, "report", gone)
+    with pytest.raises(PermissionError), Tracker(uri, store.url, MANIFEST) as tracker:
+        tracker.log_report(None)
 
 
 def test_tracking_that_is_down_is_warned_of_once_and_made_up_for_later(uri, store, caplog, monkeypatch):
