@@ -48,6 +48,13 @@ class Commands:
             self._command(arguments), **self._place(), capture_output=True, text=True, timeout=500, check=False
         )
 
+    def run_after(self, code, *arguments):
+        """A process that has run the code, then the command, and has ended."""
+        self._prepare(arguments)
+        code = f"{code}\nfrom mtlbench.harness.cli.app import main\nmain()\n"
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.run(command, **self._place(), capture_output=True, text=True, timeout=500, check=False)
+
     def _command(self, arguments):
         return [sys.executable, "-m", "mtlbench", *map(str, arguments)]
 

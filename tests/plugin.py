@@ -37,6 +37,17 @@ class Dies(FailsOnce):
         os.kill(os.getpid(), 9)
 
 
+class Eats(FailsOnce):
+    """Takes memory until it is killed."""
+
+    def fail(self):
+        held = []
+        for _ in range(40):
+            held.append(torch.ones(2**26))  # 256 MiB
+            time.sleep(0.1)  # the memory monitor looks four times a second
+        raise RuntimeError("nobody minds")
+
+
 class Waits(MultiTask):
     """Trains to its middle, and goes on when a file is there."""
 

@@ -1,0 +1,58 @@
+"""What fails in Ray itself, with Ray: its memory monitor kills a cell, and Tune's loop ends with an error."""
+
+from pathlib import Path
+
+import pytest
+
+from cells import matrix_file
+from mtlbench.harness.store.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alone")]
+
+GIB = 2**30
+
+
+def memory():
+    """(bytes in all, bytes available), as Ray's memory monitor reads them on a machine that limits no group."""
+    found = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return tuple(int(found[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+
+
+def test_a_cell_that_the_memory_monitor_kills_is_tried_again_and_ends_no_run(commands, tmp_path, monkeypatch):
+    total, available = memory()
+    if available < 8 * GIB:
+        pytest.skip("less than 8 GiB of memory are available")
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{(total - available + 5 * GIB) / total:.3f}")
+    methods = [
+        {"name": "single_task", "label": "Single task"},
+        {"name": "plugin:Eats", "label": "eats", "options": {"marker": str(tmp_path / "marker")}},
+    ]
+    file = matrix_file(tmp_path, methods=methods, train={"epochs": 2, "batch": 2})
+    done = commands.run("run", file, "--store", "s")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "eats · depth · seed 0: failed, trying again from its last checkpoint: killed: the node ran out of" in said
+    assert "Traceback" not in said
+
+
+FAIL_ONCE = """
+from mtlbench.harness.driver import schedule
+
+def fail_once(self, *arguments, **options):
+    schedule.Tell.on_trial_result = hear
+    raise RuntimeError("out of Tune's loop")
+
+hear, schedule.Tell.on_trial_result = schedule.Tell.on_trial_result, fail_once
+"""
+
+
+def test_a_run_during_which_tune_fails_joins_ray_again_and_goes_on(commands, tmp_path):
+    file = matrix_file(tmp_path, train={"epochs": 2, "batch": 2})
+    done = commands.run_after(FAIL_ONCE, "run", file, "--store", "s")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "trying again from its last checkpoint: Ray Tune failed: RuntimeError: out of Tune's loop" in said
+    assert "Traceback" not in said
+    store = Store(tmp_path / "s")
+    assert [store.state(cell_id) for cell_id in store.cells()] == ["finished", "finished"]
+    assert not (tmp_path / "s" / "driver.json").exists()
