@@ -292,7 +292,7 @@ def _why(trial: Any) -> tuple[str, str]:
         return reason(error.cause), text
     if isinstance(error, RayActorError):
         what = "its node died" if "its node has died" in text else "its process died, or was killed by the system"
-        return f"{what} (log.txt has its last lines)", text
+        return f"{what} ({files.LOG} has its last lines)", text
     return first_line(text) or "its process ended without a word", text
 
 
