@@ -127,17 +127,6 @@ class Store:
         if self.exists(name):
             self.fs.rm(self.path(name), recursive=True)
 
-    def publish(self, folder: Path, name: str, last: str) -> None:
-        """Copy the files of a local folder into the store. The file `last` comes last: the copy is complete."""
-        for file in sorted(folder.iterdir(), key=lambda file: (file.name == last, file.name)):
-            self.put(f"{name}/{file.name}", file.read_bytes())
-
-    def fetch(self, name: str, folder: Path) -> None:
-        """Copy the files of a folder of the store to a local folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in self.names(name, "file"):
-            (folder / file).write_bytes(self.get(f"{name}/{file}"))
-
     def set_aside(self, name: str) -> str:
         """Rename a corrupt file or folder out of the way, and return its new name."""
         aside = f"{name}{files.ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"

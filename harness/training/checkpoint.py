@@ -7,16 +7,16 @@ bits of an uninterrupted run.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from mtlbench.harness.store.store import Store
@@ -42,14 +42,15 @@ def save(
 ) -> None:
     """Publish a checkpoint, state.json last, and remove those before the last two. code: the hash of what made it."""
     folder = files.checkpoints(cell_id)
-    with tempfile.TemporaryDirectory() as temporary:
-        local = Path(temporary)
-        save_model(model, local / files.WEIGHTS)
-        torch.save([optimizer.state_dict() for optimizer in optimizers], local / "optimizers.pt")
-        hashes = {file.name: _sha256(file) for file in sorted(local.iterdir())}
-        state = {**position._asdict(), "source": code, "sha256": hashes}
-        (local / "state.json").write_text(json.dumps(state, indent=1))
-        store.publish(local, f"{folder}/{position.epoch:06d}", last="state.json")
+    states = io.BytesIO()
+    torch.save([optimizer.state_dict() for optimizer in optimizers], states)
+    # In memory, and not by way of $TMPDIR, whose disk may be small.
+    contents = {files.WEIGHTS: model_bytes(model), "optimizers.pt": states.getvalue()}
+    hashes = {name: _sha256(content) for name, content in contents.items()}
+    state = {**position._asdict(), "source": code, "sha256": hashes}
+    for name, content in contents.items():
+        store.put(f"{folder}/{position.epoch:06d}/{name}", content)
+    store.put(f"{folder}/{position.epoch:06d}/state.json", json.dumps(state, indent=1))
     for name in [name for name in store.names(folder) if name.isdigit()][:-KEPT]:
         store.remove(f"{folder}/{name}")
 
@@ -65,42 +66,40 @@ def restore(
     folder = files.checkpoints(cell_id)
     warnings = []
     for name in reversed([name for name in store.names(folder) if name.isdigit()]):
-        with tempfile.TemporaryDirectory() as temporary:
-            local = Path(temporary)
-            try:
-                position = _fetch(store, f"{folder}/{name}", local, code)
-                weights = load_file(local / files.WEIGHTS)
-                states = torch.load(local / "optimizers.pt", weights_only=True, map_location=device)
-            except (UnusableCheckpoint, SafetensorError, UnpicklingError) as error:
-                aside = store.set_aside(f"{folder}/{name}")
-                first = next(iter(str(error).splitlines()), type(error).__name__)
-                warnings.append(f"checkpoint not used, kept as {aside}: {first}")
-                continue
-            model.load_state_dict(weights)
-            for optimizer, state in zip(optimizers, states, strict=True):
-                optimizer.load_state_dict(state)
-            return position, warnings
+        try:
+            position, contents = _fetch(store, f"{folder}/{name}", code)
+            weights = load(contents[files.WEIGHTS])
+            states = torch.load(io.BytesIO(contents["optimizers.pt"]), weights_only=True, map_location=device)
+        except (UnusableCheckpoint, SafetensorError, UnpicklingError) as error:
+            aside = store.set_aside(f"{folder}/{name}")
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            warnings.append(f"checkpoint not used, kept as {aside}: {first}")
+            continue
+        model.load_state_dict(weights)
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+        return position, warnings
     return Position(0, 0, 0.0), warnings
 
 
-def _fetch(store: Store, name: str, local: Path, code: str) -> Position:
-    store.fetch(name, local)
+def _fetch(store: Store, name: str, code: str) -> tuple[Position, dict[str, bytes]]:
+    contents = {file: store.get(f"{name}/{file}") for file in store.names(name, "file")}
     try:
-        state = json.loads((local / "state.json").read_text())
+        state = json.loads(contents["state.json"])
         hashes, source = dict(state["sha256"]), state["source"]
         position = Position(int(state["epoch"]), int(state["step"]), float(state["seconds"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: the file is not JSON, or not in UTF-8
+    except (ValueError, KeyError, TypeError) as error:  # ValueError: the file is not JSON, or not in UTF-8
         raise UnusableCheckpoint(f"{store.path(name)}/state.json: {type(error).__name__}: {error}") from error
     if source != code:
         raise UnusableCheckpoint(f"{store.path(name)} was made by other code: {source}, now {code}")
     for file, expected in hashes.items():
-        if not (local / file).exists() or _sha256(local / file) != expected:
+        if file not in contents or _sha256(contents[file]) != expected:
             raise UnusableCheckpoint(f"{store.path(name)}/{file} is missing or has changed since it was written")
-    return position
+    return position, contents
 
 
-def save_model(model: nn.Module, path: Path) -> None:
-    """Write weights and buffers as safetensors. They are made contiguous, because the format knows no memory layout.
+def model_bytes(model: nn.Module) -> bytes:
+    """Weights and buffers as safetensors. They are made contiguous, because the format knows no memory layout.
 
     It knows no memory that tensors share either, so what layers of a network share is written under each of its names.
     """
@@ -111,9 +110,8 @@ def save_model(model: nn.Module, path: Path) -> None:
         place = tensor.untyped_storage().data_ptr()
         state[name] = tensor.clone() if place in written else tensor
         written.add(place)
-    save_file(state, path)
+    return bytes(save_tensors(state))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

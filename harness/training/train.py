@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import os
 import resource
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -243,10 +241,7 @@ def publish(
     store: Store, record: Record, network: Method, judgement: Judgement, tasks: Mapping[str, Task], predictions: bytes
 ) -> None:
     """Write everything that a trained cell leaves, the record last, and remove the cell's checkpoints."""
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / files.WEIGHTS
-        checkpoint.save_model(network, file)
-        store.put(files.weights(record.id), file.read_bytes())
+    store.put(files.weights(record.id), checkpoint.model_bytes(network))
     store.put(files.per_image(record.id), per_image.encode(judgement.rows, tasks, judgement.conditions))
     store.put(files.samples(record.id), predictions)
     if any(expensive.is_expensive(task) for task in tasks.values()):

@@ -1,6 +1,8 @@
 """A cell is what its matrix says, whatever a shell exports, and its processes are those that the harness started."""
 
+import errno
 import os
+import tempfile
 
 import pytest
 import torch
@@ -80,3 +82,13 @@ def test_processes_started_later_see_no_switches_of_compilers(monkeypatch):
         assert name in telling()
     forget_compilers()
     assert not {name for name in telling() if "COMPILE" in name or "JIT" in name or name.startswith("TORCHD")}
+
+
+def test_a_full_disk_of_temporary_files_costs_no_checkpoint_and_no_record(monkeypatch, tmp_path, rooms):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    monkeypatch.setattr(tempfile, "_mkstemp_inner", full)
+    cell = small_cell(train={"epochs": 2})
+    assert train_cell(cell, tmp_path / "s", rooms, checkpoint_every=1).id == cell.id
