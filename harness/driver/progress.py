@@ -135,7 +135,7 @@ class Watch:
         states = [line.state for line in self.lines.values()]
         count = f"{states.count('finished') + states.count('failed')}/{len(states)}"
         when = f"  ~{duration(left)} left" if left else ""
-        with suppress(OSError):  # a reader that is gone, or a full disk under a log: no reason to stop training
+        with suppress(OSError):  # a full disk under a log, or a terminal that is gone, is no reason to stop
             self.console.print(f"[{count}] {line.label}: {what}{when}", markup=False, soft_wrap=True)
 
     def table(self) -> Table:
