@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, load_file
 
 from cells import BACKBONE, small_benchmark, small_cell, train_cell
 from mtlbench.harness.data.copy import hold_out
