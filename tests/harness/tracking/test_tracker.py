@@ -43,7 +43,7 @@ def test_a_full_disk_under_mlflow_is_no_reason_to_stop(uri, store, caplog, monke
     monkeypatch.setattr(the_projection.Projection, "report", full)
     monkeypatch.setattr(the_projection.Projection, "deltas", also_full)
     with Tracker(uri, store.url, MANIFEST) as tracker:
-        tracker.log_report(None)
+        tracker.log_report(None, [])
         tracker.project_deltas({})
     assert "No space left on device" in caplog.text and "MLflow lacks" in caplog.text
     assert "Traceback" not in "".join(capfd.readouterr())
@@ -56,7 +56,7 @@ def test_an_error_of_the_store_is_not_taken_for_one_of_mlflow(uri, store, monkey
 
     monkeypatch.setattr(the_projection.Projection, "report", gone)
     with pytest.raises(PermissionError), Tracker(uri, store.url, MANIFEST) as tracker:
-        tracker.log_report(None)
+        tracker.log_report(None, [])
 
 
 def test_tracking_that_is_down_is_warned_of_once_and_made_up_for_later(uri, store, caplog, monkeypatch):
