@@ -183,6 +183,19 @@ def hold_out(samples: Sequence[Sample], share: float) -> tuple[Part, Part]:
 
     Raises ValueError where one of them has no image.
     """
-    order = seeds.generator(0, "holdout").permutation(len(samples))
-    held = held_out(len(samples), share)
-    return Part(samples, sorted(order[held:].tolist())), Part(samples, sorted(order[:held].tolist()))
+    kept, held = _parted(len(samples), share)
+    return Part(samples, kept), Part(samples, held)
+
+
+def trained_on(images: int, holdout: float, unlabelled: Collection[int]) -> int:
+    """How many of the `images` of a train split are neither held out nor at the places `unlabelled`.
+
+    Raises what `held_out` raises.
+    """
+    return sum(place not in unlabelled for place in _parted(images, holdout)[0])
+
+
+def _parted(images: int, share: float) -> tuple[list[int], list[int]]:
+    """The places in a split that are kept, and those of the share that is held out."""
+    order, held = seeds.generator(0, "holdout").permutation(images), held_out(images, share)
+    return sorted(order[held:].tolist()), sorted(order[:held].tolist())

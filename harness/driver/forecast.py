@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mtlbench.harness.data import places
-from mtlbench.harness.data.copy import copy_of, held_out
+from mtlbench.harness.data.copy import copy_of, trained_on
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.progress import duration
@@ -191,18 +191,20 @@ def _steps(cell: Cell, folders: Mapping[str, Path], store: Store) -> int:
     Images without a label are not counted where the store knows them.
     """
 
-    def of(images: int) -> int:
-        return length(cell, images - held_out(images, cell.train.holdout)).steps
+    def of(images: int, left_out: Collection[int] = ()) -> int:
+        return length(cell, trained_on(images, cell.train.holdout, left_out)).steps
 
-    benchmark = make_benchmark(cell.benchmark)
-    if benchmark.needs_root and cell.benchmark.name in folders:
-        with suppress(OSError, ValueError):  # these are among what is missing
-            copy = copy_of(cell.benchmark, folders[cell.benchmark.name])
-            images = len(benchmark.open(copy.root, "train", cell.tasks))
-            return of(images - len(unlabelled(store, copy, cell, read=False)))
+    benchmark, name = make_benchmark(cell.benchmark), cell.benchmark.name
     known = benchmark.splits["train"]
+    if name in folders:
+        with suppress(OSError, ValueError):  # these are among what is missing
+            copy = copy_of(cell.benchmark, folders[name])
+            left_out = unlabelled(store, copy, cell, read=False)
+            if benchmark.needs_root:
+                return of(len(benchmark.open(copy.root, "train", cell.tasks)), left_out)
+            if known is not None:
+                return of(known, left_out)  # to open the split could make the data
     if known is None:
-        name = cell.benchmark.name
         raise ValueError(f"how many training images {name} has is not known before it is read: give --data {name}=PATH")
     return of(known)
 

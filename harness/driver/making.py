@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from mtlbench.harness.data import learning
-from mtlbench.harness.data.copy import Copy, copy_of
+from mtlbench.harness.data.copy import Copy, copy_of, trained_on
 from mtlbench.harness.data.places import NotReady, default_roots, prepared_in
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
@@ -75,23 +75,30 @@ def learn(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], 
 def leave_out(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Path], console: Console) -> None:
     """Find the training images that each task set leaves out, once and before the cells start, and say how many.
 
-    Raises ValueError where no image has a label of a task, or too few have one for a batch.
+    Raises ValueError where no image has a label of a task, or too few that are not held out have one for a batch.
     """
-    cells = [item.cell for item in chosen]
-    for cell in {(c.benchmark.model_dump_json(), c.tasks, c.train.batch): c for c in cells}.values():
+    cells, said = [item.cell for item in chosen], set()
+    for cell in {(c.benchmark.model_dump_json(), c.tasks, c.train.batch, c.train.holdout): c for c in cells}.values():
         copy = copy_here(cell.benchmark, folders)
         with Progress(console=console, transient=True) as bars:
             bar = bars.add_task(f"reading labels of {'+'.join(cell.tasks)}", total=None)
             left_out = unlabelled(store, copy, cell, partial(_tick, bars, bar))
         if left_out:
             images = len(copy.split("train", cell.tasks))
-            console.print(
+            line = (
                 f"{cell.benchmark.name}, {'+'.join(cell.tasks)}: {len(left_out):,} of {images:,} training images have "
-                "no label and are left out",
-                markup=False,
-                soft_wrap=True,
+                "no label and are left out"
             )
-            length(cell, images - len(left_out))
+            if line not in said:
+                console.print(line, markup=False, soft_wrap=True)
+            said.add(line)
+            left = trained_on(images, cell.train.holdout, left_out)
+            if not left:
+                raise ValueError(
+                    f"{cell.benchmark.name}: all training images with a label of {'+'.join(cell.tasks)} are held out; "
+                    f"give another holdout than {cell.train.holdout:g}"
+                )
+            length(cell, left)
 
 
 def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:

@@ -12,6 +12,7 @@ from mtlbench.benchmarks.tasks.kinds import IGNORE
 from mtlbench.harness.data import unlabelled as module
 from mtlbench.harness.data.copy import Copy, copy_of, hold_out, without
 from mtlbench.harness.data.unlabelled import unlabelled
+from mtlbench.harness.driver.forecast import _steps
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.store.store import Store, StoreError
 
@@ -101,3 +102,26 @@ def test_a_run_says_how_many_images_are_left_out_and_refuses_too_few(rooms, tmp_
     assert json.loads(Store(tmp_path / "s").get(f"cells/{record}/record.json"))["provenance"]["data"]["unlabelled"]
     with pytest.raises(NotReady, match=f"rooms has {12 - empty} training images and train.batch is 12"):
         run(small_matrix(**matrix, train={"steps": 1, "batch": 12}))
+    kept, _ = hold_out(range(12), 0.25)
+    left = len(set(kept.indices) - empty_rooms(rooms))
+    assert left < 12 - empty  # some of the held-out images have a label
+    with pytest.raises(NotReady, match=f"rooms has {left} training images and train.batch is {left + 1}"):
+        run(small_matrix(**matrix, train={"steps": 1, "batch": left + 1, "holdout": 0.25}))
+    share = _holding_out_all(set(range(12)) - empty_rooms(rooms))
+    with pytest.raises(NotReady, match="rooms: all training images with a label of human_parts are held out; give ano"):
+        run(small_matrix(**matrix, train={"steps": 1, "batch": 1, "holdout": share}))
+
+
+def _holding_out_all(labelled):
+    """The least share of 12 images that holds out all of the `labelled` ones."""
+    return next(n / 12 for n in range(1, 12) if labelled <= set(hold_out(range(12), n / 12)[1].indices))
+
+
+def test_a_dry_run_counts_the_steps_on_what_is_neither_held_out_nor_left_out(store, rooms):
+    a_cell = cell("human_parts", train={"steps": None, "epochs": 2, "batch": 1, "holdout": 0.25})
+    copy = copy_of(ROOMS, rooms)
+    assert _steps(a_cell, {"rooms": rooms}, store) == 2 * 9  # before the labels have been read
+    splits = copy.splits(a_cell, unlabelled(store, copy, a_cell))
+    assert _steps(a_cell, {"rooms": rooms}, store) == 2 * len(splits.train) < 2 * 9
+    assert _steps(a_cell, {"rooms": rooms / "elsewhere"}, store) == 2 * len(splits.train)
+    assert not (rooms / "elsewhere").exists()  # nothing is rendered
