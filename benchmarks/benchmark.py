@@ -46,7 +46,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def open(self, root: Path, split: str, tasks: Sequence[str]) -> Sequence[Sample]:
-        """The samples of a split with the labels of `tasks`.
+        """The samples of a split with the labels of `tasks`. They are the same images in the same order for any tasks.
 
         Where the layout itself is incomplete, raises FileNotFoundError or ValueError before the first sample is read.
         The message names the path and the expected layout.

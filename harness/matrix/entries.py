@@ -237,7 +237,14 @@ def make_benchmark(config: BenchmarkConfig) -> Benchmark:
     """
     made = _make(config)
     if config.evaluate == "published":
-        made.tasks = {name: task.published() for name, task in made.tasks.items()}
+        tasks = {name: task.published() for name, task in made.tasks.items()}
+        try:
+            made.tasks = tasks
+        except AttributeError:
+            raise ValueError(
+                f"benchmark {config.name!r}: its tasks cannot be replaced by those of `evaluate: published`; make "
+                "`tasks` an attribute that __init__ sets, and not a property"
+            ) from None
     return made
 
 

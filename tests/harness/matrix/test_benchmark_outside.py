@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from additions import Squares
+from additions import HEIGHT, Squares
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import BenchmarkEntry, make_benchmark
 from mtlbench.harness.matrix.file import check
@@ -47,6 +47,22 @@ def test_a_protocol_that_a_benchmark_does_not_have_is_told_with_those_that_it_ha
     raw = {"name": "m", "benchmark": benchmark, "methods": ["single_task"], "train": {"epochs": 1}}
     with pytest.raises(MatrixError, match=f"benchmarks.0.protocol: {expected}"):
         check(raw, "here")
+
+
+class FixedTasks(Squares):
+    """Its tasks cannot be replaced."""
+
+    @property
+    def tasks(self):
+        return {"height": HEIGHT}
+
+
+def test_tasks_that_cannot_be_replaced_are_refused_for_the_published_rule_alone():
+    name = f"{__name__}:FixedTasks"
+    assert list(make_benchmark(BenchmarkConfig(name=name)).tasks) == ["height"]
+    raw = {"name": "m", "methods": ["multi_task"], "train": {"epochs": 1}}
+    with pytest.raises(MatrixError, match=r"FixedTasks': its tasks cannot be replaced .*; make `tasks` an attribute"):
+        check({**raw, "benchmark": {"name": name, "protocol": "mirrored", "evaluate": "published"}}, "here")
 
 
 @pytest.mark.parametrize(
