@@ -24,7 +24,8 @@ class Config(BaseModel):
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse `batch: true`, of which pydantic would make 1."""
         assert info.field_name is not None
-        if _holds_bool(value) and not _takes_bool(cls.model_fields[info.field_name].annotation):
+        annotation = cls.model_fields[info.field_name].annotation
+        if _holds_bool(value) and _takes(annotation, int, float) and not _takes(annotation, bool):
             raise ValueError(f"{value!r} is no number; write one")
         return value
 
@@ -35,11 +36,11 @@ def _holds_bool(value: Any) -> bool:
     return any(map(_holds_bool, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
 
 
-def _takes_bool(annotation: Any) -> bool:
-    """Whether a field of this type may hold true or false, or holds parts that are checked by themselves."""
+def _takes(annotation: Any, *kinds: type) -> bool:
+    """Whether a field of this type may hold one of the kinds, or holds parts that are checked by themselves."""
     if parts := get_args(annotation):
-        return any(map(_takes_bool, parts))
-    return annotation in (bool, Any) or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
+        return any(_takes(part, *kinds) for part in parts)
+    return annotation in (*kinds, Any) or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
 
 
 def plain(options: dict[str, Any]) -> dict[str, Any]:

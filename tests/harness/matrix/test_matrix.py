@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from mtlbench.harness.matrix import strict_yaml
-from mtlbench.harness.matrix.cell import TrainConfig
+from mtlbench.harness.matrix.cell import BenchmarkConfig, TrainConfig
 from mtlbench.harness.matrix.expand import expand, manifest, plan
 from mtlbench.harness.matrix.file import check, embedded, read
 from mtlbench.harness.matrix.problems import MatrixError
@@ -287,6 +287,13 @@ def test_a_number_with_an_exponent_is_a_number_wherever_it_stands(written, tmp_p
     file = tmp_path / "m.yaml"
     file.write_text(f"{MINIMAL.replace('rooms', f'{{name: rooms, options: {{tie: {written}}}}}')}")
     assert read(str(file)).benchmarks[0].options == {"tie": 1e-3}
+
+
+def test_true_for_a_word_is_told_with_the_words_that_are_allowed():
+    with pytest.raises(ValidationError, match="Input should be 'drop' or 'keep'"):
+        BenchmarkConfig(name="nyud", unlabelled=False)
+    with pytest.raises(ValidationError, match="Input should be a valid string"):
+        BenchmarkConfig(name="nyud", protocol=True)
 
 
 @pytest.mark.parametrize("value", [True, False, [True], {"depth": True}])
