@@ -39,7 +39,10 @@ class Tuning(Config):
 
     @property
     def sentence(self) -> str:
-        ranges = ", ".join(f"{name} in [{low:g}, {high:g}]" for name, (low, high) in self.space.items())
+        ranges = ", ".join(
+            f"{name} in [{low:g}, {high:g}]{' where several tasks are trained' if name == 'weights' else ''}"
+            for name, (low, high) in self.space.items()
+        )
         judged = f"{self.holdout:.0%} of train" if self.holdout else "the val split"
         return (
             f"Every row was tuned by the same {self.trials} trials, log-uniform in {ranges}, and trained with those of "

@@ -190,6 +190,8 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
     assert (outcome.finished, outcome.missing) == (12, [])  # 9 trials, 3 cells
     assert "MT, trial 2" in said
     found = read(str(tmp_path / "s"), "m")
+    ranges = Tuning(trials=2, space={"weights": (0.1, 10), "lr": (1e-4, 1)}).sentence
+    assert "weights in [0.1, 10] where several tasks are trained, lr in [0.0001, 1], and" in ranges
     assert "same 3 trials, log-uniform in lr in [0.0001, 0.01]" in found.manifest.caption
     (comparison,) = comparisons(found)
     for row in comparison.rows.values():
