@@ -219,6 +219,8 @@ def predict(
 ) -> None:
     """Predict all tasks of a cell for images of yours: a picture to look at and an array (npz) for each image.
 
+    A cell with `resampling: cubic` needs images of about the size that it was trained on: larger ones become grainy.
+
     Example:  mtlbench predict mti_net-semseg-depth-s0 kitchen.jpg --out predictions
     """
     from mtlbench.harness.inspect.predict import predict as run_predict
