@@ -4,6 +4,8 @@ Rooms of 32 x 64 pixels (6 to train, 2 for validation, 4 to test) and a backbone
 steps takes a tenth of a second. Tests name what matters to them and take the rest from here.
 """
 
+from pathlib import Path
+
 import yaml
 
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Cell, TrainConfig
@@ -59,5 +61,6 @@ def matrix_file(folder, name="m", **changes):
 def train_cell(cell, store, root, report=lambda progress: None, *, cache=None, weights=(), **resources):
     """Train a cell into a store, here, with the data of its benchmark in `root`. Returns its record."""
     roots = {cell.benchmark.name: root}
+    assert isinstance(store, str | Path)  # a Store would become a folder of the current folder
     place = Environment(str(store), roots, Resources(**resources), cache=cache, weights=dict(weights))
     return train.train(cell, place, report)

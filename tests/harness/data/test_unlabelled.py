@@ -44,9 +44,9 @@ def test_images_without_people_are_left_out_where_parts_are_the_only_task(store,
 
 def test_a_record_counts_what_was_trained_on_and_what_was_left_out(store, rooms):
     empty = len(empty_rooms(rooms))
-    data = train_cell(cell("human_parts"), store, rooms).provenance["data"]
+    data = train_cell(cell("human_parts"), store.url, rooms).provenance["data"]
     assert (data["images"], data["unlabelled"]) == ([12 - empty, 2], empty)
-    data = train_cell(cell("human_parts", unlabelled="keep"), store, rooms).provenance["data"]
+    data = train_cell(cell("human_parts", unlabelled="keep"), store.url, rooms).provenance["data"]
     assert (data["images"], data["unlabelled"]) == ([12, 2], 0)
 
 
