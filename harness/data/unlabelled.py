@@ -39,16 +39,20 @@ def unlabelled(
     if cell.benchmark.unlabelled == "keep":
         return NONE
     found: frozenset[int] | None = None
+    images = 0
     for name in cell.tasks:
         if found is None or found:
             if not read and not store.exists(_file(copy, name)):
                 return NONE
-            lacking = _of_task(store, copy, name, tick)
+            images, lacking = _of_task(store, copy, name, tick)
             found = lacking if found is None else found & lacking
+    if found and len(found) == images:
+        raise ValueError(f"{copy.root}: none of {images} training images has a label of {' or '.join(cell.tasks)}")
     return found or NONE
 
 
-def _of_task(store: Store, copy: Copy, name: str, tick: Tick) -> frozenset[int]:
+def _of_task(store: Store, copy: Copy, name: str, tick: Tick) -> tuple[int, frozenset[int]]:
+    """The number of training images, and the places of those without a label of a task."""
     file = _file(copy, name)
     if not store.exists(file):
         samples, task = copy.split("train", (name,)), copy.benchmark.tasks[name]
@@ -57,12 +61,14 @@ def _of_task(store: Store, copy: Copy, name: str, tick: Tick) -> frozenset[int]:
             if not _has_label(task, sample):
                 lacking.append(place)
             tick(place + 1, len(samples))
-        if len(lacking) == len(samples):
-            raise ValueError(f"{copy.root}: none of {len(samples)} training images has a label of {name}")
         content = {"data": copy.fingerprint, "images": len(samples), "unlabelled": lacking}
         store.put(file, json.dumps(content) + "\n")
     try:
-        return frozenset(map(int, json.loads(store.get(file))["unlabelled"]))
+        content = json.loads(store.get(file))
+        images, places = content["images"], content["unlabelled"]
+        if not isinstance(places, list) or not all(type(place) is int and 0 <= place < images for place in places):
+            raise ValueError("the places are no list of images")
+        return images, frozenset(places)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{store.path(file)}: does not say which images have no label ({type(error).__name__}: {error}); remove it "

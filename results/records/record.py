@@ -134,8 +134,10 @@ class Manifest:
                 Entry(**{**entry, "tasks": tuple(entry["tasks"]), "task_set": tuple(entry["task_set"])})
                 for entry in fields["entries"]
             )
-            for name in (fields["name"], *fields["constants"].values(), *(entry.id for entry in fields["entries"])):
+            manifest = cls(**fields)
+            ids = [entry.id for entry in manifest.entries]
+            for name in (manifest.name, *manifest.constants.values(), *ids):
                 require_name(name)
-            return cls(**fields)
+            return manifest
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise CorruptRecord(f"{source}: not a matrix manifest ({type(error).__name__}: {error})") from error

@@ -10,7 +10,7 @@ from in_process import running
 from mtlbench.benchmarks.tasks import factories
 from mtlbench.benchmarks.tasks.kinds import IGNORE
 from mtlbench.harness.data import unlabelled as module
-from mtlbench.harness.data.copy import Copy, copy_of, hold_out, without
+from mtlbench.harness.data.copy import copy_of, hold_out, without
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver.forecast import _steps
 from mtlbench.harness.matrix.cell import BenchmarkConfig
@@ -69,9 +69,10 @@ def test_labels_are_read_once_a_store(store, rooms, monkeypatch):
     assert unlabelled(store, copy, cell("human_parts")) == first
     assert unlabelled(store, copy, cell("human_parts"), read=False) == first
     (name,) = store.names("without_label")
-    store.put(f"without_label/{name}", "cut")
-    with pytest.raises(StoreError, match=f"{name}: does not say which images have no label.*remove it"):
-        unlabelled(store, copy, cell("human_parts"))
+    for content in ("cut", "[]", '{"images": 12, "unlabelled": "12"}', '{"images": 12, "unlabelled": [12]}'):
+        store.put(f"without_label/{name}", content)
+        with pytest.raises(StoreError, match=f"{name}: does not say which images have no label.*remove it"):
+            unlabelled(store, copy, cell("human_parts"))
 
 
 def test_what_a_label_is_depends_on_its_task():
@@ -82,10 +83,14 @@ def test_what_a_label_is_depends_on_its_task():
     assert not depth.labels(torch.zeros(1, 4, 4)) and depth.labels(torch.ones(1, 4, 4))
 
 
-def test_a_task_without_any_label_is_refused(store, rooms, monkeypatch):
-    monkeypatch.setattr(module, "_has_label", lambda task, sample: False)
+def test_tasks_without_any_label_are_refused_and_one_of_several_is_not(store, rooms, monkeypatch):
+    monkeypatch.setattr(module, "_has_label", lambda task, sample: task.name == "depth")
+    copy = copy_of(ROOMS, rooms)
     with pytest.raises(ValueError, match="none of 12 training images has a label of human_parts"):
-        unlabelled(store, Copy(copy_of(ROOMS, rooms).benchmark, rooms), cell("human_parts"))
+        unlabelled(store, copy, cell("human_parts"))
+    with pytest.raises(ValueError, match="has a label of semseg or human_parts"):
+        unlabelled(store, copy, cell("semseg", "human_parts"))
+    assert unlabelled(store, copy, cell("semseg", "depth")) == set()
 
 
 def test_a_run_says_how_many_images_are_left_out_and_refuses_too_few(rooms, tmp_path, monkeypatch):
