@@ -31,7 +31,7 @@ def trajectory(part, accelerator, *, lr=LR, steps=STEPS, nudge=0.0):
         network = batch_norm.synchronise(network, accelerator.device)
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
     model, wrapped = accelerator.prepare(network, optimizer)
-    image, labels = batch(rows=64, columns=64)
+    image, labels = batch(rows=64, columns=128)
     labels = {name: label[part] for name, label in labels.items()}
     losses = []
     for step in range(steps):
