@@ -1,24 +1,39 @@
-"""Verdicts: which methods differ, judged for all pairs at once by one additive model of method and seed.
+"""Verdicts: which methods differ, judged for all pairs at once, where the runs of methods may vary unequally.
 
 Plain functions over values [m, n], where a row is a method and a column is a seed; higher is better. A value is NaN
 where the method has no run with that seed.
+
+A pair is compared over the seeds that both methods have. The interval of a pair is the wider one of two:
+
+1. The moderated interval. Its variance lies between the variance of this pair's own differences and the variance that
+   all methods share. How far it leans to the shared one depends on how alike the methods vary (empirical Bayes, Smyth
+   2004). Its quantile is Tukey's studentised range. Where all methods vary alike, this is Tukey's interval.
+2. The pair's own t interval at a level of 97 % (95 % for two methods).
+
+Tukey's range alone covers all of six rows' pairs in only 83-91 % of tables where the methods vary unequally. Each of the
+two intervals alone covers too little as well. The rule covers at least 93 % in all cases that
+`tests/results/statistics/test_coverage.py` simulates, and finds at least 0.8 of what Tukey's range finds at five seeds
+where all vary alike. With three seeds, it finds about a half.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from mtlbench.results.statistics.ranges import studentised_range
+
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 Array = NDArray[np.float64]
+
+OWN = 0.6  # of the error rate of all pairs: the error rate of a pair's own t interval, among three methods or more
 
 
 class Contrast(NamedTuple):
@@ -26,19 +41,24 @@ class Contrast(NamedTuple):
 
     first: int
     second: int
-    difference: float
+    difference: float  # mean over the seeds that both have
     low: float
     high: float
     verdict: Verdict  # of first against second
 
 
 class Additive(NamedTuple):
-    """The model value = method + seed + noise, fitted by least squares to the existing runs."""
+    """The model value = method + seed + noise, fitted by least squares to the existing runs.
+
+    For `half_widths`, variance [..., 1] and residuals [..., m] may be those of several tables.
+    """
 
     means: Array  # [m], the mean of every method as if it had every seed
     covariance: Array  # [m, m] of the means over the variance of one run; use it for differences of methods only
-    variance: float  # of one run around the model
+    variance: float | Array  # of one run around the model, with one variance for all methods
     df: int
+    residuals: Array  # [m], the sum of squares of each method's runs around the model
+    freedom: Array  # [m], the degrees of freedom of `residuals`, whose sum is df
 
 
 def judged(values: ArrayLike) -> list[int]:
@@ -79,38 +99,84 @@ def additive(values: ArrayLike) -> Additive:
     effects = inverse @ design.T @ runs
     to_means = np.hstack([np.eye(num_methods), np.full((num_methods, num_seeds), 1 / num_seeds)])
     df = len(method) - num_methods - num_seeds + 1
-    variance = float(((runs - design @ effects) ** 2).sum()) / df
-    return Additive(centre + to_means @ effects, to_means @ inverse @ to_means.T, variance, df)
+    squares = np.bincount(method, (runs - design @ effects) ** 2, num_methods)
+    freedom = np.bincount(method, 1 - ((design @ inverse) * design).sum(1), num_methods)
+    variance = float(squares.sum()) / df
+    return Additive(centre + to_means @ effects, to_means @ inverse @ to_means.T, variance, df, squares, freedom)
 
 
 def contrasts(values: ArrayLike, *, margin: float = 0.5, level: float = 0.95) -> list[Contrast]:
-    """All pairs of the rows that are `judged`, under one simultaneous error rate: Tukey's studentised range.
+    """All pairs of the rows that are `judged` and share two seeds, under one simultaneous error rate.
 
-    Where runs are missing, the intervals are those of Tukey and Kramer, which may be too wide but not too narrow.
-    margin has the unit of the values. A verdict is better or worse where the interval excludes 0, equivalent where the
-    interval lies inside +-margin, and undecided otherwise. Returns [] where nothing can be said, as for one method or
-    one seed.
+    The rule is described above. margin has the unit of the values. A verdict is better or worse where the interval
+    excludes 0, equivalent where the interval lies inside +-margin, and undecided otherwise. Returns [] where nothing can
+    be said, as for one method or one seed.
     """
     array = _matrix(values)
     rows = judged(array)
     if not rows:
         return []
-    fit = additive(array[rows])
-    critical = _studentised_range(level, len(rows), fit.df) / math.sqrt(2)
-    rounding = 1e-12 * float(np.nanmax(np.abs(array[rows])))  # so that rounding does not tell equal rows apart
-    found = []
-    for i in range(len(rows)):
-        for j in range(i + 1, len(rows)):
-            difference = float(fit.means[i] - fit.means[j])
-            unit = fit.covariance[i, i] + fit.covariance[j, j] - 2 * fit.covariance[i, j]
-            half = max(critical * math.sqrt(fit.variance * float(unit)), rounding)
-            low, high = difference - half, difference + half
-            found.append(Contrast(rows[i], rows[j], difference, low, high, _verdict(low, high, margin)))
+    array = array[rows]
+    fit = additive(array)
+    first, second = np.triu_indices(len(rows), 1)
+    differences = array[first] - array[second]
+    shared = np.isfinite(differences).sum(1)
+    kept = shared > 1
+    first, second, shared = first[kept], second[kept], shared[kept]
+    mean, own = np.nanmean(differences[kept], axis=1), np.nanvar(differences[kept], axis=1, ddof=1)
+    half = half_widths(own, shared, fit, level)
+    half = np.maximum(half, 1e-12 * np.nanmax(np.abs(array)))  # so that rounding does not tell equal rows apart
+    found = zip(first.tolist(), second.tolist(), mean.tolist(), half.tolist(), strict=True)
+    return [
+        Contrast(rows[i], rows[j], centre, centre - wide, centre + wide, _verdict(centre - wide, centre + wide, margin))
+        for i, j, centre, wide in found
+    ]
+
+
+def half_widths(own: Array, shared: NDArray[np.int64], fit: Additive, level: float = 0.95) -> Array:
+    """Half the width of each pair's interval, from the variance of its differences over the seeds that it shares.
+
+    own [..., pairs], shared [pairs] -> [..., pairs].
+    """
+    df, num_methods = shared - 1, fit.residuals.shape[-1]
+    prior = np.clip(alikeness(fit), 0, np.maximum(fit.df - df, 0))  # never more than Tukey's degrees of freedom
+    moderated = (prior * 2 * fit.variance + df * own) / (prior + df)
+    wide = studentised_range(level, num_methods, prior + df) / math.sqrt(2)
+    error = 1 - level if num_methods == 2 else OWN * (1 - level)
+    alone = np.asarray(stats.t.isf(error / 2, df))
+    return np.asarray(np.maximum(wide * np.sqrt(moderated), alone * np.sqrt(own)) / np.sqrt(shared))
+
+
+def alikeness(fit: Additive) -> Array:
+    """How many degrees of freedom the shared variance is worth to a method: inf where all vary alike, 0 where none do.
+
+    The log variances of the methods scatter by more than their own noise where the methods vary unequally. This is the
+    estimate of Smyth (2004, section 6.2). The last axis of the result has one element.
+    """
+    known = fit.freedom > 1e-6  # the runs of a method may all be spent on its mean and on the seeds
+    num_methods = len(known)
+    if known.sum() < 2:
+        return np.zeros(1)
+    own, freedom = fit.residuals[..., known] / fit.freedom[known], fit.freedom[known]
+    largest = own.max(-1, keepdims=True)
+    own = np.maximum(own, np.where(largest > 0, 1e-5 * largest, 1.0))  # an estimate of 0 has no logarithm
+    half = freedom * num_methods / (num_methods - 1) / 2  # of n runs, (n - 1)(m - 1)/m degrees of freedom are left
+    logs = np.log(own) - special.digamma(half) + np.log(half)
+    excess = logs.var(-1, ddof=1, keepdims=True) - special.polygamma(1, half).mean()
+    return np.where(excess > 0, 2 * _inverse_trigamma(np.maximum(excess, 1e-6)), np.inf)
+
+
+def _inverse_trigamma(values: Array) -> Array:
+    """The y with trigamma(y) = value > 0, by Newton's steps on 1 / trigamma, which is convex (Smyth 2004)."""
+    found = 0.5 + 1 / values
+    for _ in range(30):
+        trigamma = special.polygamma(1, found)
+        found = found + trigamma * (1 - trigamma / values) / special.polygamma(2, found)
     return found
 
 
 def not_worse_than_best(values: ArrayLike, level: float = 0.95) -> list[bool]:
-    """For each row: whether the row is `judged` and no other row is shown to be better.
+    """For each row: whether the row is in a contrast and no other row is shown to be better.
 
     All are False where nothing can be said.
     """
@@ -119,11 +185,6 @@ def not_worse_than_best(values: ArrayLike, level: float = 0.95) -> list[bool]:
     worse = {pair.second for pair in pairs if pair.low > 0} | {pair.first for pair in pairs if pair.high < 0}
     rows = {row for pair in pairs for row in (pair.first, pair.second)} - worse
     return [row in rows for row in range(len(array))]
-
-
-@lru_cache(maxsize=256)
-def _studentised_range(level: float, num_methods: int, df: int) -> float:
-    return float(stats.studentized_range.ppf(level, num_methods, df))
 
 
 def _verdict(low: float, high: float, margin: float) -> Verdict:
