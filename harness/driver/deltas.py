@@ -1,4 +1,4 @@
-"""Delta_m of every cell whose baselines are in."""
+"""Delta_m of every cell whose baselines are in: the deltas of the report, for MLflow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records.reading import read
-from mtlbench.results.statistics.delta import IncomparableScores, delta_m, relative_gain
+from mtlbench.results.summary.columns import column
+from mtlbench.results.summary.gains import complete_pairs
 from mtlbench.results.summary.runs import comparisons
 
 
@@ -17,18 +18,12 @@ def deltas(store: Store, matrix: str) -> dict[str, dict[str, float]]:
         baseline = comparison.rows.get(comparison.baseline)
         if baseline is None:
             continue
+        columns = {task: column(comparison, task) for task in comparison.tasks}
         for row in comparison.rows.values():
-            for seed, run_ in row.runs.items():
-                reference = baseline.runs.get(seed)
-                if len(run_.entries) > 1 or run_.status != "finished" or reference is None:
+            for seed, pair in complete_pairs(row, baseline, columns).items():
+                if len(row.runs[seed].entries) > 1:
                     continue
-                if reference.status != "finished":
-                    continue
-                scores, base = run_.scores(), reference.scores()
-                try:
-                    values = {f"delta/{task}": relative_gain(scores[task], base[task]) for task in comparison.tasks}
-                    values["delta/m"] = delta_m(scores, base)
-                except IncomparableScores:  # the tables name these scores and the reason
-                    continue
-                found[run_.entries[0].id] = {name: value for name, value in values.items() if math.isfinite(value)}
+                values = {"delta/m": pair.delta} | {f"delta/{task}": gain for task, gain in pair.gains.items()}
+                (entry,) = row.runs[seed].entries
+                found[entry.id] = {name: value for name, value in values.items() if math.isfinite(value)}
     return found

@@ -158,6 +158,7 @@ class Matrix(Config):
     train: Recipe
     resources: Resources = Resources()
     demonstration: bool = False  # the table shows that the path works and compares nothing
+    margin: float = Field(default=0.5, gt=0)  # points of Delta_m inside which two rows count as equivalent
     tune: Tuning | None = None  # how many trials every row gets before it is trained
     must_beat_constant: bool = False  # a cell that does not beat the best constant prediction fails the run
 

@@ -146,6 +146,7 @@ def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str,
         caption=" ".join(filter(None, [matrix.caption, matrix.tune.sentence if matrix.tune else ""])),
         baseline=matrix.baseline if matrix.baseline in rows else single,
         demonstration=matrix.demonstration,
+        margin=matrix.margin,
         entries=tuple(planned.entry for planned in expand(matrix, records)),
         constants=dict(constants),
     )

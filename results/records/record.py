@@ -121,6 +121,7 @@ class Manifest:
     demonstration: bool  # True where the table shows only that the path works, and compares nothing
     entries: tuple[Entry, ...]
     constants: dict[str, str]  # benchmark -> id of its constant predictor's record
+    margin: float = 0.5  # points of Delta_m inside which two rows count as equivalent
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mtlbench.results.records.record import Manifest, Record
+from mtlbench.results.statistics.verdicts import OWN
+from mtlbench.results.summary.columns import BOLD
 from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.summary import Summary
 
@@ -27,7 +29,7 @@ def caption(summary: Summary, manifest: Manifest) -> tuple[str, ...]:
     counts = {len(row.row.finished()) for row in summary.rows.values()} - {0}
     if counts and max(counts) > 1:
         over = f"{counts.pop()} seeds" if len(counts) == 1 else "the seeds that a row has"
-        sentences += [f"Mean ± standard deviation over {over}.", *_interval(summary), *_bold(summary)]
+        sentences += [f"Mean ± standard deviation over {over}.", *_judged(summary)]
     elif counts:
         sentences.append("One seed a row: there is no interval, nothing is bold, and no order is implied.")
     log = [f"{first} and {second}" for first, second, delta, other in _orders(summary) if delta * other < 0]
@@ -40,37 +42,50 @@ def caption(summary: Summary, manifest: Manifest) -> tuple[str, ...]:
     return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
 
 
-def _interval(summary: Summary) -> Iterator[str]:
-    paired = [row.delta.paired for row in summary.rows.values() if row.delta.seeds is not None]
-    if all(paired):
-        how = "Student's t over seeds, paired with the baseline's"
-    elif any(paired):
-        how = "Student's t over seeds, paired with the baseline's unless a footnote says otherwise"
-    else:
-        how = "Student's t over the row's runs and the baseline's, which are not paired"
-    if paired:
-        yield f"The interval is of a row's mean Δm, by itself: {how}."
+def rule(rows: int) -> str:
+    """The one rule of bold, intervals and verdicts, for a table of so many rows that are judged."""
+    own = 95 if rows == 2 else round(100 * (1 - OWN * 0.05))
+    return (
+        "Two rows differ where the 95 % interval of their mean difference over common seeds, simultaneous over all pairs "
+        "of rows, excludes 0: variances moderated between the pair's own and that of all rows, Tukey's studentised "
+        f"range, never narrower than the pair's own {own} % t interval."
+    )
 
 
-def _bold(summary: Summary) -> Iterator[str]:
-    rows = summary.rows.values()
-    if not any(row.delta.best or any(score.best for score in row.scores.values()) for row in rows):
-        yield "Nothing is bold: no two rows have two seeds each, with enough of them in common."
-        return
-    yield "Bold compares all rows at once: no other is shown to be better (Tukey's studentised range, 95 %)."
-    for reason in dict.fromkeys(summary.block.left_out.values()):
-        rows_out = [label for label, why in summary.block.left_out.items() if why == reason]
-        yield f"With {reason}, in no verdict on Δm: {', '.join(rows_out)}."
-    yield from uneven(summary)
-
-
-def uneven(summary: Summary) -> Iterator[str]:
-    found = summary.block.uneven()
-    if found is not None:
+def _judged(summary: Summary) -> Iterator[str]:
+    """The rule, what it says of the interval beside a row and of bold, and which rows it says nothing of."""
+    block, rows = summary.block, summary.rows.values()
+    if block.values:
+        yield rule(len(block.values))
+        if any(row.delta.paired and row.delta.seeds is not None for row in rows):
+            yield f"The interval beside a row is its interval against {summary.comparison.baseline}."
+    unpaired = [label for label, row in summary.rows.items() if not row.delta.paired and row.delta.seeds is not None]
+    if unpaired:
         yield (
-            f"The runs of {found[0]} vary {found[1]:.1f} times as much as the median row's, while Tukey's range takes "
-            "one standard deviation for all: what it says of that row in Δm may be too sure."
+            "Student's t over the row's runs and the baseline's, which share no seed, with Bonferroni's correction for "
+            f"all rows, and no verdict against the baseline: {', '.join(unpaired)}."
         )
+    if any(row.delta.best or any(score.best for score in row.scores.values()) for row in rows):
+        yield (
+            "Bold: no other row is shown to be better; scores at a stricter level than Δm, so that at most "
+            f"{round(100 * (0.05 + BOLD))} of 100 tables of equal rows deny any row its bold in any column."
+        )
+    else:
+        yield "Nothing is bold: no two rows have two seeds each, with enough of them in common."
+    for reason in dict.fromkeys(block.left_out.values()):
+        rows_out = [label for label, why in block.left_out.items() if why == reason]
+        yield f"With {reason}, in no verdict on Δm: {', '.join(rows_out)}."
+    if lossy := [label for label, row in summary.rows.items() if row.delta.lost]:
+        yield (
+            "The numbers of a row that lost seeds are of the runs that are left, so that it is not better than a row "
+            f"that lost fewer, nor equivalent to it: {', '.join(lossy)}."
+        )
+
+
+def lost(seeds_lost: Mapping[int, str], asked: int) -> str:
+    """A text like "2 of 5 diverged", or "1 of 5 failed, 1 of 5 diverged"."""
+    counts = Counter(seeds_lost.values())
+    return ", ".join(f"{counts[what]} of {asked} {what}" for what in ("failed", "diverged") if counts[what])
 
 
 def left_out(kept: int, reasons: Mapping[int, str]) -> str:

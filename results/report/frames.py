@@ -65,7 +65,8 @@ def rows(summary: Summary) -> pd.DataFrame:
             fields |= {f"{task}_seeds": len(score.values), f"{task}_mean": score.mean}
             fields |= {f"{task}_sd": score.sd, f"{task}_best": score.best}
         fields |= {"delta_m_seeds": len(row.delta.values), "delta_m": row.delta.mean, "delta_m_sd": row.delta.sd}
-        fields |= {"delta_m_best": row.delta.best}
+        fields |= {"delta_m_best": row.delta.best, "improved": row.delta.improved, "compared": row.delta.compared}
+        fields |= {"lost": len(row.delta.lost)}
         for name, interval in (("seeds", row.delta.seeds), ("seeds_images", row.delta.images)):
             fields |= {
                 f"low_{name}": math.nan if interval is None else interval.low,
@@ -84,7 +85,14 @@ def rows(summary: Summary) -> pd.DataFrame:
         head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks), "label": CONSTANT}
         found.append({**head, **{f"{task}_mean": score.mean for task, score in summary.constant.items()}})
     frame = pd.DataFrame(found)
-    counts = ["finished", *UNFINISHED, *(f"{name}_seeds" for name in (*comparison.tasks, "delta_m"))]
+    counts = [
+        "finished",
+        *UNFINISHED,
+        *(f"{name}_seeds" for name in (*comparison.tasks, "delta_m")),
+        "improved",
+        "compared",
+        "lost",
+    ]
     frame[counts] = frame[counts].astype("Int64")  # Int64 can be missing: the constant predictor has no counts
     return frame
 
@@ -140,10 +148,23 @@ def contrasts(summary: Summary) -> pd.DataFrame:
                 "low": pair.low,
                 "high": pair.high,
                 "verdict": pair.verdict,
+                "first_lost": len(summary.rows[first].delta.lost),
+                "second_lost": len(summary.rows[second].delta.lost),
             }
             for first, second, pair in summary.contrasts
         ],
-        columns=["benchmark", "task_set", "first", "second", "difference", "low", "high", "verdict"],
+        columns=[
+            "benchmark",
+            "task_set",
+            "first",
+            "second",
+            "difference",
+            "low",
+            "high",
+            "verdict",
+            "first_lost",
+            "second_lost",
+        ],
     )
 
 

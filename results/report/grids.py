@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from mtlbench.results.records.record import Record
 from mtlbench.results.report import captions
 from mtlbench.results.report.baselines import Baseline, against
-from mtlbench.results.report.display import UNDEFINED, interval_text, signed
+from mtlbench.results.report.display import MINUS, UNDEFINED, interval_text, signed
+from mtlbench.results.statistics.verdicts import Additive
 from mtlbench.results.summary.orders import TaskGains, rank_probabilities, taus
-from mtlbench.results.summary.pairs import MARGIN
 from mtlbench.results.summary.summary import Summary
 from mtlbench.results.summary.transfer import any_harmed, by_task
 from mtlbench.results.summary.tuning import chosen, goodness, trials_of
@@ -32,39 +34,61 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
     for first, second, pair in summary.contrasts:
         flip = None if compared is None else compared.flip(first, second, baseline)
         turned = "never" if flip is None else f"{flip[0]:.1f} sd ({flip[1]})"
-        rows.append([first, second, signed(pair.difference), interval_text(pair.low, pair.high), pair.verdict, turned])
+        verdict = pair.verdict + told(summary, first, second)
+        rows.append([first, second, signed(pair.difference), interval_text(pair.low, pair.high), verdict, turned])
     columns = ["Row", "against", "difference", "95 % interval", "verdict"]
     if compared is None or not any(spread > 0 for spread in compared.spread):
         rows = [row[:-1] for row in rows]
     else:
         columns.append("turns at")
-    complete = len({tuple(values) for values in summary.block.values.values()}) == 1
+    count, margin = len(summary.block.values), summary.block.margin
     sentences = [
-        "Tukey's studentised range, additive model method + seed with one standard deviation; simultaneous 95 % "
-        f"intervals in points of Δm. Equivalent: the interval lies inside ±{MARGIN} points.",
-        "All pairs are judged at once, so that an interval here is another than that of a row by itself.",
+        captions.rule(count),
+        f"In points of Δm. Equivalent: the interval lies inside ±{margin:g} points (`margin` in the matrix).",
     ]
-    paired = any(row.delta.paired and row.delta.values for row in summary.rows.values())
-    if paired and baseline in summary.block.values:
+    if not all(len(values) == len(summary.comparison.seeds) for values in summary.block.values.values()):
         sentences.append(
-            f"Δm is taken against the mean of {baseline} here, and where runs are paired above against its run of the "
-            f"same seed, so that a difference from {baseline} is not quite Δm."
+            "Each pair is over the seeds that both rows have, so that differences of pairs need not add up; a pair with "
+            "fewer than two such seeds has no verdict."
         )
-    if not complete:
-        sentences.append("Differences are least-squares estimates over the seeds that each row has (Tukey and Kramer).")
-    sentences += captions.uneven(summary)
-    if planned := summary.block.planned():
-        told = ", ".join(f"{seeds} for {points:g}" for points, seeds in planned)
-        sentences.append(
-            "Seeds that find a true difference between two such rows with a probability of 80 %, by the 95 % interval "
-            f"of that pair alone: {told} points."
-        )
+    sentences += planned(summary)
     if "turns at" in columns:
         sentences.append(
             f"Turns at: how far the mean of {baseline} must move in one task, in standard deviations of one of its "
             "runs, for the order of the two rows to turn; never: no positive score turns it."
         )
     return Grid(columns, rows, " ".join(sentences))
+
+
+def told(summary: Summary, first: str, second: str) -> str:
+    """What a verdict has to say of seeds that its rows lost, such as ": ATRC 3 of 5 diverged"."""
+    rows = [(label, summary.rows[label]) for label in (first, second)]
+    lost = [f"{label} {captions.lost(row.delta.lost, len(row.row.runs))}" for label, row in rows if row.delta.lost]
+    return f": {'; '.join(lost)}" if lost else ""
+
+
+def planned(summary: Summary) -> Iterator[str]:
+    """How many seeds this table would need, and what pairing by seed is worth to it."""
+    block = summary.block
+    if found := block.planned():
+        numbers = ", ".join(f"{seeds} for {points:g}" for points, seeds in found)
+        sentence = (
+            f"Seeds with which this verdict finds a true difference in a table of {len(block.values)} rows that vary "
+            f"alike, with a probability of 80 %: {numbers} points"
+        )
+        enough = block.equivalent_from()
+        yield sentence + (
+            f"; with which it calls two equal rows equivalent: {enough}."
+            if enough
+            else "; no number of seeds that one can train calls two equal rows equivalent."
+        )
+    correlation = block.correlation()
+    if not math.isnan(correlation):
+        text = f"{correlation:.2f}".replace("-", MINUS)
+        yield (
+            f"Correlation of two rows over seeds: {text}. Pairing by seed shortens intervals where it is well above 0 "
+            "and costs degrees of freedom where it is not."
+        )
 
 
 def transfer(summary: Summary) -> Grid:
@@ -80,7 +104,9 @@ def transfer(summary: Summary) -> Grid:
         rows.append([*cells, *([_percent(any_harmed(delta))] if several else [])])
     heads = ["gain [%]", "95 % interval", "runs harmed"] if several else ["gain [%]", "runs harmed"]
     columns = ["Method", *(f"{task} {head}" for task in tasks for head in heads)]
-    sentences = [f"Gain: the task's term of Δm. Harmed: worse than {summary.comparison.baseline}."]
+    sentences = [
+        f"Gain: the task's term of Δm. Harmed: worse than {summary.comparison.baseline}, or failed or diverged."
+    ]
     if several:
         columns.append("a task is harmed [%]")
         sentences.append(
@@ -101,13 +127,28 @@ def ranks(summary: Summary) -> Grid:
     ]
     caption = (
         "Probability of each rank by mean Δm, in percent, from the noise over seeds in the model that judges the "
-        "pairs; unlike the verdicts, not corrected for how many rows are compared."
-    )
+        "pairs, with one variance for all rows. Unlike the verdicts, it is not corrected for how many rows are compared, "
+        "and the row that came out first was chosen by the same runs: of {count} equal rows the apparent winner shows "
+        "about {chance} at rank 1, and is the best with {even}."
+    ).format(count=len(labels), chance=_percent(_winner(model)) + " %", even=f"{100 / len(labels):.0f} %")
     if agreement := taus(summary.block):
         told = ", ".join(f"{tau:.2f}" for tau in agreement[:10])
         caption += f" Kendall's τ between the orders of two seeds: mean {math.fsum(agreement) / len(agreement):.2f}"
         caption += f" ({told})." if len(agreement) in range(2, 11) else "."
     return Grid(["Method", *(f"rank {rank}" for rank in range(1, len(labels) + 1))], rows, caption)
+
+
+def _winner(model: Additive) -> float:
+    """The mean probability of rank 1 of the row with the highest mean, among equal rows with the noise of `model`."""
+    rng, num_rows = np.random.default_rng(1), len(model.means)
+    root = np.linalg.cholesky(model.covariance * max(float(model.variance), 1.0))
+    shares = [
+        rank_probabilities(
+            model._replace(means=root @ rng.standard_normal(num_rows), variance=max(float(model.variance), 1.0)), 1000
+        )[:, 0].max()
+        for _ in range(200)
+    ]
+    return float(np.mean(shares))
 
 
 def weights(summary: Summary, compared: TaskGains | None) -> Grid:

@@ -52,21 +52,26 @@ def _sure(summary: Summary) -> Grid:
         intervals = [UNDEFINED if i is None else interval_text(i.low, i.high) for i in (delta.seeds, delta.images)]
         share = UNDEFINED if math.isnan(delta.share) else f"{100 * delta.share:.0f}"
         runs = ", ".join(signed(value) for value in delta.values.values()) or UNDEFINED
-        rows.append([label, signed(delta.mean), *intervals, share, signed(delta.log), runs])
+        improved = f"{delta.improved} of {delta.compared}" if delta.values else UNDEFINED
+        rows.append([label, signed(delta.mean), *intervals, improved, share, signed(delta.log), runs])
     columns = ["Method", "Δm [%]", "95 % over seeds", "95 % over seeds and test images"]
-    columns += ["variance from the baseline [%]", "log Δm [%]", "Δm by seed"]
+    columns += ["P(improvement)", "variance from the baseline [%]", "log Δm [%]", "Δm by seed"]
     deltas = {label: row.delta for label, row in summary.rows.items()}
     sentences = []
     if any(delta.seeds is not None for delta in deltas.values()):
-        most = max(len(delta.values) for delta in deltas.values())
         sentences.append(
-            "Over seeds: where the mean Δm of ever more training runs would lie. One more run spreads wider than this "
-            f"interval of the mean, {math.sqrt(1 + most):.1f} times as wide with {most} seeds."
+            "Over seeds: where the mean Δm of ever more training runs would lie, for all pairs of rows at once; the "
+            "verdict against the baseline is of this interval. One more run spreads wider than a mean."
         )
     if any(delta.images is not None for delta in deltas.values()):
         sentences.append(
-            "Over seeds and test images (crossed random effects, never narrower than over seeds): with other test "
+            "Over seeds and test images (crossed random effects, never narrower than over seeds, and widened as that one for "
+            "all pairs): with other test "
             "images of this kind too."
+        )
+    if any(delta.values for delta in deltas.values()):
+        sentences.append(
+            "P(improvement): the share of runs that are better than the baseline; a run that failed or diverged is not."
         )
     for reason in dict.fromkeys(delta.no_images for delta in deltas.values() if delta.no_images):
         labels = [label for label, delta in deltas.items() if delta.no_images == reason]

@@ -93,7 +93,7 @@ def table(summary: Summary, manifest: Manifest) -> Table:
     for label, row in summary.rows.items():
         head = (Cell(label, marks=_status_marks(row.row, notes)), Cell(_seeds(row.row, comparison)))
         scores = _score_cells(row.scores, summary, row.row, notes)
-        delta = (_delta_cell(row.delta, usual, notes), *([_interval_cell(row, notes)] if several else []))
+        delta = (_delta_cell(row.delta, row.row, usual, notes), *([_interval_cell(row, notes)] if several else []))
         cost, timed = row.cost, _time_marks(row, baseline, notes)
         rows.append(
             (
@@ -149,21 +149,23 @@ def _score_cell(entry: ScoreSummary, shown: Score | None, row: Row | None, notes
     return Cell(text, entry.best, tuple(dict.fromkeys(marks)))
 
 
-def _delta_cell(delta: DeltaSummary, usual: tuple[int, ...] | None, notes: Notes) -> Cell:
+def _delta_cell(delta: DeltaSummary, row: Row, usual: tuple[int, ...] | None, notes: Notes) -> Cell:
     if delta.problem in UNFINISHED:
         return Cell(delta.problem)
     if delta.problem:
         return Cell(UNDEFINED, marks=(notes.mark(f"Δm is undefined: {delta.problem}"),))
-    if not delta.values:
-        return Cell(fixed(delta.mean, 2), delta.best)
-    text = signed(delta.mean)
+    text = signed(delta.mean) if delta.values else fixed(delta.mean, 2)
     if len(delta.values) > 1:
         text += f" ± {fixed(delta.sd, 2)}"
+    if delta.lost:
+        text += f" ({captions.lost(delta.lost, len(row.runs))})"
+    if not delta.values:
+        return Cell(text, delta.best)
     sentences = []
     if delta.left_out:
         sentences.append(f"Δm {captions.left_out(len(delta.values), delta.left_out)}")
     if not delta.paired:
-        sentences.append("against the mean of the baseline's runs, since not every seed has one")
+        sentences.append("against the mean of the baseline's runs, since no seed has both")
     elif delta.against != usual:
         sentences.append(
             f"against the baseline's {captions.seeds(delta.against)}; other rows are against other runs of it"
@@ -179,7 +181,8 @@ def _interval_cell(row: RowSummary, notes: Notes) -> Cell:
         return Cell(interval_text(delta.seeds.low, delta.seeds.high))
     if len(delta.values) == 1:
         return Cell("one seed")
-    return Cell(UNDEFINED, marks=(notes.mark("no interval: the baseline has a single run of some task"),))
+    why = "too few seeds in common with the others" if delta.paired else "the baseline has a single run of some task"
+    return Cell(UNDEFINED, marks=(notes.mark(f"no interval: {why}"),))
 
 
 def _time_marks(row: RowSummary, baseline: RowSummary | None, notes: Notes) -> tuple[str, ...]:

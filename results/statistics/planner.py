@@ -58,8 +58,8 @@ def sentence(difference: float, sd: float, *, rows: int = 2, power: float = 0.8)
     found = 100 * power_of(num_seeds, difference, sd, rows=rows)
     judged = "two rows" if rows == 2 else f"{rows} rows, all pairs at once"
     text = (
-        f"{num_seeds} seeds find a true difference of {difference:g} with a probability of {found:.1f} %, by the verdict "
-        f"of a table of {judged}, over runs paired by seed whose differences have a standard deviation of {sd:g}"
+        f"{num_seeds} seeds find a true difference of {difference:g} with a probability of {found:.1f} %, by the "
+        f"verdict of a table of {judged}, over runs paired by seed whose differences have a standard deviation of {sd:g}"
     )
     if num_seeds > 2:
         text += f"; {num_seeds - 1} with {100 * power_of(num_seeds - 1, difference, sd, rows=rows):.1f} %"
@@ -79,7 +79,8 @@ def power_of(num_seeds: int, difference: float, sd: float, *, rows: int = 2) -> 
     shift = difference / sd * math.sqrt(num_seeds)
     if rows == 2:
         critical = stats.t.isf(0.025, num_seeds - 1)
-        return float(stats.nct.sf(critical, num_seeds - 1, shift) + stats.nct.cdf(-critical, num_seeds - 1, shift))
+        wrong = float(stats.nct.cdf(-critical, num_seeds - 1, shift))  # NaN where it is below 1e-20
+        return float(stats.nct.sf(critical, num_seeds - 1, shift)) + (0.0 if math.isnan(wrong) else wrong)
     half = _halves(num_seeds, rows) * math.sqrt(num_seeds)
     return float(np.mean(stats.norm.sf(half - shift) + stats.norm.cdf(-half - shift)))
 

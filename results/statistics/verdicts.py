@@ -10,8 +10,8 @@ A pair is compared over the seeds that both methods have. The interval of a pair
    2004). Its quantile is Tukey's studentised range. Where all methods vary alike, this is Tukey's interval.
 2. The pair's own t interval at a level of 97 % (95 % for two methods).
 
-Tukey's range alone covers all of six rows' pairs in only 83-91 % of tables where the methods vary unequally. Each of the
-two intervals alone covers too little as well. The rule covers at least 93 % in all cases that
+Tukey's range alone covers all pairs of six rows in only 83-91 % of tables where the methods vary unequally. Each of
+the two intervals alone covers too little as well. The rule covers at least 93 % in all cases that
 `tests/results/statistics/test_coverage.py` simulates, and finds at least 0.8 of what Tukey's range finds at five seeds
 where all vary alike. With three seeds, it finds about a half.
 """
@@ -105,12 +105,17 @@ def additive(values: ArrayLike) -> Additive:
     return Additive(centre + to_means @ effects, to_means @ inverse @ to_means.T, variance, df, squares, freedom)
 
 
-def contrasts(values: ArrayLike, *, margin: float = 0.5, level: float = 0.95) -> list[Contrast]:
+def contrasts(
+    values: ArrayLike, *, losses: Sequence[float] = (), margin: float = 0.5, level: float = 0.95
+) -> list[Contrast]:
     """All pairs of the rows that are `judged` and share two seeds, under one simultaneous error rate.
 
     The rule is described above. margin has the unit of the values. A verdict is better or worse where the interval
-    excludes 0, equivalent where the interval lies inside +-margin, and undecided otherwise. Returns [] where nothing can
-    be said, as for one method or one seed.
+    excludes 0, equivalent where the interval lies inside +-margin, and undecided otherwise. Returns [] where nothing
+    can be said, as for one method or one seed.
+
+    losses: the share of its seeds that each method lost, as by a training that diverged. The runs that are left are
+    those that went well. So a method is never better than a method that lost less, nor equivalent to it.
     """
     array = _matrix(values)
     rows = judged(array)
@@ -126,11 +131,14 @@ def contrasts(values: ArrayLike, *, margin: float = 0.5, level: float = 0.95) ->
     mean, own = np.nanmean(differences[kept], axis=1), np.nanvar(differences[kept], axis=1, ddof=1)
     half = half_widths(own, shared, fit, level)
     half = np.maximum(half, 1e-12 * np.nanmax(np.abs(array)))  # so that rounding does not tell equal rows apart
-    found = zip(first.tolist(), second.tolist(), mean.tolist(), half.tolist(), strict=True)
-    return [
-        Contrast(rows[i], rows[j], centre, centre - wide, centre + wide, _verdict(centre - wide, centre + wide, margin))
-        for i, j, centre, wide in found
-    ]
+    found = []
+    for i, j, centre, wide in zip(first.tolist(), second.tolist(), mean.tolist(), half.tolist(), strict=True):
+        verdict = _verdict(centre - wide, centre + wide, margin)
+        more = losses[rows[i]] - losses[rows[j]] if losses else 0.0
+        if (more > 0 and verdict != "worse") or (more < 0 and verdict != "better"):
+            verdict = "undecided"
+        found.append(Contrast(rows[i], rows[j], centre, centre - wide, centre + wide, verdict))
+    return found
 
 
 def half_widths(own: Array, shared: NDArray[np.int64], fit: Additive, level: float = 0.95) -> Array:
@@ -139,9 +147,10 @@ def half_widths(own: Array, shared: NDArray[np.int64], fit: Additive, level: flo
     own [..., pairs], shared [pairs] -> [..., pairs].
     """
     df, num_methods = shared - 1, fit.residuals.shape[-1]
-    prior = np.clip(alikeness(fit), 0, np.maximum(fit.df - df, 0))  # never more than Tukey's degrees of freedom
+    prior = np.minimum(alikeness(fit), 1e9)
     moderated = (prior * 2 * fit.variance + df * own) / (prior + df)
-    wide = studentised_range(level, num_methods, prior + df) / math.sqrt(2)
+    freedom = np.minimum(prior + df, fit.df)  # never more than Tukey's
+    wide = studentised_range(level, num_methods, freedom) / math.sqrt(2)
     error = 1 - level if num_methods == 2 else OWN * (1 - level)
     alone = np.asarray(stats.t.isf(error / 2, df))
     return np.asarray(np.maximum(wide * np.sqrt(moderated), alone * np.sqrt(own)) / np.sqrt(shared))
@@ -175,16 +184,13 @@ def _inverse_trigamma(values: Array) -> Array:
     return found
 
 
-def not_worse_than_best(values: ArrayLike, level: float = 0.95) -> list[bool]:
-    """For each row: whether the row is in a contrast and no other row is shown to be better.
-
-    All are False where nothing can be said.
-    """
-    array = _matrix(values)
-    pairs = contrasts(array, level=level)
-    worse = {pair.second for pair in pairs if pair.low > 0} | {pair.first for pair in pairs if pair.high < 0}
-    rows = {row for pair in pairs for row in (pair.first, pair.second)} - worse
-    return [row in rows for row in range(len(array))]
+def not_worse_than_best(pairs: Sequence[Contrast], losses: Sequence[float] = ()) -> set[int]:
+    """The rows of `pairs` that no other row is shown to be better than, and that lost no more seeds than another."""
+    worse = {pair.second for pair in pairs if pair.verdict == "better"}
+    worse |= {pair.first for pair in pairs if pair.verdict == "worse"}
+    rows = {row for pair in pairs for row in (pair.first, pair.second)}
+    fewest = min((losses[row] for row in rows), default=0.0) if losses else 0.0
+    return {row for row in rows - worse if not losses or losses[row] <= fewest}
 
 
 def _verdict(low: float, high: float, margin: float) -> Verdict:

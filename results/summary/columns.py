@@ -12,6 +12,9 @@ from mtlbench.results.statistics import verdicts
 from mtlbench.results.statistics.intervals import mean_and_sd
 from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
 
+NOT_FINITE = "since predictions were not finite"
+BOLD = 0.01  # the share of tables of equal rows in which any column of scores denies a row its bold, at most
+
 
 @dataclass(frozen=True)
 class ScoreSummary:
@@ -68,7 +71,8 @@ def column(comparison: Comparison, task: str) -> Column:
     defined = [score for score in every if score.value is not None]
     reference = _described(next(iter([*defined, *every]), None), every)
     entries = {label: _entry(row, task, found[label], reference, bool(defined)) for label, row in rows.items()}
-    for label in _best(entries):
+    rates = {label: len(lost(row, {task: entries[label]})) / len(row.runs) for label, row in rows.items()}
+    for label in _best(entries, rates, 1 - BOLD / len(comparison.tasks)):
         entries[label] = replace(entries[label], best=True)
     of_constant = None
     if comparison.constant is not None:
@@ -128,18 +132,32 @@ def undefined(score: Score, labelled: bool) -> str:
     if score.metric == "undefined":
         return f"{score.task} is trained but has no metric"
     if labelled:
-        return f"{score.task}: {score.metric} is undefined, since predictions were not finite"
+        return f"{score.task}: {score.metric} is undefined, {NOT_FINITE}"
     return f"{score.task}: {score.metric} is undefined, since no pixel of the test split has a label"
 
 
-def _best(entries: Mapping[str, ScoreSummary]) -> list[str]:
-    """The labels of the rows that no other row is shown to beat, among the rows that compare with the reference."""
+def lost(row: Row, entries: Mapping[str, ScoreSummary]) -> dict[int, str]:
+    """seed -> "failed" or "diverged", for the runs that failed and those whose predictions were not finite."""
+    found = {seed: "diverged" if run.diverged else "failed" for seed, run in row.runs.items() if run.status == "failed"}
+    for entry in entries.values():
+        reasons = entry.left_out or {}
+        found |= {seed: "diverged" for seed, reason in reasons.items() if reason.endswith(NOT_FINITE)}
+    return dict(sorted(found.items()))
+
+
+def _best(entries: Mapping[str, ScoreSummary], rates: Mapping[str, float], level: float) -> list[str]:
+    """The labels of the rows that no other row is shown to beat, among the rows that compare with the reference.
+
+    rates: label -> the share of its seeds that a row lost. Rows that lost more than others cannot be the best.
+    """
     whole = {label: entry for label, entry in entries.items() if entry.values and not entry.strange}
     if not whole:
         return []
     sign = 1.0 if next(score for entry in whole.values() for score in entry.scores.values()).higher_is_better else -1.0
     values = by_seed({label: {s: sign * v for s, v in entry.values.items()} for label, entry in whole.items()})
-    return [label for label, best in zip(whole, verdicts.not_worse_than_best(values), strict=True) if best]
+    losses = [rates[label] for label in whole]
+    found = verdicts.not_worse_than_best(verdicts.contrasts(values, losses=losses, level=level), losses)
+    return [label for row, label in enumerate(whole) if row in found]
 
 
 def by_seed(rows: Mapping[str, Mapping[int, float]]) -> list[list[float]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from mtlbench.results.records.record import Score
 from mtlbench.results.statistics.delta import delta_m, log_delta, relative_gain
-from mtlbench.results.statistics.intervals import Interval, delta_interval, mean_and_sd, paired_interval
-from mtlbench.results.summary.columns import Column, mean_score, value_of
+from mtlbench.results.statistics.intervals import Interval, delta_interval, mean_and_sd
+from mtlbench.results.summary.columns import Column, lost, mean_score, value_of
 from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
 
 Scores = Mapping[str, Score]  # by task
@@ -25,23 +26,60 @@ class DeltaSummary:
     values: Mapping[int, float]  # by seed of the row; {} for the baseline
     log: float  # the log delta of the same runs
     gains: Mapping[str, Mapping[int, float]]  # task -> seed -> its term of Eq. (6)
-    seeds: Interval | None = None  # 95 %, over seeds
+    seeds: Interval | None = None  # 95 % over seeds, for all pairs of rows at once
     images: Interval | None = None  # 95 %, over seeds and test images
     no_images: str = ""  # why `images` is None, where the row has an interval over seeds
     share: float = math.nan  # the share of the variance of the mean that comes from the baseline's runs
     against: tuple[int, ...] = ()  # the baseline's seeds that the row is compared with
     paired: bool = True  # by seed; otherwise the row is against the mean of the baseline's runs
     left_out: Mapping[int, str] | None = None  # finished seeds of the row without a Delta_m, and why
+    lost: Mapping[int, str] = field(default_factory=dict)  # seeds that "failed" or "diverged"; see `columns.lost`
     problem: str = ""  # why Delta_m is undefined
     best: bool = False
+
+    @property
+    def improved(self) -> int:
+        """Runs that are better than the baseline. Of `compared` runs, those that are lost are not among them."""
+        return sum(value > 0 for value in self.values.values())
+
+    @property
+    def compared(self) -> int:
+        return len(self.values) + len(self.lost)
 
     @property
     def sd(self) -> float:
         return mean_and_sd(list(self.values.values()))[1] if self.values else math.nan
 
 
+class Pair(NamedTuple):
+    """A run against the baseline's run of the same seed."""
+
+    delta: float
+    log: float
+    gains: Mapping[str, float]  # by task: its term of Eq. (6)
+
+
+def complete_pairs(row: Row, baseline: Row, columns: Mapping[str, Column]) -> dict[int, Pair]:
+    """seed -> the pair, for the seeds with which both rows have a comparable score of every task.
+
+    Both the report and MLflow take their deltas from here.
+    """
+    mine, theirs = usable(row, columns)[0], usable(baseline, columns)[0]
+    return {seed: _pair(scores, theirs[seed]) for seed, scores in mine.items() if seed in theirs}
+
+
+def _pair(scores: Scores, base: Scores) -> Pair:
+    gains = {task: relative_gain(score, base[task]) for task, score in scores.items()}
+    return Pair(delta_m(scores, base), log_delta(scores, base), gains)
+
+
 def gains_of(row: Row, comparison: Comparison, columns: Mapping[str, Column]) -> DeltaSummary:
-    """Delta_m of a row, still without the interval over images and without the verdict."""
+    """Delta_m of a row, still without the interval of its pairs, the interval over images and the verdict."""
+    entries = {task: column.entries[row.label] for task, column in columns.items()}
+    return replace(_gains_of(row, comparison, columns), lost=lost(row, entries))
+
+
+def _gains_of(row: Row, comparison: Comparison, columns: Mapping[str, Column]) -> DeltaSummary:
     baseline = comparison.rows.get(comparison.baseline)
     if baseline is None:
         return _nothing("the matrix names no baseline")
@@ -52,31 +90,31 @@ def gains_of(row: Row, comparison: Comparison, columns: Mapping[str, Column]) ->
         return _nothing(problem)
     if row.label == baseline.label:
         return DeltaSummary(0.0, {}, 0.0, {}, against=tuple(sorted(mine)), left_out=left_out)
-    whole, _ = usable(baseline, columns)
-    paired = set(mine) <= set(whole)
     centre = {task: mean_score(scores.values()) for task, scores in theirs.items()}
-    against = {seed: whole[seed] if paired else centre for seed in mine}
-    values = {seed: delta_m(scores, against[seed]) for seed, scores in mine.items()}
-    gains = {
-        task: {seed: relative_gain(scores[task], against[seed][task]) for seed, scores in mine.items()}
-        for task in columns
-    }
     unpaired = delta_interval(
         [[value_of(scores[task]) for task in columns] for scores in mine.values()],
         [[value_of(score) for score in theirs[task].values()] for task in columns],
         [centre[task].higher_is_better for task in columns],
         independent_tasks=separate(baseline),
+        level=1 - 0.05 / (len(comparison.rows) - 1),
     )
+    pairs = complete_pairs(row, baseline, columns)
+    paired = bool(pairs)
+    if paired:
+        reason = f"{baseline.label} has no whole run with this seed"
+        left_out |= {seed: reason for seed in mine if seed not in pairs}
+    else:
+        pairs = {seed: _pair(scores, centre) for seed, scores in mine.items()}
     return DeltaSummary(
-        float(np.mean(list(values.values()))),
-        values,
-        float(np.mean([log_delta(scores, against[seed]) for seed, scores in mine.items()])),
-        gains,
-        paired_interval(list(values.values())) if paired else None if unpaired is None else unpaired.interval,
+        float(np.mean([pair.delta for pair in pairs.values()])),
+        {seed: pair.delta for seed, pair in pairs.items()},
+        float(np.mean([pair.log for pair in pairs.values()])),
+        {task: {seed: pair.gains[task] for seed, pair in pairs.items()} for task in columns},
+        None if paired or unpaired is None else unpaired.interval,
         share=math.nan if unpaired is None else unpaired.share,
-        against=tuple(sorted(mine if paired else {seed for scores in theirs.values() for seed in scores})),
+        against=tuple(sorted(pairs if paired else {seed for scores in theirs.values() for seed in scores})),
         paired=paired,
-        left_out=left_out,
+        left_out=dict(sorted(left_out.items())),
     )
 
 

@@ -28,17 +28,21 @@ DRAWS = 20_000
 Array = NDArray[np.float64]
 
 
-def rank_probabilities(model: Additive) -> Array:
+def rank_probabilities(model: Additive, draws: int = DRAWS) -> Array:
     """[m, m]: the probability that row i has rank j, when the means vary with their own noise.
 
     The probabilities come from random draws with a fixed seed.
     """
     rng = np.random.default_rng(0)
     num_rows = len(model.means)
-    root = np.linalg.cholesky(model.covariance * model.variance) if model.variance > 0 else np.zeros((num_rows,) * 2)
-    scale = np.sqrt(rng.chisquare(model.df, DRAWS) / model.df)
-    draws = model.means[:, None] + root @ rng.standard_normal((num_rows, DRAWS)) / scale
-    ranks = (-draws).argsort(0, kind="stable").argsort(0, kind="stable")  # [m, DRAWS]
+    root = (
+        np.linalg.cholesky(model.covariance * float(model.variance))
+        if float(model.variance) > 0
+        else np.zeros((num_rows,) * 2)
+    )
+    scale = np.sqrt(rng.chisquare(model.df, draws) / model.df)
+    sampled = model.means[:, None] + root @ rng.standard_normal((num_rows, draws)) / scale
+    ranks = (-sampled).argsort(0, kind="stable").argsort(0, kind="stable")  # [m, draws]
     return np.stack([(ranks == rank).mean(1) for rank in range(num_rows)], axis=1)
 
 

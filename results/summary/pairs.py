@@ -4,68 +4,99 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from mtlbench.results.statistics import verdicts
 from mtlbench.results.statistics.delta import delta_m
-from mtlbench.results.statistics.intervals import mean_and_sd
-from mtlbench.results.statistics.planner import seeds_needed
+from mtlbench.results.statistics.intervals import Interval
+from mtlbench.results.statistics.planner import BadPlan, seeds_for_equivalence, seeds_needed
 from mtlbench.results.statistics.verdicts import Additive, Contrast
 from mtlbench.results.summary.columns import Column, by_seed, mean_score
 from mtlbench.results.summary.gains import DeltaSummary, runs_of_baseline, usable
 from mtlbench.results.summary.runs import Comparison
 
-MARGIN = 0.5  # points of Delta_m inside which two methods count as equivalent
 PLANNED = (0.5, 1.0, 2.0)  # points
 
 
 @dataclass(frozen=True)
 class Block:
-    """Delta_m by row and seed, against the mean of the baseline's runs, for the comparison of rows.
+    """Delta_m by row and seed, for the comparison of rows.
 
-    Against this mean, the baseline is a row like every other row, and has its own noise. Against its own runs, the
-    baseline would have zeros only.
+    With each seed, all rows are against one reference: the baseline's run with this seed, or the mean of the baseline's
+    runs where the baseline has no such run. So the baseline has zeros, and its noise is a shift of the seed that all
+    rows share. A difference of two rows does not contain this shift.
     """
 
     values: Mapping[str, Mapping[int, float]]  # by label and seed; the rows that are judged
     left_out: Mapping[str, str]  # rows that have a Delta_m and are in no verdict, and why
+    margin: float = 0.5  # points of Delta_m inside which two rows count as equivalent
+    losses: Mapping[str, float] = field(default_factory=dict)  # by label: the share of its seeds that a row lost
+    apart: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # as `values`, against the mean baseline
 
-    @property
+    @cached_property
     def model(self) -> Additive | None:
         return verdicts.additive(by_seed(self.values)) if self.values else None
 
+    @cached_property
+    def _pairs(self) -> list[Contrast]:
+        losses = [self.losses.get(label, 0.0) for label in self.values]
+        return verdicts.contrasts(by_seed(self.values), losses=losses, margin=self.margin) if self.values else []
+
     def contrasts(self) -> list[tuple[str, str, Contrast]]:
         names = list(self.values)
-        pairs = verdicts.contrasts(by_seed(self.values), margin=MARGIN) if names else []
-        return [(names[pair.first], names[pair.second], pair) for pair in pairs]
+        return [(names[pair.first], names[pair.second], pair) for pair in self._pairs]
+
+    def against(self, baseline: str) -> dict[str, Interval]:
+        """label -> the interval of the row's pair with the baseline, which is simultaneous over all pairs."""
+        found = {}
+        for first, second, pair in self.contrasts():
+            if baseline in (first, second):
+                label, sign = (first, 1.0) if second == baseline else (second, -1.0)
+                shared = len(set(self.values[first]) & set(self.values[second]))
+                found[label] = Interval(sign * pair.difference, (pair.high - pair.low) / 2, shared - 1)
+        return found
 
     def best(self) -> set[str]:
-        if not self.values:
-            return set()
-        found = verdicts.not_worse_than_best(by_seed(self.values))
-        return {label for label, best in zip(self.values, found, strict=True) if best}
-
-    def uneven(self) -> tuple[str, float] | None:
-        """The row that varies most, and the ratio of its standard deviation to the median row's.
-
-        Returns None unless this ratio is over 3. Only rows with three runs or more are looked at.
-        """
-        values = {label: list(by_seed.values()) for label, by_seed in self.values.items() if len(by_seed) > 2}
-        spread = {label: mean_and_sd(of_row)[1] for label, of_row in values.items()}
-        if len(spread) < 3:
-            return None
-        label, median = max(spread, key=lambda name: spread[name]), float(np.median(list(spread.values())))
-        return (label, spread[label] / median) if spread[label] > 3 * median > 0 else None
+        names = list(self.values)
+        losses = [self.losses.get(label, 0.0) for label in names]
+        return {names[row] for row in verdicts.not_worse_than_best(self._pairs, losses)}
 
     def planned(self) -> list[tuple[float, int]]:
         """Pairs (points, number of seeds that find such a difference between two of these rows, 80 times of 100)."""
-        model = self.model
-        if model is None or model.variance == 0:
+        sd = self.paired_sd
+        if not sd:
             return []
-        paired = math.sqrt(2 * model.variance)
-        return [(points, seeds_needed(points, paired)) for points in PLANNED if paired < 30 * points]
+        return [(points, seeds_needed(points, sd, rows=len(self.values))) for points in PLANNED if sd < 30 * points]
+
+    def equivalent_from(self) -> int | None:
+        """How many seeds call two equal rows equivalent, 80 times of 100; None where too many to count."""
+        try:
+            sd = self.paired_sd
+            return seeds_for_equivalence(self.margin, sd, rows=len(self.values)) if sd else None
+        except BadPlan:
+            return None
+
+    @property
+    def paired_sd(self) -> float:
+        """The standard deviation of the difference of two runs of one seed, with one variance for all rows."""
+        return 0.0 if self.model is None else math.sqrt(2 * float(self.model.variance))
+
+    def correlation(self) -> float:
+        """The mean correlation of two rows over seeds, against the mean baseline; NaN below three complete seeds.
+
+        This is the mean covariance of two rows over the mean variance of a row. Pairing by seed lives on it.
+        """
+        values = np.array(by_seed(self.apart)) if self.apart else np.empty((0, 0))
+        values = values[:, np.isfinite(values).all(0)] if values.size else values
+        if values.shape[0] < 2 or values.shape[1] < 3:
+            return math.nan
+        covariance = np.cov(values)
+        variance = float(np.diag(covariance).mean())
+        between = (covariance.sum() - np.trace(covariance)) / (len(values) * (len(values) - 1))
+        return float(between) / variance if variance > 0 else math.nan
 
 
 def block(comparison: Comparison, columns: Mapping[str, Column], deltas: Mapping[str, DeltaSummary]) -> Block:
@@ -74,10 +105,11 @@ def block(comparison: Comparison, columns: Mapping[str, Column], deltas: Mapping
     if baseline is None or deltas[comparison.baseline].problem:
         return Block({}, {})
     centre = {task: mean_score(runs.values()) for task, runs in runs_of_baseline(baseline, columns).items()}
+    whole = usable(baseline, columns)[0]
+    runs = {label: usable(row, columns)[0] for label, row in comparison.rows.items() if not deltas[label].problem}
     found = {
-        label: {seed: delta_m(scores, centre) for seed, scores in usable(row, columns)[0].items()}
-        for label, row in comparison.rows.items()
-        if not deltas[label].problem
+        label: {seed: delta_m(scores, whole.get(seed, centre)) for seed, scores in of_row.items()}
+        for label, of_row in runs.items()
     }
     judged = [list(found)[row] for row in verdicts.judged(by_seed(found))]
     left_out = {
@@ -85,7 +117,13 @@ def block(comparison: Comparison, columns: Mapping[str, Column], deltas: Mapping
         for label, values in found.items()
         if label not in judged
     }
-    return Block({label: found[label] for label in judged}, left_out)
+    return Block(
+        {label: found[label] for label in judged},
+        left_out,
+        comparison.margin,
+        {label: len(deltas[label].lost) / len(comparison.rows[label].runs) for label in judged},
+        {label: {seed: delta_m(scores, centre) for seed, scores in runs[label].items()} for label in judged},
+    )
 
 
 def rebased(

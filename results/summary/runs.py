@@ -47,6 +47,11 @@ class Run:
             if score.task in entry.tasks and score.task in entry.task_set
         ]
 
+    @property
+    def diverged(self) -> bool:
+        """Whether a cell of the run failed since a loss, a weight or a prediction was not finite."""
+        return any(str(failure["error"]).startswith("Diverged") for failure in self.failures.values())
+
     def status_of(self, task: str) -> Status:
         """What became of the cell that trains `task`."""
         entries = [entry for entry in self.entries if task in entry.tasks]
@@ -88,6 +93,7 @@ class Comparison:
     rows: Mapping[str, Row]  # by label, in the manifest's order
     constant: Record | None  # the best constant predictor
     parents: Mapping[str, Record]  # every record of the store's matrix by id: what a cell was derived from
+    margin: float = 0.5  # points of Delta_m inside which two rows count as equivalent
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -120,7 +126,7 @@ def comparisons(results: Results) -> list[Comparison]:
             )
         rows = {label: _row(results, [entry for entry in entries if entry.label == label]) for label in labels}
         constant = results.constants.get(benchmark)
-        found.append(Comparison(benchmark, tasks, manifest.baseline, rows, constant, results.records))
+        found.append(Comparison(benchmark, tasks, manifest.baseline, rows, constant, results.records, manifest.margin))
     return found
 
 

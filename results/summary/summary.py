@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from mtlbench.results.records.reading import influence
+from mtlbench.results.statistics.intervals import Interval, paired_interval
 from mtlbench.results.statistics.verdicts import Contrast
 from mtlbench.results.summary.columns import Column, ScoreSummary, column
 from mtlbench.results.summary.costs import costs, devices
@@ -46,12 +47,13 @@ def summarise(comparison: Comparison, store: str) -> Summary:
     """Everything that a table says of a comparison. The per-image files of its cells lie in `store`."""
     columns = {task: column(comparison, task) for task in comparison.tasks}
     influences = cache(lambda cell_id: influence(store, cell_id))
-    deltas = {
-        label: _with_images(gains_of(row, comparison, columns), row, comparison, influences)
-        for label, row in comparison.rows.items()
-    }
+    deltas = {label: gains_of(row, comparison, columns) for label, row in comparison.rows.items()}
     compared = block(comparison, columns, deltas)
-    best = compared.best()
+    best, beside = compared.best(), compared.against(comparison.baseline)
+    for label, row in comparison.rows.items():
+        if deltas[label].paired and label in beside:
+            deltas[label] = replace(deltas[label], seeds=beside[label])
+        deltas[label] = _with_images(deltas[label], row, comparison, influences)
     rows = {
         label: RowSummary(
             row,
@@ -67,6 +69,7 @@ def summarise(comparison: Comparison, store: str) -> Summary:
 
 
 def _with_images(delta: DeltaSummary, row: Row, comparison: Comparison, influences: Influences) -> DeltaSummary:
+    """The interval over seeds and images is widened as the one over seeds is, for all pairs at once."""
     if delta.seeds is None:
         return delta
     if not delta.paired:
@@ -76,4 +79,8 @@ def _with_images(delta: DeltaSummary, row: Row, comparison: Comparison, influenc
         interval = over_images(row, baseline, delta.values, comparison.tasks, influences)
     except NoInfluences as error:
         return replace(delta, no_images=str(error))
-    return replace(delta, images=interval)
+    alone = paired_interval(list(delta.values.values()))
+    if alone is None or alone.half == 0:
+        return replace(delta, images=max(interval, delta.seeds, key=lambda found: found.half))
+    wide = interval.half * max(delta.seeds.half / alone.half, 1.0)
+    return replace(delta, images=Interval(interval.estimate, wide, interval.df))

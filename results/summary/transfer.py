@@ -18,8 +18,8 @@ class TaskGain(NamedTuple):
 
     mean: float
     interval: Interval | None  # 95 %, over seeds; None for one run, or where runs are not paired
-    harmed: int  # runs that score worse than the baseline
-    runs: int
+    harmed: int  # runs that score worse than the baseline, and those that failed or diverged
+    runs: int  # with those that failed or diverged
 
 
 def by_task(delta: DeltaSummary) -> dict[str, TaskGain]:
@@ -28,7 +28,8 @@ def by_task(delta: DeltaSummary) -> dict[str, TaskGain]:
     for task, by_seed in delta.gains.items():
         values = list(by_seed.values())
         interval = paired_interval(values) if delta.paired else None
-        found[task] = TaskGain(float(np.mean(values)), interval, sum(value < 0 for value in values), len(values))
+        harmed, lost = sum(value < 0 for value in values), len(delta.lost)
+        found[task] = TaskGain(float(np.mean(values)), interval, harmed + lost, len(values) + lost)
     return found
 
 

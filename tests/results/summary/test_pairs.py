@@ -1,9 +1,15 @@
 """Which rows are bold: those that no other row is shown to be better than, all pairs judged at once."""
 
-from make_records import Store, pascal, score, three_seeds
+import json
+
+import pytest
+
+from make_records import Store, pascal, score, three_seeds, value
 from mtlbench.results.report import frames
 from mtlbench.results.report.display import MINUS
+from mtlbench.results.report.grids import contrasts
 from mtlbench.results.report.write import report
+from mtlbench.results.summary.transfer import by_task
 from tables_of import TASKS, cells, shown, summaries
 
 
@@ -44,12 +50,12 @@ def test_where_no_two_rows_have_the_same_runs_of_the_baseline_each_says_which(tm
 
 def test_no_row_is_bold_beside_one_with_fewer_seeds_that_is_better(tmp_path):
     store = Store(tmp_path)
-    for seed in range(3):
+    for seed in range(5):
         store.single(TASKS, seed)
         store.run("PAD-Net", TASKS, seed)
-        store.run("SCA-MTL", TASKS, seed, status="missing" if seed == 2 else "finished")
+        store.run("SCA-MTL", TASKS, seed, status="missing" if seed == 4 else "finished")
     (one,) = shown(store.close())
-    assert cells(one, "SCA-MTL")["Δm"].startswith("**+4.80")
+    assert cells(one, "SCA-MTL")["Δm"].startswith("**+4.")
     assert not any("**" in cells(one, label)["Δm"] for label in ("Single task", "PAD-Net"))
 
 
@@ -89,21 +95,100 @@ def test_no_pair_is_printed_on_a_delta_that_is_undefined(tmp_path):
     assert summary.contrasts == ()
 
 
-def test_a_row_that_varies_much_more_than_the_others_is_named(tmp_path):
+def test_the_interval_beside_a_row_is_the_one_of_its_verdict_against_the_baseline(tmp_path):
     store = Store(tmp_path)
-    for seed in range(3):
-        store.single(TASKS, seed)
+    for seed in range(5):
         for label in ("PAD-Net", "MTI-Net", "SCA-MTL"):
-            semseg = 38.0 + seed * (5.0 if label == "SCA-MTL" else 0.1)
-            store.run(label, TASKS, seed, scores=(score("semseg", semseg), score("depth", 0.6 + 0.001 * seed)))
-    (one,) = shown(store.close())
-    assert any(sentence.startswith("The runs of SCA-MTL vary ") for sentence in one.caption)
+            store.run(label, TASKS, seed)
+        store.single(TASKS, seed)  # the baseline is the last row, so that the pairs are turned
+    (summary,), _ = summaries(store.close())
+    pairs = {first: pair for first, second, pair in summary.contrasts if second == "Single task"}
+    assert len(pairs) == 3
+    for label, pair in pairs.items():
+        delta = summary.rows[label].delta
+        assert (delta.seeds.low, delta.seeds.high) == (pytest.approx(pair.low), pytest.approx(pair.high))
+        assert delta.mean == pytest.approx(pair.difference)
+        assert pair.verdict == ("better" if delta.seeds.low > 0 else "worse" if delta.seeds.high < 0 else "undecided")
+        assert delta.images.half >= delta.seeds.half
+
+
+def diverging(tmp_path, lost=3, error="Diverged: loss is nan at step 7"):
+    """SCA-MTL is far better than all others with the seeds that it did not lose."""
+    store = Store(tmp_path)
+    for seed in range(6):
+        store.single(TASKS, seed)
+        store.run("PAD-Net", TASKS, seed)
+        cell = store.run("SCA-MTL", TASKS, seed, status="failed" if seed < lost else "finished")
+        if seed < lost:
+            (store.root / "cells" / cell / "failure.json").write_text(
+                json.dumps({"error": error, "traceback": "", "attempts": 1, "log": ""})
+            )
+    return store.close()
+
+
+def test_a_row_that_lost_seeds_is_not_better_than_one_that_lost_none(tmp_path):
+    (sound,), _ = summaries(diverging(tmp_path / "sound", lost=0))
+    assert [pair.verdict for *labels, pair in sound.contrasts if "SCA-MTL" in labels] == ["worse", "worse"]
+    assert sound.rows["SCA-MTL"].delta.best
+    store = diverging(tmp_path / "lost")
+    (summary,), _ = summaries(store)
+    found = [pair for *labels, pair in summary.contrasts if "SCA-MTL" in labels]
+    assert [pair.verdict for pair in found] == ["undecided", "undecided"]
+    assert found[0].high < 0  # the runs that are left alone would have won
+    row = summary.rows["SCA-MTL"]
+    assert not row.delta.best
+    assert not any(score.best for score in row.scores.values())
+    assert summary.rows["Single task"].delta.best  # nor does the row take the bold from those that lost nothing
+    assert (row.delta.improved, row.delta.compared) == (3, 6)
+    assert {(gain.harmed, gain.runs) for gain in by_task(row.delta).values()} == {(3, 6)}
+
+
+def test_the_table_and_the_verdict_say_how_many_seeds_were_lost(tmp_path):
+    store = diverging(tmp_path)
+    (one,) = shown(store)
+    assert "(3 of 6 diverged)" in cells(one, "SCA-MTL")["Δm"]
+    assert any("that it is not better than a row that lost fewer" in sentence for sentence in one.caption)
+    (summary,), _ = summaries(store)
+    assert {row[4] for row in contrasts(summary, None).rows if "SCA-MTL" in row} == {
+        "undecided: SCA-MTL 3 of 6 diverged"
+    }
+    (failed,) = shown(diverging(tmp_path / "failed", error="OSError: no space left"))
+    assert "(3 of 6 failed)" in cells(failed, "SCA-MTL")["Δm"]
+
+
+def test_a_row_that_lost_seeds_can_be_worse(tmp_path):
+    store = Store(tmp_path)
+    for seed in range(6):
+        store.single(TASKS, seed)
+        store.run("SCA-MTL", TASKS, seed)
+        store.run("Multi task", TASKS, seed, status="failed" if seed == 0 else "finished")
+    (summary,), _ = summaries(store.close())
+    verdicts = {(first, second): pair.verdict for first, second, pair in summary.contrasts}
+    assert verdicts["SCA-MTL", "Multi task"] == "better"
+
+
+def test_the_margin_of_equivalence_is_the_matrixs(tmp_path):
+    def verdicts(margin):
+        store = Store(tmp_path / str(margin), margin=margin)
+        for seed in range(5):
+            store.single(TASKS, seed)
+            scores = tuple(score(task, value("Single task", task, 2 * seed % 5)) for task in TASKS)
+            store.run("PAD-Net", TASKS, seed, scores=scores)
+        (summary,), _ = summaries(store.close())
+        caption = contrasts(summary, None).caption
+        assert f"inside ±{margin:g} points" in caption
+        return [pair.verdict for *_, pair in summary.contrasts], caption
+
+    assert verdicts(20.0)[0] == ["equivalent"]
+    found, caption = verdicts(0.2)
+    assert found != ["equivalent"]
+    assert int(caption.split("calls two equal rows equivalent: ")[1].split(".")[0]) > 5
 
 
 def test_bold_is_for_several_seeds_only(tmp_path):
     many, single = shown(three_seeds(tmp_path / "many"))[0], shown(pascal(tmp_path / "one"), "pascal")[0]
     assert cells(many, "SCA-MTL")["Δm"].startswith("**+4.9")
-    assert [row[0].text for row in many.rows if row[2].bold] == ["SCA-MTL"]
+    assert [row[0].text for row in many.rows if row[4].bold] == ["SCA-MTL"]
     assert not any(cell.bold for row in single.rows for cell in row)
     assert any("One seed a row: there is no interval, nothing is bold" in sentence for sentence in single.caption)
     assert "95 % interval" not in {column.title for column in single.columns}

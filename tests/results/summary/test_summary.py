@@ -52,7 +52,7 @@ def test_two_task_sets_share_the_single_task_cells(tmp_path):
     assert three.rows["Single task"].cost["parameters"] == pytest.approx(3 * 3.9e6)
 
 
-def test_a_seed_without_a_baseline_run_is_compared_with_the_mean_baseline_and_says_so(tmp_path):
+def test_a_seed_without_a_baseline_run_is_left_out_and_named(tmp_path):
     store = Store(tmp_path)
     for seed in range(4):
         store.single(TASKS, seed, status="finished" if seed < 3 else "missing")
@@ -60,21 +60,41 @@ def test_a_seed_without_a_baseline_run_is_compared_with_the_mean_baseline_and_sa
     path = store.close()
     (summary,), _ = summaries(path)
     delta = summary.rows["SCA-MTL"].delta
+    assert delta.paired
+    assert list(delta.values) == [0, 1, 2]
+    for seed in range(3):
+        ours, base = ({t: score(t, value(label, t, seed)) for t in TASKS} for label in ("SCA-MTL", "Single task"))
+        assert delta.values[seed] == pytest.approx(delta_m(ours, base))
+    assert "without seed 3 (Single task has no whole run with this seed)" in cells(shown(path)[0], "SCA-MTL")["Δm"]
+
+
+def no_seed_in_common(root, runs_of_baseline):
+    store = Store(root)
+    for seed in range(runs_of_baseline):
+        store.single(TASKS, seed)
+    for seed in range(10, 13):
+        store.run("SCA-MTL", TASKS, seed)
+    return store.close()
+
+
+def test_a_row_that_shares_no_seed_with_the_baseline_is_compared_with_its_mean_and_says_so(tmp_path):
+    path = no_seed_in_common(tmp_path, 3)
+    (summary,), _ = summaries(path)
+    delta = summary.rows["SCA-MTL"].delta
     assert not delta.paired
     assert delta.images is None
     assert delta.seeds.low < delta.mean < delta.seeds.high
+    assert summary.contrasts == ()
     means = {task: sum(value("Single task", task, s) for s in range(3)) / 3 for task in TASKS}
-    ours = {task: score(task, value("SCA-MTL", task, 3)) for task in TASKS}
-    assert delta.values[3] == pytest.approx(delta_m(ours, {task: score(task, means[task]) for task in TASKS}))
+    ours = {task: score(task, value("SCA-MTL", task, 11)) for task in TASKS}
+    assert delta.values[11] == pytest.approx(delta_m(ours, {task: score(task, means[task]) for task in TASKS}))
     assert "against the mean of the baseline's runs" in cells(shown(path)[0], "SCA-MTL")["Δm"]
+    assert any("no verdict against the baseline: SCA-MTL" in sentence for sentence in shown(path)[0].caption)
 
 
 def test_without_variance_of_the_baseline_there_is_no_interval(tmp_path):
-    store = Store(tmp_path)
-    for seed in range(2):
-        store.single(TASKS, seed, status="finished" if seed == 0 else "failed")
-        store.run("SCA-MTL", TASKS, seed)
-    assert "the baseline has a single run" in cells(shown(store.close())[0], "SCA-MTL")["95 % interval"]
+    table = shown(no_seed_in_common(tmp_path, 1))[0]
+    assert "the baseline has a single run" in cells(table, "SCA-MTL")["95 % interval"]
 
 
 def test_training_time_includes_the_cells_that_a_cell_is_derived_from(tmp_path):
@@ -151,8 +171,8 @@ def test_a_baseline_of_all_tasks_one_of_which_lacks_a_score_is_taken_from_its_wh
         store.run("SCA-MTL", TASKS, seed, scores=(score("semseg", 39.0), score("depth", 0.6)))
     (summary,), _ = summaries(store.close())
     delta = summary.rows["SCA-MTL"].delta
-    assert (delta.paired, delta.against) == (False, (0, 2))
-    assert delta.mean == pytest.approx(0.0)  # 39 is the mean of 38 and 40
+    assert (delta.paired, delta.against) == (True, (0, 2))
+    assert delta.mean == pytest.approx(50 * ((39 - 38) / 38 + (39 - 40) / 40) / 2)
     assert delta.seeds is not None
 
 
