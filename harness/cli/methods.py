@@ -147,14 +147,15 @@ def plan(
     difference: Annotated[float, typer.Option(help="That is to be found, in points of Delta_m.")],
     sd: Annotated[float, typer.Option(help="Of the difference of two runs of one seed, in points.")],
     power: Annotated[float, typer.Option(help="The probability of finding it.")] = 0.8,
+    rows: Annotated[int, typer.Option(help="Of the table, with the baseline; all pairs are judged at once.")] = 2,
 ) -> None:
-    """Say how many seeds a question needs, before any is trained.
+    """Say how many seeds a question needs, before any is trained, by the rule of a table's verdicts.
 
-    Example:  mtlbench plan --difference 1 --sd 0.82
+    Example:  mtlbench plan --difference 1 --sd 0.82 --rows 6
     """
     from mtlbench.results.statistics import planner
 
     try:
-        typer.echo(planner.sentence(difference, sd, power=power))
+        typer.echo(planner.sentence(difference, sd, rows=rows, power=power))
     except planner.BadPlan as error:
         raise fail(str(error)) from None

@@ -46,8 +46,8 @@ def rule(rows: int) -> str:
     """The one rule of bold, intervals and verdicts, for a table of so many rows that are judged."""
     own = 95 if rows == 2 else round(100 * (1 - OWN * 0.05))
     return (
-        "Two rows differ where the 95 % interval of their mean difference over common seeds, simultaneous over all pairs "
-        "of rows, excludes 0: variances moderated between the pair's own and that of all rows, Tukey's studentised "
+        "Two rows differ where the 95 % interval of their mean difference over common seeds, simultaneous over all "
+        "pairs of rows, excludes 0: variances moderated between the pair's own and that of all rows, Tukey's studentised "
         f"range, never narrower than the pair's own {own} % t interval."
     )
 

@@ -48,8 +48,8 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
     ]
     if not all(len(values) == len(summary.comparison.seeds) for values in summary.block.values.values()):
         sentences.append(
-            "Each pair is over the seeds that both rows have, so that differences of pairs need not add up; a pair with "
-            "fewer than two such seeds has no verdict."
+            "Each pair is over the seeds that both rows have, so that differences of pairs need not add up; a pair "
+            "with fewer than two such seeds has no verdict."
         )
     sentences += planned(summary)
     if "turns at" in columns:
@@ -127,9 +127,9 @@ def ranks(summary: Summary) -> Grid:
     ]
     caption = (
         "Probability of each rank by mean Δm, in percent, from the noise over seeds in the model that judges the "
-        "pairs, with one variance for all rows. Unlike the verdicts, it is not corrected for how many rows are compared, "
-        "and the row that came out first was chosen by the same runs: of {count} equal rows the apparent winner shows "
-        "about {chance} at rank 1, and is the best with {even}."
+        "pairs, with one variance for all rows. Unlike the verdicts, it is not corrected for how many rows are "
+        "compared, and the row that came out first was chosen by the same runs: of {count} equal rows the apparent "
+        "winner shows about {chance} at rank 1, and is the best with {even}."
     ).format(count=len(labels), chance=_percent(_winner(model)) + " %", even=f"{100 / len(labels):.0f} %")
     if agreement := taus(summary.block):
         told = ", ".join(f"{tau:.2f}" for tau in agreement[:10])

@@ -65,9 +65,8 @@ def _sure(summary: Summary) -> Grid:
         )
     if any(delta.images is not None for delta in deltas.values()):
         sentences.append(
-            "Over seeds and test images (crossed random effects, never narrower than over seeds, and widened as that one for "
-            "all pairs): with other test "
-            "images of this kind too."
+            "Over seeds and test images (crossed random effects, never narrower than over seeds, and widened for all "
+            "pairs as that one): with other test images of this kind too."
         )
     if any(delta.values for delta in deltas.values()):
         sentences.append(

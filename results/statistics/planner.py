@@ -59,7 +59,8 @@ def sentence(difference: float, sd: float, *, rows: int = 2, power: float = 0.8)
     judged = "two rows" if rows == 2 else f"{rows} rows, all pairs at once"
     text = (
         f"{num_seeds} seeds find a true difference of {difference:g} with a probability of {found:.1f} %, by the "
-        f"verdict of a table of {judged}, over runs paired by seed whose differences have a standard deviation of {sd:g}"
+        f"verdict of a table of {judged}, over runs paired by seed whose differences have a standard deviation of "
+        f"{sd:g}"
     )
     if num_seeds > 2:
         text += f"; {num_seeds - 1} with {100 * power_of(num_seeds - 1, difference, sd, rows=rows):.1f} %"

@@ -102,7 +102,10 @@ def additive(values: ArrayLike) -> Additive:
     squares = np.bincount(method, (runs - design @ effects) ** 2, num_methods)
     freedom = np.bincount(method, 1 - ((design @ inverse) * design).sum(1), num_methods)
     variance = float(squares.sum()) / df
-    return Additive(centre + to_means @ effects, to_means @ inverse @ to_means.T, variance, df, squares, freedom)
+    covariance = to_means @ inverse @ to_means.T
+    return Additive(
+        centre + to_means @ effects, covariance, variance, df, np.asarray(squares, float), np.asarray(freedom, float)
+    )
 
 
 def contrasts(

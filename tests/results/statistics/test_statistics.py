@@ -14,7 +14,7 @@ from mtlbench.results.statistics.intervals import (
     mean_and_sd,
     paired_interval,
 )
-from mtlbench.results.statistics.planner import power_of, seeds_needed
+from mtlbench.results.statistics.planner import power_of, seeds_for_equivalence, seeds_needed
 from mtlbench.results.statistics.ranges import studentised_range
 from mtlbench.results.statistics.verdicts import additive, alikeness, contrasts, judged, not_worse_than_best
 
@@ -276,6 +276,34 @@ def test_power_is_what_a_simulation_finds(rng):
     values = rng.normal(1.0, 0.82, (4000, 6))
     found = [not i.low <= 0 <= i.high for i in map(paired_interval, values)]
     assert power_of(6, 1.0, 0.82) == pytest.approx(np.mean(found), abs=0.03)
+
+
+def test_the_plan_is_for_the_rule_of_the_verdicts():
+    rng = np.random.default_rng(4)
+    found = []
+    for _ in range(400):
+        values = rng.normal(0, 0.82 / math.sqrt(2), (6, 8))
+        values[0] += 1.0
+        found += [pair.verdict == "better" for pair in contrasts(values) if pair.first == 0]
+    assert power_of(8, 1.0, 0.82, rows=6) == pytest.approx(np.mean(found), abs=0.04)
+    assert power_of(8, 1.0, 0.82, rows=6) < 0.7 < 0.8 < power_of(8, 1.0, 0.82)
+
+
+def test_more_rows_need_more_seeds():
+    needed = [seeds_needed(1.0, 0.82, rows=rows) for rows in (2, 6, 12)]
+    assert needed == sorted(set(needed))
+    for rows, seeds in zip((2, 6, 12), needed, strict=True):
+        assert power_of(seeds - 1, 1.0, 0.82, rows=rows) < 0.8 <= power_of(seeds, 1.0, 0.82, rows=rows)
+    with pytest.raises(ValueError, match="rows 1 must be at least 2"):
+        seeds_needed(1.0, 0.82, rows=1)
+
+
+def test_equivalence_is_planned_for_by_the_same_rule():
+    rng, seeds = np.random.default_rng(5), seeds_for_equivalence(1.0, 0.82, rows=4)
+    tables = [contrasts(rng.normal(0, 0.82 / math.sqrt(2), (4, seeds)), margin=1.0) for _ in range(200)]
+    found = np.mean([pair.verdict == "equivalent" for table in tables for pair in table])
+    assert found == pytest.approx(0.84, abs=0.07)
+    assert seeds_for_equivalence(0.5, 0.82, rows=4) > 3 * seeds
 
 
 def test_expected_best_is_the_mean_over_all_subsets():

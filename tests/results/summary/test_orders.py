@@ -18,6 +18,7 @@ from mtlbench.results.statistics.delta import delta_m
 from mtlbench.results.statistics.verdicts import additive
 from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.orders import TaskGains, rank_probabilities, task_gains, taus
+from mtlbench.results.summary.pairs import Block
 from mtlbench.results.summary.transfer import any_harmed, by_task
 from tables_of import TASKS, summaries
 
@@ -147,6 +148,23 @@ def details(store, name="rooms"):
     (summary, *_), manifest = summaries(store, name)
     found = section(summary, table(summary, manifest), [])
     return {detail["title"]: detail["grid"] for detail in found["details"]}
+
+
+def test_the_page_says_what_the_winners_rank_is_worth_and_how_rows_go_together(tmp_path):
+    found = details(three_seeds(tmp_path, gaps=False))
+    caption = found["How stable the order is"].caption
+    shown = int(caption.split("the apparent winner shows about ")[1].split(" %")[0])
+    assert "of 5 equal rows" in caption
+    assert "the best with 20 %" in caption
+    assert 40 <= shown <= 65
+    assert "Correlation of two rows over seeds: 0." in found["Every pair of rows on Δm"].caption
+
+
+def test_the_correlation_over_seeds_is_the_share_of_the_seeds():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, (5, 4000)) + rng.normal(0, 2, (1, 4000))  # variance 4 of 5 is of the seeds
+    apart = {str(row): dict(enumerate(of_row)) for row, of_row in enumerate(values.tolist())}
+    assert Block(apart, {}, apart=apart).correlation() == pytest.approx(0.8, abs=0.02)
 
 
 def test_the_page_compares_rows_in_every_way_where_there_are_seeds(tmp_path):
