@@ -47,8 +47,8 @@ def rule(rows: int) -> str:
     own = 95 if rows == 2 else round(100 * (1 - OWN * 0.05))
     return (
         "Two rows differ where the 95 % interval of their mean difference over common seeds, simultaneous over all "
-        "pairs of rows, excludes 0: variances moderated between the pair's own and that of all rows, Tukey's studentised "
-        f"range, never narrower than the pair's own {own} % t interval."
+        "pairs of rows, excludes 0: variances moderated between the pair's own and that of all rows, Tukey's "
+        f"studentised range, never narrower than the pair's own {own} % t interval."
     )
 
 
