@@ -6,7 +6,7 @@ import pytest
 from mtlbench.results.records.record import Entry, Record, Score
 from mtlbench.results.statistics.ranges import studentised_range
 from mtlbench.results.statistics.verdicts import Additive, contrasts, half_widths
-from mtlbench.results.summary.columns import column
+from mtlbench.results.summary.columns import BOLD, column
 from mtlbench.results.summary.gains import gains_of
 from mtlbench.results.summary.pairs import block
 from mtlbench.results.summary.runs import Comparison, Row, Run
@@ -45,7 +45,7 @@ def drawn(name: str, num_tables: int, num_seeds: int, rng) -> np.ndarray:
     return noise + rng.standard_normal((num_tables, 1, num_seeds))
 
 
-def halves(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def halves(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Differences, the halves of their intervals by the rule, and those by Tukey's range; each [tables, pairs]."""
     _, num_rows, num_seeds = values.shape
     first, second = np.triu_indices(num_rows, 1)
@@ -54,7 +54,7 @@ def halves(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     squares, df = (around**2).sum(2), (num_rows - 1) * (num_seeds - 1)
     variance, freedom = squares.sum(1, keepdims=True) / df, np.full(num_rows, df / num_rows)
     fit = Additive(np.zeros(num_rows), np.eye(num_rows), variance, df, squares, freedom)
-    ruled = half_widths(differences.var(2, ddof=1), np.full(len(first), num_seeds), fit)
+    ruled = half_widths(differences.var(2, ddof=1), np.full(len(first), num_seeds), fit, level)
     tukey = studentised_range(0.95, num_rows, df) * np.sqrt(variance / num_seeds)
     return differences.mean(2), ruled, np.broadcast_to(tukey, ruled.shape)
 
@@ -86,6 +86,16 @@ def test_the_rule_finds_most_of_what_tukeys_range_finds_where_rows_vary_alike(di
     found, most = ((centre + difference > half).mean() for half in (ruled, tukey))
     assert 0.7 < most < 0.95
     assert found >= 0.8 * most
+
+
+@pytest.mark.parametrize("num_seeds", [3, 5, 10])
+def test_few_tables_of_equal_rows_deny_a_row_its_bold_in_any_column(num_seeds, rng):
+    one, other = (drawn("equal", 4000, num_seeds, rng) for _ in range(2))
+    denied = np.zeros(4000, dtype=bool)
+    for values, level in ((one, 1 - BOLD / 2), (other, 1 - BOLD / 2), ((one + other) / 2, 0.95)):
+        centre, half, _ = halves(values, level)
+        denied |= (np.abs(centre) > half).any(1)
+    assert denied.mean() <= 0.05 + BOLD + 0.005  # the noise of 4000 tables
 
 
 @pytest.mark.slow
