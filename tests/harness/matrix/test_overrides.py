@@ -19,7 +19,8 @@ VALUES = {
         "benchmark": ["nyud"], "backbone": ["test_efficientnet"], "methods": ["single_task", "atrc"], "": ["other"]
     },
     "title": ["Other"], "caption": ["Other"], "demonstration": ["true", "false"],
-    "must_beat_constant": ["true", "false"], "margin": ["0.7"], "baseline": ["Multi-task", "SCA-MTL"], "label": ["Other"],
+    "must_beat_constant": ["true", "false"], "margin": ["0.7"],
+    "baseline": ["Multi-task", "SCA-MTL"], "label": ["Other"],
     "size": ["[32, 64]"], "tasks": ["[depth]"], "seeds": ["[7]"], "protocol": ["atrc"], "evaluate": ["network"],
     "borders": ["background"], "normals_zoom": ["published"], "benchmark": ["pascal_context"],
     "benchmarks": ["[{name: nyud, evaluate: network}]"],
