@@ -75,7 +75,8 @@ class Store:
     def run(self, label, tasks, seed, *, benchmark="rooms", task_set=None, status="finished", scores=None, **changes):
         """One cell: its entry, and a record, a failure or nothing."""
         task_set = tuple(task_set or tasks)
-        cell_id = f"{METHOD.get(label, label.lower())}-{'-'.join(tasks)}-{benchmark}-{seed}".replace(" ", "_")
+        name = f"{METHOD.get(label, label.lower())}-{'-'.join(tasks)}-{benchmark}-{seed}"
+        cell_id = name.replace(" ", "_").replace("/", "_")
         self.entries.append(Entry(cell_id, label, METHOD.get(label, "other"), tuple(tasks), task_set, benchmark, seed))
         folder = self.root / "cells" / cell_id
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ def require_name(name: Any) -> str:
     Raises TypeError for what is no name, since a file of a store that somebody has written into must not lead out of
     the store, or out of the folder of a report.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"\w[^/\\\x00-\x1f\x7f]*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"(?!\.)[^/\\\x00-\x1f\x7f]+", name):
         raise TypeError(f"{name!r} is no name of a cell or a matrix")
     return name
 

@@ -107,20 +107,27 @@ def test_a_wrong_path_ends_with_2_and_one_clear_line(tmp_path, capsys, store, ma
     assert not (tmp_path / "out").exists()
 
 
-def test_a_broken_record_ends_with_2_and_its_path(tmp_path, capsys):
+def test_a_broken_record_ends_with_1_and_its_path_beside_the_other_rows(tmp_path, capsys):
     store = three_seeds(tmp_path / "store")
     broken = next((tmp_path / "store/cells").glob("single*/record.json"))
     broken.write_text("{")
-    assert main(["report", "--store", store, "--out", str(tmp_path / "out")]) == 2
-    assert broken.parent.name in capsys.readouterr().err
+    assert main(["report", "--store", store, "--out", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert broken.parent.name in captured.err and "| PAD-Net" in captured.out
 
 
-def test_a_newer_record_and_a_store_elsewhere_end_with_2_and_one_line(tmp_path, capsys, monkeypatch):
+def test_a_newer_record_ends_with_1_and_one_line(tmp_path, capsys):
     store = three_seeds(tmp_path / "store")
     newer = next((tmp_path / "store/cells").glob("single*/record.json"))
     newer.write_text(newer.read_text().replace('"schema": 1', '"schema": 9'))
+    assert main(["report", "--store", store, "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and newer.parent.name in said and "newer version of mtlbench" in said
+
+
+def test_a_store_elsewhere_ends_with_2_and_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    for place, named in ((store, newer.parent.name), ("s3://bucket/runs", "s3://bucket/runs"), ("foo://x", "foo://x")):
+    for place, named in (("s3://bucket/runs", "s3://bucket/runs"), ("foo://x", "foo://x")):
         assert main(["report", "--store", place, "--out", str(tmp_path / "out")]) == 2
         captured = capsys.readouterr()
         assert captured.out == ""
