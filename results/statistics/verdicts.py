@@ -12,8 +12,8 @@ A pair is compared over the seeds that both methods have. The interval of a pair
 
 Tukey's range alone covers all pairs of six rows in only 83-91 % of tables where the methods vary unequally. Each of
 the two intervals alone covers too little as well. The rule covers at least 93 % in all cases that
-`tests/results/statistics/test_coverage.py` simulates, and finds at least 0.8 of what Tukey's range finds at five seeds
-where all vary alike. With three seeds, it finds about a half.
+`tests/results/statistics/test_coverage.py` simulates. Where all vary alike, it finds 0.78 to 0.90 of what Tukey's range
+finds at five seeds, and about a half at three seeds.
 """
 
 from __future__ import annotations
