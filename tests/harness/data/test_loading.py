@@ -169,7 +169,7 @@ def long_tmpdir(monkeypatch, tmp_path):
 
 @pytest.mark.timeout(60)
 def test_loaders_find_a_folder_for_their_sockets_where_that_of_temporary_files_has_too_long_a_path(long_tmpdir):
-    view = View(SIZE, Augmentation(crop=Crop(tries=1)), native=True)
+    view = View(SIZE, Augmentation(crop=Crop(tries=1)))
     batches = training_batches(Training([sample(people=True)], TASKS, view, 0), iter([[(0, 0)], [(1, 0)]]), loaders=1)
     assert [batch.image.shape for batch in batches] == [(1, 3, *SIZE)] * 2
     assert tempfile.gettempdir() == str(long_tmpdir)  # large temporary files stay where they were wanted
