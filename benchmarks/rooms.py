@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -43,6 +44,8 @@ class Rooms(Benchmark):
 
     size: rows and columns of the images; the scenes are the same at every size. tie: the probability that a texture is
     typical of its class; at 0 the colour says nothing about the class, at 1 it says much. seed: the seed of all scenes.
+    foreign: tasks whose labels are those of another image of the split, so that these tasks have nothing to do with
+    the other tasks. A comparison shows with them that its Delta_m falls where tasks are unrelated.
     """
 
     name = "rooms"
@@ -58,6 +61,7 @@ class Rooms(Benchmark):
         test: int = 654,
         tie: float = 0.5,
         seed: int = 0,
+        foreign: Sequence[str] = (),
     ) -> None:
         if len(size) != 2 or any(side < 32 or side % 32 for side in size):
             raise ValueError(f"rooms: size is {size}; it takes (rows, columns), multiples of 32 from 32 on")
@@ -83,6 +87,9 @@ class Rooms(Benchmark):
             factories.saliency(),
         )
         self.tasks = {task.name: task for task in made}
+        if isinstance(foreign, str) or not set(foreign) <= self.tasks.keys():
+            raise ValueError(f"rooms: foreign is {foreign!r}; it takes a list of tasks: {', '.join(self.tasks)}")
+        self.foreign = frozenset(foreign)
         self.augmentations = {
             "mtl": Augmentation(flip=0.5, zooms=(1.0, 1.2, 1.5)),
             "atrc": Augmentation(flip=0.5, zoom_range=(0.5, 2.0), crop=Crop(), photometric=True),
@@ -102,11 +109,12 @@ class Rooms(Benchmark):
         if unknown:
             raise ValueError(f"rooms: no task {', '.join(unknown)}; there are {', '.join(self.tasks)}")
         height, width = self.size
-        folder = Path(root) / f"rooms-{height}x{width}-{self.fingerprint(root)[:8]}" / split
+        folder = Path(root) / f"rooms-{height}x{width}-{self._hash(self._rendered)[:8]}" / split
         if not cache.exists(folder):
             with closing(self._samples(split)) as samples:
                 cache.write(folder, samples, self._images[split], progress)
-        return cache.Cache(folder, tasks)
+        own = cache.Cache(folder, tasks)
+        return Foreign(own, self.foreign) if self.foreign & {*tasks} else own
 
     def make(self, root: Path, progress: Progress) -> None:
         """Render all splits; `progress` is told (images done, images in all)."""
@@ -122,7 +130,15 @@ class Rooms(Benchmark):
 
     def fingerprint(self, root: Path) -> str:
         """A hash of the options and of the renderer's version, which determine the samples wherever the cache lies."""
-        facts = {"renderer": RENDERER, "size": self.size, "tie": self.tie, "seed": self.seed, **self._images}
+        foreign = {"foreign": sorted(self.foreign)} if self.foreign else {}
+        return self._hash({**self._rendered, **foreign})
+
+    @property
+    def _rendered(self) -> dict[str, Any]:
+        return {"renderer": RENDERER, "size": self.size, "tie": self.tie, "seed": self.seed, **self._images}
+
+    @staticmethod
+    def _hash(facts: dict[str, Any]) -> str:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def _samples(self, split: str) -> Generator[Sample]:
@@ -131,6 +147,27 @@ class Rooms(Benchmark):
             for index, frame in enumerate(rendered):
                 fields = {name: torch.from_numpy(array) for name, array in frame.items()}
                 yield Sample(f"{split}-{index:05d}", fields.pop("image"), fields)
+
+
+class Foreign(Sequence[Sample]):
+    """The samples of a split where some tasks have the labels of the sample that is half of the split away."""
+
+    def __init__(self, samples: Sequence[Sample], tasks: frozenset[str]) -> None:
+        self.samples, self.tasks = samples, tasks
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        sample, other = self.samples[index], self.samples[(index + len(self) // 2) % len(self)]
+        foreign = {task: other.labels[task] for task in sample.labels if task in self.tasks}
+        return Sample(sample.id, sample.image, {**sample.labels, **foreign})
 
 
 Frame = dict[str, NDArray[np.uint8] | NDArray[np.float32]]

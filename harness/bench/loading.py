@@ -32,7 +32,8 @@ from mtlbench.benchmarks.rendering.scenes import render
 from mtlbench.benchmarks.tasks.kinds import IGNORE
 from mtlbench.benchmarks.transforms import augmentation, geometry
 from mtlbench.benchmarks.transforms.geometry import Draw
-from mtlbench.harness.data.loading import IMAGENET_MEAN, IMAGENET_STD, normalise
+from mtlbench.harness.data.loading import normalise
+from mtlbench.methods.backbone import IMAGENET_MEAN, IMAGENET_STD
 
 TASKS = ("semseg", "depth", "normals")
 PICTURES = ("images", "segmentation", "normals", "edge")  # of the re-pack

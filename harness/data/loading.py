@@ -19,9 +19,7 @@ from mtlbench.benchmarks.transforms import augmentation, geometry
 from mtlbench.harness import seeds
 from mtlbench.harness.data.view import View
 from mtlbench.harness.matrix.cell import TrainConfig
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from mtlbench.methods.backbone import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Batch(NamedTuple):

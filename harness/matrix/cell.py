@@ -89,7 +89,9 @@ class BackboneConfig(Config):
 
     name: str = "hrnet_w18_small_v2"
     bn_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01  # 0.01 suits fine-tuning; short runs from scratch need 0.1
-    weights: str = "none"  # none, imagenet (the pinned tag), or a safetensors file: its path; a cell holds sha256:...
+    weights: str = (
+        "none"  # none, imagenet (the pinned tag), package, or a safetensors file; a cell holds its sha256:...
+    )
 
 
 class TrainConfig(Config):

@@ -22,7 +22,7 @@ from mtlbench.harness.matrix.entries import (
 )
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.tuning import Tuning
-from mtlbench.methods import resolve
+from mtlbench.methods import packaged, resolve
 from mtlbench.methods.backbone import check as check_backbone
 from mtlbench.methods.outside import is_outside
 from mtlbench.methods.weights import no_imagenet_weights
@@ -98,8 +98,15 @@ def _backbone_problems(backbone: Any, entries: Sequence[BenchmarkEntry]) -> list
     file = backbone.get("weights") if isinstance(backbone, dict) else None
     if file == "imagenet" and isinstance(name, str) and is_outside(name):
         problems.append(f"backbone.weights: {no_imagenet_weights(name)}")
+    if file == "package":
+        try:
+            packaged.require(name if isinstance(name, str) else BackboneConfig().name)
+        except ValueError as error:
+            problems.append(f"backbone.weights: {error}")
     if isinstance(file, str) and file not in weights.NAMES and not Path(file).is_file():
-        problems.append(f"backbone.weights: no file {file!r}; give none, imagenet, or the path of a safetensors file")
+        problems.append(
+            f"backbone.weights: no file {file!r}; give none, imagenet, package, or the path of a safetensors file"
+        )
     return problems
 
 

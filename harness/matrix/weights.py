@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mtlbench.harness.matrix.cell import BackboneConfig
+from mtlbench.methods.packaged import require
 
-NAMES = ("none", "imagenet")
+NAMES = ("none", "imagenet", "package")
 PREFIX = "sha256:"
 DIGITS = 12
 
@@ -33,10 +35,12 @@ def files(backbone: BackboneConfig) -> dict[str, str]:
 
 
 def locate(backbone: BackboneConfig, known: Mapping[str, str]) -> str | None:
-    """The path of the file with the initial weights of a cell's backbone; None where there is no file.
+    """The path of the file with the initial weights of a cell's backbone, or "package"; None where there is no file.
 
     Raises FileNotFoundError where its path is not `known`, ValueError where its content has changed.
     """
+    if backbone.weights == "package":
+        return backbone.weights
     if backbone.weights in NAMES:
         return None
     if backbone.weights not in known:
@@ -58,6 +62,9 @@ def origin(backbone: BackboneConfig, known: Mapping[str, str]) -> dict[str, Any]
         tag, repository, file = pretrained_source(backbone.name)
         path = try_to_load_from_cache(repository, file, cache_dir=constants.HF_HUB_CACHE) if repository else None
         return {"tag": tag, "sha256": digest(Path(path)) if isinstance(path, str) else None}
+    if backbone.weights == "package":
+        packaged = require(backbone.name)
+        return {"package": f"{packaged.package} {version(packaged.package)}", "sha256": packaged.sha256}
     path = locate(backbone, known)
     return None if path is None else {"file": Path(path).name, "sha256": digest(Path(path))}
 

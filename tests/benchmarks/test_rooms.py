@@ -288,6 +288,20 @@ def test_make_renders_every_split_and_tells_of_all_images(tmp_path):
     assert told == [(3, 6), (4, 6), (6, 6)]
 
 
+def test_a_foreign_task_has_the_labels_of_another_image_and_nothing_is_rendered_twice(tmp_path):
+    counts = {"train": 4, "val": 1, "test": 2}
+    own = Rooms((32, 64), **counts).open(tmp_path, "train", ("semseg", "depth"))
+    mixed = Rooms((32, 64), **counts, foreign=["depth"]).open(tmp_path, "train", ("semseg", "depth"))
+    assert len(list(tmp_path.iterdir())) == 1
+    for index, sample in enumerate(mixed):
+        assert sample.id == own[index].id and torch.equal(sample.image, own[index].image)
+        assert torch.equal(sample.labels["semseg"], own[index].labels["semseg"])
+        assert torch.equal(sample.labels["depth"], own[(index + 2) % 4].labels["depth"])
+    assert mixed[1:3][0].id == own[1].id and len(mixed[1:3]) == 2
+    alone = Rooms((32, 64), **counts, foreign=["depth"]).open(tmp_path, "train", ("semseg",))
+    assert torch.equal(alone[0].labels["semseg"], own[0].labels["semseg"])
+
+
 def test_benchmark_and_split_travel_between_processes(tmp_path):
     benchmark = pickle.loads(pickle.dumps(Rooms((32, 32), train=2, val=1, test=1)))
     split = benchmark.open(tmp_path, "train", ("edge",))
@@ -296,7 +310,16 @@ def test_benchmark_and_split_travel_between_processes(tmp_path):
 
 
 def test_the_fingerprint_follows_every_option_and_not_the_root():
-    variants = [{}, {"size": (64, 128)}, {"train": 5}, {"val": 5}, {"test": 5}, {"tie": 0.4}, {"seed": 1}]
+    variants = [
+        {},
+        {"size": (64, 128)},
+        {"train": 5},
+        {"val": 5},
+        {"test": 5},
+        {"tie": 0.4},
+        {"seed": 1},
+        {"foreign": ["depth"]},
+    ]
     prints = [Rooms(**variant).fingerprint(Path("a")) for variant in variants]
     assert len(set(prints)) == len(variants)
     assert Rooms(tie=1).fingerprint(Path("a")) == Rooms(tie=1.0).fingerprint(Path("b"))
@@ -331,6 +354,8 @@ def test_tasks_fit_the_labels(tmp_path):
         ({"tie": 1.5}, r"tie is 1\.5; .*\[0, 1\]"),
         ({"tie": float("nan")}, r"tie is nan"),
         ({"seed": -1}, r"seed is -1; .*0 or more"),
+        ({"foreign": "depth"}, r"foreign is 'depth'; it takes a list of tasks: semseg"),
+        ({"foreign": ["flow"]}, r"foreign is \['flow'\]; it takes a list of tasks: semseg"),
     ],
 )
 def test_wrong_options_are_named_with_their_value_and_what_is_allowed(options, message):
