@@ -59,7 +59,7 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
     results = read(store.url, matrix)
     uri = _tracking(store, tracking_uri)
     with Tracker(uri, store.url, results.manifest, results.manifest.caption) as tracker:
-        for cell_id in dict.fromkeys(entry.id for entry in results.manifest.entries):
+        for cell_id in results.manifest.ids:
             if cell_id in results.unreadable:
                 continue
             state = store.state(cell_id)

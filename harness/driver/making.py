@@ -16,7 +16,7 @@ from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Matrix
-from mtlbench.harness.matrix.expand import Planned, expand
+from mtlbench.harness.matrix.expand import Planned, of_controls, tables
 from mtlbench.harness.matrix.length import length
 from mtlbench.harness.scoring import constant
 from mtlbench.harness.store.store import Store
@@ -32,7 +32,8 @@ def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], 
     if problems:
         raise NotReady(problems)  # now, and not after minutes of rendering
     with Progress(console=console, transient=True) as bars:
-        for entry in matrix.benchmarks:
+        changed = [entry for _, _, control in of_controls(matrix) for entry in control.benchmarks]
+        for entry in (*matrix.benchmarks, *changed):
             copy = copy_here(entry, folders)
             bar = bars.add_task(f"making {entry.name}", total=None, visible=not copy.benchmark.needs_root)
             copy.benchmark.make(copy.root, partial(_tick, bars, bar))
@@ -108,11 +109,11 @@ def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:
 def constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console: Console) -> dict[str, str]:
     """benchmark -> the id of the record of its best constant prediction. What the store lacks is made."""
     names = {}
-    configs = {item.cell.benchmark.name: item.cell.benchmark for item in expand(matrix)}
+    configs = {item.cell.benchmark.name: item.cell.benchmark for item in tables(matrix)}
     holdout = matrix.train.holdout  # the matrix's own, and not that of trials
     for name, config in configs.items():
         copy = copy_here(config, folders)
-        tasks = [t for t in copy.benchmark.tasks if any(t in i.cell.tasks for i in expand(matrix))]
+        tasks = [t for t in copy.benchmark.tasks if any(t in i.cell.tasks for i in tables(matrix))]
         found = constant.record_id(config, copy.benchmark, tasks, holdout)
         if not store.exists(files.constant(found)):
             console.print(f"scoring the best constant prediction on {name}", markup=False)

@@ -221,8 +221,8 @@ def _outcome(matrix: Matrix, store: Store, work: Work, written: Report) -> Outco
     if matrix.must_beat_constant:
         for cell_id, item in work.cells.items():
             record, floor = results.records.get(cell_id), results.constants.get(item.cell.benchmark.name)
-            if record is None or floor is None or item.entry.preliminary:
-                continue
+            if record is None or floor is None or item.entry.preliminary or item.control:
+                continue  # a control may train on labels that no network can learn
             problems = constant.not_beaten(record.scores, floor)
             if problems:
                 below[cell_id] = problems

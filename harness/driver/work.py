@@ -73,7 +73,7 @@ def _fits(item: Planned, word: str) -> bool:
 
 def title(item: Planned) -> str:
     """A title such as "PAD-Net · semseg+depth · seed 0"; "ATRC, search · ..." for a search."""
-    label = item.entry.label
+    label = ", ".join(filter(None, [item.entry.label, item.control]))
     if item.trial is not None:
         label += f", trial {item.trial}"
     elif item.entry.preliminary:

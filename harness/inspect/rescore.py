@@ -90,7 +90,7 @@ def chosen(store: Store, names: Sequence[str], find: Callable[[Store, str], str]
         if store.exists(files.matrix(name)):
             results = read(store.url, name)
             trials = {cell_id for cell_id, record in results.records.items() if is_trial(record)}  # scored on val
-            scored = [entry.id for entry in results.manifest.entries if entry.id not in trials]
+            scored = [cell_id for cell_id in results.manifest.ids if cell_id not in trials]
             done = [cell_id for cell_id in scored if store.state(cell_id) == "finished"]
             if not done:
                 raise FileNotFoundError(f"{name}: none of its {len(scored)} cells is finished; `mtlbench run` it first")

@@ -82,6 +82,33 @@ class BenchmarkEntry(BenchmarkConfig):
         return [tuple(sorted(s, key=lambda task: order.index(task) if task in order else -1)) for s in sets]
 
 
+class TaskSet(Config):
+    """Tasks of a control, with options of the benchmark over those of the matrix."""
+
+    tasks: Annotated[list[str], Field(min_length=2)]
+    options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        changes = [
+            f"{name} {' and '.join(map(str, value)) if isinstance(value, list) else value}"
+            for name, value in self.options.items()
+        ]
+        return ", ".join([" + ".join(self.tasks), *changes])
+
+
+class Controls(Config):
+    """Comparisons whose result is known before: what a matrix shows of itself, so that its table can be believed."""
+
+    row: str  # the label of the row that the controls repeat
+    # The row once more, with these seeds: it must not be better.
+    other_seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(default_factory=list)
+    # The row with these options of the benchmark: it must be better.
+    more_images: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
+    # From the most related tasks to the least: Delta_m of the row must fall.
+    relatedness: list[TaskSet] = Field(default_factory=list)
+
+
 class Resources(Config):
     """Where cells run. None of this is in a cell's id, because none of it changes a number beyond its last digits."""
 
@@ -159,6 +186,7 @@ class Matrix(Config):
     resources: Resources = Resources()
     demonstration: bool = False  # the table shows that the path works and compares nothing
     margin: float = Field(default=0.5, gt=0)  # points of Delta_m inside which two rows count as equivalent
+    controls: Controls | None = None  # comparisons whose result is known before; the report checks them
     tune: Tuning | None = None  # how many trials every row gets before it is trained
     must_beat_constant: bool = False  # a cell that does not beat the best constant prediction fails the run
 

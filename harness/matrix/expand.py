@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
-from mtlbench.harness.matrix.entries import Matrix, make_benchmark, merge_train
+from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchmark, merge_train
 from mtlbench.harness.matrix.tuning import Tuning, trials, tuned
 from mtlbench.methods import resolve
-from mtlbench.results.records.record import Entry, Manifest, Record
+from mtlbench.results.records.record import Control, ControlTable, Entry, Manifest, Record
 from mtlbench.results.summary.tuning import unjudged
+
+Expected = Literal["same", "better", "falls"]  # what a control expects, as in `Control`
 
 
 class Planned(NamedTuple):
@@ -21,13 +23,56 @@ class Planned(NamedTuple):
     cell: Cell
     entry: Entry
     trial: int | None = None  # its number, from 0, among those of the row's tuning
+    control: str = ""  # the name of the control that it belongs to; "" for a cell of a table
 
 
 NO_RECORDS: Mapping[str, Record] = {}
 
 
 def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[Planned]:
-    """Every cell of the matrix, in the order of the table, with the row and task set that asks for it.
+    """Every cell of the matrix, with the row and task set that asks for it: its tables, then its controls.
+
+    A cell of a control that a table has too is a cell of the table.
+    """
+    planned = tables(matrix, records)
+    own = {item.cell.id for item in planned}
+    for _, name, changed in of_controls(matrix):
+        planned += [item._replace(control=name) for item in tables(changed, records) if item.cell.id not in own]
+    return planned
+
+
+def of_controls(matrix: Matrix) -> list[tuple[Expected, str, Matrix]]:
+    """The tables of the controls: what the control expects, the name of the table, and the matrix that it is."""
+    if matrix.controls is None:
+        return []
+    controls, (entry,), baseline = matrix.controls, matrix.benchmarks, baseline_of(matrix)
+    named = {method.row: method for method in matrix.methods}
+    alone = matrix.model_copy(update={"methods": [named[controls.row]], "controls": None})
+    beside = alone.model_copy(update={"methods": [named[baseline], named[controls.row]]})
+
+    def on(one: Matrix, **changes: Any) -> Matrix:
+        return one.model_copy(update={"benchmarks": [BenchmarkEntry.model_validate({**entry.model_dump(), **changes})]})
+
+    found: list[tuple[Expected, str, Matrix]] = []
+    if controls.other_seeds:
+        found.append(("same", "other seeds", alone.model_copy(update={"seeds": controls.other_seeds})))
+    if controls.more_images:
+        found.append(("better", "more images", on(alone, options={**entry.options, **controls.more_images})))
+    for related in controls.relatedness:
+        changed = on(beside, tasks=[related.tasks], options={**entry.options, **related.options})
+        found.append(("falls", related.name, changed))
+    return found
+
+
+def baseline_of(matrix: Matrix) -> str:
+    """The label of the row that Eq. (6) divides by; "" where there is none."""
+    rows = [method.row for method in matrix.methods]
+    single = next((method.row for method in matrix.methods if resolve(method.name).one_task), "")
+    return matrix.baseline if matrix.baseline in rows else single
+
+
+def tables(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[Planned]:
+    """Every cell of the matrix's tables, in their order, with the row and task set that asks for it.
 
     Some cells are preliminary, such as a search or the trials of a tuning. Once the record of a preliminary cell is
     among `records`, the cell that the record leads to follows and belongs to the row. Until then the preliminary cell
@@ -138,15 +183,19 @@ def waiting(unfinished: Iterable[Planned]) -> list[str]:
 
 def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str, Record] = NO_RECORDS) -> Manifest:
     """What `results` needs to know of the matrix."""
-    rows = [method.row for method in matrix.methods]
-    single = next((method.row for method in matrix.methods if resolve(method.name).one_task), "")
+    controls: dict[Expected, list[ControlTable]] = {}
+    for expected, name, changed in of_controls(matrix):
+        entries = tuple(planned.entry for planned in tables(changed, records))
+        controls.setdefault(expected, []).append(ControlTable(name, entries))
+    repeated = matrix.controls.row if matrix.controls else ""
     return Manifest(
         name=matrix.name,
         title=matrix.title or matrix.name,
         caption=" ".join(filter(None, [matrix.caption, matrix.tune.sentence if matrix.tune else ""])),
-        baseline=matrix.baseline if matrix.baseline in rows else single,
+        baseline=baseline_of(matrix),
         demonstration=matrix.demonstration,
         margin=matrix.margin,
-        entries=tuple(planned.entry for planned in expand(matrix, records)),
+        entries=tuple(planned.entry for planned in tables(matrix, records)),
         constants=dict(constants),
+        controls=tuple(Control(expected, repeated, tuple(found)) for expected, found in controls.items()),
     )

@@ -12,15 +12,17 @@ from mtlbench.harness.matrix import presets, weights
 from mtlbench.harness.matrix.cell import BackboneConfig, Config, TrainConfig
 from mtlbench.harness.matrix.entries import (
     BenchmarkEntry,
+    Controls,
     Matrix,
     MethodEntry,
     Recipe,
     Resources,
+    TaskSet,
     in_full,
     make_benchmark,
     merge_train,
 )
-from mtlbench.harness.matrix.expand import expand
+from mtlbench.harness.matrix.expand import baseline_of, expand, of_controls
 from mtlbench.harness.matrix.tuning import Tuning
 from mtlbench.methods import packaged, resolve
 from mtlbench.methods.backbone import check as check_backbone
@@ -50,6 +52,7 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
         problems += [line for e in matrix.benchmarks for line in _twice("tasks", ["+".join(s) for s in e.task_sets])]
         problems += _twice("seeds", matrix.seeds)
         problems += _tuning_problems(matrix)
+        problems += _control_problems(matrix)
     baseline = raw.get("baseline")
     if baseline is None and matrix is not None and not any(resolve(m.name).one_task for m in matrix.methods):
         problems.append(
@@ -170,6 +173,32 @@ def _tuning_problems(matrix: Matrix) -> list[str]:
     return problems
 
 
+def _control_problems(matrix: Matrix) -> list[str]:
+    """What keeps the controls from being compared with the table."""
+    controls, rows = matrix.controls, [method.row for method in matrix.methods]
+    if controls is None:
+        return []
+    problems = []
+    if len(matrix.benchmarks) != 1 or len(matrix.benchmarks[0].task_sets) != 1:
+        problems.append("controls: they are of one table; give the matrix one benchmark with one set of tasks")
+    if controls.row not in rows or controls.row == baseline_of(matrix):
+        others = ", ".join(row for row in rows if row != baseline_of(matrix))
+        problems.append(f"controls.row: {controls.row!r} is no row beside the baseline; these are: {others}")
+    if shared := sorted({*controls.other_seeds} & {*matrix.seeds}):
+        problems.append(f"controls.other_seeds: {shared[0]} is one of the matrix's seeds; give seeds that no row has")
+    if len(controls.relatedness) == 1:
+        problems.append("controls.relatedness: one set of tasks has no order; give two or more")
+    if problems:
+        return problems
+    try:
+        names = [name for _, name, _ in of_controls(matrix)]
+    except ValidationError as error:
+        return [describe_mistake(mistake, ("controls",)) for mistake in error.errors()]
+    if not names:
+        problems.append("controls: none is asked for; give other_seeds, more_images or relatedness")
+    return problems + _twice("controls", names)
+
+
 def _twice(path: str, values: Sequence[Any]) -> list[str]:
     return [f"{path}: {value} is there more than once" for value in dict.fromkeys(values) if values.count(value) > 1]
 
@@ -229,6 +258,7 @@ def _allowed(loc: tuple[Any, ...]) -> str:
         found = {
             "benchmarks": BenchmarkEntry, "methods": MethodEntry, "train": TrainConfig,
             "resources": Resources, "backbone": BackboneConfig, "tune": Tuning,
+            "controls": Controls, "relatedness": TaskSet,
         }  # fmt: skip
         model = found.get(part)
     if model is None:

@@ -77,6 +77,6 @@ def _needed(store: Store) -> set[str]:
     found: set[str] = set()
     for name in matrices(store.url):
         results = read(store.url, name)
-        found |= {entry.id for entry in results.manifest.entries} | set(results.records)
+        found |= set(results.manifest.ids) | set(results.records)
         found |= {files.constant(name) for name in results.manifest.constants.values()}
     return found

@@ -61,7 +61,7 @@ class View:
 def view(store: str, manifest: Manifest, cell_id: str, state: State) -> View:
     """Read a cell. Raises KeyError for a cell that the matrix does not expect, FileNotFoundError for a finished cell
     without a record, CorruptRecord for files that do not hold what they should."""
-    entries = tuple(entry for entry in manifest.entries if entry.id == cell_id)
+    entries = manifest.entries_of(cell_id)
     if not entries:
         raise KeyError(f"matrix {manifest.name!r} expects no cell {cell_id!r}")
     source = Store(store)

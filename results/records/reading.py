@@ -79,7 +79,7 @@ def read(store: str, matrix: str) -> Results:
     records: dict[str, Record] = {}
     failures: dict[str, dict[str, Any]] = {}
     unreadable: dict[str, str] = {}
-    waiting = sorted({entry.id for entry in manifest.entries}, reverse=True)
+    waiting = sorted(manifest.ids, reverse=True)
     while waiting:
         cell_id = waiting.pop()
         of_record, of_failure = f"{root}/{files.record(cell_id)}", f"{root}/{files.failure(cell_id)}"

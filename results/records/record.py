@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 SCHEMA = 1
 
@@ -111,6 +112,28 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class ControlTable:
+    """The cells of one control: those of a row, and of the baseline where the control has its own."""
+
+    name: str  # "other seeds"
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Control:
+    """A comparison whose result is known before, by which a matrix shows that it can tell methods apart.
+
+    expects: "same" trains the row once more with other seeds, so that it is not better; "better" gives it more training
+    images, so that it is better; "falls" has a table for each task set, from the most related tasks to the least, and
+    Delta_m falls in this order.
+    """
+
+    expects: Literal["same", "better", "falls"]
+    row: str  # the label that is repeated
+    tables: tuple[ControlTable, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a matrix expects of a store."""
 
@@ -122,6 +145,25 @@ class Manifest:
     entries: tuple[Entry, ...]
     constants: dict[str, str]  # benchmark -> id of its constant predictor's record
     margin: float = 0.5  # points of Delta_m inside which two rows count as equivalent
+    controls: tuple[Control, ...] = ()
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all cells, each once: those of the tables, then those of the controls alone."""
+        return list(dict.fromkeys(entry.id for entry in (*self.entries, *self._of_controls())))
+
+    def entries_of(self, cell_id: str) -> tuple[Entry, ...]:
+        """The entries of a cell in the tables, or in the controls where no table has it."""
+        for entries in (self.entries, tuple(self._of_controls())):
+            if found := tuple(entry for entry in entries if entry.id == cell_id):
+                return found
+        return ()
+
+    def _of_controls(self) -> Iterator[Entry]:
+        """The entries of the controls, whose labels name the control."""
+        for control in self.controls:
+            for table in control.tables:
+                yield from (replace(entry, label=f"{entry.label}, {table.name}") for entry in table.entries)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
@@ -131,14 +173,24 @@ class Manifest:
         """The manifest in `text`. Raises CorruptRecord that names `source`."""
         try:
             fields = json.loads(text)
-            fields["entries"] = tuple(
-                Entry(**{**entry, "tasks": tuple(entry["tasks"]), "task_set": tuple(entry["task_set"])})
-                for entry in fields["entries"]
+            fields["entries"] = _entries(fields["entries"])
+            fields["controls"] = tuple(
+                Control(
+                    control["expects"],
+                    control["row"],
+                    tuple(ControlTable(table["name"], _entries(table["entries"])) for table in control["tables"]),
+                )
+                for control in fields.get("controls", ())
             )
             manifest = cls(**fields)
-            ids = [entry.id for entry in manifest.entries]
-            for name in (manifest.name, *manifest.constants.values(), *ids):
+            for name in (manifest.name, *manifest.constants.values(), *manifest.ids):
                 require_name(name)
             return manifest
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise CorruptRecord(f"{source}: not a matrix manifest ({type(error).__name__}: {error})") from error
+
+
+def _entries(written: list[dict[str, Any]]) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(**{**entry, "tasks": tuple(entry["tasks"]), "task_set": tuple(entry["task_set"])}) for entry in written
+    )

@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mtlbench.results.records.record import Manifest, Record
+from mtlbench.results.report.display import interval_text, signed
 from mtlbench.results.statistics.verdicts import OWN
 from mtlbench.results.summary.columns import BOLD
+from mtlbench.results.summary.controls import Finding
 from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.summary import Summary
 
 
-def caption(summary: Summary, manifest: Manifest) -> tuple[str, ...]:
+def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> tuple[str, ...]:
     comparison = summary.comparison
-    sentences = []
+    sentences = [*_failed(controls)]
     if manifest.demonstration:
         sentences.append("A demonstration that the path from data to table works; it compares nothing.")
     if manifest.caption:
@@ -37,9 +39,42 @@ def caption(summary: Summary, manifest: Manifest) -> tuple[str, ...]:
         sentences.append(
             f"The log delta, which orders these rows the same whatever the baseline, disagrees on {'; '.join(log)}."
         )
+    if passed := [_told(finding) for finding in controls if finding.passed]:
+        sentences.append(f"Controls that hold: {'; '.join(passed)}.")
     found = dict(provenance(summary))
     told = [f"{name} {found[name]}" for name in ("commit", "torch", "data", "device") if name in found]
     return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
+
+
+def _failed(controls: Sequence[Finding]) -> Iterator[str]:
+    """What makes the order of a table doubtful: controls that fail, and controls that are not finished."""
+    if failed := [_told(finding) for finding in controls if finding.passed is False]:
+        yield f"The order of these rows is not to be believed, since a control fails: {'; '.join(failed)}."
+    if unknown := [f"{_NAMES[finding.control.expects]}: {finding.problem}" for finding in controls if finding.problem]:
+        yield f"Controls that are not judged: {'; '.join(unknown)}."
+
+
+_NAMES = {"same": "other seeds", "better": "more training images", "falls": "relatedness of tasks"}
+
+
+def _told(finding: Finding) -> str:
+    """What a control expects and what was found, such as "Multi-task with other seeds is not better (+0.31 ...)"."""
+    control, difference = finding.control, finding.difference
+    assert difference is not None
+    found = f"{signed(difference.estimate)} points {interval_text(difference.low, difference.high)}"
+    if control.expects == "falls":
+        order = ", ".join(
+            f"{table.name} {signed(mean)}" for table, mean in zip(control.tables, finding.means, strict=True)
+        )
+        return (
+            f"Δm of {control.row} {'falls' if finding.passed else 'should fall'} from task set to task set: {order} "
+            f"(first minus last {found})"
+        )
+    if control.expects == "better":
+        wish = "is better" if finding.passed else "should be better"
+        return f"{control.row} with more training images {wish} ({found})"
+    wish = "is neither better nor worse" if finding.passed else "should be neither better nor worse"
+    return f"{control.row} with other seeds {wish} ({found})"
 
 
 def rule(rows: int) -> str:

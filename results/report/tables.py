@@ -6,7 +6,7 @@ Equal records give equal text: nothing here looks at a clock, and the rows have 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from mtlbench.results.records.record import Manifest, Score
 from mtlbench.results.report import captions
 from mtlbench.results.report.display import UNDEFINED, fixed, interval_text, signed, time_unit, titled
 from mtlbench.results.summary.columns import ScoreSummary
+from mtlbench.results.summary.controls import Finding
 from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
 from mtlbench.results.summary.summary import RowSummary, Summary
@@ -66,7 +67,7 @@ class Notes:
         return _letter(self.sentences.index(sentence))
 
 
-def table(summary: Summary, manifest: Manifest) -> Table:
+def table(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> Table:
     """The table of a summary, with primary scores, Delta_m and cost.
 
     There is one row per label, in the manifest's order, and the constant predictor comes last. Where a cell failed or
@@ -114,7 +115,9 @@ def table(summary: Summary, manifest: Manifest) -> Table:
     title = f"{manifest.title}: {comparison.benchmark}, {' + '.join(comparison.tasks)}"
     letters = tuple((_letter(index), sentence) for index, sentence in enumerate(notes.sentences))
     label = f"{manifest.name}-{comparison.slug}"
-    return Table(comparison.slug, label, title, captions.caption(summary, manifest), columns, tuple(rows), letters)
+    return Table(
+        comparison.slug, label, title, captions.caption(summary, manifest, controls), columns, tuple(rows), letters
+    )
 
 
 def _score_column(task: str, score: Score | None) -> Column:

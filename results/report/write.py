@@ -15,6 +15,7 @@ from mtlbench.results.records import files
 from mtlbench.results.records.reading import Results, matrices, read
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord
 from mtlbench.results.report import figures, formats, frames, page, tables
+from mtlbench.results.summary.controls import findings
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 
@@ -70,7 +71,8 @@ def _readable(store: str, names: Sequence[str]) -> list[Results]:
 def _report(results: Results, others: Sequence[Results], folder: Path) -> tuple[list[Path], str]:
     manifest, store = results.manifest, results.store
     summaries = [summarise(comparison, store) for comparison in comparisons(results)]
-    shown = [tables.table(summary, manifest) for summary in summaries]
+    found = findings(results)
+    shown = [tables.table(summary, manifest, found) for summary in summaries]
     folder.mkdir(parents=True, exist_ok=True)
     markdown = formats.markdown(shown)
     paths = [

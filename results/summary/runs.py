@@ -124,13 +124,14 @@ def comparisons(results: Results) -> list[Comparison]:
                 f"{manifest.name}: {benchmark} {'+'.join(tasks)} has no row {manifest.baseline!r}, the baseline; "
                 f"its rows: {', '.join(labels)}"
             )
-        rows = {label: _row(results, [entry for entry in entries if entry.label == label]) for label in labels}
+        rows = {label: row_of(results, [entry for entry in entries if entry.label == label]) for label in labels}
         constant = results.constants.get(benchmark)
         found.append(Comparison(benchmark, tasks, manifest.baseline, rows, constant, results.records, manifest.margin))
     return found
 
 
-def _row(results: Results, entries: list[Entry]) -> Row:
+def row_of(results: Results, entries: Sequence[Entry]) -> Row:
+    """The row of entries that share a label. Raises CorruptRecord where two cells of a seed train the same task."""
     runs = {}
     for seed in sorted({entry.seed for entry in entries}):
         cells = _shown([entry for entry in entries if entry.seed == seed])
