@@ -92,7 +92,7 @@ def forecast(
     missing += preflight.weights(matrix.backbone, fetch=False)
     if address is None:
         here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
-        missing += preflight.feasible(matrix.resources, {**here, "launcher": 1}, [here])
+        missing += preflight.feasible(matrix.resources, here, [here])
     done: dict[str, list[Record]] = {}
     for record in recorded(store, unreadable)(store.cells()).values():
         done.setdefault(_network(record.cell), []).append(record)

@@ -25,6 +25,10 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Cells that wait for resources at once. By default it is 1: cells would start one after the other, and an
+    # autoscaler would see the demand of one.
+    "TUNE_MAX_PENDING_TRIALS_PG": "200",
+    "RAY_worker_niceness": "0",  # by default 15: on a shared machine, times of steps would be those of a guest
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # a trial's error is in the store; Ray would print its traceback too
@@ -59,8 +63,7 @@ def _start(address: str | None) -> None:
         # The processes of a Ray of this machine inherit this environment.
         forget_launchers(grouped=False)
         forget_compilers()
-        # The launcher of a cell with several workers takes no CPU: otherwise N workers would not fit on N CPUs.
-        local = {"include_dashboard": False, "resources": {"launcher": 1000}, "_temp_dir": ray_folder()}
+        local = {"include_dashboard": False, "_temp_dir": ray_folder()}
     elif address != "auto":
         _knock(address)
     ours = signal.getsignal(signal.SIGTERM)  # Ray replaces the handler

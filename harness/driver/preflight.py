@@ -74,11 +74,6 @@ def feasible(resources: Resources, available: Mapping[str, float], nodes: Sequen
     available: the resources of all nodes together.
     """
     problems = []
-    if resources.workers > 1 and available.get("launcher", 0) < 1:
-        problems.append(
-            "cells of several workers are started by a trial that takes no CPU but a `launcher`, and the cluster has "
-            "none; start its head with: ray start --head --resources='{\"launcher\": 1000}'"
-        )
     for kind, one in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         asked = one * resources.workers
         if asked > available.get(kind, 0):

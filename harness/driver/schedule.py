@@ -266,7 +266,8 @@ def _needs(stage: Stage, resources: Resources) -> tune.PlacementGroupFactory:
     if stage == "score":
         return tune.PlacementGroupFactory([{"CPU": resources.cpus}])
     if resources.workers > 1:
-        return tune.PlacementGroupFactory([{"launcher": 1}])
+        # What starts the processes of a cell takes no CPU, or N processes would not fit on N CPUs. It runs on the head.
+        return tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
     return tune.PlacementGroupFactory([_of_a_process(resources)])
 
 

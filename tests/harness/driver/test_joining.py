@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.tune.execution.tune_controller import _get_max_pending_trials
+from ray.tune.search import SearchGenerator
 
 from cells import matrix_file
 from command import invoke
 from mtlbench.harness.driver import joining, preflight
 from mtlbench.harness.driver.preflight import LONGEST_SOCKET, SOCKET, ray_folder
+from mtlbench.harness.driver.schedule import Cells
 
 TIMED_OUT = Exception(
     "The current node timed out during startup. This could happen because some of the raylet failed to startup or the "
@@ -85,6 +88,19 @@ def test_a_ray_of_this_machine_hands_no_variables_of_launchers_and_compilers_to_
     joining.join(None)
     ((_, _, seen),) = init.calls
     assert not {*exported} & seen.keys()
+
+
+def test_all_cells_wait_for_resources_at_once_and_run_as_any_process_does(monkeypatch):
+    for name in ("TUNE_MAX_PENDING_TRIALS_PG", "RAY_worker_niceness"):
+        monkeypatch.delenv(name, raising=False)
+    init = Init(monkeypatch, times=0)
+    joining.join(None)
+    ((_, _, seen),) = init.calls
+    assert seen["RAY_worker_niceness"] == "0"
+    assert _get_max_pending_trials(SearchGenerator(Cells(lambda: [], None))) == 200
+    monkeypatch.setenv("RAY_worker_niceness", "15")
+    joining.join(None)
+    assert init.calls[-1][2]["RAY_worker_niceness"] == "15"  # who sets it, wants it
 
 
 # ----------------------------------------------------------------------------------------------------------------------

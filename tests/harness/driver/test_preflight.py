@@ -81,8 +81,7 @@ def test_a_share_of_train_that_rounds_to_nothing_is_told_before_training(share, 
 
 def test_what_no_node_can_hold_is_refused_and_not_waited_for():
     nodes = [{"CPU": 8.0}, {"CPU": 8.0}]
-    total = {"CPU": 16.0, "launcher": 1.0}
+    total = {"CPU": 16.0}
     assert preflight.feasible(Resources(cpus=8, workers=2), total, nodes) == []
     assert "no node has as many" in preflight.feasible(Resources(cpus=16), total, nodes)[0]
     assert "2 x 9" in preflight.feasible(Resources(cpus=9, workers=2), total, nodes)[0].replace("workers ", "")
-    assert "launcher" in preflight.feasible(Resources(cpus=1, workers=2), {"CPU": 16.0}, nodes)[0]
