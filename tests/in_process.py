@@ -5,9 +5,9 @@ from io import StringIO
 
 from rich.console import Console
 
+from mtlbench.harness.cluster.attempt import attempt
+from mtlbench.harness.cluster.scheduler import Cluster
 from mtlbench.harness.driver import run as driver
-from mtlbench.harness.driver.attempt import attempt
-from mtlbench.harness.driver.scheduler import Cluster
 from mtlbench.harness.store.store import Store
 
 

@@ -24,8 +24,8 @@ from mtlbench.harness.cli.usage import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from mtlbench.harness.cluster.scheduler import Scheduler
     from mtlbench.harness.driver.run import Outcome
-    from mtlbench.harness.driver.scheduler import Scheduler
     from mtlbench.harness.matrix.entries import Matrix
     from mtlbench.harness.store.store import Store
 
@@ -154,13 +154,13 @@ def _show_status(rows: Sequence[Mapping[str, str | None]], waiting: Sequence[str
 
 
 def _on_ray(address: str | None) -> Scheduler:
-    from mtlbench.harness.driver.schedule import OnRay  # takes seconds, which a matrix that is done never waits for
+    from mtlbench.harness.cluster.schedule import OnRay  # takes seconds, which a matrix that is done never waits for
 
     return OnRay(address)
 
 
 def _require_sockets() -> None:
-    from mtlbench.harness.driver.preflight import ray_folder
+    from mtlbench.harness.cluster.sockets import ray_folder
 
     try:
         ray_folder()

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from mtlbench.harness.cluster.scheduler import Gone, Scheduler
 from mtlbench.harness.data.places import NotReady, default_roots
 from mtlbench.harness.driver import making, preflight
 from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.driver.progress import Watch
-from mtlbench.harness.driver.scheduler import Gone, Scheduler
 from mtlbench.harness.driver.work import Rerun, Work, require, select, starts_anew, survey, title
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell

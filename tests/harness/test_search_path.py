@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtlbench.harness import search_path
-from mtlbench.harness.driver import joining
+from mtlbench.harness.cluster import joining
 from paths import PYTHONPATH, ROOT
 
 

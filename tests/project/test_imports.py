@@ -23,7 +23,7 @@ FLOORS = {
     "results": ["records", "statistics", "papers", "summary", "report", "__init__"],
     "harness": [
         *("search_path", "seeds", "matrix", "store", "data", "tracking", "scoring", "training"),
-        *("inspect", "driver", "cli", "bench"),
+        *("inspect", "cluster", "driver", "cli", "bench"),
         "__init__",
     ],
 }
@@ -42,7 +42,7 @@ LEAVES = {
 # A framework is known in one place.
 VENDORS = {
     "accelerate": "harness/training/",
-    "ray": ("harness/driver/joining.py", "harness/driver/schedule.py"),
+    "ray": "harness/cluster/",
     "mlflow": "harness/tracking/",
 }
 

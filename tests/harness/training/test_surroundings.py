@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from safetensors.torch import load
 
 from cells import small_cell, train_cell
-from mtlbench.harness.driver.attempt import attempt
+from mtlbench.harness.cluster.attempt import attempt
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment, forget_compilers, forget_launchers, telling

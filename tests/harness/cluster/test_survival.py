@@ -17,11 +17,12 @@ from ray.tune.execution import tune_controller
 from rich.console import Console
 
 from cells import small_cell, small_matrix
+from mtlbench.harness.cluster.attempt import Log, attempt, reason, score
+from mtlbench.harness.cluster.schedule import OnRay
+from mtlbench.harness.cluster.scheduler import Cluster
+from mtlbench.harness.cluster.tell import KILLED, Actors, Tell
 from mtlbench.harness.driver import run as driver
-from mtlbench.harness.driver.attempt import Log, attempt, reason, score
 from mtlbench.harness.driver.progress import Watch
-from mtlbench.harness.driver.schedule import KILLED, Actors, OnRay, Tell
-from mtlbench.harness.driver.scheduler import Cluster
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.results.records import files
 

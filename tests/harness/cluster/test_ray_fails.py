@@ -36,7 +36,7 @@ def test_a_cell_that_the_memory_monitor_kills_is_tried_again_and_ends_no_run(com
 
 
 FAIL_ONCE = """
-from mtlbench.harness.driver import schedule
+from mtlbench.harness.cluster import schedule
 
 def fail_once(self, *arguments, **options):
     schedule.Tell.on_trial_result = hear

@@ -6,60 +6,31 @@ node can hold ends without an error. So only record.json is believed.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
-import math
 import os
-import re
 import sys
 import tempfile
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ray
-from ray import train, tune
-from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.tune import Callback
-from ray.tune.execution import tune_controller
-from ray.tune.integration.ray_train import TuneReportCallback
+from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from mtlbench.harness.driver import joining
-from mtlbench.harness.driver.attempt import attempt, first_line, reason, score
-from mtlbench.harness.driver.scheduler import Board, Cluster, Gone
+from mtlbench.harness.cluster import joining
+from mtlbench.harness.cluster.attempt import reason
+from mtlbench.harness.cluster.scheduler import Board, Cluster, Gone
+from mtlbench.harness.cluster.stages import Stage, of_a_process, run_stage
+from mtlbench.harness.cluster.tell import Tell
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Resources
-from mtlbench.harness.search_path import look_also_in
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.environment import Environment
 from mtlbench.results.records import files
 from mtlbench.results.records.record import CorruptRecord, NewerRecord
-
-SECONDS_BETWEEN_REPORTS = 5.0
-KILLED = "killed: the node ran out of memory"
-
-
-class Actors(RayActorManager):  # type: ignore[misc]
-    """Takes the error of Ray's memory monitor for the death of a process, after which Tune tries the cell again.
-
-    Ray 2.60 takes it for none of the errors that it knows, and ends Tune's loop.
-    """
-
-    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
-        killed = isinstance(exception, OutOfMemoryError)
-        super()._actor_task_failed(tracked_actor_task, RayActorError(error_msg=str(exception)) if killed else exception)
-
-
-tune_controller.RayActorManager = Actors
-
-Stage = Literal["train", "score"]
 
 
 class Cells(Searcher):  # type: ignore[misc]
@@ -133,53 +104,6 @@ class Cells(Searcher):  # type: ignore[misc]
         return {}
 
 
-class Tell(Callback):  # type: ignore[misc]
-    """Tells the board what Tune says about its trials, and the store why one failed that could not say so itself."""
-
-    def __init__(self, board: Board, store: Store) -> None:
-        self.board, self.store = board, store
-        self.known: dict[str, int] = {}  # cell -> failures in the store before its attempt
-
-    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.known[trial.config["cell"]] = self._failures(trial.config["cell"])
-        self.board.started(trial.config["cell"])
-
-    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
-        if "step" in result:
-            self.board.progressed(trial.config["cell"], result)
-        elif "scored" in result:
-            self.board.scoring(trial.config["cell"], result["scored"], result["images"])
-
-    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.board.retried(trial.config["cell"], self._failure(trial))
-
-    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._failure(trial)
-        self.board.ended(trial.config["cell"])
-
-    def _failure(self, trial: Any) -> str:
-        """Why an attempt failed. A process that was killed has not written it down."""
-        cell_id, (why, text) = trial.config["cell"], _why(trial)
-        unfinished = ("new", "started", "failed") + (() if trial.config["stage"] == "train" else ("trained",))
-        silent = self._failures(cell_id) == self.known.get(cell_id, self._failures(cell_id))
-        # Where one process of a group is killed, the others write that it does not answer.
-        if self.store.state(cell_id) in unfinished and (silent or why.startswith(KILLED)):
-            self.store.put_failure(cell_id, why, text)
-        self.known[cell_id] = self._failures(cell_id)
-        failure = self.store.failure(cell_id)
-        return str(failure["error"]) if failure else why
-
-    def _failures(self, cell_id: str) -> int:
-        failure = self.store.failure(cell_id)
-        return int(failure["attempts"]) if failure else 0
-
-    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.board.ended(trial.config["cell"])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
 class OnRay:
     """Ray on this machine, or the cluster at an address; "auto" is one that runs on this machine. A Scheduler."""
 
@@ -236,7 +160,7 @@ class OnRay:
         if resources.max_concurrent:
             searcher = ConcurrencyLimiter(cells, max_concurrent=resources.max_concurrent)
         folders = [os.path.abspath(folder) for folder in sys.path]
-        trainable = tune.with_parameters(_trial, environment=environment, folders=folders)
+        trainable = tune.with_parameters(run_stage, environment=environment, folders=folders)
         with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(trainable, lambda config: _needs(config["stage"], resources)),
@@ -268,84 +192,8 @@ def _needs(stage: Stage, resources: Resources) -> tune.PlacementGroupFactory:
     if resources.workers > 1:
         # What starts the processes of a cell takes no CPU, or N processes would not fit on N CPUs. It runs on the head.
         return tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
-    return tune.PlacementGroupFactory([_of_a_process(resources)])
-
-
-def _of_a_process(resources: Resources) -> dict[str, float]:
-    return {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
+    return tune.PlacementGroupFactory([of_a_process(resources)])
 
 
 def _name(trial: Any) -> str:
     return str(trial.config["cell"]) + ("" if trial.config["stage"] == "train" else "-scores")
-
-
-def _why(trial: Any) -> tuple[str, str]:
-    """Why the last attempt of a trial failed, in one line, and all that Ray says about it."""
-    file = Path(getattr(trial, "error_file", None) or os.devnull)
-    said = file.read_text() if file.exists() else ""
-    text = said.rpartition("Failure # ")[2].partition("\n")[2]  # behind the failures of earlier attempts
-    if memory := re.search(r"low on memory.*? ([\d.]+)GB used / ([\d.]+)GB", text, re.DOTALL):
-        return f"{KILLED} ({float(memory[1]):.1f} of {float(memory[2]):.1f} GB)", text
-    error = None
-    with contextlib.suppress(Exception):  # it may be of a class that only the trial could import
-        error = trial.get_pickled_error()
-    if isinstance(error, RayTaskError):
-        return reason(error.cause), text
-    if isinstance(error, RayActorError):
-        what = "its node died" if "its node has died" in text else "its process died, or was killed by the system"
-        return f"{what} ({files.LOG} has its last lines)", text
-    return first_line(text) or "its process ended without a word", text
-
-
-def _trial(config: dict[str, Any], environment: Environment, folders: list[str]) -> None:
-    """A stage of a cell as a Tune trial. folders: where the driver looks for modules."""
-    look_also_in(folders)
-    if config["stage"] == "score":
-        _score(config["cell"], environment)
-    elif environment.resources.workers > 1:
-        _group(config["cell"], environment, folders)
-    else:  # trained in this process; Accelerate sees a plain one
-        cell = Store(environment.store).cell(config["cell"])
-        attempt(cell, environment, lambda progress: tune.report(progress._asdict()))
-
-
-def _score(cell_id: str, environment: Environment) -> None:
-    told = -math.inf
-
-    def report(done: int, images: int) -> None:
-        nonlocal told
-        if done == images or time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
-            told = time.monotonic()
-            tune.report({"scored": done, "images": images})
-
-    score(cell_id, environment, report)
-
-
-def _group(cell_id: str, environment: Environment, folders: list[str]) -> None:
-    """Start a Ray Train group, whose process group Accelerate joins."""
-    resources = environment.resources
-    with tempfile.TemporaryDirectory(prefix="mtlbench-train-") as scratch:
-        TorchTrainer(
-            _worker,
-            train_loop_config={"cell": cell_id, "environment": environment, "folders": folders},
-            torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
-            scaling_config=train.ScalingConfig(
-                num_workers=resources.workers,
-                use_gpu=bool(resources.gpus),
-                resources_per_worker=_of_a_process(resources),
-            ),
-            run_config=train.RunConfig(
-                name=cell_id,
-                storage_path=scratch,
-                callbacks=[TuneReportCallback()],
-                failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=0),
-            ),
-        ).fit()
-
-
-def _worker(config: dict[str, Any]) -> None:
-    """One process of a cell that several processes train."""
-    look_also_in(config["folders"])
-    environment: Environment = config["environment"]
-    cell = Store(environment.store).cell(config["cell"])
-    attempt(cell, environment, lambda progress: train.report(progress._asdict()))

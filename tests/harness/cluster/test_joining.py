@@ -11,9 +11,9 @@ from ray.tune.search import SearchGenerator
 
 from cells import matrix_file
 from command import invoke
-from mtlbench.harness.driver import joining, preflight
-from mtlbench.harness.driver.preflight import LONGEST_SOCKET, SOCKET, ray_folder
-from mtlbench.harness.driver.schedule import Cells
+from mtlbench.harness.cluster import joining, sockets
+from mtlbench.harness.cluster.schedule import Cells
+from mtlbench.harness.cluster.sockets import LONGEST_SOCKET, SOCKET, ray_folder
 
 TIMED_OUT = Exception(
     "The current node timed out during startup. This could happen because some of the raylet failed to startup or the "
@@ -170,7 +170,7 @@ def test_ray_is_started_in_the_short_folder(monkeypatch, base):
 
 def test_where_no_folder_will_do_a_line_says_which_variable_to_set_before_anything_else(monkeypatch, base, tmp_path):
     monkeypatch.setenv("TMPDIR", str(folder_of_length(base, 80)))
-    monkeypatch.setattr(preflight, "_holds_sockets", lambda folder: False)
+    monkeypatch.setattr(sockets, "_holds_sockets", lambda folder: False)
     done = invoke("run", matrix_file(tmp_path), "--store", tmp_path / "s")
     assert done.exit_code == 2
     assert f"TMPDIR={os.environ['TMPDIR']} is too long" in done.stderr and "set RAY_TMPDIR" in done.stderr

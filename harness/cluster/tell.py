@@ -1,0 +1,100 @@
+"""What Tune says of its trials goes to the board, and why one failed that could not say so itself goes to the store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+from ray.tune import Callback
+from ray.tune.execution import tune_controller
+
+from mtlbench.harness.cluster.attempt import first_line, reason
+from mtlbench.harness.cluster.scheduler import Board
+from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
+
+KILLED = "killed: the node ran out of memory"
+
+
+class Actors(RayActorManager):  # type: ignore[misc]
+    """Takes the error of Ray's memory monitor for the death of a process, after which Tune tries the cell again.
+
+    Ray 2.60 takes it for none of the errors that it knows, and ends Tune's loop.
+    """
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        killed = isinstance(exception, OutOfMemoryError)
+        super()._actor_task_failed(tracked_actor_task, RayActorError(error_msg=str(exception)) if killed else exception)
+
+
+tune_controller.RayActorManager = Actors
+
+
+class Tell(Callback):  # type: ignore[misc]
+    """Tells the board what Tune says about its trials, and the store why one failed that could not say so itself."""
+
+    def __init__(self, board: Board, store: Store) -> None:
+        self.board, self.store = board, store
+        self.known: dict[str, int] = {}  # cell -> failures in the store before its attempt
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.known[trial.config["cell"]] = self._failures(trial.config["cell"])
+        self.board.started(trial.config["cell"])
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        if "step" in result:
+            self.board.progressed(trial.config["cell"], result)
+        elif "scored" in result:
+            self.board.scoring(trial.config["cell"], result["scored"], result["images"])
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.board.retried(trial.config["cell"], self._failure(trial))
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self._failure(trial)
+        self.board.ended(trial.config["cell"])
+
+    def _failure(self, trial: Any) -> str:
+        """Why an attempt failed. A process that was killed has not written it down."""
+        cell_id, (why, text) = trial.config["cell"], _why(trial)
+        unfinished = ("new", "started", "failed") + (() if trial.config["stage"] == "train" else ("trained",))
+        silent = self._failures(cell_id) == self.known.get(cell_id, self._failures(cell_id))
+        # Where one process of a group is killed, the others write that it does not answer.
+        if self.store.state(cell_id) in unfinished and (silent or why.startswith(KILLED)):
+            self.store.put_failure(cell_id, why, text)
+        self.known[cell_id] = self._failures(cell_id)
+        failure = self.store.failure(cell_id)
+        return str(failure["error"]) if failure else why
+
+    def _failures(self, cell_id: str) -> int:
+        failure = self.store.failure(cell_id)
+        return int(failure["attempts"]) if failure else 0
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.board.ended(trial.config["cell"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def _why(trial: Any) -> tuple[str, str]:
+    """Why the last attempt of a trial failed, in one line, and all that Ray says about it."""
+    file = Path(getattr(trial, "error_file", None) or os.devnull)
+    said = file.read_text() if file.exists() else ""
+    text = said.rpartition("Failure # ")[2].partition("\n")[2]  # behind the failures of earlier attempts
+    if memory := re.search(r"low on memory.*? ([\d.]+)GB used / ([\d.]+)GB", text, re.DOTALL):
+        return f"{KILLED} ({float(memory[1]):.1f} of {float(memory[2]):.1f} GB)", text
+    error = None
+    with contextlib.suppress(Exception):  # it may be of a class that only the trial could import
+        error = trial.get_pickled_error()
+    if isinstance(error, RayTaskError):
+        return reason(error.cause), text
+    if isinstance(error, RayActorError):
+        what = "its node died" if "its node has died" in text else "its process died, or was killed by the system"
+        return f"{what} ({files.LOG} has its last lines)", text
+    return first_line(text) or "its process ended without a word", text
