@@ -1,6 +1,8 @@
 """Methods from outside for the tests: one that works and several that do not."""
 
+import ctypes
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -46,6 +48,27 @@ class Eats(FailsOnce):
             held.append(torch.ones(2**26))  # 256 MiB
             time.sleep(0.1)  # the memory monitor looks four times a second
         raise RuntimeError("nobody minds")
+
+
+class Stops(FailsOnce):
+    """Is stopped as by a debugger: the process is there and does nothing."""
+
+    def fail(self):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class Leaves(FailsOnce):
+    """Ends its process without a word."""
+
+    def fail(self):
+        os._exit(7)
+
+
+class Crashes(FailsOnce):
+    """Reads memory that does not exist, as a faulty extension does."""
+
+    def fail(self):
+        ctypes.string_at(0)
 
 
 class Waits(MultiTask):

@@ -1,10 +1,16 @@
-"""One attempt at a cell, in the process that was given to it. It sets threads, and writes the log and the failure."""
+"""One attempt at a cell, in the process that was given to it. It sets threads, and writes the log and the failure.
+
+A process that dies cannot say why. What can be known beforehand is prepared: an exit by os._exit writes its code down,
+a signal that Python can see leaves its name in the log (`died`), and a pulse in the store stops.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import os
+import re
 import sys
 import time
 import traceback
@@ -13,9 +19,10 @@ from datetime import datetime
 from pathlib import Path
 
 from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.environment import Environment
-from mtlbench.harness.training.progress import Diverged, Progress
+from mtlbench.harness.training.progress import Diverged, Progress, Pulse, still
 from mtlbench.results.records import files
 
 
@@ -24,37 +31,99 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
 
     Its record is then in the store, or what `score` needs for it.
 
-    Errors go to the store (failure.json, log.txt). A failure that another try would repeat bit for bit ends here with
-    False. Any other error is raised again, and the scheduler tries again.
+    Errors go to the store (failure.json, log.txt). A failure that another try would repeat ends here with False. Any
+    other error is raised again, and the scheduler tries again.
     """
     import torch
 
     from mtlbench.harness.training import judge, train
 
-    store = Store(environment.store)
+    store, resources = Store(environment.store), environment.resources
     if store.state(cell.id) in ("trained", "finished"):
         return True
-    torch.set_num_threads(environment.resources.cpus)
+    torch.set_num_threads(resources.cpus)
     # Not by RANK, which a batch script may have exported.
     main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-    started = time.time()
-    with log(store, cell.id) if main else contextlib.nullcontext():
+    started, parts = time.time(), store.parts(cell.id)
+    pulse = pulse_of(store, cell.id, resources.deadline) if main else still
+    with log(store, cell.id) if main else contextlib.nullcontext(), exits_said(store, cell.id):
         try:
-            train.train(cell, environment, report)
+            train.train(cell, environment, report, pulse, parts)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
+            why, again = reason(error), not isinstance(error, Diverged)
+            if isinstance(error, torch.OutOfMemoryError):
+                again, advice = _halved(store, cell, resources, parts)
+                why = f"{why}; {advice}"
             # On a full disk the scheduler says why, once there is room.
             with contextlib.suppress(StoreError):
                 earlier = store.failure(cell.id)
                 if earlier is None or earlier["time"] < started:  # else another process of this attempt named the cause
-                    store.put_failure(cell.id, reason(error), trace)
-            if isinstance(error, Diverged):
-                if cell.trial and main:
+                    store.put_failure(cell.id, why, trace)
+            if isinstance(error, Diverged) and cell.trial:
+                if main:
                     store.put_record(judge.divergence(cell, error, torch.device(environment.device)))
-                return cell.trial
-            raise
+                return True
+            if again:
+                raise
+            return False
     return True
+
+
+def _halved(store: Store, cell: Cell, resources: Resources, parts: int) -> tuple[bool, str]:
+    """Divide the micro-batches of a cell once more, where the matrix asks for it and there are images to divide.
+
+    parts: into how many they were divided in this attempt; each process of a group may find that memory ran out.
+    Returns whether another attempt makes sense, and what to say.
+    """
+    images = cell.train.batch // (cell.train.accumulate * resources.workers)
+    if resources.out_of_memory == "fail":
+        way = "train.accumulate divides its batches, or resources.out_of_memory: halve does so where memory runs out"
+        return False, f"{images} images at once are too many for its memory; {way}"
+    if images % (2 * parts):
+        return False, f"{images // parts} images at once are too many for its memory, and cannot be halved"
+    store.put(files.parts(cell.id), f"{2 * parts}\n")
+    return True, f"going on with {images // (2 * parts)} images at once in place of {images // parts}"
+
+
+def pulse_of(store: Store, cell_id: str, deadline: float) -> Pulse:
+    """The pulse of a cell, which is ended where its pulse in the store does not change for `deadline` seconds."""
+
+    def tell(calls: int) -> None:
+        with contextlib.suppress(StoreError):
+            store.put(files.pulse(cell_id), f"{os.getpid()} {calls}\n")
+
+    return Pulse(tell, min(60.0, deadline / 5))
+
+
+@contextlib.contextmanager
+def exits_said(store: Store, cell_id: str) -> Iterator[None]:
+    """Write down the code of an exit by os._exit, which runs nothing else of Python."""
+    leave, owner = os._exit, os.getpid()
+
+    def say(code: int) -> None:
+        if os.getpid() == owner:  # a forked process ends in this way too, and is no failure
+            with contextlib.suppress(Exception):
+                text = "".join(traceback.format_stack())
+                store.put_failure(cell_id, f"its process was ended by os._exit({code})", text)
+        leave(code)
+
+    os._exit = say  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = leave
+
+
+def died(store: Store, cell_id: str) -> str:
+    """What the log of a cell says of the signal that ended its last process; "" where it says nothing."""
+    name = files.log(cell_id)
+    if not store.exists(name):
+        return ""
+    last = store.get(name).decode(errors="replace").rpartition("\n--- ")[2]
+    found = re.search(r"^Fatal Python error: (.+)$", last, re.MULTILINE)
+    return "" if found is None else found[1]
 
 
 def score(cell_id: str, environment: Environment, report: Callable[[int, int], None]) -> None:
@@ -67,9 +136,15 @@ def score(cell_id: str, environment: Environment, report: Callable[[int, int], N
     store = Store(environment.store)
     if store.state(cell_id) == "finished":
         return
-    with log(store, cell_id):
+    pulse = pulse_of(store, cell_id, environment.resources.deadline)
+
+    def told(done: int, images: int) -> None:
+        pulse()
+        report(done, images)
+
+    with log(store, cell_id), exits_said(store, cell_id):
         try:
-            expensive.finish(store, cell_id, environment.resources.cpus, report)
+            expensive.finish(store, cell_id, environment.resources.cpus, told)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
@@ -118,8 +193,12 @@ def log(store: Store, cell_id: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with Log(path) as file:
             file.write(stamp)
-            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-                yield
+            faulthandler.enable(file, all_threads=False)
+            try:
+                with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+                    yield
+            finally:
+                faulthandler.disable()
         return
     buffer = io.StringIO()
     buffer.write((store.get(name).decode() if store.exists(name) else "") + stamp)

@@ -9,6 +9,7 @@ import socket
 from typing import Any
 
 import ray
+from ray._private import worker
 from ray.job_config import JobConfig
 
 import mtlbench
@@ -34,6 +35,17 @@ ENVIRONMENT = {
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # a trial's error is in the store; Ray would print its traceback too
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # Ray would abort on SIGTERM, which the command line handles
 }
+
+_print = worker.print_to_stdstream
+
+
+def _print_ours(data: dict[str, Any], ignore_prefix: bool) -> None:
+    """Leave out Ray's paragraph about a process that died. `Tell` says in a line which cell it was, and why."""
+    if data.get("pid") != "raylet":
+        _print(data, ignore_prefix)
+
+
+worker.print_to_stdstream = _print_ours
 
 TRIES = 2  # a Ray of this machine has 30 seconds to come up, which a busy machine may exceed once
 

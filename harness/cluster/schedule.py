@@ -124,7 +124,7 @@ class OnRay:
         """
         cells, tries = Cells(ready, Store(environment.store)), Counter[str]()
         while True:
-            tell = Tell(board, cells.store)
+            tell = Tell(board, cells.store, environment.resources.deadline)
             try:
                 self._fit(cells, environment, tell)
                 return
@@ -172,7 +172,7 @@ class OnRay:
                     storage_path=scratch,
                     verbose=0,
                     callbacks=[tell],
-                    failure_config=tune.FailureConfig(max_failures=resources.retries),
+                    failure_config=tune.FailureConfig(max_failures=resources.retries + _halvings(resources)),
                 ),
             )
             tuner.fit()
@@ -193,6 +193,11 @@ def _needs(stage: Stage, resources: Resources) -> tune.PlacementGroupFactory:
         # What starts the processes of a cell takes no CPU, or N processes would not fit on N CPUs. It runs on the head.
         return tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
     return tune.PlacementGroupFactory([of_a_process(resources)])
+
+
+def _halvings(resources: Resources) -> int:
+    """How many more attempts a cell has where its batches are halved as memory runs out: enough for 64 images."""
+    return 6 if resources.out_of_memory == "halve" else 0
 
 
 def _name(trial: Any) -> str:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import ray
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.execution import tune_controller
 
-from mtlbench.harness.cluster.attempt import first_line, reason
+from mtlbench.harness.cluster.attempt import died, first_line, reason
 from mtlbench.harness.cluster.scheduler import Board
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 
 KILLED = "killed: the node ran out of memory"
+DIED = "its process died"
 
 
 class Actors(RayActorManager):  # type: ignore[misc]
@@ -35,16 +38,50 @@ class Actors(RayActorManager):  # type: ignore[misc]
 tune_controller.RayActorManager = Actors
 
 
+class Seen(NamedTuple):
+    """A pulse, and when it was first seen, on this machine's clock."""
+
+    pulse: bytes
+    when: float
+
+
 class Tell(Callback):  # type: ignore[misc]
     """Tells the board what Tune says about its trials, and the store why one failed that could not say so itself."""
 
-    def __init__(self, board: Board, store: Store) -> None:
-        self.board, self.store = board, store
+    def __init__(self, board: Board, store: Store, deadline: float) -> None:
+        self.board, self.store, self.deadline = board, store, deadline
         self.known: dict[str, int] = {}  # cell -> failures in the store before its attempt
+        self.pulses: dict[str, Seen] = {}  # cell -> its pulse, while it runs
+        self.ended: set[str] = set()  # cells that were ended since their pulse stood still
+        self.looked = time.monotonic()
+
+    def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+        """End each cell whose pulse has not changed for `deadline` seconds of this machine's clock."""
+        now = time.monotonic()
+        if now - self.looked < min(10.0, self.deadline / 10):
+            return
+        self.looked = now
+        for trial in [trial for trial in trials if trial.config["cell"] in self.pulses]:
+            cell_id, actor = trial.config["cell"], trial.temporary_state.ray_actor
+            pulse = self._pulse(cell_id)
+            if actor is None or pulse != self.pulses[cell_id].pulse:
+                self.pulses[cell_id] = Seen(pulse, now)
+            elif now - self.pulses[cell_id].when > self.deadline:
+                self.ended.add(cell_id)
+                self.pulses[cell_id] = Seen(pulse, now)  # it takes seconds until a stopped process is gone
+                ray.kill(actor)  # also a process that is stopped, or waits in a system call
+
+    def _pulse(self, cell_id: str) -> bytes:
+        name = files.pulse(cell_id)
+        with contextlib.suppress(OSError):
+            return self.store.get(name) if self.store.exists(name) else b""
+        return b""
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.known[trial.config["cell"]] = self._failures(trial.config["cell"])
-        self.board.started(trial.config["cell"])
+        cell_id = trial.config["cell"]
+        self.known[cell_id] = self._failures(cell_id)
+        self.pulses[cell_id] = Seen(self._pulse(cell_id), time.monotonic())
+        self.board.started(cell_id)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
         if "step" in result:
@@ -56,16 +93,22 @@ class Tell(Callback):  # type: ignore[misc]
         self.board.retried(trial.config["cell"], self._failure(trial))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.pulses.pop(trial.config["cell"], None)
         self._failure(trial)
         self.board.ended(trial.config["cell"])
 
     def _failure(self, trial: Any) -> str:
         """Why an attempt failed. A process that was killed has not written it down."""
         cell_id, (why, text) = trial.config["cell"], _why(trial)
+        if cell_id in self.ended:
+            self.ended.remove(cell_id)
+            why = f"no batch for {self.deadline:g} s, and so its process was ended (resources.deadline)"
+        elif why.startswith(DIED) and (signal := died(self.store, cell_id)):
+            why = f"its process died: {signal} ({files.LOG} has its last lines)"
         unfinished = ("new", "started", "failed") + (() if trial.config["stage"] == "train" else ("trained",))
         silent = self._failures(cell_id) == self.known.get(cell_id, self._failures(cell_id))
         # Where one process of a group is killed, the others write that it does not answer.
-        if self.store.state(cell_id) in unfinished and (silent or why.startswith(KILLED)):
+        if self.store.state(cell_id) in unfinished and (silent or why.startswith((KILLED, "no batch"))):
             self.store.put_failure(cell_id, why, text)
         self.known[cell_id] = self._failures(cell_id)
         failure = self.store.failure(cell_id)
@@ -76,6 +119,7 @@ class Tell(Callback):  # type: ignore[misc]
         return int(failure["attempts"]) if failure else 0
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.pulses.pop(trial.config["cell"], None)
         self.board.ended(trial.config["cell"])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,7 +138,12 @@ def _why(trial: Any) -> tuple[str, str]:
         error = trial.get_pickled_error()
     if isinstance(error, RayTaskError):
         return reason(error.cause), text
-    if isinstance(error, RayActorError):
-        what = "its node died" if "its node has died" in text else "its process died, or was killed by the system"
+    if isinstance(error, RayActorError) or text.startswith("The actor died"):
+        code = re.search(r"exit code (\d+)", text)
+        what = f"{DIED}, or was killed by the system"
+        if "its node has died" in text:
+            what = "its node died"
+        elif code is not None:
+            what = f"its process ended with exit code {code[1]}"
         return f"{what} ({files.LOG} has its last lines)", text
     return first_line(text) or "its process ended without a word", text

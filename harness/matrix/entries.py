@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -121,6 +121,10 @@ class Resources(Config):
     validate_every: Annotated[int, Field(gt=0)] | None = None  # epochs; where there is a val split
     save_predictions: bool = False  # of all test images, at the network's size, in float16
     retries: Annotated[int, Field(ge=0)] = 1  # of a cell that failed, from its last checkpoint
+    deadline: Annotated[float, Field(gt=0)] = 600.0  # seconds without a batch, after which a cell is ended and retried
+    # A cell whose device has too little memory fails, or goes on with micro-batches of half the size: the same batch,
+    # but other statistics of batch norms. The record says so.
+    out_of_memory: Literal["fail", "halve"] = "fail"
 
 
 class Recipe(TrainConfig):

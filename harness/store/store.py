@@ -28,6 +28,7 @@ from mtlbench.results.records.reading import open_store
 from mtlbench.results.records.record import CorruptRecord, Record
 
 PATIENCE = 60.0  # seconds for which a write waits for room on a full disk
+LONGEST_ERROR = 400  # characters; the rest is in the traceback and in the log of the cell
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _full_since: dict[str, float] = {}  # root of a store -> when this process first found its disk full
@@ -221,16 +222,25 @@ class Store:
         self.remove(files.failure(record.id))
 
     def put_failure(self, cell_id: str, error: str, traceback: str) -> None:
-        """Write down why a cell has no record. The attempts are counted."""
+        """Write down why a cell has no record, in at most `LONGEST_ERROR` characters. The attempts are counted."""
         attempts = 1 + (self.failure(cell_id) or {"attempts": 0})["attempts"]
         log = self.path(files.log(cell_id))
-        content = {"error": error, "traceback": traceback, "attempts": attempts, "log": log, "time": time.time()}
+        short = error if len(error) <= LONGEST_ERROR else f"{error[: LONGEST_ERROR - 3]}..."
+        content = {"error": short, "traceback": traceback, "attempts": attempts, "log": log, "time": time.time()}
         self.put(files.failure(cell_id), json.dumps(content, indent=1) + "\n")
 
     def failure(self, cell_id: str) -> dict[str, Any] | None:
         """Why a cell failed, as `files.read_failure` returns it; None where nothing says that it has."""
         name = files.failure(cell_id)
         return files.read_failure(self.get(name), self.path(name)) if self.exists(name) else None
+
+    def parts(self, cell_id: str) -> int:
+        """Into how many parts the micro-batches of a cell are divided, after the memory of its device ran out."""
+        name = files.parts(cell_id)
+        try:
+            return max(1, int(self.get(name))) if self.exists(name) else 1
+        except ValueError:  # somebody has written into it
+            return 1
 
     def forget(self, cell_id: str) -> None:
         """Remove what a cell has produced, so that it starts anew."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from mtlbench.harness.scoring.protocol import Conditions, conditions_of
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
-from mtlbench.harness.training.progress import Diverged
+from mtlbench.harness.training.progress import Diverged, still
 from mtlbench.methods.method import Method
 from mtlbench.results.records.record import Record, Score
 
@@ -67,6 +67,7 @@ class Judge:
     benchmark: Benchmark
     environment: Environment
     accelerator: Accelerator
+    pulse: Callable[[], None] = still  # is called after each batch
 
     def score(
         self, network: Method, split: str, samples: Sequence[Sample], tasks: Mapping[str, Task], spent: float
@@ -86,6 +87,7 @@ class Judge:
         def predict(image: Tensor) -> Mapping[str, Tensor]:
             final: Mapping[str, Tensor] = network(image.contiguous(memory_format=torch.channels_last)).final
             wild.add_(torch.stack([~final[task].isfinite().all() for task in tasks]))
+            self.pulse()
             return final
 
         view, store = view_of(cell.benchmark, self.benchmark), Store(self.environment.store)

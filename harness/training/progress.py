@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -22,3 +24,25 @@ class Progress(NamedTuple):
     steps: int
     loss: float
     seconds: float  # spent training so far, over all attempts
+
+
+class Pulse:
+    """Tells every now and then that a cell goes on, so that a process that stands still is noticed.
+
+    It is called after each batch of training and of scoring, and calls `tell` with the number of calls, at most once in
+    `seconds`.
+    """
+
+    def __init__(self, tell: Callable[[int], None], seconds: float) -> None:
+        self.tell, self.seconds = tell, seconds
+        self.calls, self.told = 0, time.monotonic()
+
+    def __call__(self) -> None:
+        self.calls += 1
+        if time.monotonic() - self.told >= self.seconds:
+            self.told = time.monotonic()
+            self.tell(self.calls)
+
+
+def still() -> None:
+    """The pulse of a cell that nobody watches."""

@@ -23,7 +23,7 @@ from mtlbench.harness.data.places import prepared_in
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix import weights
-from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.cell import Cell, TrainConfig
 from mtlbench.harness.matrix.length import length
 from mtlbench.harness.scoring import expensive, per_image
 from mtlbench.harness.store import provenance
@@ -35,7 +35,7 @@ from mtlbench.harness.training.history import History
 from mtlbench.harness.training.judge import Judge, Judgement, samples
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.harness.training.objective import task_losses, terms, weighted_sum
-from mtlbench.harness.training.progress import Diverged, Progress
+from mtlbench.harness.training.progress import Diverged, Progress, still
 from mtlbench.methods.method import Method
 from mtlbench.results.records import files
 from mtlbench.results.records.record import Record
@@ -43,8 +43,17 @@ from mtlbench.results.records.record import Record
 INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisation
 
 
-def train(cell: Cell, environment: Environment, report: Callable[[Progress], None] = lambda progress: None) -> Record:
+def train(
+    cell: Cell,
+    environment: Environment,
+    report: Callable[[Progress], None] = lambda progress: None,
+    pulse: Callable[[], None] = still,
+    parts: int = 1,
+) -> Record:
     """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
+
+    pulse: is called after each batch. parts: each micro-batch of the recipe is divided into so many, for a device whose
+    memory is too small.
 
     Where a task's metric is expensive, the record lacks its scores and waits in the store for `expensive.finish`, so
     that no GPU is held while they are computed.
@@ -53,7 +62,8 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
     ValueError or OSError naming the file for data that cannot be read. Runs in one process, or as one of a group that
     has been joined already.
     """
-    accelerator = join(cell, environment)
+    recipe = cell.train.model_copy(update={"accumulate": cell.train.accumulate * parts})
+    accelerator = join(recipe, environment)
     device, main = accelerator.device, accelerator.is_main_process
     rank, processes = accelerator.process_index, accelerator.num_processes
     store, resources = Store(environment.store), environment.resources
@@ -78,11 +88,11 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
     history = History(store, cell.id, done.step, writes=main)
     for warning in [*warnings, *history.warnings] if main else []:
         print(warning, flush=True)
-    judge = Judge(cell, benchmark, environment, accelerator)
+    judge = Judge(cell, benchmark, environment, accelerator, pulse)
 
     dataset = loading.Training(splits.train, tasks, view, cell.seed)
     epochs = range(done.epoch, extent.epochs)
-    keys = loading.micro_batches(cell.train, cell.seed, len(splits.train), epochs, rank, processes)
+    keys = loading.micro_batches(recipe, cell.seed, len(splits.train), epochs, rank, processes)
     pin = device.type == "cuda"
     batches = iter(loading.training_batches(dataset, keys, loaders=resources.loaders, pin=pin))
     if device.type == "cuda":
@@ -99,18 +109,19 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
             network.at(progress)
             by_epoch = epoch / extent.epochs
             rate = optimizers.set_learning_rates(own, cell.train, by_epoch if cell.train.per == "epoch" else progress)
-            for micro in range(cell.train.accumulate):
+            for micro in range(recipe.accumulate):
                 batch = next(batches)
                 image = loading.normalise(batch.image.to(device, non_blocking=True))
                 labels = {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()}
-                last = micro == cell.train.accumulate - 1
+                last = micro == recipe.accumulate - 1
                 with nullcontext() if last else accelerator.no_sync(model):
-                    losses.add(backpropagate(accelerator, model, image, labels, tasks, cell.train.accumulate))
+                    losses.add(backpropagate(accelerator, model, image, labels, tasks, recipe.accumulate))
             optimizers.clip(parameters, cell.train.clip)
             for optimizer in wrapped:
                 optimizer.step()
                 optimizer.zero_grad()
             step, unseen = step + 1, unseen + 1
+            pulse()
             if unseen == INTERVAL or step - first == extent.steps_per_epoch or step == extent.steps:
                 loss, by_task = losses.means(unseen)  # waits for the device
                 unseen, now = 0, spent + time.perf_counter() - started
@@ -144,6 +155,7 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
             device,
             plugin=provenance.plugin_hash(cell.model_dump(mode="json")),
             processes=processes,
+            parts=parts if parts > 1 else None,
             threads=torch.get_num_threads(),
             variables=telling() or None,
             weights=weights.origin(cell.backbone, environment.weights),
@@ -165,18 +177,18 @@ def train(cell: Cell, environment: Environment, report: Callable[[Progress], Non
     return record
 
 
-def join(cell: Cell, environment: Environment) -> Accelerator:
+def join(recipe: TrainConfig, environment: Environment) -> Accelerator:
     """This process's part in the group that trains a cell. Raises ValueError where a batch cannot be shared evenly."""
     # A shell's variables decide neither how a cell is trained nor with whom.
     forget_launchers(grouped=torch.distributed.is_initialized())
     AcceleratorState._reset_state(reset_partial_state=True)  # else the process would keep those of an earlier cell
     accelerator = Accelerator(
-        mixed_precision={"fp32": "no", "bf16": "bf16"}[cell.train.precision], cpu=environment.device == "cpu"
+        mixed_precision={"fp32": "no", "bf16": "bf16"}[recipe.precision], cpu=environment.device == "cpu"
     )
-    processes, parts = accelerator.num_processes, cell.train.accumulate
-    if cell.train.batch % (processes * parts):
+    processes, parts = accelerator.num_processes, recipe.accumulate
+    if recipe.batch % (processes * parts):
         raise ValueError(
-            f"train.batch {cell.train.batch} is not a multiple of workers x accumulate ({processes} x {parts})"
+            f"train.batch {recipe.batch} is not a multiple of workers x accumulate ({processes} x {parts})"
         )
     return accelerator
 
@@ -249,3 +261,4 @@ def publish(
     else:
         store.put_record(record)
     store.remove(files.checkpoints(record.id))
+    store.remove(files.pulse(record.id))

@@ -36,6 +36,8 @@ FAILURE = "failure.json"
 
 # Folders in the folder of a cell.
 CHECKPOINTS = "checkpoints"
+PULSE = "pulse"  # changes while the cell goes on
+PARTS = "parts"  # by how much its batches were divided after memory ran out
 TO_SCORE = "to_score"  # what expensive scores will be computed from
 PREDICTIONS = "predictions"
 
@@ -87,6 +89,14 @@ def config(cell_id: str) -> str:
 
 def history(cell_id: str) -> str:
     return f"{cell(cell_id)}/{HISTORY}"
+
+
+def pulse(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{PULSE}"
+
+
+def parts(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{PARTS}"
 
 
 def log(cell_id: str) -> str:

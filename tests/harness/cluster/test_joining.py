@@ -103,6 +103,14 @@ def test_all_cells_wait_for_resources_at_once_and_run_as_any_process_does(monkey
     assert init.calls[-1][2]["RAY_worker_niceness"] == "15"  # who sets it, wants it
 
 
+def test_of_what_ray_prints_only_its_paragraphs_about_dead_processes_are_left_out(monkeypatch, capsys):
+    printed = []
+    monkeypatch.setattr(joining, "_print", lambda data, ignore_prefix: printed.append(data["pid"]))
+    for pid in ("raylet", "autoscaler", 4711):
+        joining.worker.print_to_stdstream({"lines": ["x"], "pid": pid, "is_err": False}, ignore_prefix=False)
+    assert printed == ["autoscaler", 4711]
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 

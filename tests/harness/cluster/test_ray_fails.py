@@ -35,6 +35,27 @@ def test_a_cell_that_the_memory_monitor_kills_is_tried_again_and_ends_no_run(com
     assert "Traceback" not in said
 
 
+def test_a_cell_whose_process_stops_leaves_or_crashes_is_tried_again_and_the_line_says_why(commands, tmp_path):
+    methods = [{"name": "single_task", "label": "Single task"}]
+    methods += [
+        {"name": f"plugin:{name}", "label": name, "options": {"marker": str(tmp_path / name)}}
+        for name in ("Stops", "Leaves", "Crashes")
+    ]
+    resources = {"deadline": 45, "retries": 1}
+    file = matrix_file(tmp_path, methods=methods, train={"epochs": 2, "batch": 2}, resources=resources)
+    done = commands.run("run", file, "--store", "s")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    again = "· depth · seed 0: failed, trying again from its last checkpoint: "
+    assert f"Stops {again}no batch for 45 s, and so its process was ended (resources.deadline)" in said
+    assert f"Leaves {again}its process was ended by os._exit(7)" in said
+    assert f"Crashes {again}its process died: Segmentation fault (log.txt has its last lines)" in said
+    assert "Traceback" not in said and "raylet" not in said
+    store = Store(tmp_path / "s")
+    assert {store.state(cell_id) for cell_id in store.cells()} == {"finished"}
+    assert not list((tmp_path / "s").glob("cells/*/pulse"))
+
+
 FAIL_ONCE = """
 from mtlbench.harness.cluster import schedule
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from ray import tune
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
@@ -17,13 +18,18 @@ from ray.tune.execution import tune_controller
 from rich.console import Console
 
 from cells import small_cell, small_matrix
+from mtlbench.harness.cluster import tell as tell_module
 from mtlbench.harness.cluster.attempt import Log, attempt, reason, score
 from mtlbench.harness.cluster.schedule import OnRay
 from mtlbench.harness.cluster.scheduler import Cluster
 from mtlbench.harness.cluster.tell import KILLED, Actors, Tell
 from mtlbench.harness.driver import run as driver
 from mtlbench.harness.driver.progress import Watch
+from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store, StoreError
+from mtlbench.harness.training import progress as progress_module
+from mtlbench.harness.training.environment import Environment
+from mtlbench.harness.training.progress import Pulse
 from mtlbench.results.records import files
 
 METHODS = [{"name": "single_task", "label": "Single task"}, {"name": "multi_task", "label": "Multi-task"}]
@@ -224,7 +230,7 @@ def told(tmp_path):
     store, board, cell = Store(tmp_path / "s"), Heard(), small_cell()
     store.put_cell(cell)
     store.put(files.history(cell.id), "")
-    return store, board, Tell(board, store), cell.id
+    return store, board, Tell(board, store, 600.0), cell.id
 
 
 def start(tell, cell_id):
@@ -275,6 +281,75 @@ def test_a_failure_that_no_attempt_wrote_down_is_the_first_line_of_its_own_error
     error = RayTaskError("train", text, StoreError("cannot write x\nand more"))
     tell.on_trial_recover(0, [], trial(cell_id, tmp_path, text, error))
     assert board.lines == ["StoreError: cannot write x"]
+
+
+def beat(store, cell_id, calls):
+    store.put(files.pulse(cell_id), f"1 {calls}\n")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What `tell` takes for the time, and the actors that it ends."""
+    found = SimpleNamespace(now=1000.0, ended=[])
+    monkeypatch.setattr(tell_module.time, "monotonic", lambda: found.now)
+    monkeypatch.setattr(tell_module.ray, "kill", found.ended.append)
+    return found
+
+
+def running(cell_id):
+    config, state = {"cell": cell_id, "stage": "train"}, SimpleNamespace(ray_actor="actor")
+    return SimpleNamespace(config=config, temporary_state=state)
+
+
+def test_a_cell_whose_pulse_stands_still_is_ended_after_the_deadline_and_not_before(told, tmp_path, clock):
+    store, board, _, cell_id = told
+    tell, trials = Tell(board, store, 60.0), [running(cell_id)]
+    beat(store, cell_id, 7)  # of an earlier attempt
+    tell.on_trial_start(0, [], trials[0])
+    for second in range(0, 100, 10):
+        clock.now = 1000.0 + second
+        beat(store, cell_id, 8 + second)
+        tell.on_step_begin(0, trials)
+    for second in range(100, 150, 10):
+        clock.now = 1000.0 + second
+        tell.on_step_begin(0, trials)
+    assert clock.ended == []
+    clock.now = 1160.0
+    tell.on_step_begin(0, trials)
+    assert clock.ended == ["actor"]
+    tell.on_trial_recover(0, [], trial(cell_id, tmp_path, "killed by `ray.kill`", ActorDiedError()))
+    assert board.lines == ["no batch for 60 s, and so its process was ended (resources.deadline)"]
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, "died", ActorDiedError()))
+    assert store.failure(cell_id)["error"].startswith("its process died")  # the next time it was something else
+    assert store.failure(cell_id)["attempts"] == 2
+
+
+def test_a_clock_that_jumps_and_a_pulse_that_cannot_be_read_end_no_cell(told, clock, monkeypatch):
+    store, board, _, cell_id = told
+    tell, trials = Tell(board, store, 60.0), [running(cell_id)]
+    tell.on_trial_start(0, [], trials[0])
+    monkeypatch.setattr(tell_module.time, "time", lambda: 0.0, raising=False)
+    for second in range(0, 600, 30):
+        clock.now = 1000.0 + second
+        beat(store, cell_id, second)
+        tell.on_step_begin(0, trials)
+    assert clock.ended == []
+
+
+def test_the_first_line_of_a_failure_is_short_and_all_of_it_is_in_the_traceback(told):
+    store, _, _, cell_id = told
+    store.put_failure(cell_id, "ValueError: " + 1000 * "x", "whole")
+    assert len(store.failure(cell_id)["error"]) == 400 and store.failure(cell_id)["error"].endswith("x...")
+
+
+def test_a_pulse_is_told_at_most_once_in_its_seconds(monkeypatch):
+    now, heard = [0.0], []
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    pulse = Pulse(heard.append, 5.0)
+    for second in range(12):
+        now[0] = float(second)
+        pulse()
+    assert heard == [6, 11]
 
 
 def test_a_finished_cell_whose_process_dies_afterwards_did_not_fail(told, tmp_path):
@@ -340,3 +415,64 @@ def test_a_cell_that_finds_the_disk_full_raises_its_own_error_and_not_that_of_it
 def test_the_reason_is_the_first_line_of_an_error():
     assert reason(RuntimeError("\n  one\ntwo")) == "RuntimeError: one"
     assert reason(ValueError()) == "ValueError"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def short_of_memory(monkeypatch, most):
+    """A device whose memory holds `most` images of a micro-batch."""
+    from mtlbench.harness.training import train
+
+    whole = train.backpropagate
+
+    def backpropagate(accelerator, model, image, *more):
+        if len(image) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return whole(accelerator, model, image, *more)
+
+    monkeypatch.setattr(train, "backpropagate", backpropagate)
+
+
+def attempts_at(cell, store, rooms, **resources):
+    """What each attempt came to, as with retries: "done", "ended", or the class of the error."""
+    environment, found = Environment(store.url, {"rooms": rooms}, Resources(**resources)), []
+    store.put_cell(cell)
+    for _ in range(6):
+        try:
+            found.append("done" if attempt(cell, environment, lambda progress: None) else "ended")
+            return found
+        except RuntimeError as error:
+            found.append(type(error).__name__)
+    return found
+
+
+def test_memory_that_runs_out_fails_a_cell_at_once_and_says_what_to_do(tmp_path, rooms, monkeypatch):
+    short_of_memory(monkeypatch, 1)
+    store, cell = Store(tmp_path / "s"), small_cell()
+    assert attempts_at(cell, store, rooms) == ["ended"]
+    assert store.failure(cell.id)["error"] == (
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.; 2 images at once are too many for its memory; "
+        "train.accumulate divides its batches, or resources.out_of_memory: halve does so where memory runs out"
+    )
+
+
+def test_batches_are_halved_until_they_fit_where_the_matrix_asks_for_it_and_the_record_says_so(
+    tmp_path, rooms, monkeypatch
+):
+    short_of_memory(monkeypatch, 1)
+    store, cell = Store(tmp_path / "s"), small_cell(train={"batch": 4, "steps": 1})
+    assert attempts_at(cell, store, rooms, out_of_memory="halve") == ["OutOfMemoryError", "OutOfMemoryError", "done"]
+    record = store.record(cell.id)
+    assert record.provenance["parts"] == 4 and record.cell["train"]["accumulate"] == 1
+    divided = small_cell(train={"batch": 4, "steps": 1, "accumulate": 4})
+    assert attempts_at(divided, store, rooms) == ["done"]
+    assert record.scores == store.record(divided.id).scores  # the numbers are those of a recipe that accumulates
+    assert "parts" not in store.record(divided.id).provenance
+
+
+def test_a_single_image_that_does_not_fit_is_not_halved(tmp_path, rooms, monkeypatch):
+    short_of_memory(monkeypatch, 0)
+    store, cell = Store(tmp_path / "s"), small_cell()
+    assert attempts_at(cell, store, rooms, out_of_memory="halve") == ["OutOfMemoryError", "ended"]
+    assert "1 images at once are too many for its memory, and cannot be halved" in store.failure(cell.id)["error"]
