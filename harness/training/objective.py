@@ -12,6 +12,7 @@ from torch.nn import functional
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.methods.method import Outputs
 
+FINAL = "final"  # the prediction that is scored
 LABEL = "label"  # the output `label_logits` of ATRC, which predicts a discretised label
 
 
@@ -19,7 +20,7 @@ class Term(NamedTuple):
     """The loss of one output."""
 
     task: str
-    output: str  # "final", "auxiliary 0", "auxiliary 1", ..., or LABEL
+    output: str  # FINAL, "auxiliary 0", "auxiliary 1", ..., or LABEL
     loss: Tensor  # summed loss / number of valid labels, without a weight; a scalar
 
 
@@ -41,7 +42,7 @@ def terms(
         label = labels[name]
         auxiliary = [maps[name] for maps in outputs.auxiliary if name in maps]
         for number, prediction in enumerate([outputs.final[name], *auxiliary]):
-            names.append((name, f"auxiliary {number - 1}" if number else "final"))
+            names.append((name, f"auxiliary {number - 1}" if number else FINAL))
             pairs.append(task.loss(_at_size(prediction, label), label))
         if name in outputs.label_logits:
             names.append((name, LABEL))

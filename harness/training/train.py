@@ -34,7 +34,7 @@ from mtlbench.harness.training.environment import Environment, forget_launchers,
 from mtlbench.harness.training.history import History
 from mtlbench.harness.training.judge import Judge, Judgement, samples
 from mtlbench.harness.training.network import build, chosen_tasks
-from mtlbench.harness.training.objective import task_losses, terms, weighted_sum
+from mtlbench.harness.training.objective import FINAL, task_losses, terms, weighted_sum
 from mtlbench.harness.training.progress import Diverged, Progress, still
 from mtlbench.methods.method import Method
 from mtlbench.results.records import files
@@ -197,17 +197,19 @@ class Losses:
     """The sums of the losses since they were last looked at. They stay on the device."""
 
     def __init__(self, accelerator: Accelerator, tasks: Mapping[str, Task]) -> None:
-        self.accelerator, self.names = accelerator, [f"train/loss/{name}" for name in tasks]
-        self.sums = torch.zeros(1 + len(tasks), device=accelerator.device)
+        self.accelerator = accelerator
+        self.names = [f"train/{which}/{name}" for which in ("loss", "final") for name in tasks]
+        self.sums = torch.zeros(1 + len(self.names), device=accelerator.device)
 
     def add(self, shares: Tensor) -> None:
         """Add the result of `backpropagate`."""
         self.sums += shares
 
     def means(self, steps: int) -> tuple[float, dict[str, float]]:
-        """The mean loss over the `steps` since the last look, and each task's mean by its name in the history.
+        """The mean loss over the `steps` since the last look, and each task's means by their names in the history.
 
-        The host waits for the device here.
+        A task has train/loss/TASK, of all its outputs, and train/final/TASK, of its final prediction. Only the second
+        can be compared between methods. The host waits for the device here.
         """
         mean, *by_task = (self.accelerator.reduce(self.sums, "sum") / steps).tolist()
         self.sums.zero_()
@@ -224,8 +226,9 @@ def backpropagate(
 ) -> Tensor:
     """Add the gradients of a micro-batch, one of `accumulate`. Other processes may hold other images of it.
 
-    image: normalised [B, 3, H, W]. Returns this process's share of the loss and of each task's, [1 + tasks]: shares
-    add up over processes and micro-batches. The method's penalty is minimised too, but it is not part of the result.
+    image: normalised [B, 3, H, W]. Returns this process's share of the loss, of each task's, and of each task's final
+    prediction, [1 + 2 tasks]: shares add up over processes and micro-batches. The method's penalty is minimised too,
+    but it is not part of the result.
     """
     processes = accelerator.num_processes
 
@@ -238,7 +241,8 @@ def backpropagate(
     # Gradients are averaged over processes, and `scalar` is this process's share of a sum.
     minimised = scalar * processes + (0 if outputs.penalty is None else outputs.penalty)
     accelerator.backward(minimised / accumulate)
-    return torch.stack([scalar, *task_losses(found).values()]).detach() / accumulate
+    final = task_losses(term for term in found if term.output == FINAL)
+    return torch.stack([scalar, *task_losses(found).values(), *final.values()]).detach() / accumulate
 
 
 def peak_memory(device: torch.device) -> float:

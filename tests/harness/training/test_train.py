@@ -240,6 +240,17 @@ def test_accumulated_micro_batches_train(tmp_path, rooms):
     assert record.cost["steps"] == 2
 
 
+@pytest.mark.parametrize("method", ["multi_task", "pad_net"])
+def test_the_loss_of_the_final_prediction_is_logged_beside_that_of_all_outputs(tmp_path, rooms, method):
+    a_cell = small_cell(method, train={"steps": 2})
+    train_cell(a_cell, tmp_path, rooms)
+    lines = (tmp_path / "cells" / a_cell.id / "history.jsonl").read_text().splitlines()
+    found = {row["name"]: row["value"] for row in map(json.loads, lines)}
+    for task in a_cell.tasks:
+        final, of_all = found[f"train/final/{task}"], found[f"train/loss/{task}"]
+        assert final == of_all if method == "multi_task" else 0 < final < of_all
+
+
 def test_validation_curves_come_from_the_val_split(tmp_path, rooms):
     a_cell = small_cell(train={"epochs": 2})
     train_cell(a_cell, tmp_path, rooms, validate_every=1)
