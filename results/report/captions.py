@@ -5,16 +5,21 @@ A sentence is there only where it is true of the table.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mtlbench.results.records.record import Manifest, Record
-from mtlbench.results.report.display import interval_text, signed
+from mtlbench.results.report.display import fixed, interval_text, signed
 from mtlbench.results.statistics.verdicts import OWN
 from mtlbench.results.summary.columns import BOLD
 from mtlbench.results.summary.controls import Finding
 from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.summary import Summary
+
+FEW = 3  # seeds; with so few, the page says what they could have found
+WIDE = 2.0  # points of Delta_m: half the width of an interval from which on the page warns
+ASKED = (1.0, 2.0)  # points; the differences for which the page says how many seeds find them
 
 
 def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> tuple[str, ...]:
@@ -92,6 +97,8 @@ def _judged(summary: Summary) -> Iterator[str]:
     block, rows = summary.block, summary.rows.values()
     if block.values:
         yield rule(len(block.values))
+        if not math.isnan(block.half_width):
+            yield f"Half the width of a pair's interval is {fixed(block.half_width, 2)} points (median over the pairs)."
         if any(row.delta.paired and row.delta.seeds is not None for row in rows):
             yield f"The interval beside a row is its interval against {summary.comparison.baseline}."
     unpaired = [label for label, row in summary.rows.items() if not row.delta.paired and row.delta.seeds is not None]
@@ -115,6 +122,27 @@ def _judged(summary: Summary) -> Iterator[str]:
             "The numbers of a row that lost seeds are of the runs that are left, so that it is not better than a row "
             f"that lost fewer, nor equivalent to it: {', '.join(lossy)}."
         )
+
+
+def limits(summary: Summary) -> Iterator[str]:
+    """What the seeds of a table cannot find: where its intervals are wide, or few seeds leave pairs undecided."""
+    block = summary.block
+    half, seeds = block.half_width, max((len(values) for values in block.values.values()), default=0)
+    if half > WIDE:
+        yield (
+            f"This table cannot tell methods apart that differ by less than {fixed(half, 1)} points of Δm, which is "
+            "half the width of a pair's interval (median over the pairs)."
+        )
+    undecided = sum(pair.verdict == "undecided" for *_, pair in summary.contrasts)
+    if not undecided or seeds > FEW:
+        return
+    asked = ", and ".join(f"{count} seeds for {points:g}" for points, count in block.planned() if points in ASKED)
+    yield (
+        f"{undecided} of {len(summary.contrasts)} pairs of rows are undecided, with {seeds} seeds. Undecided does not "
+        f"mean equal: these seeds find differences above {fixed(half, 1)} points (half the width of a pair's interval, "
+        "median over the pairs), and seldom smaller ones."
+        + (f" To find a true difference with a probability of 80 % takes {asked} points." if asked else "")
+    )
 
 
 def lost(seeds_lost: Mapping[int, str], asked: int) -> str:

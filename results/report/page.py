@@ -36,7 +36,7 @@ def section(
     return {
         "table": table,
         "figures": figures,
-        "warnings": baselines.weak_baselines(summary),
+        "warnings": [*captions.limits(summary), *baselines.weak_baselines(summary)],
         "sure": _sure(summary),
         "details": [{"title": title, "grid": grid, "open": shown} for title, grid, shown in details if grid.rows],
         "definitions": _definitions(summary),

@@ -64,6 +64,11 @@ class Block:
         losses = [self.losses.get(label, 0.0) for label in names]
         return {names[row] for row in verdicts.not_worse_than_best(self._pairs, losses)}
 
+    @property
+    def half_width(self) -> float:
+        """Half the width of a pair's interval, in points: the median over the pairs; NaN where there is no pair."""
+        return float(np.median([(pair.high - pair.low) / 2 for pair in self._pairs])) if self._pairs else math.nan
+
     def planned(self) -> list[tuple[float, int]]:
         """Pairs (points, number of seeds that find such a difference between two of these rows, 80 times of 100)."""
         sd = self.paired_sd

@@ -2,13 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from make_records import Store, pascal, score, three_seeds, value
-from mtlbench.results.report import frames
+from make_records import CENTRE, Store, pascal, score, three_seeds, value
+from mtlbench.results.report import formats, frames
+from mtlbench.results.report.captions import limits
 from mtlbench.results.report.display import MINUS
 from mtlbench.results.report.grids import contrasts
+from mtlbench.results.report.page import section
+from mtlbench.results.report.tables import table
 from mtlbench.results.report.write import report
+from mtlbench.results.statistics.planner import seeds_needed
 from mtlbench.results.summary.transfer import by_task
 from tables_of import TASKS, cells, shown, summaries
 
@@ -192,3 +198,56 @@ def test_bold_is_for_several_seeds_only(tmp_path):
     assert not any(cell.bold for row in single.rows for cell in row)
     assert any("One seed a row: there is no interval, nothing is bold" in sentence for sentence in single.caption)
     assert "95 % interval" not in {column.title for column in single.columns}
+
+
+def spread(root, gap, seeds=3):
+    """PAD-Net's gains over the baseline are `gap` percent apart from seed to seed."""
+    store = Store(root)
+    for seed in range(seeds):
+        for task in TASKS:
+            store.run("Single task", (task,), seed, task_set=TASKS, scores=(score(task, CENTRE[task]),))
+        gains = {"semseg": 1 + gap * (seed - 1) / 100, "depth": 1 - gap * (seed - 1) / 100}
+        scores = tuple(score(task, CENTRE[task] * gains[task]) for task in TASKS)
+        store.run("PAD-Net", TASKS, seed, scores=scores)
+    return store.close()
+
+
+def test_the_caption_says_how_far_the_interval_of_a_pair_reaches(tmp_path):
+    store = spread(tmp_path, 0.5)
+    (summary,), _ = summaries(store)
+    half = stats.t.isf(0.025, 2) * 0.5 / np.sqrt(3)  # of three differences with a standard deviation of 0.5
+    assert summary.block.half_width == pytest.approx(half, rel=1e-3)
+    (one,) = shown(store)
+    sentence = f"Half the width of a pair's interval is {half:.2f} points (median over the pairs)."
+    assert sentence in one.caption
+    assert sentence in formats.markdown([one]) and sentence in formats.latex([one])
+
+
+@pytest.mark.parametrize(("gap", "warns"), [(0.5, False), (1.0, True)])
+def test_the_page_warns_where_a_table_is_blind_to_two_points(tmp_path, gap, warns):
+    (summary,), manifest = summaries(spread(tmp_path, gap))
+    warnings = section(summary, table(summary, manifest), [])["warnings"]
+    told = "This table cannot tell methods apart that differ by less than 2.5 points of Δm, which is half"
+    assert any(warning.startswith(told) for warning in warnings) == warns
+
+
+def test_the_page_says_what_few_seeds_could_have_found_and_how_many_would_find_more(tmp_path):
+    (summary,), _ = summaries(spread(tmp_path / "few", 1.0))
+    (said,) = [sentence for sentence in limits(summary) if "undecided" in sentence]
+    assert said.startswith("1 of 1 pairs of rows are undecided, with 3 seeds.")
+    one, two = (seeds_needed(points, 1.0, rows=2) for points in (1, 2))
+    assert f"with a probability of 80 % takes {one} seeds for 1, and {two} seeds for 2 points." in said
+    (many,), _ = summaries(spread(tmp_path / "many", 1.0, seeds=4))
+    assert not [sentence for sentence in limits(many) if "undecided" in sentence]
+
+
+def test_nothing_is_said_of_seeds_that_left_no_pair_undecided(tmp_path):
+    (summary,), _ = summaries(three_seeds(tmp_path / "alone", gaps=False))
+    undecided = [pair for *_, pair in summary.contrasts if pair.verdict == "undecided"]
+    assert bool(undecided) == any("undecided" in sentence for sentence in limits(summary))
+    store = Store(tmp_path / "one")
+    store.single(TASKS, 0)
+    store.run("PAD-Net", TASKS, 0)
+    (single,), _ = summaries(store.close())
+    assert list(limits(single)) == []
+    assert not any("Half the width" in sentence for sentence in shown(str(tmp_path / "one"))[0].caption)
