@@ -8,6 +8,7 @@ from typing import Any
 
 from mtlbench.results.records.reading import Results
 from mtlbench.results.report import baselines, captions, context, grids, tables
+from mtlbench.results.report.answers import fitting
 from mtlbench.results.report.display import UNDEFINED, interval_text, signed
 from mtlbench.results.report.grids import Grid
 from mtlbench.results.report.tables import CONSTANT
@@ -16,13 +17,23 @@ from mtlbench.results.summary.summary import Summary
 
 
 def section(
-    summary: Summary, table: tables.Table, figures: list[dict[str, Any]], others: Sequence[Results] = ()
+    summary: Summary,
+    table: tables.Table,
+    figures: list[dict[str, Any]],
+    others: Sequence[Results] = (),
+    store: str | None = None,
 ) -> dict[str, Any]:
-    """Everything that the template shows of a table. others: other matrices of the same store."""
+    """Everything that the template shows of a table.
+
+    others: other matrices of the same store. store: where the histories of its cells lie; without it, no training
+    losses are shown.
+    """
     compared = task_gains(summary.comparison, summary.columns, summary.block)
+    fits = Grid([], [], "") if store is None else fitting.grid(summary, store)
     details = [
         ("Every pair of rows on Δm", grids.contrasts(summary, compared), True),
         ("By task: who gains, who pays", grids.transfer(summary), True),
+        ("Train against test: who fits worse, who generalises worse", fits, True),
         ("How stable the order is", grids.ranks(summary), False),
         ("The order with other weights of the tasks", grids.weights(summary, compared), False),
         (

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 import jinja2
 import pandas as pd
 
+from mtlbench.results.questions.several import Several, several
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import Results, matrices, read
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord
 from mtlbench.results.report import figures, formats, frames, page, tables
+from mtlbench.results.report.answers import several as overview
 from mtlbench.results.summary.controls import findings
 from mtlbench.results.summary.runs import comparisons
-from mtlbench.results.summary.summary import summarise
+from mtlbench.results.summary.summary import Summary, summarise
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -37,7 +39,9 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
 
     Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score in long form),
     deltas.csv (Delta_m of every run), gains.csv (the gains on each task), contrasts.csv (every pair of rows),
-    report.html (self-contained) and figures/*.png and *.pdf. Equal records give equal bytes. Raises FileNotFoundError
+    report.html (self-contained) and figures/*.png and *.pdf. Where rows occur in several tables of a matrix, its folder
+    has overview.md and overview.csv too, and where they occur in several tables of several matrices, `out` has. Equal
+    records give equal bytes. Raises FileNotFoundError
     that says what the store holds, where it does not hold a matrix. Raises CorruptRecord that names the file of a
     matrix; a record that cannot be read is a failed cell.
     """
@@ -48,11 +52,17 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
     beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []
     texts = []
+    shown: list[tuple[str, Summary]] = []
     for results in everything:
         others = [other for other in (*everything, *beside) if other is not results]
-        written, text = _report(results, others, out / results.manifest.name)
+        summaries = [summarise(comparison, store) for comparison in comparisons(results)]
+        written, text = _report(results, summaries, others, out / results.manifest.name)
         paths += written
         texts.append(text)
+        shown += [(results.manifest.name, summary) for summary in summaries]
+    if len(everything) > 1 and (together := several(shown)):
+        paths += _overview(together, out)
+        texts.append(overview.markdown(together))
     unreadable = dict.fromkeys(line for results in everything for line in results.unreadable.values())
     return Report(tuple(paths), "\n".join(texts), tuple(unreadable))
 
@@ -68,9 +78,10 @@ def _readable(store: str, names: Sequence[str]) -> list[Results]:
     return found
 
 
-def _report(results: Results, others: Sequence[Results], folder: Path) -> tuple[list[Path], str]:
+def _report(
+    results: Results, summaries: Sequence[Summary], others: Sequence[Results], folder: Path
+) -> tuple[list[Path], str]:
     manifest, store = results.manifest, results.store
-    summaries = [summarise(comparison, store) for comparison in comparisons(results)]
     found = findings(results)
     shown = [tables.table(summary, manifest, found) for summary in summaries]
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,19 +106,29 @@ def _report(results: Results, others: Sequence[Results], folder: Path) -> tuple[
                 saved = figures.save(picture.figure, folder / "figures" / f"{table.slug}-{name}")
                 paths += saved
                 drawn.append({"uri": _data_uri(saved[0]), "caption": picture.caption, "width": width})
-        sections.append(page.section(summary, table, drawn, others))
-    paths.append(_write(folder / "report.html", _html(manifest, sections)))
+        sections.append(page.section(summary, table, drawn, others, store))
+    together = several([(manifest.name, summary) for summary in summaries])
+    if together:
+        paths += _overview(together, folder)
+    paths.append(_write(folder / "report.html", _html(manifest, together, sections)))
     return paths, markdown
 
 
-def _html(manifest: Manifest, sections: list[dict[str, Any]]) -> str:
+def _overview(found: Sequence[Several], folder: Path) -> list[Path]:
+    """What several tables say together."""
+    text, frame = overview.markdown(found), overview.frame(found)
+    return [_write(folder / "overview.md", text), _write(folder / "overview.csv", _csv(frame))]
+
+
+def _html(manifest: Manifest, together: Sequence[Several], sections: list[dict[str, Any]]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    return environment.get_template("report.html.j2").render(manifest=manifest, sections=sections)
+    overviews = [{"title": overview.title(one), "grid": overview.grid(one)} for one in together]
+    return environment.get_template("report.html.j2").render(manifest=manifest, overviews=overviews, sections=sections)
 
 
 def _csv(frame: pd.DataFrame, *, exact: bool = False) -> str:

@@ -20,7 +20,7 @@ PACKAGES = ("benchmarks", "methods", "results", "harness")
 FLOORS = {
     "benchmarks": ["tasks", "rendering", "transforms", "benchmark", "copies", "*", "__init__"],
     "methods": ["outside", "method", "packaged", "weights", "options", "backbone", "parts", "*", "__init__"],
-    "results": ["records", "statistics", "papers", "summary", "report", "__init__"],
+    "results": ["records", "statistics", "papers", "summary", "questions", "report", "__init__"],
     "harness": [
         *("search_path", "seeds", "matrix", "store", "data", "tracking", "scoring", "training"),
         *("inspect", "cluster", "driver", "cli", "bench"),
