@@ -71,6 +71,7 @@ class Store:
         self.root, self.name, self.manifest = root, name, manifest
         self.entries: list[Entry] = []
         self.constants: dict[str, str] = {}
+        self.final = False  # whether histories hold the losses of the final predictions
 
     def run(self, label, tasks, seed, *, benchmark="rooms", task_set=None, status="finished", scores=None, **changes):
         """One cell: its entry, and a record, a failure or nothing."""
@@ -103,11 +104,12 @@ class Store:
         for epoch in range(1, 6):
             for task in tasks:
                 loss = (2 + 0.1 * seed) * np.exp(-epoch / 3) * (1 - GAIN.get(label, 0.0) / 20)
-                rows.append({"step": 10 * epoch, "epoch": epoch, "name": f"train/loss/{task}", "value": loss})
+                for name in ("loss", "final") if self.final else ("loss",):
+                    rows.append({"step": 60 * epoch, "epoch": epoch, "name": f"train/{name}/{task}", "value": loss})
                 metric = PRIMARY[task][0]
                 if seed == 0:
                     level = CENTRE[task] * (1 - np.exp(-epoch))
-                    rows.append({"step": 10 * epoch, "epoch": epoch, "name": f"val/{task}/{metric}", "value": level})
+                    rows.append({"step": 60 * epoch, "epoch": epoch, "name": f"val/{task}/{metric}", "value": level})
         (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def per_image(self, folder: Path, tasks, seed: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from mtlbench.results.questions.fitting import fitting
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import history
 from mtlbench.results.records.record import Score
@@ -198,6 +200,40 @@ def delta_against_cost(summary: Summary, store: str, colors: Colors) -> Picture 
     return Picture(figure, caption)
 
 
+def fit_against_test(summary: Summary, store: str, colors: Colors) -> Picture | None:
+    """The gain on test images over the gain in training loss, by task. Small dots are seeds.
+
+    Returns None where fewer than two rows have a training loss that can be compared with the baseline's.
+    """
+    pairs = fitting(summary, cache(lambda cell_id: history(store, cell_id))).pairs
+    labels = list(dict.fromkeys(label for label, _ in pairs))
+    if len(labels) < 2:
+        return None
+    tasks = [task for task in summary.comparison.tasks if any(of == task for _, of in pairs)]
+    markers = dict(zip(colors, MARKERS * (1 + len(colors) // len(MARKERS)), strict=False))
+    with mpl.rc_context(STYLE):
+        size = (4.0 * len(tasks) + 1.8, 3.6)
+        figure, axes = plt.subplots(1, len(tasks), figsize=size, squeeze=False, layout="constrained")
+        for axis, task in zip(axes[0], tasks, strict=True):
+            for label in (label for label in labels if (label, task) in pairs):
+                runs = pairs[label, task].values()
+                fits, tests = [run.fit for run in runs], [run.test for run in runs]
+                axis.scatter(fits, tests, s=12, color=colors[label], alpha=0.6, lw=0)
+                axis.plot(
+                    sum(fits) / len(fits), sum(tests) / len(tests), color=colors[label], marker=markers[label],
+                    markersize=8, markeredgecolor="white", markeredgewidth=0.6,
+                )  # fmt: skip
+            axis.axhline(0, color="black", lw=0.8, zorder=0)
+            axis.axvline(0, color="black", lw=0.8, zorder=0)
+            axis.set(xlabel="training loss below the baseline's [%]", title=task)
+        axes[0][0].set_ylabel("gain on test images [%]")
+        figure.suptitle("Train against test (right: fits better; up: tests better)", fontsize=11)
+        _legend(figure, {label: colors[label] for label in labels}, markers)
+    return Picture(
+        figure, f"Against {summary.comparison.baseline} of the same seed; dots: seeds, markers: their means."
+    )
+
+
 def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
     """What the best of k trials is worth on validation images: the mean over all choices of k of the trials.
 
@@ -232,6 +268,7 @@ FIGURES: dict[str, Draw] = {
     "gains": gains,
     "cost": delta_against_cost,
     "learning": learning_curves,
+    "fit": fit_against_test,
     "tuning": tuning,
 }
 
