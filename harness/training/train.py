@@ -6,9 +6,10 @@ import math
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,7 +19,7 @@ from torch import Tensor
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness import seeds
 from mtlbench.harness.data import learning, loading
-from mtlbench.harness.data.copy import copy_of
+from mtlbench.harness.data.copy import Copy, Splits, copy_of
 from mtlbench.harness.data.places import prepared_in
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.data.view import view_of
@@ -109,13 +110,7 @@ def train(
             network.at(progress)
             by_epoch = epoch / extent.epochs
             rate = optimizers.set_learning_rates(own, cell.train, by_epoch if cell.train.per == "epoch" else progress)
-            for micro in range(recipe.accumulate):
-                batch = next(batches)
-                image = loading.normalise(batch.image.to(device, non_blocking=True))
-                labels = {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()}
-                last = micro == recipe.accumulate - 1
-                with nullcontext() if last else accelerator.no_sync(model):
-                    losses.add(backpropagate(accelerator, model, image, labels, tasks, recipe.accumulate))
+            add_gradients(accelerator, model, batches, tasks, recipe.accumulate, losses)
             optimizers.clip(parameters, cell.train.clip)
             for optimizer in wrapped:
                 optimizer.step()
@@ -159,13 +154,7 @@ def train(
             threads=torch.get_num_threads(),
             variables=telling() or None,
             weights=weights.origin(cell.backbone, environment.weights),
-            data={
-                **copy.identity,
-                "images": [len(splits.train), len(images)],
-                "unlabelled": splits.unlabelled,
-                "rows": expensive.counts(store, cell.id, judgement.rows, tasks),
-                **({"learnt": learning.digest(learnt)} if learnt else {}),
-            },
+            data=_data(copy, splits, len(images), expensive.counts(store, cell.id, judgement.rows, tasks), learnt),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
         findings=network.findings(),
@@ -175,6 +164,19 @@ def train(
         publish(store, record, network, judgement, tasks, samples(network, images, tasks, view))
     accelerator.wait_for_everyone()
     return record
+
+
+def _data(
+    copy: Copy, splits: Splits, images: int, rows: Mapping[str, int], learnt: learning.Findings
+) -> dict[str, Any]:
+    """For a record: the copy of the data, how many of its images were used, and what was learnt from their labels."""
+    return {
+        **copy.identity,
+        "images": [len(splits.train), images],
+        "unlabelled": splits.unlabelled,
+        "rows": rows,
+        **({"learnt": learning.digest(learnt)} if learnt else {}),
+    }
 
 
 def join(recipe: TrainConfig, environment: Environment) -> Accelerator:
@@ -214,6 +216,25 @@ class Losses:
         mean, *by_task = (self.accelerator.reduce(self.sums, "sum") / steps).tolist()
         self.sums.zero_()
         return mean, dict(zip(self.names, by_task, strict=True))
+
+
+def add_gradients(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    batches: Iterator[loading.Batch],
+    tasks: Mapping[str, Task],
+    accumulate: int,
+    losses: Losses,
+) -> None:
+    """Add the gradients of the micro-batches of a step, and their losses."""
+    device = accelerator.device
+    for micro in range(accumulate):
+        batch = next(batches)
+        image = loading.normalise(batch.image.to(device, non_blocking=True))
+        labels = {name: label.to(device, non_blocking=True) for name, label in batch.labels.items()}
+        last = micro == accumulate - 1
+        with nullcontext() if last else accelerator.no_sync(model):
+            losses.add(backpropagate(accelerator, model, image, labels, tasks, accumulate))
 
 
 def backpropagate(
