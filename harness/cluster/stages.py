@@ -7,11 +7,14 @@ import tempfile
 import time
 from typing import Any, Literal
 
+import ray
 from ray import train, tune
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch.config import _TorchBackend
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from mtlbench.harness.cluster.attempt import attempt, score
+from mtlbench.harness.cluster.network import use_interface_to
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.search_path import look_also_in
 from mtlbench.harness.store.store import Store
@@ -57,7 +60,7 @@ def _group(cell_id: str, environment: Environment, folders: list[str]) -> None:
         TorchTrainer(
             _worker,
             train_loop_config={"cell": cell_id, "environment": environment, "folders": folders},
-            torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
+            torch_config=Group(backend="nccl" if resources.gpus else "gloo"),
             scaling_config=train.ScalingConfig(
                 num_workers=resources.workers,
                 use_gpu=bool(resources.gpus),
@@ -70,6 +73,27 @@ def _group(cell_id: str, environment: Environment, folders: list[str]) -> None:
                 failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=0),
             ),
         ).fit()
+
+
+class Group(TorchConfig):  # type: ignore[misc]
+    """A process group over the interface that leads to the head of the cluster."""
+
+    @property
+    def backend_cls(self) -> type[Grouping]:
+        return Grouping
+
+
+class Grouping(_TorchBackend):  # type: ignore[misc]
+    """Starts a `Group`."""
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        worker_group.execute(_use_interface)
+        super().on_start(worker_group, backend_config)
+
+
+def _use_interface() -> None:
+    head = ray.get_runtime_context().gcs_address.rpartition(":")[0].strip("[]")
+    use_interface_to(head)
 
 
 def _worker(config: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ FAILURE = "failure.json"
 # Folders in the folder of a cell.
 CHECKPOINTS = "checkpoints"
 PULSE = "pulse"  # changes while the cell goes on
-PARTS = "parts"  # by how much its batches were divided after memory ran out
+PARTS = "divided"  # by how much its batches were divided after memory ran out
 TO_SCORE = "to_score"  # what expensive scores will be computed from
 PREDICTIONS = "predictions"
 
