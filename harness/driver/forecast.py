@@ -83,7 +83,8 @@ def forecast(
     unreadable: dict[str, str] = {}
     planned, records = survey(matrix, recorded(store, unreadable))
     require(planned, only)
-    items = {item.cell.id: item for item in select(planned, only)}
+    chosen = select(planned, only)
+    items = {item.cell.id: item for item in chosen}
     cells = [item.cell for item in items.values()]
     folders, missing = places.available_roots(matrix, data)
     on_disk = [c for c in cells if c.benchmark.name in folders and make_benchmark(c.benchmark).needs_root]
@@ -105,8 +106,7 @@ def forecast(
         state = "corrupt" if item.cell.id in unreadable else store.state(item.cell.id)
         steps = _steps(item.cell, folders, store)
         lines.append(_line(item, state, steps, counted[key], done.get(key, []), matrix.resources))
-    unfinished = [item for cell_id, item in items.items() if cell_id not in records]
-    return Forecast(lines, [*waiting(unfinished), *unreadable.values()], missing)
+    return Forecast(lines, [*waiting(chosen, records), *unreadable.values()], missing)
 
 
 def show(found: Forecast, resources: Resources) -> str:

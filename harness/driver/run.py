@@ -231,6 +231,6 @@ def _outcome(matrix: Matrix, store: Store, work: Work, written: Report) -> Outco
         missing=[cell_id for cell_id in work.cells if cell_id not in results.records],
         failures={i: failure["error"] for i, failure in results.failures.items() if i in work.cells},
         below_constant=below,
-        undecided=undecided(work.cells.values(), results.records),
+        undecided=undecided(work.planned, results.records),
         report=written,
     )

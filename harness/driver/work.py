@@ -55,8 +55,16 @@ def recorded(store: Store, unreadable: dict[str, str]) -> Look:
 
 
 def select(planned: Iterable[Planned], only: Sequence[str]) -> list[Planned]:
-    """The planned cells whose id or label contains a word of `only`; all cells where `only` is empty."""
-    return [item for item in planned if not only or any(_fits(item, word) for word in only)]
+    """The planned cells whose id or label contains a word of `only`; all cells where `only` is empty.
+
+    With a trial come all trials that it is judged with: without them there is nothing to choose from.
+    """
+    found = list(planned)
+    fitting = {item.cell.id for item in found if not only or any(_fits(item, word) for word in only)}
+    choices = {item.trial.choice for item in found if item.trial is not None and item.cell.id in fitting}
+    return [
+        item for item in found if item.cell.id in fitting or (item.trial is not None and item.trial.choice in choices)
+    ]
 
 
 def require(planned: Sequence[Planned], only: Sequence[str]) -> None:
@@ -75,7 +83,7 @@ def title(item: Planned) -> str:
     """A title such as "PAD-Net · semseg+depth · seed 0"; "ATRC, search · ..." for a search."""
     label = ", ".join(filter(None, [item.entry.label, item.control]))
     if item.trial is not None:
-        label += f", trial {item.trial}"
+        label += f", trial {item.trial.number}"
     elif item.entry.preliminary:
         label += ", search"
     return f"{label} · {'+'.join(item.cell.tasks)} · seed {item.cell.seed}"
@@ -89,6 +97,7 @@ class Work:
     ) -> None:
         self.matrix, self.store, self.only, self.look, self.constants = matrix, store, only, look, constants
         self.records: dict[str, Record] = {}
+        self.planned: list[Planned] = []  # the chosen cells, once for each place that needs them
         self.cells: dict[str, Planned] = {}  # by id
         self.todo: list[str] = []  # ids of the cells that had no record when they were planned
         self.refresh()
@@ -96,7 +105,8 @@ class Work:
     def refresh(self) -> list[Planned]:
         """Look for records, plan what they lead to, and return the cells that are new and to be trained."""
         planned, self.records = survey(self.matrix, self.look, self.records)
-        fresh = {item.cell.id: item for item in select(planned, self.only) if item.cell.id not in self.cells}
+        self.planned = select(planned, self.only)
+        fresh = {item.cell.id: item for item in self.planned if item.cell.id not in self.cells}
         self.cells |= fresh
         waiting = [item for cell_id, item in fresh.items() if cell_id not in self.records]
         for item in waiting:

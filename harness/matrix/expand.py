@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
@@ -15,6 +16,14 @@ from mtlbench.results.records.record import Control, ControlTable, Entry, Manife
 from mtlbench.results.summary.tuning import unjudged
 
 Expected = Literal["same", "better", "falls"]  # what a control expects, as in `Control`
+Choice: TypeAlias = tuple[tuple[str, ...], ...]  # by number, the ids of the trials that are judged as one
+
+
+class Trial(NamedTuple):
+    """A trial's place in a search."""
+
+    number: int  # from 0
+    choice: Choice  # has an id for each of the cells that choose together
 
 
 class Planned(NamedTuple):
@@ -22,7 +31,7 @@ class Planned(NamedTuple):
 
     cell: Cell
     entry: Entry
-    trial: int | None = None  # its number, from 0, among those of the row's tuning
+    trial: Trial | None = None  # where the cell is one of the row's tuning
     control: str = ""  # the name of the control that it belongs to; "" for a cell of a table
 
 
@@ -32,12 +41,17 @@ NO_RECORDS: Mapping[str, Record] = {}
 def expand(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[Planned]:
     """Every cell of the matrix, with the row and task set that asks for it: its tables, then its controls.
 
-    A cell of a control that a table has too is a cell of the table.
+    A cell of a control that a table has too is a cell of the table. Such a trial is there twice, because the control
+    makes a choice of its own from it.
     """
     planned = tables(matrix, records)
     own = {item.cell.id for item in planned}
     for _, name, changed in of_controls(matrix):
-        planned += [item._replace(control=name) for item in tables(changed, records) if item.cell.id not in own]
+        for item in tables(changed, records):
+            if item.cell.id not in own:
+                planned.append(item._replace(control=name))
+            elif item.trial is not None:
+                planned.append(item)
     return planned
 
 
@@ -87,8 +101,8 @@ def tables(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
                 train = merge_train(matrix.train.model_dump(exclude_unset=True), method.train)
                 trained = [(task,) for task in task_set] if resolve(method.name).one_task else [task_set]
                 for seed in matrix.seeds:
-                    for tasks in trained:
-                        cell = Cell(
+                    cells = [
+                        Cell(
                             method=method.name,
                             options=_without_defaults(method.name, method.options),
                             tasks=tasks,
@@ -97,11 +111,13 @@ def tables(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
                             train=train.on(benchmark.name, {task: known[task] for task in tasks}, method.train),
                             seed=seed,
                         )
-                        for each, preliminary, trial in _with_trials(cell, matrix.tune, records):
-                            entry = Entry(
-                                each.id, method.row, method.name, tasks, task_set, benchmark.name, seed, preliminary
-                            )
-                            planned.append(Planned(each, entry, trial))
+                        for tasks in trained
+                    ]
+                    for each, preliminary, trial in _with_trials(cells, matrix.tune, records):
+                        entry = Entry(
+                            each.id, method.row, method.name, each.tasks, task_set, benchmark.name, seed, preliminary
+                        )
+                        planned.append(Planned(each, entry, trial))
     return planned
 
 
@@ -112,19 +128,23 @@ def _without_defaults(method: str, options: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _with_trials(
-    cell: Cell, tune: Tuning | None, records: Mapping[str, Record]
-) -> Iterator[tuple[Cell, bool, int | None]]:
-    """The trials of a cell that is to be tuned and, once all have records, the cell with the best hyperparameters.
+    cells: Sequence[Cell], tune: Tuning | None, records: Mapping[str, Record]
+) -> Iterator[tuple[Cell, bool, Trial | None]]:
+    """The trials of cells that are to be tuned and, once all have records, the cells with the best hyperparameters.
 
-    Each comes with whether it is preliminary, and with the number of the trial.
+    cells: of one row at one seed. Each comes with whether it is preliminary, and with its place in the search.
     """
-    if tune is not None:
-        yield from ((trial, True, number) for number, trial in enumerate(trials(cell, tune)))
-        best = tuned(cell, tune, records)
-        if best is None:
-            return
-        cell = best
-    yield from ((each, preliminary, None) for each, preliminary in _with_followers(cell, records))
+    if tune is None:
+        yield from ((each, preliminary, None) for cell in cells for each, preliminary in _with_followers(cell, records))
+        return
+    for group in tune.together(cells):
+        tried = [trials(cell, tune) for cell in group]
+        choice = tuple(tuple(trial.id for trial in same) for same in zip(*tried, strict=True))
+        best = tuned(group, tune, records)
+        for place, of_cell in enumerate(tried):
+            yield from ((trial, True, Trial(number, choice)) for number, trial in enumerate(of_cell))
+            if best is not None:
+                yield from ((each, early, None) for each, early in _with_followers(best[place], records))
 
 
 def _with_followers(cell: Cell, records: Mapping[str, Record]) -> Iterator[tuple[Cell, bool]]:
@@ -149,36 +169,53 @@ def plan(matrix: Matrix, records: Mapping[str, Record]) -> tuple[list[Cell], lis
     Call it after each record.
     """
     found = expand(matrix, records)
-    planned = {item.cell.id: item for item in found}
-    unfinished = [item for cell_id, item in planned.items() if cell_id not in records]
-    return [item.cell for item in unfinished], waiting(unfinished) + undecided(found, records)
+    cells = {item.cell.id: item.cell for item in found}
+    unfinished = [cell for cell_id, cell in cells.items() if cell_id not in records]
+    return unfinished, waiting(found, records) + undecided(found, records)
 
 
-def undecided(planned: Iterable[Planned], records: Mapping[str, Record]) -> list[str]:
+def undecided(planned: Sequence[Planned], records: Mapping[str, Record]) -> list[str]:
     """A line for everything that will never be trained, because all of its trials are done and none is the best."""
-    tried: dict[str, dict[str, Record | None]] = {}
+    lines = []
+    choices = _choices(planned)
+    places = Counter(f"{_place(items)} of {items[0].entry.benchmark}" for _, items in choices)
+    for choice, items in choices:
+        numbered = [[records[trial] for trial in same] for same in choice if all(trial in records for trial in same)]
+        if len(numbered) == len(choice) and (why := unjudged(numbered)):
+            of = items[0].entry
+            place = f"{_place(items)} of {of.benchmark}"
+            if places[place] > 1:  # each seed has a search of its own
+                place += f", seed {of.seed}"
+            lines.append(f"{place}: {why}, so nothing can be chosen; change tune.space, tune.holdout or train")
+    return list(dict.fromkeys(lines))
+
+
+def waiting(planned: Sequence[Planned], records: Mapping[str, Record]) -> list[str]:
+    """A line for every cell that will be planned once all preliminary cells before it have their records."""
+    lines = []
+    for item in planned:
+        if item.trial is None and item.entry.preliminary and item.cell.id not in records:
+            lines.append(f"{_place([item])}, seed {item.cell.seed}: will train with what {item.cell.id} finds")
+    for choice, items in _choices(planned):
+        if not all(trial in records for same in choice for trial in same):
+            lines.append(f"{_place(items)}: will train with the best of its trials")
+    return list(dict.fromkeys(lines))
+
+
+def _choices(planned: Iterable[Planned]) -> list[tuple[Choice, list[Planned]]]:
+    """Every choice of a row, with the planned trials from which it is made, of all seeds and tables that share it."""
+    found: dict[tuple[str, Choice], list[Planned]] = {}
     for item in planned:
         if item.trial is not None:
-            place = f"{item.entry.label}, {'+'.join(item.cell.tasks)} of {item.entry.benchmark}"
-            tried.setdefault(place, {})[item.cell.id] = records.get(item.cell.id)  # all seeds share the trials
-    lines = []
-    for place, found in tried.items():
-        done = [record for record in found.values() if record is not None]
-        if len(done) == len(found) and (why := unjudged(done)):
-            lines.append(f"{place}: {why}, so nothing can be chosen; change tune.space, tune.holdout or train")
-    return lines
+            found.setdefault((item.entry.label, item.trial.choice), []).append(item)
+    return [(choice, items) for (_, choice), items in found.items()]
 
 
-def waiting(unfinished: Iterable[Planned]) -> list[str]:
-    """A line for every cell that will be planned once an unfinished preliminary cell has its record."""
-    lines = []
-    for item in unfinished:
-        place = f"{item.entry.label}, {'+'.join(item.cell.tasks)}"
-        if item.trial is not None:
-            lines.append(f"{place}: will train with the best of its trials")
-        elif item.entry.preliminary:
-            lines.append(f"{place}, seed {item.cell.seed}: will train with what {item.cell.id} finds")
-    return list(dict.fromkeys(lines))
+def _place(items: Sequence[Planned]) -> str:
+    """The row, and the tasks of the networks that are to be trained with one choice."""
+    tasks = dict.fromkeys(task for item in items for task in item.cell.tasks)
+    controls = dict.fromkeys(item.control for item in items if item.control)
+    return ", ".join([items[0].entry.label, *controls, "+".join(tasks)])
 
 
 def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str, Record] = NO_RECORDS) -> Manifest:
@@ -191,7 +228,7 @@ def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str,
     return Manifest(
         name=matrix.name,
         title=matrix.title or matrix.name,
-        caption=" ".join(filter(None, [matrix.caption, matrix.tune.sentence if matrix.tune else ""])),
+        caption=" ".join(filter(None, [matrix.caption, _of_tuning(matrix)])),
         baseline=baseline_of(matrix),
         demonstration=matrix.demonstration,
         margin=matrix.margin,
@@ -199,3 +236,11 @@ def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str,
         constants=dict(constants),
         controls=tuple(Control(expected, repeated, tuple(found)) for expected, found in controls.items()),
     )
+
+
+def _of_tuning(matrix: Matrix) -> str:
+    if matrix.tune is None:
+        return ""
+    several = any(len(task_set) > 1 for benchmark in matrix.benchmarks for task_set in benchmark.task_sets)
+    one_task = any(resolve(method.name).one_task for method in matrix.methods)
+    return matrix.tune.sentences(several_networks=several and one_task, several_seeds=len(matrix.seeds) > 1)

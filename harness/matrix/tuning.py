@@ -2,12 +2,16 @@
 
 A trial is an ordinary cell. A share of train is kept from its training, and the trial is scored on this share. The
 hyperparameters of the best trial are then trained on all of train. The table shows the cell of this last training.
+
+A row of single-task networks has a cell for each task, and trial number k draws the same hyperparameters for all of
+them. With `budget: row` the row chooses one number, as a multi-task network does. With `budget: cell` each network
+chooses for itself, which gives the row more chances than a multi-task network has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -26,6 +30,8 @@ class Tuning(Config):
     space: Annotated[dict[str, tuple[float, float]], Field(min_length=1)]  # log-uniform; weights: a draw for each task
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of train that judges; 0: the benchmark's own val split
     seed: Annotated[int, Field(ge=0)] = 0  # of the draws, and of the trials' training
+    searches: Literal["once", "per_seed"] = "once"  # for all seeds together, or one for each seed of the matrix
+    budget: Literal["row", "cell"] = "row"  # who chooses a trial: the networks of a row together, or each for itself
 
     @field_validator("space")
     @classmethod
@@ -37,17 +43,44 @@ class Tuning(Config):
                 raise ValueError(f"{name}: [{low:g}, {high:g}] is no range; give [low, high] with 0 < low < high")
         return space
 
-    @property
-    def sentence(self) -> str:
+    def search(self, seed: int) -> Tuning:
+        """The search that serves a seed of the matrix: the same one for all seeds, or one whose seed is tuning.seed +
+        `seed`. Searches of two seeds have other draws and other trainings, and are judged on the same images.
+        """
+        return self if self.searches == "once" else self.model_copy(update={"seed": self.seed + seed})
+
+    def together(self, cells: Sequence[Cell]) -> list[list[Cell]]:
+        """The cells of a row at one seed, in groups that choose a trial together."""
+        return [list(cells)] if self.budget == "row" else [[cell] for cell in cells]
+
+    def sentences(self, *, several_networks: bool, several_seeds: bool) -> str:
+        """What the caption of a table says. several_networks: whether a row has a network for each of several tasks."""
         ranges = ", ".join(
             f"{name} in [{low:g}, {high:g}]{' where several tasks are trained' if name == 'weights' else ''}"
             for name, (low, high) in self.space.items()
         )
         judged = f"{self.holdout:.0%} of train" if self.holdout else "the val split"
-        return (
+        said = [
             f"Every row was tuned by the same {self.trials} trials, log-uniform in {ranges}, and trained with those of "
             f"the best by the sum over tasks of the signed logarithms of its scores on {judged}."
-        )
+        ]
+        if several_networks and self.budget == "row":
+            said.append("The single-task networks of a row share one choice, by the sum over all of them.")
+        elif several_networks:
+            said.append(
+                "Each single-task network chose for itself, so that a row of them had more chances than a multi-task "
+                "network."
+            )
+        if several_seeds and self.searches == "once":
+            said.append(
+                "One search serves all seeds: intervals are conditional on it and do not contain the spread of "
+                "repeating it."
+            )
+        elif several_seeds:
+            said.append(
+                "A search is part of each seed, with its own draws and trainings: intervals contain its spread."
+            )
+        return " ".join(said)
 
 
 def draw(tuning: Tuning, trial: int, tasks: Sequence[str]) -> dict[str, Any]:
@@ -69,12 +102,13 @@ def draw(tuning: Tuning, trial: int, tasks: Sequence[str]) -> dict[str, Any]:
 
 
 def trials(cell: Cell, tuning: Tuning) -> list[Cell]:
-    """The trials of a cell. They are the same for all of its seeds."""
+    """The trials of a cell. All seeds of the cell have the same trials, or each has its own; see `Tuning.search`."""
+    search = tuning.search(cell.seed)
     return [
         cell.model_copy(
             update={
-                "train": _recipe(cell.train, draw(tuning, number, cell.tasks) | {"holdout": tuning.holdout}),
-                "seed": tuning.seed,
+                "train": _recipe(cell.train, draw(search, number, cell.tasks) | {"holdout": tuning.holdout}),
+                "seed": search.seed,
                 "trial": True,
             }
         )
@@ -82,18 +116,26 @@ def trials(cell: Cell, tuning: Tuning) -> list[Cell]:
     ]
 
 
-def tuned(cell: Cell, tuning: Tuning, records: Mapping[str, Record]) -> Cell | None:
-    """The cell with the hyperparameters of its best trial, the first of equals.
+def tuned(cells: Sequence[Cell], tuning: Tuning, records: Mapping[str, Record]) -> list[Cell] | None:
+    """Cells of one row and seed, each with the hyperparameters of the trial number that is the best for all of them.
 
-    None while a trial has no record, and where no trial has scores that could be compared; see `unjudged`.
+    Of numbers that are as good, the first is the best. Each cell is derived from the trials of all of the cells, those
+    of the first cell first. None while a trial has no record, and where no number is the best; see `unjudged`.
     """
-    tried = trials(cell, tuning)
-    if not all(trial.id in records for trial in tried) or unjudged([records[trial.id] for trial in tried]):
+    tried = [trials(cell, tuning) for cell in cells]
+    ids = tuple(trial.id for of_cell in tried for trial in of_cell)
+    if not all(cell_id in records for cell_id in ids):
         return None
-    worth = [goodness(records[trial.id]) for trial in tried]
+    numbered = [[records[trial.id] for trial in same] for same in zip(*tried, strict=True)]
+    if unjudged(numbered):
+        return None
+    worth = [goodness(*same) for same in numbered]
     best = worth.index(max(worth))
-    recipe = _recipe(cell.train, draw(tuning, best, cell.tasks))
-    return cell.model_copy(update={"train": recipe, "derived_from": tuple(trial.id for trial in tried)})
+    drawn = [draw(tuning.search(cell.seed), best, cell.tasks) for cell in cells]
+    return [
+        cell.model_copy(update={"train": _recipe(cell.train, changes), "derived_from": ids})
+        for cell, changes in zip(cells, drawn, strict=True)
+    ]
 
 
 def _recipe(train: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:

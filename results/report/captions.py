@@ -16,6 +16,7 @@ from mtlbench.results.summary.columns import BOLD
 from mtlbench.results.summary.controls import Finding
 from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.summary import Summary
+from mtlbench.results.summary.tuning import searches
 
 FEW = 3  # seeds; with so few, the page says what they could have found
 WIDE = 2.0  # points of Delta_m: half the width of an interval from which on the page warns
@@ -90,6 +91,22 @@ def rule(rows: int) -> str:
         "pairs of rows, excludes 0: variances moderated between the pair's own and that of all rows, Tukey's "
         f"studentised range, never narrower than the pair's own {own} % t interval."
     )
+
+
+def choosing(summary: Summary) -> str:
+    """Who chose a trial, and for which seeds; "" where every row has one network and one search."""
+    made = searches(summary.comparison.trained(), summary.comparison.parents)
+    of_runs = [(label, choices) for label, by_seed in made.items() for choices in by_seed.values()]
+    alone = list(dict.fromkeys(label for label, choices in of_runs if len(choices) > 1))
+    shared = list(dict.fromkeys(label for label, choices in of_runs if any(len(each.cells) > 1 for each in choices)))
+    sentences = []
+    if shared:
+        sentences.append(f"The networks of {', '.join(shared)} share one choice, by the sum over all of them.")
+    if alone:
+        sentences.append(f"Each network of {', '.join(alone)} chose for itself, which gives it more chances.")
+    if any(len(by_seed) > 1 for by_seed in made.values()):
+        sentences.append("A search is part of each seed.")
+    return " ".join(sentences)
 
 
 def _judged(summary: Summary) -> Iterator[str]:

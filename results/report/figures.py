@@ -28,10 +28,11 @@ from mtlbench.results.questions.fitting import fitting
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import history
 from mtlbench.results.records.record import Score
+from mtlbench.results.report import captions
 from mtlbench.results.report.display import titled, with_unit
 from mtlbench.results.statistics.intervals import paired_interval
 from mtlbench.results.summary.summary import Summary
-from mtlbench.results.summary.tuning import by_row
+from mtlbench.results.summary.tuning import by_row, searches
 
 Color = tuple[float, float, float]
 Colors = Mapping[str, Color]  # by label; all figures of a matrix share these colours, see `palette`
@@ -240,8 +241,7 @@ def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
     The value is the log delta in percent, against the baseline that is tuned with all its trials. Returns None where
     the baseline was not tuned.
     """
-    shown = {label: row.row.first_finished() for label, row in summary.rows.items()}
-    worth = by_row(summary.comparison.parents, shown)
+    worth = by_row(searches(summary.comparison.trained(), summary.comparison.parents))
     if summary.comparison.baseline not in worth:
         return None
     reference, num_tasks = worth[summary.comparison.baseline][-1], len(summary.comparison.tasks)
@@ -255,12 +255,13 @@ def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
         axis.set(xlabel="trials k", ylabel="log Δm on validation [%] (up is better)")
         axis.set_title("Expected best of k trials")
         _legend(figure, {label: colors[label] for label in worth})
-    caption = (
+    sentences = [
         "What a budget of k trials is worth: the mean over all choices of k of a row's trials of the best one's log Δm "
-        "on validation images, against the baseline with its whole budget. A single-task row chooses for each task. A "
-        "curve that still rises at its end was tuned with too few trials."
-    )
-    return Picture(figure, caption)
+        "on validation images, against the baseline with its whole budget.",
+        captions.choosing(summary),
+        "A curve that still rises at its end was tuned with too few trials.",
+    ]
+    return Picture(figure, " ".join(filter(None, sentences)))
 
 
 # The figures of each table, in their order on the page. The file of a figure is named after its key.

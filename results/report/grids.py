@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mtlbench.results.records.record import Record
 from mtlbench.results.report import captions
 from mtlbench.results.report.baselines import Baseline, against
 from mtlbench.results.report.display import MINUS, UNDEFINED, interval_text, signed
@@ -16,7 +15,7 @@ from mtlbench.results.statistics.verdicts import Additive
 from mtlbench.results.summary.orders import TaskGains, rank_probabilities, taus
 from mtlbench.results.summary.summary import Summary
 from mtlbench.results.summary.transfer import any_harmed, by_task
-from mtlbench.results.summary.tuning import chosen, goodness, trials_of
+from mtlbench.results.summary.tuning import searches
 
 
 class Grid(NamedTuple):
@@ -197,24 +196,27 @@ def rebased(summary: Summary, others: Sequence[Baseline]) -> Grid:
 
 def tuned(summary: Summary) -> Grid:
     """The hyperparameters that tuning chose. The table is empty where no row was tuned."""
-    records = summary.comparison.parents
-    found: list[tuple[str, Record, list[Record], dict[str, float]]] = []
-    for label, row in summary.rows.items():
-        for cell_id in row.row.first_finished():
-            record = records[cell_id]
-            if trials := trials_of(record, records):
-                found.append((label, record, trials, chosen(record, trials)))
+    by_row = searches(summary.comparison.trained(), summary.comparison.parents)
+    repeated = any(len(made) > 1 for made in by_row.values())
+    found = [
+        (label, seed, choice, choice.chosen())
+        for label, made in by_row.items()
+        for seed, choices in made.items()
+        for choice in choices
+    ]
     names = list(dict.fromkeys(name for *_, values in found for name in values))
     rows = []
-    for label, record, trials, values in found:
+    for label, seed, choice, values in found:
+        place = [label, "+".join(choice.tasks), *([str(seed)] if repeated else [])]
         numbers = [f"{values[name]:g}" if name in values else "" for name in names]
-        failed = sum(not math.isfinite(goodness(trial)) for trial in trials)
-        rows.append([label, "+".join(record.cell["tasks"]), *numbers, f"{failed} of {len(trials)}"])
-    caption = (
-        "What the best trial of each network had, by its scores on validation images, and how many trials diverged or "
-        "found nothing."
-    )
-    return Grid(["Method", "tasks", *names, "failed"], rows, caption)
+        rows.append([*place, *numbers, f"{choice.failed} of {len(choice.numbered)}"])
+    sentences = [
+        "What the best trial of each line had, by its scores on validation images, and how many trials diverged or "
+        "found nothing.",
+        captions.choosing(summary),
+    ]
+    columns = ["Method", "tasks", *(["seed"] if repeated else []), *names, "failed"]
+    return Grid(columns, rows, " ".join(filter(None, sentences)))
 
 
 def _percent(share: float) -> str:

@@ -78,10 +78,6 @@ class Row:
         """seed -> task -> primary score, of the runs in which every cell has finished."""
         return {seed: run.scores() for seed, run in self.runs.items() if run.status == "finished"}
 
-    def first_finished(self) -> list[str]:
-        """Ids of the cells of the first finished seed. They lead to what all seeds share, such as trials."""
-        return next((list(run.records) for _, run in sorted(self.runs.items()) if run.status == "finished"), [])
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -94,6 +90,13 @@ class Comparison:
     constant: Record | None  # the best constant predictor
     parents: Mapping[str, Record]  # every record of the store's matrix by id: what a cell was derived from
     margin: float = 0.5  # points of Delta_m inside which two rows count as equivalent
+
+    def trained(self) -> dict[str, dict[int, list[Record]]]:
+        """label -> seed -> the records of the row's cells, of the runs in which every cell has finished."""
+        return {
+            label: {seed: [*run.records.values()] for seed, run in row.runs.items() if run.status == "finished"}
+            for label, row in self.rows.items()
+        }
 
     @property
     def seeds(self) -> tuple[int, ...]:
