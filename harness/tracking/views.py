@@ -26,6 +26,7 @@ from mtlbench.results.summary.tuning import is_trial
 
 State = Literal["waiting", "running", "finished", "failed"]
 
+LONGEST = 6000  # characters of a parameter that MLflow keeps
 HISTORY, RECORD = "mtlbench.history", "mtlbench.record"  # tags: how far a run is projected
 
 
@@ -76,15 +77,18 @@ def view(store: str, manifest: Manifest, cell_id: str, state: State) -> View:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """("train.lr", "0.0001"), ...: leaves by their dotted names. What is None or empty is left out."""
+    """("train.lr", "0.0001"), ...: leaves by their dotted names. What is None or empty is left out.
+
+    A value is cut where MLflow cuts it, so that a run with a long value is not taken for one of another cell.
+    """
     for key, value in nested.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
             if value:
-                yield f"{prefix}{key}", " ".join(str(item) for item in value)
+                yield f"{prefix}{key}", " ".join(str(item) for item in value)[:LONGEST]
         elif value is not None and value != "":
-            yield f"{prefix}{key}", str(value)
+            yield f"{prefix}{key}", str(value)[:LONGEST]
 
 
 def run_name(entries: Sequence[Entry], several_benchmarks: bool) -> str:

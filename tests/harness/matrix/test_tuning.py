@@ -18,7 +18,7 @@ from mtlbench.results.report import figures as plots
 from mtlbench.results.report import grids
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
-from mtlbench.results.summary.tuning import by_row, curve, goodness, unjudged
+from mtlbench.results.summary.tuning import by_row, curve, goodness, searches, unjudged
 
 SPACE = {"lr": [1e-4, 1e-2], "weights": [0.1, 10]}
 TUNING = Tuning(trials=4, space=SPACE)
@@ -73,7 +73,9 @@ def test_all_rows_have_the_same_trials_and_all_seeds_share_them():
     assert len(rates) == 6 and len({tuple(values) for values in rates.values()}) == 1
     cells, waiting = plan(matrix(), {})
     assert len(cells) == 9  # 3 trials of the two single-task networks and of the multi-task one
-    assert len(waiting) == 3 and "MT, depth+normals: will train with the best of its trials" in waiting
+    assert waiting == [f"{row}, depth+normals: will train with the best of its trials" for row in ("ST", "MT")]
+    alone = plan(matrix(tune={**MATRIX["tune"], "budget": "cell"}), {})[1]
+    assert [line.partition(":")[0] for line in alone] == ["ST, depth", "ST, normals", "MT, depth+normals"]
 
 
 # which is chosen ------------------------------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ def test_the_best_trial_is_trained_on_all_of_train_by_every_seed(values, best):
         assert not item.entry.preliminary
         assert item.cell.train.lr == tried[best].train.lr and item.cell.train.holdout == 0
         assert item.cell.derived_from == tuple(trial.id for trial in tried)
-    assert tuned(final[0].cell, m.tune, few) is None
+    assert tuned([final[0].cell], m.tune, few) is None
 
 
 @pytest.mark.parametrize("values", [[None] * 3, [None, math.nan, math.inf], [-1, None, None]])
@@ -102,7 +104,7 @@ def test_of_trials_without_a_score_none_is_the_best_and_nothing_is_trained(value
     tried = trials(expand(m)[-1].cell, m.tune)
     records = {trial.id: record(trial, value) for trial, value in zip(tried, values, strict=True)}
     assert [item for item in expand(m, records) if not item.cell.trial] == []
-    assert tuned(expand(m)[-1].cell, m.tune, records) is None
+    assert tuned([expand(m)[-1].cell], m.tune, records) is None
     line = "MT, depth+normals of rooms: none of its 3 trials has a score above 0 for depth, normals, so nothing can be"
     assert [said for said in plan(m, records)[1] if said.startswith(line)]
     del records[tried[0].id]
@@ -111,11 +113,12 @@ def test_of_trials_without_a_score_none_is_the_best_and_nothing_is_trained(value
 
 def test_a_row_without_an_error_is_chosen_and_the_task_that_spoils_all_trials_is_named():
     def made(*values):
-        return Record("r", {}, tuple(Score(f"t{i}", "m", v, bool(i), True) for i, v in enumerate(values)), {}, {})
+        return [Record("r", {}, tuple(Score(f"t{i}", "m", v, bool(i), True) for i, v in enumerate(values)), {}, {})]
 
     assert unjudged([made(0.0, 1.0), made(None, 1.0)]) == ""  # t0 is an error, and 0 is the best error
     assert unjudged([made(1.0, 0.0), made(None, 0.0)]) == "none of its 2 trials has a score above 0 for t1"
-    assert unjudged([made(1.0, 0.0), made(None, 1.0)]) == "none of its 2 trials has a score above 0"
+    assert unjudged([made(1.0, 0.0), made(None, 1.0)]) == "none of its 2 trials has a score above 0 for every task"
+    assert goodness(*made(0.0, 1.0)) == math.inf and goodness(*made(0.0, None)) == -math.inf
 
 
 def test_goodness_is_the_log_of_each_task_with_its_sign_and_needs_no_baseline():
@@ -134,11 +137,12 @@ def test_the_curve_is_what_the_best_of_k_random_trials_is_worth():
     worth = np.array([goodness(one) for one in found])
     worth[2] = worth[0]  # one that diverged counts as the worst that did not
     generator = np.random.default_rng(0)
-    for k, expected in enumerate(curve([found]), start=1):
+    alone = [[one] for one in found]
+    for k, expected in enumerate(curve([alone]), start=1):
         drawn = [generator.choice(worth, k, replace=False).max() for _ in range(4000)]
         assert expected == pytest.approx(np.mean(drawn), abs=0.05)
-    np.testing.assert_allclose(curve([found, found]), 2 * curve([found]))
-    assert curve([[found[2]]]) is None
+    np.testing.assert_allclose(curve([alone, alone]), 2 * curve([alone]))
+    assert curve([[[found[2]]]]) is None
 
 
 # what is refused ------------------------------------------------------------------------------------------------------
@@ -151,7 +155,9 @@ def test_the_curve_is_what_the_best_of_k_random_trials_is_worth():
         ({"trials": 2, "space": {"lr": [1e-2, 1e-3]}}, r"\[0.01, 0.001\] is no range"),
         ({"trials": 1, "space": {"lr": [1e-4, 1e-3]}}, "tune.trials"),
         ({"trials": 2, "space": {}}, "tune.space"),
-        ({"trials": 2, "spice": {}}, "tune.spice: unknown key; allowed: holdout, seed, space, trials"),
+        ({"trials": 2, "spice": {}}, "tune.spice: unknown key; allowed: budget, holdout, searches, seed, space"),
+        ({**MATRIX["tune"], "searches": "twice"}, "tune.searches: Input should be 'once' or 'per_seed', not 'twice'"),
+        ({**MATRIX["tune"], "budget": "task"}, "tune.budget: Input should be 'row' or 'cell', not 'task'"),
     ],
 )
 def test_a_tuning_that_makes_no_sense_is_refused_with_its_path(tune, message):
@@ -190,21 +196,19 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
     assert (outcome.finished, outcome.missing) == (12, [])  # 9 trials, 3 cells
     assert "MT, trial 2" in said
     found = read(str(tmp_path / "s"), "m")
-    ranges = Tuning(trials=2, space={"weights": (0.1, 10), "lr": (1e-4, 1)}).sentence
-    assert "weights in [0.1, 10] where several tasks are trained, lr in [0.0001, 1], and" in ranges
     assert "same 3 trials, log-uniform in lr in [0.0001, 0.01]" in found.manifest.caption
     (comparison,) = comparisons(found)
     for row in comparison.rows.values():
         for final in row.runs[0].records.values():
             tried = [found.records[cell_id] for cell_id in final.derived_from]
-            assert len(tried) == 3 and not final.cell.get("trial")
-            assert final.cell["train"]["lr"] == max(tried, key=goodness).cell["train"]["lr"]
+            assert len(tried) == (6 if row.label == "ST" else 3) and not final.cell.get("trial")
+            best = max(range(3), key=lambda number: goodness(*tried[number::3]))
+            assert {final.cell["train"]["lr"]} == {trial.cell["train"]["lr"] for trial in tried[best::3]}
             assert final.provenance["data"]["images"] == [8, 3]
             for trial in tried:
                 assert trial.provenance["data"]["images"] == [6, 2]
                 assert all("val split of 2 images" in score.definition for score in trial.scores)
-    shown = {label: list(row.runs[0].records) for label, row in comparison.rows.items()}
-    curves = by_row(found.records, shown)
+    curves = by_row(searches(comparison.trained(), found.records))
     assert set(curves) == {"ST", "MT"} and all((np.diff(values) >= 0).all() for values in curves.values())
     assert (tmp_path / "out/m/figures/rooms-depth-normals-tuning.png").exists()
     figure = plots.tuning(summarise(comparison, found.store), found.store, plots.palette(["ST", "MT"])).figure
@@ -214,11 +218,32 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
     assert found.constants["rooms"].primary()["depth"].definition == final.primary()["depth"].definition
     grid = grids.tuned(summarise(comparison, found.store))
     assert grid.columns == ["Method", "tasks", "lr", "failed"]
-    assert [line[:2] for line in grid.rows] == [["ST", "depth"], ["ST", "normals"], ["MT", "depth+normals"]]
+    assert [line[:2] for line in grid.rows] == [["ST", "depth+normals"], ["MT", "depth+normals"]]
+    assert "The networks of ST share one choice" in grid.caption and "seed" not in grid.caption
     assert grid.rows[-1][2:] == [f"{final.cell['train']['lr']:g}", "0 of 3"]
     store = Store(tmp_path / "s")
-    assert set(rescore.chosen(store, ["m"], None)) == {cell_id for cells in shown.values() for cell_id in cells}
-    assert go(matrix(seeds=[0]))[0].finished == 12
+    shown = {cell_id for row in comparison.rows.values() for cell_id in row.runs[0].records}
+    assert set(rescore.chosen(store, ["m"], None)) == shown
+    alone, said = go(matrix(seeds=[0], tune={**MATRIX["tune"], "budget": "cell"}))
+    assert alone.finished == 12 and "2 of 12 cells to run" in said  # the trials and MT are there already
+    (comparison,) = comparisons(read(str(tmp_path / "s"), "m"))
+    for final in comparison.rows["ST"].runs[0].records.values():
+        tried = [comparison.parents[cell_id] for cell_id in final.derived_from]
+        assert len(tried) == 3 and final.cell["train"]["lr"] == max(tried, key=goodness).cell["train"]["lr"]
+
+
+def test_a_run_searches_anew_for_each_seed_and_the_table_says_so(go, tmp_path):
+    m = matrix(methods=["multi_task"], baseline="multi_task", tune={**MATRIX["tune"], "searches": "per_seed"})
+    outcome, _ = go(m)
+    assert (outcome.finished, outcome.missing) == (2 * (3 + 1), [])
+    found = read(str(tmp_path / "s"), "m")
+    (comparison,) = comparisons(found)
+    for seed, run in comparison.rows["multi_task"].runs.items():
+        (final,) = run.records.values()
+        tried = [found.records[cell_id] for cell_id in final.derived_from]
+        assert {trial.cell["seed"] for trial in tried} == {seed} and len(tried) == 3
+    assert "A search is part of each seed" in (tmp_path / "out/m/table.md").read_text()
+    assert [line[2] for line in grids.tuned(summarise(comparison, found.store)).rows] == ["0", "1"]
 
 
 def test_a_trial_that_diverges_is_a_result_and_a_row_whose_trials_all_do_is_not_trained(go, tmp_path, monkeypatch):

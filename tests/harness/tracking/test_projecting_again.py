@@ -1,5 +1,7 @@
 """MLflow shows what a store holds once, however often and by however many drivers it is told."""
 
+from dataclasses import replace
+
 import pytest
 
 from mtlbench.harness.store.store import Store
@@ -48,6 +50,18 @@ def test_a_history_longer_than_a_call_to_mlflow_arrives_whole(store, projection)
     write_history(store, MULTI, rows)
     projection.cell(MULTI.id, "running")
     assert len(points(projection, runs(projection)[MULTI.id], "train/loss/semseg")) == len(rows)
+
+
+def test_a_cell_that_was_chosen_from_more_trials_than_mlflow_keeps_of_a_parameter_keeps_its_run(store, projection):
+    made = replace(record(MULTI), cell=record(MULTI).cell | {"derived_from": [f"trial-{k:040}" for k in range(200)]})
+    store.put_record(made)
+    shown = set()
+    for _ in range(2):
+        projection.cell(MULTI.id, "finished")
+        run = runs(projection)[MULTI.id]
+        assert len(run.data.params["derived_from"]) == tracking_views.LONGEST
+        shown.add(run.info.run_id)
+    assert len(shown) == 1
 
 
 def test_a_training_resumed_from_its_checkpoint_keeps_its_run(store, projection):
