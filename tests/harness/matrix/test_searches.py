@@ -207,6 +207,16 @@ def test_only_takes_the_trials_of_the_other_networks_that_a_choice_needs():
     assert {item.cell.tasks for item in alone} == {("depth",)}
 
 
+@pytest.mark.parametrize(("repeated", "budget"), MODES)
+def test_a_control_chooses_from_the_trials_that_it_shares_with_the_table(repeated, budget):
+    related = [{"tasks": ["depth", "normals"]}, {"tasks": ["depth", "semseg"]}]
+    m = matrix(repeated, budget, controls={"row": "MT", "other_seeds": [7], "relatedness": related})
+    records = trained(m)
+    assert plan(m, records) == ([], []) and {item.cell.seed for item in finals(m, records)} == {*SEEDS, 7}
+    chosen = {item.cell.tasks for item in select(expand(m), ["-semseg-s0"])}
+    assert chosen == ({("depth",), ("semseg",)} if budget == "row" else {("semseg",)})
+
+
 # what is said of it ---------------------------------------------------------------------------------------------------
 
 
