@@ -34,6 +34,7 @@ class Commands:
     folder: Path
     cache: Path
     database: Path  # of MLflow and without a run: a store begins with a copy, for a new one takes seconds
+    before: tuple[str, ...] = ()  # the words of a command that runs the command line somewhere else
 
     def start(self, *arguments, **options):
         """A process that runs; its output, errors among it, is in `stdout`."""
@@ -56,7 +57,7 @@ class Commands:
         return subprocess.run(command, **self._place(), capture_output=True, text=True, timeout=500, check=False)
 
     def _command(self, arguments):
-        return [sys.executable, "-m", "mtlbench", *map(str, arguments)]
+        return [*self.before, sys.executable, "-m", "mtlbench", *map(str, arguments)]
 
     def _place(self):
         return {

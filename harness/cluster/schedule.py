@@ -6,6 +6,7 @@ node can hold ends without an error. So only record.json is believed.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -20,7 +21,7 @@ import ray
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from mtlbench.harness.cluster import joining
+from mtlbench.harness.cluster import head, joining
 from mtlbench.harness.cluster.attempt import reason
 from mtlbench.harness.cluster.scheduler import Board, Cluster, Gone
 from mtlbench.harness.cluster.stages import Stage, of_a_process, run_stage
@@ -116,6 +117,9 @@ class OnRay:
     def leave(self) -> None:
         ray.shutdown()
 
+    def watched(self) -> contextlib.AbstractContextManager[None]:
+        return head.watched(ray.get_runtime_context().gcs_address, head.end)
+
     def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:
         """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends.
 
@@ -126,7 +130,8 @@ class OnRay:
         while True:
             tell = Tell(board, cells.store, environment.resources.deadline)
             try:
-                self._fit(cells, environment, tell)
+                with self.watched():
+                    self._fit(cells, environment, tell)
                 return
             except Exception as caught:  # whatever Tune lets through, from its own code, from Ray's or from ours
                 error = _cause(caught)

@@ -1,0 +1,52 @@
+"""The head of a Ray cluster is missed once it is gone, and not before."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from mtlbench.harness.cluster import head
+
+
+@pytest.fixture
+def server():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def address(server):
+    return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_head_that_is_gone_is_told_once_with_its_address(server):
+    told, heard = [], threading.Event()
+    at = address(server)
+    with head.watched(at, lambda line: (told.append(line), heard.set()), patience=0.3):
+        time.sleep(0.6)
+        assert told == []
+        server.close()
+        assert heard.wait(10)
+        time.sleep(0.3)
+    assert told == [f"the head of the Ray cluster, {at}, has not answered for 0.3 s; start a head anew"]
+
+
+def test_a_head_that_is_away_for_a_moment_is_not_missed(server):
+    told, at = [], address(server)
+    with head.watched(at, told.append, patience=2.0):
+        server.close()
+        time.sleep(1.0)
+        with socket.create_server(("127.0.0.1", int(at.rpartition(":")[2])), reuse_port=False):
+            time.sleep(1.5)
+        assert told == []
+
+
+def test_the_process_ends_with_one_line_that_says_the_way_out(monkeypatch, capsys):
+    codes = []
+    monkeypatch.setattr(head.os, "_exit", codes.append)
+    head.end("the head is gone; start a head anew")
+    assert codes == [1]
+    assert capsys.readouterr().err == (
+        "mtlbench: the head is gone; start a head anew and give the same command, which goes on from the last "
+        "checkpoints\n"
+    )

@@ -1,0 +1,95 @@
+"""A cluster of real nodes: processes of a cell find each other, and nodes and the head may be lost."""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from cells import matrix_file
+from mtlbench.harness.store.store import Store
+from nodes import HEAD, PORT, Nodes, possible
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("alone"),
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not possible(), reason="network namespaces need root and the command ip"),
+]
+ADDRESS = f"{HEAD}:{PORT}"
+
+
+def waiting(marker, label):
+    return {"name": "plugin:Waits", "label": label, "options": {"marker": str(marker)}}
+
+
+def wait_for(condition, seconds=200):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.5)
+
+
+def begun(store):
+    """How many cells wait in the middle of their training."""
+    return sum(1 for _ in store.glob("cells/*/checkpoints/*"))
+
+
+def finished(folder):
+    store = Store(folder)
+    return [store.state(cell_id) for cell_id in store.cells()]
+
+
+def test_processes_on_two_nodes_and_the_loss_of_a_node_and_of_the_head(commands, tmp_path):
+    with Nodes(tmp_path, 3) as nodes:
+        nodes.start(1)
+        nodes.start(2)
+        nodes.ready(2)
+        head, second = (replace(commands, before=nodes.on(node)) for node in (1, 2))
+
+        # The host name of each node is mapped to 127.0.0.1, and yet the two processes of a cell find each other.
+        multi_task = [{"name": "multi_task", "label": "Multi-task"}]
+        file = matrix_file(tmp_path, "two", methods=multi_task, baseline="Multi-task", resources={"workers": 2})
+        done = head.run("run", file, "--store", "two", "--address", ADDRESS)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (cell_id,) = Store(tmp_path / "two").cells()
+        assert Store(tmp_path / "two").record(cell_id).provenance["processes"] == 2
+
+        # A node is lost in the middle of a cell, and another joins.
+        marker = tmp_path / "go on"
+        methods = [waiting(marker, "One"), waiting(tmp_path / "go on", "Other")]
+        methods[1]["train"] = {"lr": 2e-3}
+        train = {"epochs": 2, "batch": 2}
+        file = matrix_file(tmp_path, "lost", methods=methods, baseline="One", train=train)
+        running = head.start("run", file, "--store", "lost", "--address", ADDRESS)
+        wait_for(lambda: begun(tmp_path / "lost") == 2)
+        nodes.kill(2)
+        nodes.start(3)
+        marker.touch()
+        said, _ = running.communicate(timeout=400)
+        assert running.returncode == 0, said
+        assert said.count("failed, trying again from its last checkpoint: its node died") == 1
+        assert "Traceback" not in said and "raylet" not in said
+        status = head.run("status", file, "--store", "lost", "--json")
+        assert {row["state"] for row in json.loads(status.stdout)} == {"finished"}
+        marker.unlink()
+
+        # The head is lost. The same command on a new head goes on.
+        file = matrix_file(tmp_path, "headless", methods=[waiting(marker, "One")], baseline="One", train=train)
+        third = replace(second, before=nodes.on(3))
+        running = third.start("run", file, "--store", "headless", "--address", ADDRESS)
+        wait_for(lambda: begun(tmp_path / "headless") == 1)
+        nodes.kill(1)
+        said, _ = running.communicate(timeout=200)
+        assert running.returncode == 1
+        line = (
+            f"mtlbench: the head of the Ray cluster, {ADDRESS}, has not answered for 30 s; start a head anew and give"
+        )
+        assert line in said and "Traceback" not in said and "Check failed" not in said, said
+        nodes.kill(3)
+        marker.touch()
+        nodes.start(1)
+        nodes.ready(1)
+        done = head.run("run", file, "--store", "headless", "--address", ADDRESS)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert finished(tmp_path / "headless") == ["finished"]

@@ -1,0 +1,100 @@
+"""A Ray cluster of real nodes on this machine: each is a network namespace, whose host name leads to itself alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HEAD, PORT = "10.77.0.1", 6379
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+def possible() -> bool:
+    """Whether network namespaces can be made here."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return False
+    made = subprocess.run(["ip", "netns", "add", "mtlb-probe"], capture_output=True).returncode == 0
+    subprocess.run(["ip", "netns", "del", "mtlb-probe"], capture_output=True)
+    return made
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+class Nodes:
+    """Namespaces mtlb-1, mtlb-2, ... on one bridge, with addresses 10.77.0.1, 10.77.0.2, ...; the first is the head."""
+
+    def __init__(self, folder: Path, count: int, cpus: int = 1) -> None:
+        self.folder, self.count, self.cpus = folder, count, cpus
+        self.processes: dict[int, subprocess.Popen] = {}
+
+    def __enter__(self):
+        self._remove()
+        ip("link", "add", "mtlb-br", "type", "bridge")
+        ip("link", "set", "mtlb-br", "up")
+        for node in range(1, self.count + 1):
+            space = f"mtlb-{node}"
+            ip("netns", "add", space)
+            ip("link", "add", f"mtlb-v{node}", "type", "veth", "peer", "name", "eth0", "netns", space)
+            ip("link", "set", f"mtlb-v{node}", "master", "mtlb-br", "up")
+            ip("-n", space, "addr", "add", f"10.77.0.{node}/24", "dev", "eth0")
+            ip("-n", space, "link", "set", "eth0", "up")
+            ip("-n", space, "link", "set", "lo", "up")
+        return self
+
+    def __exit__(self, *_):
+        for node in list(self.processes):
+            self.kill(node)
+        self._remove()
+
+    def _remove(self):
+        for node in range(1, 9):
+            subprocess.run(["ip", "netns", "del", f"mtlb-{node}"], capture_output=True)
+        subprocess.run(["ip", "link", "del", "mtlb-br"], capture_output=True)
+
+    def start(self, node: int) -> None:
+        """Start Ray on a node, and wait until it can be reached."""
+        options = ["--head", "--port", str(PORT)] if node == 1 else ["--address", f"{HEAD}:{PORT}"]
+        options += ["--node-ip-address", f"10.77.0.{node}", "--num-cpus", str(self.cpus), "--block"]
+        scratch = Path("/tmp") / f"mtlb-{os.getpid()}-{node}"
+        scratch.mkdir(exist_ok=True)
+        environment = {**os.environ, "RAY_TMPDIR": str(scratch), "RAY_worker_niceness": "0"}
+        log = (self.folder / f"node-{node}.log").open("ab")
+        command = ["ip", "netns", "exec", f"mtlb-{node}", RAY, "start", *options]
+        self.processes[node] = subprocess.Popen(
+            command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
+        )
+
+    def kill(self, node: int) -> None:
+        """End everything that runs on a node, as a machine does that loses its power."""
+        found = subprocess.run(["ip", "netns", "pids", f"mtlb-{node}"], capture_output=True, text=True).stdout
+        for pid in found.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        self.processes.pop(node).wait()
+        shutil.rmtree(Path("/tmp") / f"mtlb-{os.getpid()}-{node}", ignore_errors=True)
+
+    @staticmethod
+    def on(node: int) -> tuple[str, ...]:
+        """The words that run a command on a node."""
+        return ("ip", "netns", "exec", f"mtlb-{node}")
+
+    def ready(self, nodes: int, seconds: float = 120) -> None:
+        """Wait until so many nodes have joined."""
+        end = time.monotonic() + seconds
+        probe = (
+            f"import ray; ray.init('{HEAD}:{PORT}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
+        )
+        while time.monotonic() < end:
+            done = subprocess.run([*self.on(1), sys.executable, "-c", probe], capture_output=True, text=True)
+            if done.stdout.strip() == str(nodes):
+                return
+            time.sleep(2)
+        raise TimeoutError(f"{nodes} nodes did not join: {done.stdout} {done.stderr[-1000:]}")
