@@ -160,7 +160,7 @@ def rescore(
     try:
         folders = again.roots(store, cells, data) if predictions else {}
         changed = 0
-        with Lease(store) if write else nullcontext():
+        with Lease(store, "rescore") if write else nullcontext():
             for cell_id in cells:
                 found = (
                     again.from_predictions(store, cell_id, folders[cell_id], evaluate)
@@ -200,7 +200,7 @@ def gc_(
     store = open_store(url)
     if not store.cells():
         raise fail(f"{store.url}: there is no cell in this store")
-    with Lease(store) if yes else nullcontext():
+    with Lease(store, "gc") if yes else nullcontext():
         found = cleanup.find(store, predictions=predictions, orphans=orphans)
         for leftover in found:
             typer.echo(f"{_bytes(leftover.size):>10}  {leftover.name}  ({leftover.reason})")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Resources
+from mtlbench.harness.store.lease import following
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Diverged, Progress, Pulse, still
@@ -46,7 +47,8 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
     main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
     started, parts = time.time(), store.parts(cell.id)
     pulse = pulse_of(store, cell.id, resources.deadline) if main else still
-    with log(store, cell.id) if main else contextlib.nullcontext(), exits_said(store, cell.id):
+    logged = log(store, cell.id) if main else contextlib.nullcontext()
+    with following(store, environment.lease), logged, exits_said(store, cell.id):
         try:
             train.train(cell, environment, report, pulse, parts)
         except Exception as error:
@@ -142,7 +144,7 @@ def score(cell_id: str, environment: Environment, report: Callable[[int, int], N
         pulse()
         report(done, images)
 
-    with log(store, cell_id), exits_said(store, cell_id):
+    with following(store, environment.lease), log(store, cell_id), exits_said(store, cell_id):
         try:
             expensive.finish(store, cell_id, environment.resources.cpus, told)
         except Exception as error:

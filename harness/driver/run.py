@@ -22,7 +22,7 @@ from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, Resources
 from mtlbench.harness.matrix.expand import undecided
 from mtlbench.harness.scoring import constant
-from mtlbench.harness.store.lease import Lease
+from mtlbench.harness.store.lease import Lease, LeaseLost
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.tracking import connection
 from mtlbench.harness.tracking.tracker import Tracker
@@ -66,7 +66,8 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
     """Run what is not finished, then write the report.
 
     make_scheduler is called once there is a cell to run. Raises NotReady or StoreError before anything runs or is
-    removed, and Stopped where it cannot write the report, as on a full disk.
+    removed. Raises Stopped where it cannot write the report, as on a full disk, or where it has lost the store to
+    another driver.
     """
     matrix, folders, only = request.matrix, request.folders, request.only
     with _refusing():
@@ -77,7 +78,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
     with _refusing():
         require(planned, only)
         making.prepare(matrix, folders, [item.cell for item in select(planned, only)], console)
-    with Lease(store):
+    with _leased(store, matrix) as lease:
         look = partial(_look, store, console)
         planned, records = survey(matrix, look)
         chosen = select(planned, only)
@@ -100,7 +101,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
             work = Work(matrix, store, only, look, constants)  # a forgotten search leads to no cell
             with Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
                 _project(work, tracker)
-                stopped = _schedule(request, work, joined, tracker, console) if joined and work.todo else ""
+                stopped = _schedule(request, work, joined, tracker, console, lease) if joined and work.todo else ""
                 with _stopping(stopped, request.out):
                     work.refresh()
                     tracker.expect(work.publish())
@@ -109,6 +110,16 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
                     written = report(store.url, [matrix.name], request.out)
                 tracker.log_report(request.out / matrix.name, written.paths)
     return replace(_outcome(matrix, store, work, written), stopped=stopped)
+
+
+@contextmanager
+def _leased(store: Store, matrix: Matrix) -> Iterator[str]:
+    """Hold the lease of the store, whose token is yielded. Where it is lost, nothing is written any more."""
+    try:
+        with Lease(store, f"matrix {matrix.name}") as lease:
+            yield lease.token
+    except LeaseLost as lost:
+        raise Stopped(str(lost)) from lost
 
 
 @contextmanager
@@ -182,7 +193,7 @@ def _project(work: Work, tracker: Tracker) -> None:
         tracker.project(cell_id, _state(work.store, cell_id))
 
 
-def _schedule(request: Request, work: Work, joined: Joined, tracker: Tracker, console: Console) -> str:
+def _schedule(request: Request, work: Work, joined: Joined, tracker: Tracker, console: Console, lease: str) -> str:
     """Run the cells. Returns why some were left that could have run; "" where none was."""
     matrix, store, resources = request.matrix, work.store, request.matrix.resources
 
@@ -204,12 +215,15 @@ def _schedule(request: Request, work: Work, joined: Joined, tracker: Tracker, co
         resources=resources,
         cache=default_roots(),
         weights=weights.files(matrix.backbone),
+        lease=lease,
     )
     slots = preflight.slots(resources, joined.available)
     watched = {cell_id: (work.cells[cell_id].cell, title(work.cells[cell_id])) for cell_id in work.todo}
     with Watch(watched, store, slots, tell, console) as watch:
         try:
             joined.scheduler.run(ready, environment, watch)
+        except LeaseLost:
+            raise
         except (Gone, StoreError) as error:
             return str(error)
     return ""

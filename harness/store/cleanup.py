@@ -49,6 +49,8 @@ def _verdict(
         return "/".join(parts[:2]), "a cell of no matrix"
     if needed is not None and parts[0] == files.CONSTANTS and "/".join(parts) not in needed:
         return "/".join(parts[:2]), "a constant prediction of no matrix"
+    if parts[0] == files.LEASE:
+        return None  # drivers write there at any time, and remove what is left of the dead
     for depth, part in enumerate(parts, start=1):
         if files.ASIDE in part:
             return "/".join(parts[:depth]), "set aside because it was corrupt or of other code"

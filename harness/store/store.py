@@ -15,7 +15,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _full_since: dict[str, float] = {}  # root of a store -> when this process first found its disk full
 _waiting: set[str] = set()  # roots of stores of which this process has said that it waits for room
+_guards: dict[str, Callable[[], None]] = {}  # root of a store -> what says whether this process may change it
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Store:
         data = content.encode() if isinstance(content, str) else content
         path, begun = self.path(name), time.monotonic()
         while True:
+            self._ask(name)
             try:
                 self._write(path, data)
             except OSError as error:
@@ -125,11 +127,13 @@ class Store:
         return sorted(name for name in names if not name.startswith(".") and not name.endswith(files.UNFINISHED))
 
     def remove(self, name: str) -> None:
+        self._ask(name)
         if self.exists(name):
             self.fs.rm(self.path(name), recursive=True)
 
     def set_aside(self, name: str) -> str:
         """Rename a corrupt file or folder out of the way, and return its new name."""
+        self._ask(name)
         aside = f"{name}{files.ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
         self.fs.mv(self.path(name), self.path(aside), recursive=True)
         return aside
@@ -144,6 +148,23 @@ class Store:
         self.remove(name)
         for folder in missing if self.local else []:
             folder.rmdir()
+
+    def guard(self, check: Callable[[], None]) -> bool:
+        """Have `check` called before this process changes anything here, through whichever Store object.
+
+        It raises StoreError where the process must not. Returns False where there is another check, which stays.
+        """
+        return _guards.setdefault(self.root, check) == check
+
+    def unguard(self, check: Callable[[], None]) -> None:
+        """End what `guard` began."""
+        if _guards.get(self.root) == check:
+            del _guards[self.root]
+
+    def _ask(self, name: str) -> None:
+        check = _guards.get(self.root)
+        if check and not name.startswith(f"{files.LEASE}/"):  # the check itself writes there
+            check()
 
     # cells ------------------------------------------------------------------------------------------------------------
 

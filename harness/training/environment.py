@@ -19,6 +19,7 @@ class Environment:
     resources: Resources = field(default_factory=Resources)
     cache: Path | None = None  # prepared data may lie below it; each machine also looks into its own scratch
     weights: Mapping[str, str] = field(default_factory=dict)  # sha256:... of a file of weights -> its path
+    lease: str = ""  # token of the driver that started the cell; "" where there is none
 
     @property
     def device(self) -> str:

@@ -19,7 +19,7 @@ from mtlbench.results.records.record import CorruptRecord
 
 # Folders
 MATRICES, CELLS, CONSTANTS, DATA, FITS, UNLABELLED = "matrices", "cells", "constants", "data", "fits", "without_label"
-LEASE = "driver.json"  # who drives the store
+LEASE = "lease"  # the claims of those who drive the store
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow"  # MLflow's copy of what it shows of the store
 REPORT = "report"  # the folder of tables and figures, unless another one is given
 
@@ -76,6 +76,17 @@ def findings(benchmark: str, task: str, digest: str) -> str:
 def unlabelled(benchmark: str, task: str, digest: str) -> str:
     """The file that says which training images have no label of a task."""
     return f"{UNLABELLED}/{benchmark}-{task}-{digest}.json"
+
+
+def claim(token: str) -> str:
+    """The file in which a driver claims the store."""
+    return f"{LEASE}/{token}.json"
+
+
+def claim_token(name: str) -> str | None:
+    """The token of a file in the folder LEASE; None where the file is no claim."""
+    found = re.fullmatch(r"([0-9a-f]{32})\.json", name)
+    return found[1] if found else None
 
 
 def cell(cell_id: str) -> str:

@@ -76,4 +76,4 @@ def test_a_run_during_which_tune_fails_joins_ray_again_and_goes_on(commands, tmp
     assert "Traceback" not in said
     store = Store(tmp_path / "s")
     assert [store.state(cell_id) for cell_id in store.cells()] == ["finished", "finished"]
-    assert not (tmp_path / "s" / "driver.json").exists()
+    assert not list((tmp_path / "s" / "lease").iterdir())

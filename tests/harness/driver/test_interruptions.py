@@ -50,4 +50,4 @@ def test_a_driver_that_is_told_to_end_does_so_as_by_an_interrupt(commands, waiti
     assert driver.returncode == 128 + signal.SIGTERM
     assert said.strip().splitlines()[-1] == "stopped; the same command goes on from the last checkpoints"
     assert "SIGTERM" not in said
-    assert not (tmp_path / "s" / "driver.json").exists()
+    assert not list((tmp_path / "s" / "lease").iterdir())

@@ -1,13 +1,9 @@
-"""A store shows either the old content or the new, names what is corrupt, and has one driver."""
+"""A store shows either the old content or the new, and names what is corrupt."""
 
-import json
 import os
-import subprocess
-import sys
 
 import pytest
 
-from mtlbench.harness.store.lease import LEASE_SECONDS, Lease, StoreBusy
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.results.records.record import CorruptRecord, NewerRecord, Record, Score
 
@@ -107,47 +103,12 @@ def test_what_says_nothing_is_named_or_does_no_harm(store, content):
     assert store.failure("a")["error"].endswith("failure.json cannot be read")
     store.put_failure("a", "again", "trace")
     assert store.failure("a") | {"time": 0} == store.failure("a") | {"time": 0, "error": "again", "attempts": 1}
-    if store.local:  # elsewhere a lease takes seconds
-        store.put("driver.json", content)
-        with Lease(store):
-            pass
     store.put("cells/a/cell.yaml", content)
     with pytest.raises(CorruptRecord, match=r"cells/a/cell\.yaml: not a cell"):
         store.cell("a")
     store.put("cells/a/record.json", content)
     with pytest.raises(CorruptRecord, match=r"record\.json: .*; `mtlbench run` sets it aside"):
         store.record("a")
-
-
-def test_a_second_driver_is_refused_while_the_first_is_alive(store):
-    with Lease(store), pytest.raises(StoreBusy, match=str(os.getpid())), Lease(Store(store_url(store))):
-        pass
-    with Lease(store):
-        pass
-
-
-def test_the_lease_of_a_killed_driver_on_this_machine_ends_with_it(tmp_path):
-    store = Store(tmp_path)
-    code = (
-        "import os, signal, sys; from mtlbench.harness.store.lease import Lease; "
-        "from mtlbench.harness.store.store import Store\n"
-        "lease = Lease(Store(sys.argv[1])); lease.__enter__(); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert store.exists("driver.json")
-    with Lease(store):
-        pass
-
-
-def test_the_lease_of_a_driver_elsewhere_ends_when_its_heart_stops(store):
-    holder = {"host": "elsewhere", "pid": 1, "token": "x"}
-    now = __import__("time").time()
-    store.put("driver.json", json.dumps({**holder, "heartbeat": now}))
-    with pytest.raises(StoreBusy, match="elsewhere"), Lease(store):
-        pass
-    store.put("driver.json", json.dumps({**holder, "heartbeat": now - LEASE_SECONDS - 1}))
-    with Lease(store):
-        pass
 
 
 def test_probing_a_store_that_is_not_there_yet_leaves_nothing(tmp_path):
@@ -160,10 +121,6 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path):
     file.write_text("not a folder")
     with pytest.raises(StoreError, match=str(file)):
         Store(file / "store").probe()
-
-
-def store_url(store):
-    return store.url
 
 
 @pytest.mark.parametrize("name", ["a%2Fb", "50%", "que?", "#1", "a::b", "st*r", "[a]", "back\\slash", "new\nline"])
