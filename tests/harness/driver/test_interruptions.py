@@ -42,6 +42,40 @@ def test_a_killed_driver_leaves_a_store_that_the_same_command_finishes(commands,
     assert "starting Ray" not in again.stdout
 
 
+LOSES = """
+import threading, time
+from mtlbench.harness.store import lease
+from mtlbench.harness.store.claim import Claim, Claims
+from mtlbench.harness.store.process import Process
+from mtlbench.harness.store.store import Store
+
+lease.LOCAL = lease.Pace(beat=1.0)
+
+def take_over():
+    store = Store("s")
+    while not any("Waits" in each and store.names(f"{store.folder(each)}/checkpoints") for each in store.cells()):
+        time.sleep(0.2)
+    (claim,) = store.names("lease")
+    Claims(store).write(Claim("0" * 32, Process("elsewhere", 7), "matrix m", "s", holds=True, buried=(claim[:32],)))
+    store.remove(f"lease/{claim}")
+
+threading.Thread(target=take_over, daemon=True).start()
+"""
+
+
+def test_a_driver_that_has_lost_the_store_to_another_one_stops_and_writes_no_more(commands, waiting, tmp_path):
+    done = commands.run_after(LOSES, "run", waiting, "--store", "s")
+    said = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert said.startswith(f"mtlbench: lost the lease of {tmp_path / 's'} to process 7 on elsewhere (matrix m): ")
+    assert "Traceback" not in done.stdout + done.stderr
+    store = Store(tmp_path / "s")
+    assert store.names("lease") == [f"{'0' * 32}.json"]
+    assert not store.exists("report")
+    (waits,) = (cell_id for cell_id in store.cells() if "Waits" in cell_id)
+    assert store.state(waits) == "started" and store.failure(waits) is None
+
+
 def test_a_driver_that_is_told_to_end_does_so_as_by_an_interrupt(commands, waiting, tmp_path):
     driver = commands.start("run", waiting, "--store", "s")
     assert any(": started" in line for line in driver.stdout)

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -36,16 +37,17 @@ class Turns:
             self.changed.notify_all()
 
     def play(self, names):
-        """Give turns until no thread is left. Some threads get few turns, so that one may be far behind."""
-        weights = {name: self.random.choice([0.02, 0.2, 1]) for name in sorted(names)}
+        """Give turns until no thread is left: to one thread a few in a row, or many, so that one may be far behind."""
+        current, turns = "", 0
         with self.changed:
             while True:
                 free = self.changed.wait_for(lambda: self.chosen is None and names <= self.waiting, timeout=30)
                 assert free, "a thread hangs"
                 if not names:
                     return
-                order = sorted(names)
-                (self.chosen,) = self.random.choices(order, [weights[name] for name in order])
+                if not turns or current not in names:
+                    current, turns = self.random.choice(sorted(names)), self.random.choice([1, 2, 4, 8, 16])
+                self.chosen, turns = current, turns - 1
                 self.changed.notify_all()
 
 
@@ -77,11 +79,13 @@ def start_together(drivers, seed, url):
     """How many drivers hold the store once each of them holds it or was refused."""
     turns, held, lost = Turns(seed), [], []
     names = {str(number) for number in range(drivers)}
+    tokens = {name: f"{turns.random.getrandbits(128):032x}" for name in sorted(names)}
     pace = Pace(beat=1e6, takeover=1e6, settle=0, poll=0)  # nobody is taken for dead, and time plays no part
 
     def drive():
         try:
             lease = Lease(Stepping(url, turns), pace=pace)
+            lease.claim = replace(lease.claim, token=tokens[threading.current_thread().name])
             with suppress(StoreBusy):
                 lease.__enter__()
                 held.append(lease)
@@ -109,5 +113,5 @@ def start_together(drivers, seed, url):
 def test_exactly_one_wins_in_whichever_order_the_steps_are_taken(drivers, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr(process, "state", lambda owner: "unknown")  # as if each driver had a machine of its own
-    counts = [start_together(drivers, seed, f"memory://interleaved-{drivers}-{seed}") for seed in range(50)]
-    assert counts == [1] * 50
+    counts = [start_together(drivers, seed, f"memory://interleaved-{drivers}-{seed}") for seed in range(150)]
+    assert counts == [1] * 150
