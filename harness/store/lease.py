@@ -136,7 +136,7 @@ class Lease:
         if successor := self.claims.successor(self.claim):
             raise StoreBusy(f"{self.store.url}: {successor} took the store at the same moment; try again when it ends")
         self._bury()
-        if watch.said:
+        if watch.said.intersection(self.claim.buried):
             log.warning("no sign of life for %.0f s; taking the store over", self.pace.takeover)
 
     def _refuse(self, others: Sequence[Seen], verdicts: Sequence[Verdict]) -> None:
@@ -229,17 +229,13 @@ class Watch:
             return here
         if known and changed and (seen.claim or not known[0].claim):  # else it may be half-written
             return "alive"
-        if age < self.pace.takeover:
-            return "unknown"
-        return "dead"
+        return "unknown" if age < self.pace.takeover else "dead"
 
     def _here(self, claim: Claim) -> Verdict:
         """What this machine knows of the driver without watching it."""
         state = process.state(claim.process)
         if claim.process == process.this() and claim.token not in _own:
-            state = (
-                "dead"  # an earlier process had the same pid, or an earlier lease of this process was not given back
-            )
+            state = "dead"  # another process had the same pid, or an earlier lease of this one was not given back
         if state == "runs":
             # In a copy of a store lie the claims of those who drive the original.
             return "alive" if claim.store == self.claims.store.url else "unknown"
