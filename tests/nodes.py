@@ -34,6 +34,9 @@ class Nodes:
     def __init__(self, folder: Path, count: int, cpus: int = 1) -> None:
         self.folder, self.count, self.cpus = folder, count, cpus
         self.processes: dict[int, subprocess.Popen] = {}
+        self.token = folder / "token"
+        self.token.write_text("a" * 64)
+        self.environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token)}
 
     def __enter__(self):
         self._remove()
@@ -65,12 +68,12 @@ class Nodes:
         options += ["--node-ip-address", f"10.77.0.{node}", "--num-cpus", str(self.cpus), "--block"]
         scratch = Path("/tmp") / f"mtlb-{os.getpid()}-{node}"
         scratch.mkdir(exist_ok=True)
-        environment = {**os.environ, "RAY_TMPDIR": str(scratch), "RAY_worker_niceness": "0"}
-        log = (self.folder / f"node-{node}.log").open("ab")
-        command = ["ip", "netns", "exec", f"mtlb-{node}", RAY, "start", *options]
-        self.processes[node] = subprocess.Popen(
-            command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
-        )
+        environment = {**self.environment, "RAY_TMPDIR": str(scratch), "RAY_worker_niceness": "0"}
+        with (self.folder / f"node-{node}.log").open("ab") as log:
+            self.processes[node] = subprocess.Popen(
+                [*self.on(node), RAY, "start", *options],
+                stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True,
+            )  # fmt: skip
 
     def kill(self, node: int) -> None:
         """End everything that runs on a node, as a machine does that loses its power."""
@@ -93,7 +96,8 @@ class Nodes:
             f"import ray; ray.init('{HEAD}:{PORT}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
         )
         while time.monotonic() < end:
-            done = subprocess.run([*self.on(1), sys.executable, "-c", probe], capture_output=True, text=True)
+            command = [*self.on(1), sys.executable, "-c", probe]
+            done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
             if done.stdout.strip() == str(nodes):
                 return
             time.sleep(2)

@@ -154,6 +154,10 @@ def _show_status(rows: Sequence[Mapping[str, str | None]], waiting: Sequence[str
 
 
 def _on_ray(address: str | None) -> Scheduler:
+    from mtlbench.harness.cluster.token import use_token
+
+    if address is not None:
+        use_token()
     from mtlbench.harness.cluster.schedule import OnRay  # takes seconds, which a matrix that is done never waits for
 
     return OnRay(address)

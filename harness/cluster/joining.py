@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import ray
@@ -47,6 +50,12 @@ def _print_ours(data: dict[str, Any], ignore_prefix: bool) -> None:
 
 worker.print_to_stdstream = _print_ours
 
+REFUSED = "InvalidAuthToken"
+TOKEN = (
+    "give the token of its head: copy ~/.ray/auth_token from there, or set RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN; "
+    "RAY_AUTH_MODE=disabled is for a cluster without tokens"
+)
+
 TRIES = 2  # a Ray of this machine has 30 seconds to come up, which a busy machine may exceed once
 
 
@@ -59,6 +68,8 @@ def join(address: str | None) -> Cluster:
                 _start(address)
             return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
         except Exception as error:  # Ray raises what it likes
+            if any(REFUSED in str(cause) for cause in _causes(error)):
+                raise ConnectionError(f"the Ray cluster at {address} refuses our token; {TOKEN}") from error
             ray.shutdown()  # what has been started of it
             if left:
                 log.warning("Ray did not start (%s); trying again", first_line(str(error)))
@@ -81,13 +92,36 @@ def _start(address: str | None) -> None:
     ours = signal.getsignal(signal.SIGTERM)  # Ray replaces the handler
     try:
         # "local": without an address, Ray would join a cluster that RAY_ADDRESS names or that runs here by chance.
-        ray.init(
-            address or "local", job_config=_Job(), log_to_driver=False, logging_level=logging.ERROR, **local
-        )  # fmt: skip
+        with _without_words() if address else contextlib.nullcontext():
+            ray.init(
+                address or "local", job_config=_Job(), log_to_driver=False, logging_level=logging.ERROR, **local
+            )  # fmt: skip
         signal.signal(signal.SIGTERM, ours)
     except SystemExit:  # Ray's answer to SIGTERM while it starts
         signal.signal(signal.SIGTERM, ours)
         signal.raise_signal(signal.SIGTERM)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and the errors that it came from."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+@contextlib.contextmanager
+def _without_words() -> Iterator[None]:
+    """Keep what Ray's part in C++ prints away from the terminal. The error that it raises says the same."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class _Job(JobConfig):  # type: ignore[misc]

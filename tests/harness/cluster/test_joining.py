@@ -14,6 +14,7 @@ from command import invoke
 from mtlbench.harness.cluster import joining, sockets
 from mtlbench.harness.cluster.schedule import Cells
 from mtlbench.harness.cluster.sockets import LONGEST_SOCKET, SOCKET, ray_folder
+from mtlbench.harness.cluster.token import use_token
 
 TIMED_OUT = Exception(
     "The current node timed out during startup. This could happen because some of the raylet failed to startup or the "
@@ -109,6 +110,32 @@ def test_of_what_ray_prints_only_its_paragraphs_about_dead_processes_are_left_ou
     for pid in ("raylet", "autoscaler", 4711):
         joining.worker.print_to_stdstream({"lines": ["x"], "pid": pid, "is_err": False}, ignore_prefix=False)
     assert printed == ["autoscaler", 4711]
+
+
+@pytest.mark.parametrize("where", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "file", ""])
+def test_a_cluster_is_joined_with_the_token_that_is_here(monkeypatch, tmp_path, where):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / (".ray/auth_token" if where == "file" else "token")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("a")
+    if where.startswith("RAY"):
+        monkeypatch.setenv(where, str(file) if where.endswith("PATH") else "a")
+    use_token()
+    assert os.environ.get("RAY_AUTH_MODE") == ("token" if where else None)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    use_token()
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+
+
+def test_a_wrong_token_is_one_line_that_says_where_the_right_one_belongs(monkeypatch):
+    refused = ConnectionError("Failed to connect to Ray cluster at auto")
+    refused.__cause__ = RuntimeError("Last connection error: Traceback\n RPC error: InvalidAuthToken: missing")
+    Init(monkeypatch, times=9, error=refused)
+    with pytest.raises(ConnectionError, match="^the Ray cluster at auto refuses our token; give the token of"):
+        joining.join("auto")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
