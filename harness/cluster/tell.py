@@ -138,11 +138,13 @@ def _why(trial: Any) -> tuple[str, str]:
         error = trial.get_pickled_error()
     if isinstance(error, RayTaskError):
         return reason(error.cause), text
-    if isinstance(error, RayActorError) or text.startswith("The actor died"):
+    if isinstance(error, RayActorError) or re.match(r"The actor (died|\w+ is unavailable)", text):
         code = re.search(r"exit code (\d+)", text)
         what = f"{DIED}, or was killed by the system"
         if "its node has died" in text:
             what = "its node died"
+        elif "is unavailable" in text:
+            what = "its node does not answer"
         elif code is not None:
             what = f"its process ended with exit code {code[1]}"
         return f"{what} ({files.LOG} has its last lines)", text

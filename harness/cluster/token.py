@@ -1,4 +1,4 @@
-"""The token that a cluster asks for. Ray reads how it is to be used while it is imported, so nothing here imports Ray."""
+"""The token that a cluster asks for. Ray reads the variables while it is imported, so nothing here imports Ray."""
 
 from __future__ import annotations
 

@@ -355,6 +355,30 @@ def test_a_pulse_is_told_at_most_once_in_its_seconds(monkeypatch):
     assert heard == [6, 11]
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("The actor died unexpectedly before finishing this task.", "its process died, or was killed by the system"),
+        ("The actor died because its node has died. Node Id: 1", "its node died"),
+        ("The actor 2eef is unavailable: RpcError: Socket closed rpc_code: 14.", "its node does not answer"),
+        ("The actor died: Worker exits with an exit code 3.", "its process ended with exit code 3"),
+    ],
+)
+def test_what_ray_says_of_a_lost_process_becomes_a_line(told, tmp_path, text, line):
+    store, _, tell, cell_id = told
+    start(tell, cell_id)
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, text))
+    assert store.failure(cell_id)["error"] == f"{line} (log.txt has its last lines)"
+
+
+def test_a_crash_is_named_by_the_signal_that_the_log_has(told, tmp_path):
+    store, _, tell, cell_id = told
+    start(tell, cell_id)
+    store.put(files.log(cell_id), "--- 1\nFatal Python error: Aborted\n\n--- 2\nFatal Python error: Bus error\n\nStack")
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, "The actor died unexpectedly"))
+    assert store.failure(cell_id)["error"] == "its process died: Bus error (log.txt has its last lines)"
+
+
 def test_a_finished_cell_whose_process_dies_afterwards_did_not_fail(told, tmp_path):
     store, _, tell, cell_id = told
     start(tell, cell_id)
