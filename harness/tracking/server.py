@@ -35,21 +35,23 @@ def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
     return {view: f"{address.rstrip('/')}/{page(found.experiment_id, view)}" for view in ("methods", "cells")}
 
 
-def server(uri: str, port: int) -> list[str]:
-    """The command line that serves a database's pages on this machine's loopback address, in `SERVER_ENVIRONMENT`.
+def server(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command line that serves a database's pages on this machine's loopback address, and its environment.
 
-    The web server would look into the current folder for every module first. It is told to look into the folder of
-    Python's own modules, which comes first anyway.
+    The address of the database is in the environment, as everybody on a machine can read the command lines of others,
+    and the address may hold a password. The web server would look into the current folder for every module first. It
+    is told to look into the folder of Python's own modules, which comes first anyway.
 
     Raises ValueError for the address of a server, which shows its pages itself.
     """
     if urlsplit(uri).scheme in ("http", "https"):
         raise ValueError(f"tracking URI {public(uri, uri)!r} is a server already: open it in a browser")
-    return [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
+    command = [
+        sys.executable, "-m", "mlflow", "server",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--uvicorn-opts", f"--app-dir {shlex.quote(os.path.dirname(os.__file__))}",
     ]  # fmt: skip
+    return command, SERVER_ENVIRONMENT | {"MLFLOW_BACKEND_STORE_URI": uri}
 
 
 def require_free(port: int) -> None:
@@ -64,4 +66,5 @@ def require_free(port: int) -> None:
 
 def serve(uri: str, port: int) -> int:
     """Serve MLflow's pages until interrupted; returns the exit status."""
-    return subprocess.run(server(uri, port), env=os.environ | SERVER_ENVIRONMENT, check=False).returncode
+    command, environment = server(uri, port)
+    return subprocess.run(command, env=os.environ | environment, check=False).returncode

@@ -60,8 +60,13 @@ def test_a_password_is_not_shown(monkeypatch):
     assert "http://ada:***@127.0.0.1:1" in str(raised.value)
 
 
+def test_the_address_of_a_database_is_not_on_the_command_line_where_all_can_read_its_password():
+    command, environment = server.server("postgresql://ada:lovelace@db/mlflow", 5000)
+    assert not any("lovelace" in word for word in command)
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql://ada:lovelace@db/mlflow"
+
+
 def test_a_server_is_not_served_again():
-    assert "sqlite:////runs/mlflow.db" in server.server("sqlite:////runs/mlflow.db", 5000)
     with pytest.raises(ValueError, match="open it in a browser"):
         server.server("http://mlflow.example:5000", 5000)
 
@@ -81,11 +86,11 @@ def test_a_server_takes_the_same_projection(tmp_path, uri, store):
         port = free.getsockname()[1]
     for name in ("yaml", "fastapi", "results"):  # the server looks for no module in the folder that it is started in
         (tmp_path / f"{name}.py").write_text("raise RuntimeError(__file__)")
-    environment = os.environ | server.SERVER_ENVIRONMENT
+    command, environment = server.server(uri, port)
     with (tmp_path / "server.log").open("w") as output:
         process = subprocess.Popen(
-            server.server(uri, port),
-            env=environment,
+            command,
+            env=os.environ | environment,
             cwd=tmp_path,
             stdout=output,
             stderr=output,
