@@ -2,13 +2,14 @@
 # make test    install, run the tests that are fast;  make slow: all of them;  make gpu: those that need a GPU
 # make lint    ruff and mypy --strict
 # make long    half an hour of training: the table and figures that the README shows
+# make verdict a hundred minutes of training: every method with five seeds, and with controls
 PYTHON ?= python3.11
 STORE ?= runs
 BIN := .venv/bin
 # A worker a CPU. Each takes over tests of those that are behind, and otherwise keeps the tests of a file together.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: install bench smoke long test slow gpu lint format clean
+.PHONY: install bench smoke long verdict test slow gpu lint format clean
 
 install: .venv/.installed
 
@@ -25,6 +26,9 @@ smoke: install
 
 long: install
 	$(BIN)/mtlbench run rooms_long --store results/rooms_long/store --out results
+
+verdict: install
+	$(BIN)/mtlbench run rooms_verdict --store results/rooms_verdict/store --out results
 
 test: install
 	$(BIN)/pytest $(PARALLEL) -W error -m 'not slow and not gpu'
