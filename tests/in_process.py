@@ -28,7 +28,7 @@ class Tracked:
     def project_deltas(self, deltas):
         assert deltas.keys() <= self.known
 
-    def log_report(self, folder, files):
+    def log_report(self, folder, files, claim=""):
         pass
 
     def __enter__(self):

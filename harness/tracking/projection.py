@@ -109,7 +109,7 @@ class Projection:
             changed = [Point(name, value, 0) for name, value in wanted.items() if not _same(value, shown.get(name))]
             self._log(run.info.run_id, changed, since=_milliseconds())  # MLflow shows the newest value of a step
 
-    def report(self, folder: Path, files_of_it: Sequence[Path]) -> None:
+    def report(self, folder: Path, files_of_it: Sequence[Path], claim: str = "") -> None:
         """Put the tables and figures of a folder beside the runs, as the artifacts of a run of their own, and link them
         from the experiment's description. What else is in the folder, perhaps the store itself, is left out."""
         run = next((run for run in self._runs() if run.data.tags.get("kind") == "report"), None)
@@ -118,7 +118,11 @@ class Projection:
             below = file.parent.relative_to(folder).as_posix()
             self.client.log_artifact(run.info.run_id, str(file), None if below == "." else below)
         page = "artifacts/report.html" if folder / "report.html" in files_of_it else "artifacts"
-        self._tag(run.info.run_id, run.data.tags, {"kind": "report", "matrix": self.manifest.name, "page": page})
+        self._tag(
+            run.info.run_id,
+            run.data.tags,
+            {"kind": "report", "matrix": self.manifest.name, "page": page, "claim": claim},
+        )
         self.client.set_terminated(run.info.run_id, "FINISHED")
         self._describe()
 
@@ -206,12 +210,14 @@ class Projection:
             "means over seeds": page(self.experiment_id, "methods"),
             "all cells": page(self.experiment_id, "cells"),
         }
+        claim = ""
         for run in self._runs():
             if run.data.tags.get("kind") == "report":
+                claim = run.data.tags.get("claim", "")
                 links["tables and figures"] = (
                     f"#/experiments/{self.experiment_id}/runs/{run.info.run_id}/{run.data.tags['page']}"
                 )
-        text = "\n\n".join(filter(None, [note(self.manifest, self.scores, links), self.description]))
+        text = "\n\n".join(filter(None, [note(self.manifest, self.scores, links, claim), self.description]))
         self.client.set_experiment_tag(self.experiment_id, "mlflow.note.content", text)
         for name, state in views(self.manifest, self.scores).items():
             self.client.set_experiment_tag(self.experiment_id, f"mlflow.sharedViewState.{name}", json.dumps(state))

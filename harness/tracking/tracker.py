@@ -56,10 +56,10 @@ class Tracker:
         """cell id -> {"delta/m": percent, "delta/TASK": percent}: all there are now; rewritten where changed."""
         self._submit(("deltas", ""), lambda projection: projection.deltas(deltas))
 
-    def log_report(self, folder: Path, files: Sequence[Path]) -> None:
-        """Show the tables and figures in a folder as the artifacts of one more run, linked from the description. The
-        files are read until `flush` or `close` returns."""
-        self._submit(("report", ""), lambda projection: projection.report(folder, files))
+    def log_report(self, folder: Path, files: Sequence[Path], claim: str = "") -> None:
+        """Show the tables and figures in a folder as the artifacts of one more run, linked from the description, which
+        begins with what may be claimed. The files are read until `flush` or `close` returns."""
+        self._submit(("report", ""), lambda projection: projection.report(folder, files, claim))
 
     def flush(self) -> None:
         """Wait until everything was tried. Raises what the store raised."""

@@ -187,12 +187,14 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def note(manifest: Manifest, scores: Mapping[str, Score], links: Mapping[str, str]) -> str:
-    """Markdown above the runs: what the matrix is, how its numbers read, and where to look. scores: by metric, any
-    run's; links: text -> address."""
+def note(manifest: Manifest, scores: Mapping[str, Score], links: Mapping[str, str], claim: str = "") -> str:
+    """Markdown above the runs: what the matrix is, what may be claimed, how its numbers read, and where to look.
+
+    scores: by metric, any run's. links: text -> address. claim: '' before there is a report.
+    """
     # The first line is what a folded description shows.
     first = " · ".join([escape_markdown(manifest.title), *(f"[{text}]({address})" for text, address in links.items())])
-    lines = [f"### {first}", escape_markdown(manifest.caption)]
+    lines = [f"### {first}", f"**{escape_markdown(claim)}**" if claim else "", escape_markdown(manifest.caption)]
     if manifest.demonstration:
         lines.append("**A demonstration**: it shows that the path works and compares nothing.")
     lines.append(

@@ -29,7 +29,8 @@ def _markdown(one: Table) -> str:
     ]
     rule = "| " + " | ".join("-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
     notes = [f"<sup>{letter}</sup> {escape_markdown(sentence)}  " for letter, sentence in one.notes]
-    text = [f"### {escape_markdown(one.title)}", "", lines[0], rule, *lines[1:], ""]
+    claim = [escape_markdown(one.claim), ""] if one.claim else []
+    text = [f"### {escape_markdown(one.title)}", "", *claim, lines[0], rule, *lines[1:], ""]
     text += [" ".join(escape_markdown(sentence) for sentence in one.caption), ""]
     return "\n".join([*text, *notes, ""] if notes else text)
 

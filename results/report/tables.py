@@ -53,6 +53,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[tuple[str, str], ...]  # (letter, sentence)
+    claim: str = ""  # what may be claimed from the table, in sentences
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from mtlbench.results.records.reading import Results, matrices, read
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord
 from mtlbench.results.report import figures, formats, frames, page, tables
 from mtlbench.results.report.answers import several as overview
+from mtlbench.results.report.answers.claim import claim
 from mtlbench.results.summary.controls import findings
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import Summary, summarise
@@ -32,6 +34,7 @@ class Report(NamedTuple):
     paths: tuple[Path, ...]
     markdown: str
     unreadable: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()  # what may be claimed, a text for each table
 
 
 def report(store: str, names: Sequence[str], out: Path) -> Report:
@@ -51,20 +54,21 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
     everything = [read(store, name) for name in found]  # all are read before the first file is written
     beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []
-    texts = []
+    texts, claimed = [], list[str]()
     shown: list[tuple[str, Summary]] = []
     for results in everything:
         others = [other for other in (*everything, *beside) if other is not results]
         summaries = [summarise(comparison, store) for comparison in comparisons(results)]
-        written, text = _report(results, summaries, others, out / results.manifest.name)
+        written, text, claims = _report(results, summaries, others, out / results.manifest.name)
         paths += written
         texts.append(text)
+        claimed += claims
         shown += [(results.manifest.name, summary) for summary in summaries]
     if len(everything) > 1 and (together := several(shown)):
         paths += _overview(together, out)
         texts.append(overview.markdown(together))
     unreadable = dict.fromkeys(line for results in everything for line in results.unreadable.values())
-    return Report(tuple(paths), "\n".join(texts), tuple(unreadable))
+    return Report(tuple(paths), "\n".join(texts), tuple(unreadable), tuple(claimed))
 
 
 def _readable(store: str, names: Sequence[str]) -> list[Results]:
@@ -80,10 +84,12 @@ def _readable(store: str, names: Sequence[str]) -> list[Results]:
 
 def _report(
     results: Results, summaries: Sequence[Summary], others: Sequence[Results], folder: Path
-) -> tuple[list[Path], str]:
+) -> tuple[list[Path], str, list[str]]:
     manifest, store = results.manifest, results.store
     found = findings(results)
-    shown = [tables.table(summary, manifest, found) for summary in summaries]
+    shown = [
+        replace(tables.table(summary, manifest, found), claim=claim(summary, manifest, found)) for summary in summaries
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     markdown = formats.markdown(shown)
     paths = [
@@ -111,7 +117,7 @@ def _report(
     if together:
         paths += _overview(together, folder)
     paths.append(_write(folder / "report.html", _html(manifest, together, sections)))
-    return paths, markdown
+    return paths, markdown, [table.claim for table in shown]
 
 
 def _overview(found: Sequence[Several], folder: Path) -> list[Path]:

@@ -56,13 +56,15 @@ def test_a_report_is_one_run_however_often_it_is_made(tmp_path, projection):
     (folder / "report.html").write_text("<h1>Report</h1>")
     (folder / "store").mkdir()  # a store may lie beside its tables, and holds MLflow's artifacts itself
     (folder / "store" / "mlflow.db").write_text("")
-    projection.report(folder, [folder / "figures" / "delta.svg", folder / "report.html"])
+    projection.report(folder, [folder / "figures" / "delta.svg", folder / "report.html"], "A beats B.")
     (run,) = projection._runs()
     assert {file.path for file in projection.client.list_artifacts(run.info.run_id)} == {"figures", "report.html"}
-    assert f"{run.info.run_id}/artifacts/report.html" in experiment_tags(projection)["mlflow.note.content"]
+    text = experiment_tags(projection)["mlflow.note.content"]
+    assert f"{run.info.run_id}/artifacts/report.html" in text
+    assert text.split("\n\n")[1] == "**A beats B.**"
 
 
 def test_a_text_of_a_matrix_is_no_link_in_the_description():
     manifest = replace(MANIFEST, title="[x](javascript:alert(1))", caption="<script>", baseline="![y](http://z)")
-    text = tracking_views.note(manifest, {}, {})
+    text = tracking_views.note(manifest, {}, {}, "[x](http://z) beats <b>")
     assert "](" not in text and "<script" not in text.replace("\\<", "")

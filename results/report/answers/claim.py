@@ -1,0 +1,106 @@
+"""What may be claimed from a table, in one to three sentences, from the verdicts and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mtlbench.results.records.record import Manifest
+from mtlbench.results.report import captions
+from mtlbench.results.summary.controls import Finding
+from mtlbench.results.summary.pairs import Block
+from mtlbench.results.summary.summary import Summary
+
+HINTS = (2.0, 1.0, 0.5)  # points; the first of them that the table's seeds are too few for is named
+
+
+def claim(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> str:
+    """The sentences: which row beats which, what is undecided, and how many seeds would decide it.
+
+    Where a control fails, or where the table is a demonstration, nothing may be claimed.
+    """
+    block = summary.block
+    if manifest.demonstration:
+        return "Nothing may be claimed: this shows that the path from data to table works."
+    if any(finding.passed is False for finding in controls):
+        return "Nothing may be claimed from these rows, since a control fails; the text below the table says which."
+    if not block.values:
+        seeds = max((len(row.row.finished()) for row in summary.rows.values()), default=0)
+        few = "one seed a row decides nothing" if seeds <= 1 else "no two rows have enough seeds in common"
+        return f"Nothing may be claimed: {few}."
+    subject = _subject(block)
+    against = "" if subject == manifest.baseline else _against(block, manifest.baseline)
+    return " ".join(filter(None, [_first(block, subject), against, _lost(summary)]))
+
+
+def _subject(block: Block) -> str:
+    """The row that beats most; of several such rows the one with the highest mean Delta_m."""
+    means = {label: float(np.mean(list(values.values()))) for label, values in block.values.items()}
+    return max(means, key=lambda label: (len(_verdicts(block, label)["better"]), means[label]))
+
+
+def _first(block: Block, subject: str) -> str:
+    """What is known of the row that beats most."""
+    verdicts = _verdicts(block, subject)
+    if not verdicts["better"]:
+        if verdicts["undecided"]:
+            return f"No row is shown to be better than another{_hint(block)}."
+        return f"All rows are equivalent, within {block.margin:g} points."
+    others = len(block.values) - 1
+    if len(verdicts["better"]) == others > 1:
+        return f"{subject} beats all {others} other rows."
+    parts = [f"{subject} beats {_list(verdicts['better'])}"]
+    if verdicts["equivalent"]:
+        parts.append(f"it is equivalent to {_list(verdicts['equivalent'])}, within {block.margin:g} points")
+    if verdicts["undecided"]:
+        parts.append(f"against {_list(verdicts['undecided'])} it is undecided{_hint(block)}")
+    if verdicts["worse"]:
+        parts.append(f"it loses to {_list(verdicts['worse'])}")
+    return "; ".join(parts) + "."
+
+
+def _verdicts(block: Block, label: str) -> dict[str, list[str]]:
+    """verdict -> the rows of which `label` has it, as in "better" than these."""
+    found: dict[str, list[str]] = {"better": [], "worse": [], "equivalent": [], "undecided": []}
+    turned = {"better": "worse", "worse": "better"}
+    for first, second, pair in block.contrasts():
+        if first == label:
+            found[pair.verdict].append(second)
+        elif second == label:
+            found[turned.get(pair.verdict, pair.verdict)].append(first)
+    return found
+
+
+def _against(block: Block, baseline: str) -> str:
+    """What is known against the baseline, where a row is shown to be better or worse than it."""
+    if baseline not in block.values:
+        return ""
+    found = _verdicts(block, baseline)
+    told = [("better", found["worse"]), ("worse", found["better"]), ("undecided", found["undecided"])]
+    if len(block.values) < 3 or not (found["worse"] or found["better"]):
+        return ""
+    named = [f"{what}: {_list(rows)}" for what, rows in told if rows]
+    return f"Against the baseline {baseline}, {'; '.join(named)}."
+
+
+def _hint(block: Block) -> str:
+    """How many seeds would decide a difference that these are too few for."""
+    seeds = max(len(values) for values in block.values.values())
+    needed = dict(block.planned())
+    points = next((points for points in HINTS if needed.get(points, 0) > seeds), None)
+    return "" if points is None else f": {needed[points]} seeds would decide {points:g} points"
+
+
+def _lost(summary: Summary) -> str:
+    lost = [
+        f"{label} ({captions.lost(row.delta.lost, len(row.row.runs))})"
+        for label, row in summary.rows.items()
+        if row.delta.lost
+    ]
+    return f"A row that lost seeds is not called better than one that lost fewer: {', '.join(lost)}." if lost else ""
+
+
+def _list(labels: Sequence[str]) -> str:
+    """A text like "A", "A and B", or "A, B and C"."""
+    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"

@@ -1,0 +1,85 @@
+"""What may be claimed: the sentences say what the verdicts say, and nothing else."""
+
+import numpy as np
+import pytest
+
+from make_records import Store, score, three_seeds
+from mtlbench.results.records.reading import read
+from mtlbench.results.report.answers.claim import claim
+from mtlbench.results.report.write import report
+from mtlbench.results.summary.controls import Finding
+from mtlbench.results.summary.runs import comparisons
+from mtlbench.results.summary.summary import summarise
+
+TASKS = ("semseg", "depth")
+
+
+def said(tmp_path, gains, *, sd=0.2, seeds=5, lost=(), controls=(), **manifest):
+    """The claim of a table with these rows and their gains in points."""
+    store, rng = Store(tmp_path, **manifest), np.random.default_rng(1)
+    for label, gain in {"Single task": 0.0, **gains}.items():
+        for seed in range(seeds):
+            change = 1 + (gain + rng.normal(0, sd)) / 100
+            scores = (score("semseg", 40 * change), score("depth", 0.6 * (2 - change)))
+            status = "failed" if (label, seed) in lost else "finished"
+            store.run(label, TASKS, seed, scores=scores, status=status)
+    results = read(store.close(), "rooms")
+    (comparison,) = comparisons(results)
+    return claim(summarise(comparison, results.store), results.manifest, controls)
+
+
+def test_a_row_that_beats_all(tmp_path):
+    assert said(tmp_path, {"A": 5.0, "B": -5.0}) == (
+        "A beats all 2 other rows. Against the baseline Single task, better: A; worse: B."
+    )
+
+
+def test_two_rows(tmp_path):
+    assert said(tmp_path, {"A": 5.0}) == "A beats Single task."
+
+
+def test_what_is_undecided_is_said_with_the_seeds_that_would_decide(tmp_path):
+    text = said(tmp_path, {"A": -20.0, "B": -0.5, "C": -21.0}, sd=2.0)
+    assert text.startswith("Single task beats A and C; against B it is undecided: ")
+    assert "seeds would decide 2 points." in text
+    assert "Against the baseline" not in text  # the first sentence has said it
+
+
+def test_nothing_is_shown(tmp_path):
+    text = said(tmp_path, {"A": 0.1, "B": -0.1}, sd=3.0)
+    assert text.startswith("No row is shown to be better than another: ") and text.endswith(" would decide 2 points.")
+
+
+def test_equivalent_rows(tmp_path):
+    assert said(tmp_path, {"A": 0.0, "B": 0.0}, sd=0.01) == "All rows are equivalent, within 0.5 points."
+    text = said(tmp_path / "b", {"A": 0.0, "B": -9.0}, sd=0.01)
+    assert "beats B; it is equivalent to" in text and ", within 0.5 points." in text
+
+
+def test_a_row_that_lost_seeds_is_named(tmp_path):
+    text = said(tmp_path, {"A": 5.0, "B": -5.0}, lost={("A", 0), ("A", 3)})
+    assert text.endswith("A row that lost seeds is not called better than one that lost fewer: A (2 of 5 failed).")
+    assert not text.startswith("A beats all")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"seeds": 1}, "Nothing may be claimed: one seed a row decides nothing."),
+        ({"demonstration": True}, "Nothing may be claimed: this shows that the path from data to table works."),
+        (
+            {"controls": [Finding(None, False, (), None)]},
+            "Nothing may be claimed from these rows, since a control fails; the text below the table says which.",
+        ),
+    ],
+)
+def test_nothing_may_be_claimed(tmp_path, options, why):
+    assert said(tmp_path, {"A": 5.0}, **options) == why
+
+
+def test_it_stands_first_in_markdown_and_on_the_page_and_not_in_the_table_of_a_paper(tmp_path):
+    found = report(three_seeds(tmp_path / "store"), [], tmp_path / "out")
+    (text,) = found.claims
+    assert text and (tmp_path / "out/rooms/table.md").read_text().split("\n\n")[1] == text
+    assert f'<p class="claim">{text}</p>' in (tmp_path / "out/rooms/report.html").read_text()
+    assert text not in (tmp_path / "out/rooms/table.tex").read_text()
