@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -17,29 +19,48 @@ app = typer.Typer(
     "Start with:  mtlbench run smoke   (trains three methods on embedded rooms in a minute)",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
 )
 
-COMMANDS: dict[str, Callable[..., None]] = {  # in the order in which `mtlbench --help` lists them
-    "run": run.run,
-    "status": run.status,
-    "report": store.report,
-    "track": store.track,
-    "ui": store.ui,
-    "audit": audit.audit,
-    "plan": methods.plan,
-    "list": methods.list_,
-    "describe": methods.describe,
-    "show": store.show,
-    "rescore": store.rescore,
-    "gc": store.gc_,
-    "predict": store.predict,
-    "check": methods.check,
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mtlbench {metadata.version('mtlbench')}")
+        raise typer.Exit
+
+
+COMMANDS: dict[
+    str, tuple[Callable[..., None], str]
+] = {  # in the order of `mtlbench --help`, with a line that fits there
+    "run": (run.run, "Train and score the cells of a matrix; go on after a stop."),
+    "status": (run.status, "Say what is finished, started, failed or stale."),
+    "report": (store.report, "Write the tables, figures and the page of a store."),
+    "track": (store.track, "Bring MLflow up to date with a store."),
+    "ui": (store.ui, "Open the MLflow pages of a store."),
+    "audit": (audit.audit, "Find printed values of Delta_m that cannot be true."),
+    "plan": (methods.plan, "Say how many seeds a question needs."),
+    "list": (methods.list_, "List all that a matrix can choose."),
+    "describe": (methods.describe, "Count parameters, operations and memory of methods."),
+    "show": (store.show, "Show a cell: its settings, scores, failure and log."),
+    "rescore": (store.rescore, "Score finished cells anew, without a GPU."),
+    "gc": (store.gc_, "Say what a store can do without, and remove it."),
+    "predict": (store.predict, "Predict all tasks of a cell for images of yours."),
+    "check": (methods.check, "Check a method or a benchmark of yours."),
 }
 
-for name, command in COMMANDS.items():
-    app.command(name)(one_line(command))
+
+@app.callback()
+def first(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Options of the command line as a whole."""
+
+
+for name, (command, line) in COMMANDS.items():
+    app.command(name, short_help=line)(one_line(command))
 app.add_typer(data.app, name="data")
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 from typer.testing import CliRunner
@@ -81,3 +82,15 @@ def test_list_shows_everything_that_a_matrix_can_choose():
         assert all(re.search(rf"\b{name}\b", said) for name in names)
     assert "hrnet_w18_small_v2.ms_in1k" in said and "protocol: mtl, atrc" in said and "csam: bool = True" in said
     assert said.count("or package.module:Name") == 5
+
+
+def test_the_list_of_commands_fits_a_terminal_of_80_columns():
+    listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+    commands = listed.partition("Commands:")[2].splitlines()
+    assert len([line for line in commands if line.strip()]) == len(COMMANDS) + 1
+    assert "..." not in "".join(commands) and max(map(len, listed.splitlines())) <= 80
+
+
+def test_the_version_is_that_of_the_package():
+    done = CliRunner().invoke(app, ["--version"])
+    assert done.exit_code == 0 and done.output == f"mtlbench {metadata.version('mtlbench')}\n"
