@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.harness.cli import audit, data, methods, run, store
+from mtlbench.harness.cli import audit, data, launch, methods, run, store
 from mtlbench.harness.cli.usage import one_line
 from mtlbench.harness.search_path import look_here_last
 
@@ -62,6 +62,7 @@ def first(
 for name, (command, line) in COMMANDS.items():
     app.command(name, short_help=line)(one_line(command))
 app.add_typer(data.app, name="data")
+app.add_typer(launch.app, name="launch")
 
 
 def main() -> None:

@@ -186,12 +186,15 @@ def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], add
 
 
 def _show_outcome(matrix: Matrix, store: Store, outcome: Outcome, out: Path, tracking_uri: str | None) -> None:
+    from mtlbench.harness.tracking.connection import public
+
     total = outcome.finished + len(outcome.missing)
     typer.echo("\n" + outcome.report.markdown)
     typer.echo(f"cells    {outcome.finished} of {total} finished, in {store.url}")
     typer.echo(f"tables   {out / matrix.name}")
     typer.echo(f"figures  {out / matrix.name / 'figures'}")
-    typer.echo(f"MLflow   {tracking_uri or f'mtlbench ui --store {store.url}'}")
+    shown = public(tracking_uri, tracking_uri) if tracking_uri else f"mtlbench ui --store {store.url}"
+    typer.echo(f"MLflow   {shown}")
     for cell_id, error in outcome.failures.items():
         typer.echo(f"failed   {cell_id}: {error}\n         mtlbench show {cell_id} --store {store.url}", err=True)
     if outcome.stopped:

@@ -27,7 +27,9 @@ DataOption = Annotated[
     list[str], typer.Option("--data", metavar="NAME=PATH", help="Where a benchmark's data lie; repeatable.")
 ]
 OutOption = Annotated[Path | None, typer.Option(help="Folder for tables and figures; default: STORE/report.")]
-TrackingOption = Annotated[str | None, typer.Option(help="An MLflow server; default: sqlite in the store.")]
+TrackingOption = Annotated[
+    str | None, typer.Option(help="An MLflow server; default: sqlite in the store.", envvar="MLFLOW_TRACKING_URI")
+]
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM

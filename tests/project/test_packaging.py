@@ -17,7 +17,12 @@ from paths import ROOT
 PACKAGES = ("benchmarks", "methods", "results", "harness")
 
 # What the code reads besides itself.
-DATA = ("benchmarks/matrices/*.yaml", "results/papers/*.csv", "results/report/templates/*.j2")
+DATA = (
+    "benchmarks/matrices/*.yaml",
+    "results/papers/*.csv",
+    "results/report/templates/*.j2",
+    "harness/launch/templates/*.j2",
+)
 
 # The calls that pip makes, in the folder of the sources: no network, and no other environment.
 BUILD = "import setuptools.build_meta as backend, sys; print(getattr(backend, 'build_' + sys.argv[1])(sys.argv[2]))"
