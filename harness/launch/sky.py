@@ -1,4 +1,7 @@
-"""A task of SkyPilot: nodes of a cloud, with a bucket that all of them mount."""
+"""A task of SkyPilot: nodes of a cloud, with a bucket that all of them mount.
+
+SkyPilot has a Ray of its own on the nodes, so `ray symmetric-run`, which wants to be the only one, cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ MATRIX = "~/mtlbench/matrix.yaml"
 HOME_MATRIX = "mtlbench/matrix.yaml"  # from the home folder, in which the run begins
 
 COMMENT = """Written by `mtlbench launch sky`.
-The store lies in a mounted bucket. It needs three promises of the mount: a file is seen by all nodes once it is closed,
-a listing shows it from then on, and a file can be renamed within its folder. MLflow's sqlite needs more than a bucket
-can promise, so runs are tracked to a server."""
+The store lies in a mounted bucket. The mount must let a file be renamed and lines be appended to it; and once a file is
+closed, every node must read it and find it in a listing. Not every mount does so: ask its manual. MLflow's sqlite needs
+more than a bucket can promise, so runs are tracked to a server."""
 
 
 @dataclass(frozen=True)
