@@ -31,6 +31,7 @@ if [[ $1 == show ]]; then tr ' ' '\\n' <<< "$NODES"; else echo "$*" > "$NOTES/re
 RAY = """#!/bin/bash
 echo "$*" > "$NOTES/ray"
 [[ -z ${NO_RAY:-} ]] || exit 0
+[[ -z ${SLOW_RAY:-} ]] || exec sleep 30
 while [[ $1 != -- ]]; do shift; done
 shift
 "$@"
@@ -169,6 +170,18 @@ def test_a_ray_that_did_not_start_is_no_success(batch):
     said, _ = running.communicate(timeout=30)
     assert running.returncode == 1
     assert "Ray did not start" in said
+
+
+def test_a_job_that_is_over_before_ray_has_started_is_queued_again(batch, tmp_path):
+    running = batch(slurm(), SLOW_RAY="1")
+    end = time.monotonic() + 20
+    while not (tmp_path / "ray").exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    running.send_signal(signal.SIGUSR1)
+    said, _ = running.communicate(timeout=20)
+    assert running.returncode == 1, said
+    assert (tmp_path / "requeued").exists()
 
 
 @pytest.mark.parametrize("options", [OPTIONS, Slurm("10", scratch="/shared/my folder", interface="ib0")])

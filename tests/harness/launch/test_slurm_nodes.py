@@ -101,7 +101,7 @@ def test_two_nodes_train_stop_before_the_time_limit_and_go_on(commands, tmp_path
                 time.sleep(0.5)
             (batch,) = psutil.Process(running[0].pid).children()
             batch.send_signal(signal.SIGUSR1)
-            said, _ = running[0].communicate(timeout=120)
+            said, _ = running[0].communicate(timeout=150)
             assert running[0].returncode == 143, said
             assert "stopped; the same command goes on from the last checkpoints" in said, said
             assert (short / "requeued").read_text() == "requeue 7\n"
