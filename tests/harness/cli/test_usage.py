@@ -94,3 +94,9 @@ def test_check_passes_a_method_that_keeps_the_contract_and_names_what_another_br
     assert by_place.stdout.count("FAIL") == by_place.stdout.count("options are keyword-only") == 1
     unmade = invoke("check", "plugin:NeedsWidth")
     assert unmade.stdout.count("option width (int) is not given") == 1 and unmade.stdout.count(": the same") > 5
+
+
+def test_the_address_of_tracking_may_come_from_the_variable_of_mlflow(here, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "htp://x")
+    done = invoke("run", "smoke")
+    assert done.exit_code == 2 and "tracking URI 'htp://x': unknown kind" in done.stderr
