@@ -69,7 +69,9 @@ def restore(
         try:
             position, contents = _fetch(store, f"{folder}/{name}", code)
             weights = load(contents[files.WEIGHTS])
-            states = torch.load(io.BytesIO(contents["optimizers.pt"]), weights_only=True, map_location=device)
+            # Processes of a group on CPUs have the device cpu:0, which torch.load does not know.
+            place = torch.device("cpu") if device.type == "cpu" else device
+            states = torch.load(io.BytesIO(contents["optimizers.pt"]), weights_only=True, map_location=place)
         except (UnusableCheckpoint, SafetensorError, UnpicklingError) as error:
             aside = store.set_aside(f"{folder}/{name}")
             first = next(iter(str(error).splitlines()), type(error).__name__)
