@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 HEAD, PORT = "10.77.0.1", 6379
+SPACE = f"mt{os.getpid() % 100000}"  # begins the names of this process's namespaces and links, of 15 characters at most
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
@@ -19,8 +20,8 @@ def possible() -> bool:
     """Whether network namespaces can be made here."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         return False
-    made = subprocess.run(["ip", "netns", "add", "mtlb-probe"], capture_output=True).returncode == 0
-    subprocess.run(["ip", "netns", "del", "mtlb-probe"], capture_output=True)
+    made = subprocess.run(["ip", "netns", "add", f"{SPACE}-p"], capture_output=True).returncode == 0
+    subprocess.run(["ip", "netns", "del", f"{SPACE}-p"], capture_output=True)
     return made
 
 
@@ -28,8 +29,15 @@ def ip(*words):
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
+def _without(folder: Path | None) -> list[str]:
+    """The words that run a command where a folder is an empty one."""
+    if folder is None:
+        return []
+    return ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {folder} && exec "$@"', "sh"]
+
+
 class Nodes:
-    """Namespaces mtlb-1, mtlb-2, ... on one bridge, with addresses 10.77.0.1, 10.77.0.2, ...; the first is the head."""
+    """Namespaces on one bridge, with addresses 10.77.0.1, 10.77.0.2, ...; the first is the head."""
 
     def __init__(self, folder: Path, count: int, cpus: int = 1) -> None:
         self.folder, self.count, self.cpus = folder, count, cpus
@@ -40,13 +48,13 @@ class Nodes:
 
     def __enter__(self):
         self._remove()
-        ip("link", "add", "mtlb-br", "type", "bridge")
-        ip("link", "set", "mtlb-br", "up")
+        ip("link", "add", f"{SPACE}-b", "type", "bridge")
+        ip("link", "set", f"{SPACE}-b", "up")
         for node in range(1, self.count + 1):
-            space = f"mtlb-{node}"
+            space = f"{SPACE}-{node}"
             ip("netns", "add", space)
-            ip("link", "add", f"mtlb-v{node}", "type", "veth", "peer", "name", "eth0", "netns", space)
-            ip("link", "set", f"mtlb-v{node}", "master", "mtlb-br", "up")
+            ip("link", "add", f"{SPACE}v{node}", "type", "veth", "peer", "name", "eth0", "netns", space)
+            ip("link", "set", f"{SPACE}v{node}", "master", f"{SPACE}-b", "up")
             ip("-n", space, "addr", "add", f"10.77.0.{node}/24", "dev", "eth0")
             ip("-n", space, "link", "set", "eth0", "up")
             ip("-n", space, "link", "set", "lo", "up")
@@ -59,35 +67,35 @@ class Nodes:
 
     def _remove(self):
         for node in range(1, 9):
-            subprocess.run(["ip", "netns", "del", f"mtlb-{node}"], capture_output=True)
-        subprocess.run(["ip", "link", "del", "mtlb-br"], capture_output=True)
+            subprocess.run(["ip", "netns", "del", f"{SPACE}-{node}"], capture_output=True)
+        subprocess.run(["ip", "link", "del", f"{SPACE}-b"], capture_output=True)
 
-    def start(self, node: int) -> None:
-        """Start Ray on a node, and wait until it can be reached."""
+    def start(self, node: int, hiding: Path | None = None) -> None:
+        """Start Ray on a node. hiding: a folder in whose place the node has an empty one of its own."""
         options = ["--head", "--port", str(PORT)] if node == 1 else ["--address", f"{HEAD}:{PORT}"]
         options += ["--node-ip-address", f"10.77.0.{node}", "--num-cpus", str(self.cpus), "--block"]
-        scratch = Path("/tmp") / f"mtlb-{os.getpid()}-{node}"
+        scratch = Path("/tmp") / f"{SPACE}-{node}"
         scratch.mkdir(exist_ok=True)
         environment = {**self.environment, "RAY_TMPDIR": str(scratch), "RAY_worker_niceness": "0"}
         with (self.folder / f"node-{node}.log").open("ab") as log:
             self.processes[node] = subprocess.Popen(
-                [*self.on(node), RAY, "start", *options],
+                [*self.on(node), *_without(hiding), RAY, "start", *options],
                 stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
 
     def kill(self, node: int) -> None:
         """End everything that runs on a node, as a machine does that loses its power."""
-        found = subprocess.run(["ip", "netns", "pids", f"mtlb-{node}"], capture_output=True, text=True).stdout
+        found = subprocess.run(["ip", "netns", "pids", f"{SPACE}-{node}"], capture_output=True, text=True).stdout
         for pid in found.split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         self.processes.pop(node).wait()
-        shutil.rmtree(Path("/tmp") / f"mtlb-{os.getpid()}-{node}", ignore_errors=True)
+        shutil.rmtree(Path("/tmp") / f"{SPACE}-{node}", ignore_errors=True)
 
     @staticmethod
     def on(node: int) -> tuple[str, ...]:
         """The words that run a command on a node."""
-        return ("ip", "netns", "exec", f"mtlb-{node}")
+        return ("ip", "netns", "exec", f"{SPACE}-{node}")
 
     def ready(self, nodes: int, seconds: float = 120) -> None:
         """Wait until so many nodes have joined."""

@@ -181,7 +181,9 @@ def _control_problems(matrix: Matrix) -> list[str]:
     problems = []
     if len(matrix.benchmarks) != 1 or len(matrix.benchmarks[0].task_sets) != 1:
         problems.append("controls: they are of one table; give the matrix one benchmark with one set of tasks")
-    if controls.row not in rows or controls.row == baseline_of(matrix):
+    if not baseline_of(matrix):
+        problems.append("controls: they are compared with a baseline, and no row is one; name it in `baseline`")
+    elif controls.row not in rows or controls.row == baseline_of(matrix):
         others = ", ".join(row for row in rows if row != baseline_of(matrix))
         problems.append(f"controls.row: {controls.row!r} is no row beside the baseline; these are: {others}")
     if shared := sorted({*controls.other_seeds} & {*matrix.seeds}):

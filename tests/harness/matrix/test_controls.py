@@ -67,6 +67,11 @@ def test_a_manifest_from_before_controls_is_read():
     [
         ({**ALL, "row": "Single"}, {}, "controls.row: 'Single' is no row beside the baseline; these are: Multi"),
         ({**ALL, "other_seeds": [1, 5]}, {}, "controls.other_seeds: 1 is one of the matrix's seeds"),
+        (
+            {**ALL, "row": "A"},
+            {"methods": [{"name": "multi_task", "label": "A"}]},
+            "controls: they are compared with a",
+        ),
         ({"row": "Multi"}, {}, "controls: none is asked for; give other_seeds, more_images or relatedness"),
         ({"row": "Multi", "relatedness": [FOREIGN]}, {}, "controls.relatedness: one set of tasks has no order"),
         ({"row": "Multi", "relatedness": [FOREIGN, FOREIGN]}, {}, "is there more than once"),

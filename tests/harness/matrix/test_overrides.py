@@ -21,7 +21,8 @@ VALUES = {
     "title": ["Other"], "caption": ["Other"], "demonstration": ["true", "false"],
     "must_beat_constant": ["true", "false"], "margin": ["0.7"],
     "baseline": ["Multi-task", "SCA-MTL"], "label": ["Other"],
-    "size": ["[32, 64]"], "tasks": ["[depth]"], "seeds": ["[7]"], "protocol": ["atrc"], "evaluate": ["network"],
+    "size": ["[32, 64]"], "tasks": ["[depth]", "[semseg, depth]"], "seeds": ["[7]"], "protocol": ["atrc"],
+    "evaluate": ["network"],
     "borders": ["background"], "normals_zoom": ["published"], "benchmark": ["pascal_context"],
     "benchmarks": ["[{name: nyud, evaluate: network}]"],
     "backbone": ["test_efficientnet"], "bn_momentum": ["0.2"], "weights": ["{depth: 2, semseg: 2}", "imagenet"],
@@ -34,7 +35,11 @@ VALUES = {
     "accumulate": ["2"], "clip": ["1"], "precision": ["bf16"], "holdout": ["0.2"], "resources": ["{cpus: 3}"],
     "cpus": ["3"], "gpus": ["2"], "workers": ["2"], "loaders": ["2"], "max_concurrent": ["2"],
     "checkpoint_every": ["3"], "validate_every": ["3"], "save_predictions": ["true"], "retries": ["0"],
-    "options": ["{}"], "val": ["3"], "test": ["3"],
+    "deadline": ["30"], "out_of_memory": ["halve"],
+    "controls": ["{row: Multi-task, other_seeds: [77]}", "{row: MTI-Net, other_seeds: [77]}"],
+    "row": ["PAD-Net"], "other_seeds": ["[77]"], "more_images": ["{train: 900}"], "foreign": ["[semseg]"],
+    "relatedness": ["[{tasks: [depth, normals]}, {tasks: [depth, semseg]}]"],
+    "options": ["{}", "{tie: 0.3}"], "val": ["3"], "test": ["3"],
 }  # fmt: skip
 # Keys that no value changes in any shipped matrix: their benchmarks have tasks of their own, and NYUD-v2 has four.
 REFUSED = {"tasks", "benchmark.tasks.3"}
@@ -70,8 +75,10 @@ def known_keys(raw):
 def values_for(key):
     *above, last = key.split(".")
     if last.isdigit():
-        return {"size": ["160"], "seeds": ["9"], "tasks": ["normals", "edge"]}.get(above[-1], ["nyud", NEW_ROW])
-    if above[-1:] == ["options"]:
+        places = {"size": ["160"], "seeds": ["19"], "tasks": ["normals", "edge"], "other_seeds": ["77"]}
+        places |= {"relatedness": ["{tasks: [depth, semseg]}"], "foreign": ["semseg"]}
+        return places.get(above[-1], ["nyud", NEW_ROW])
+    if above[-1:] in (["options"], ["more_images"]):
         return OPTIONS.get(last) or VALUES[last]
     found = VALUES[last]
     if isinstance(found, dict):
@@ -100,8 +107,10 @@ def names(text, key):
     key = in_full(key)
     paths = [line.split()[0].rstrip(":") for line in text.splitlines()[1:]]
     about = [path for path in paths if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")]
-    of_rows = key.startswith("methods") and "  baseline: " in text
-    return bool(about) or of_rows or "--set: " in text
+    of_rows = key.startswith(("methods", "baseline")) and ("  baseline: " in text or "  controls.row: " in text)
+    of_controls = key.startswith(("benchmarks", "seeds", "tasks", "size")) and "  controls" in text
+    of_weights = key == "backbone.name" and "  backbone.weights: " in text
+    return bool(about) or of_rows or of_controls or of_weights or "--set: " in text
 
 
 def changing(name):

@@ -13,10 +13,10 @@ import torch
 from cells import small_cell, train_cell
 from mtlbench.benchmarks.tasks.depth_errors import DepthErrors
 from mtlbench.benchmarks.tasks.edges import EdgeODS
+from mtlbench.harness.cluster import attempt
 from mtlbench.harness.data.copy import copy_of
 from mtlbench.harness.data.loading import Evaluation, Scored, evaluation_batches, in_order
 from mtlbench.harness.data.view import view_of
-from mtlbench.harness.driver import attempt
 from mtlbench.harness.inspect.predict import load
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.matrix.entries import Resources, make_benchmark

@@ -257,6 +257,15 @@ def test_a_driver_that_stood_still_and_was_taken_for_dead_writes_nothing_when_it
         assert place.exists("before") and not place.exists("after") and not place.exists("later")
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT interrupts this process, also where a script has started it in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_driver_that_writes_nothing_is_interrupted_when_it_has_lost_the_lease(store):
     began = time.monotonic()
     with pytest.raises(LeaseLost, match="was removed, by another driver that has ended or by hand"):  # noqa: SIM117
@@ -275,6 +284,7 @@ def test_a_claim_that_a_dead_driver_has_written_once_more_changes_nothing_for_th
         assert place.names("lease") == [f"{lease.token}.json"]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_of_two_drivers_that_both_hold_the_store_the_later_one_stops(place):
     with pytest.raises(LeaseLost, match=r"to process 1 on elsewhere \(matrix m\)"):  # noqa: SIM117
         with Lease(place, pace=QUICK):
