@@ -19,8 +19,8 @@ from mtlbench.harness.launch import job as job_module
 from mtlbench.harness.launch.job import Job, Nodes
 from mtlbench.harness.launch.slurm import Slurm, script
 from mtlbench.harness.store.store import Store
+from nodes import SPACE, possible
 from nodes import Nodes as Spaces
-from nodes import possible
 from paths import PYTHONPATH
 
 pytestmark = [
@@ -39,8 +39,8 @@ OWN_PROCESSES = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 SRUN = f"""#!/bin/bash
 only=
 while [[ $1 == --* ]]; do [[ $1 == --nodelist=* ]] && only=1; shift; done
-if [[ $only ]]; then exec ip netns exec mtlb-2 "$@"; fi
-RAY_TMPDIR="$NOTES/2" ip netns exec mtlb-2 {" ".join(OWN_PROCESSES)} "$@" > "$NOTES/second.log" 2>&1 &
+if [[ $only ]]; then exec ip netns exec {SPACE}-2 "$@"; fi
+RAY_TMPDIR="$NOTES/2" ip netns exec {SPACE}-2 {" ".join(OWN_PROCESSES)} "$@" > "$NOTES/second.log" 2>&1 &
 "$@"
 status=$?
 wait
