@@ -2,7 +2,7 @@
 # make test    install, run the tests that are fast;  make slow: all of them;  make gpu: those that need a GPU
 # make lint    ruff and mypy --strict
 # make long    half an hour of training: the table and figures that the README shows
-# make verdict a hundred minutes of training: every method with five seeds, and with controls
+# make verdict every method with five seeds, and with controls: more than an hour of training
 PYTHON ?= python3.11
 STORE ?= runs
 BIN := .venv/bin

@@ -30,9 +30,8 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-COMMANDS: dict[
-    str, tuple[Callable[..., None], str]
-] = {  # in the order of `mtlbench --help`, with a line that fits there
+# In the order of `mtlbench --help`, with a line that fits there.
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "run": (run.run, "Train and score the cells of a matrix; go on after a stop."),
     "status": (run.status, "Say what is finished, started, failed or stale."),
     "report": (store.report, "Write the tables, figures and the page of a store."),

@@ -5,17 +5,16 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchmark, merge_train
 from mtlbench.harness.matrix.tuning import Tuning, trials, tuned
 from mtlbench.methods import resolve
-from mtlbench.results.records.record import Control, ControlTable, Entry, Manifest, Record
+from mtlbench.results.records.record import Control, ControlTable, Entry, Expected, Manifest, Record
 from mtlbench.results.summary.tuning import unjudged
 
-Expected = Literal["same", "better", "falls"]  # what a control expects, as in `Control`
 Choice: TypeAlias = tuple[tuple[str, ...], ...]  # by number, the ids of the trials that are judged as one
 
 

@@ -111,6 +111,9 @@ class Entry:
     preliminary: bool = False  # a search: its row shows the cell that is trained with what the search found
 
 
+Expected = Literal["same", "better", "falls"]
+
+
 @dataclass(frozen=True)
 class ControlTable:
     """The cells of one control: those of a row, and of the baseline where the control has its own."""
@@ -128,7 +131,7 @@ class Control:
     Delta_m falls in this order.
     """
 
-    expects: Literal["same", "better", "falls"]
+    expects: Expected
     row: str  # the label that is repeated
     tables: tuple[ControlTable, ...]
 
