@@ -106,10 +106,11 @@ def _check_loss(what: str, loss: Loss, channels: int, task: Task) -> None:
         total, count = loss(prediction, label)
         if total.dim() or count.dim():
             raise Broken(f"{what} gives {list(total.shape)} and {list(count.shape)}; both must be scalars")
-        if labelled and not (math.isfinite(float(total)) and float(count) > 0):
-            raise Broken(f"{what} gives the sum {float(total):g} and the count {float(count):g} for valid labels")
-        if not labelled and (float(total) != 0 or float(count) != 0):
-            raise Broken(f"{what} gives the sum {float(total):g} and the count {float(count):g} without a valid pixel")
+        value, pixels = total.item(), count.item()
+        if labelled and not (math.isfinite(value) and pixels > 0):
+            raise Broken(f"{what} gives the sum {value:g} and the count {pixels:g} for valid labels")
+        if not labelled and (value != 0 or pixels != 0):
+            raise Broken(f"{what} gives the sum {value:g} and the count {pixels:g} without a valid pixel")
         torch.autograd.backward(total)
         if prediction.grad is None or not prediction.grad.isfinite().all():
             raise Broken(f"{what} gives no finite gradient {'' if labelled else 'without a valid pixel'}".rstrip())

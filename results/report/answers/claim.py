@@ -26,12 +26,19 @@ def claim(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
     if any(finding.passed is False for finding in controls):
         return "Nothing may be claimed from these rows, since a control fails; the text below the table says which."
     if not block.values:
-        seeds = max((len(row.row.finished()) for row in summary.rows.values()), default=0)
-        few = "one seed a row decides nothing" if seeds <= 1 else "no two rows have enough seeds in common"
-        return f"Nothing may be claimed: {few}."
+        return f"Nothing may be claimed: {_why_nothing(summary)}."
     subject = _subject(block)
     against = "" if subject == manifest.baseline else _against(block, manifest.baseline)
     return " ".join(filter(None, [_first(block, subject), against, _lost(summary)]))
+
+
+def _why_nothing(summary: Summary) -> str:
+    """Why no two rows of a table can be compared."""
+    if max((len(row.row.finished()) for row in summary.rows.values()), default=0) <= 1:
+        return "one seed a row decides nothing"
+    if len(summary.rows) == 1:
+        return "one row has nothing to be compared with"
+    return "no two rows have enough seeds in common"
 
 
 def _subject(block: Block) -> str:
