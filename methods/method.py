@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -88,6 +88,11 @@ class Method(nn.Module):
     def findings(self) -> dict[str, Any]:
         """What the training found besides weights, such as a genotype. The result goes into the record as JSON."""
         return {}
+
+    @classmethod
+    def misfit(cls, options: Mapping[str, Any], strides: Sequence[int]) -> str:
+        """Why a network with `options` does not fit a backbone with maps at `strides`, and the way out; or ""."""
+        return ""
 
     @classmethod
     def preliminary(cls, options: Mapping[str, Any]) -> bool:

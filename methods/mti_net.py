@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -13,7 +13,7 @@ from mtlbench.methods.parts.distillation import Distillation
 from mtlbench.methods.parts.heads import HRHead
 from mtlbench.methods.parts.layers import size_of, upsample
 from mtlbench.methods.parts.order import in_order
-from mtlbench.methods.parts.pyramid import FPM, TaskHeads, Widen, convolutional_body
+from mtlbench.methods.parts.pyramid import FPM, TaskHeads, Widen, convolutional_body, needs_factor_two
 
 
 class MTINet(Method):
@@ -45,6 +45,10 @@ class MTINet(Method):
         # Each FPM leads from scale k to k - 1, so there is none at the finest scale.
         self.fpm = nn.ModuleList(FPM(tasks, c, convolutional_body(len(tasks) * c), fpm_mask) for c in channels[1:])
         self.aggregation = nn.ModuleDict({task: HRHead(channels, t.channels) for task, t in targets.items()})
+
+    @classmethod
+    def misfit(cls, options: Mapping[str, Any], strides: Sequence[int]) -> str:
+        return needs_factor_two(strides)
 
     def forward(self, image: Tensor) -> Outputs:
         pyramid = [widen(x) for widen, x in zip(self.widen, self.backbone(image), strict=True)]

@@ -9,7 +9,7 @@ code decides, and the text names the option that follows the paper.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from mtlbench.methods.parts.distillation import Distillation
 from mtlbench.methods.parts.heads import HRHead
 from mtlbench.methods.parts.layers import basic_block, conv_bn, size_of, upsample
 from mtlbench.methods.parts.order import in_order
-from mtlbench.methods.parts.pyramid import FPM, Features, TaskHeads, convolutional_body
+from mtlbench.methods.parts.pyramid import FPM, Features, TaskHeads, convolutional_body, needs_factor_two
 
 
 class SelfAttention(nn.Module):
@@ -170,6 +170,10 @@ class SCAMTL(Method):
         self.cross_scale = nn.ModuleDict({task: CSAM(channels, qk_layers=qk_layers) for task in tasks if csam})
         widths = csam_channels(channels) if csam else channels
         self.aggregation = nn.ModuleDict({task: Aggregation(widths, t.channels) for task, t in targets.items()})
+
+    @classmethod
+    def misfit(cls, options: Mapping[str, Any], strides: Sequence[int]) -> str:
+        return needs_factor_two(strides)
 
     def forward(self, image: Tensor) -> Outputs:
         pyramid = [attend(x) for attend, x in zip(self.self_attention, self.backbone(image), strict=True)]

@@ -16,8 +16,14 @@ from torch import nn
 from mtlbench.methods.outside import is_outside
 
 # The network that the MTL-PyTorch, ATRC and SCA-MTL papers call "HRNet-18" is hrnet_w18_small_v2 with these weights.
+# The ResNets of MTL-PyTorch start from the first weights of torchvision, which timm calls tv_in1k.
 # Where no tag is given, timm takes a tag that names other weights.
-WEIGHTS_TAG = {"hrnet_w18_small_v2": "ms_in1k", "hrnet_w18": "ms_in1k"}
+WEIGHTS_TAG = {
+    "hrnet_w18_small_v2": "ms_in1k",
+    "hrnet_w18": "ms_in1k",
+    "resnet18": "tv_in1k",
+    "resnet50": "tv_in1k",
+}
 
 PICKLED = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # how files of torch.save begin, now and before version 1.6
 

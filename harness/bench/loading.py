@@ -33,7 +33,7 @@ from mtlbench.benchmarks.tasks.kinds import IGNORE
 from mtlbench.benchmarks.transforms import augmentation, geometry
 from mtlbench.benchmarks.transforms.geometry import Draw
 from mtlbench.harness.data.loading import normalise
-from mtlbench.methods.backbone import IMAGENET_MEAN, IMAGENET_STD
+from mtlbench.methods.feature_maps import IMAGENET_MEAN, IMAGENET_STD
 
 TASKS = ("semseg", "depth", "normals")
 PICTURES = ("images", "segmentation", "normals", "edge")  # of the re-pack

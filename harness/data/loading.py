@@ -19,7 +19,7 @@ from mtlbench.benchmarks.transforms import augmentation, geometry
 from mtlbench.harness import seeds
 from mtlbench.harness.data.view import View
 from mtlbench.harness.matrix.cell import TrainConfig
-from mtlbench.methods.backbone import IMAGENET_MEAN, IMAGENET_STD
+from mtlbench.methods.feature_maps import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Batch(NamedTuple):

@@ -178,7 +178,14 @@ def _estimate(cell: Cell, counted: _Counted, resources: Resources) -> float:
 def _count(cell: Cell, workers: int) -> _Counted:
     benchmark = make_benchmark(cell.benchmark)
     tasks = chosen_tasks(benchmark, cell)
-    network = on_meta(cell.method, tasks, backbone=cell.backbone.name, image_size=benchmark.size, **cell.options)
+    network = on_meta(
+        cell.method,
+        tasks,
+        backbone=cell.backbone.name,
+        output_stride=cell.backbone.output_stride,
+        image_size=benchmark.size,
+        **cell.options,
+    )
     cost = network_cost(network, benchmark.size)
     share = cell.train.model_copy(update={"batch": cell.train.batch // workers})
     step = count_step(network, tasks, benchmark.size, share)
@@ -213,5 +220,6 @@ def _network(cell: Mapping[str, Any]) -> str:
     """The parts of a cell on which the cost of a step depends, as a text. cell: as JSON."""
     recipe = {key: cell["train"][key] for key in ("optimizer", "batch", "accumulate", "precision")}
     benchmark = {key: cell["benchmark"][key] for key in ("name", "size")}
-    parts = [cell["method"], cell["options"], cell["tasks"], benchmark, cell["backbone"]["name"], recipe]
+    backbone = [cell["backbone"]["name"], cell["backbone"].get("output_stride", 32)]
+    parts = [cell["method"], cell["options"], cell["tasks"], benchmark, backbone, recipe]
     return json.dumps(parts, sort_keys=True)

@@ -88,6 +88,7 @@ class BackboneConfig(Config):
     """A network with features at strides 4 to 32: a name of timm's, or package.module:Name."""
 
     name: str = "hrnet_w18_small_v2"
+    output_stride: Literal[8, 16, 32] = 32  # of the coarsest map; below 32 the network is dilated, as ResNets can be
     bn_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01  # 0.01 suits fine-tuning; short runs from scratch need 0.1
     weights: str = (
         "none"  # none, imagenet (the pinned tag), package, or a safetensors file; a cell holds its sha256:...

@@ -25,7 +25,8 @@ from mtlbench.harness.matrix.entries import (
 from mtlbench.harness.matrix.expand import baseline_of, expand, of_controls
 from mtlbench.harness.matrix.tuning import Tuning
 from mtlbench.methods import packaged, resolve
-from mtlbench.methods.backbone import check as check_backbone
+from mtlbench.methods.feature_maps import STRIDES, strides_for
+from mtlbench.methods.feature_maps import check as check_backbone
 from mtlbench.methods.outside import is_outside
 from mtlbench.methods.weights import no_imagenet_weights
 
@@ -53,6 +54,7 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
         problems += _twice("seeds", matrix.seeds)
         problems += _tuning_problems(matrix)
         problems += _control_problems(matrix)
+        problems += _misfits(matrix)
     baseline = raw.get("baseline")
     if baseline is None and matrix is not None and not any(resolve(m.name).one_task for m in matrix.methods):
         problems.append(
@@ -91,11 +93,12 @@ def _backbone_problems(backbone: Any, entries: Sequence[BenchmarkEntry]) -> list
     """What is wrong with the network's name or the images' sizes, and with its weights as far as no download tells."""
     problems = []
     name = backbone.get("name") if isinstance(backbone, dict) else backbone
-    if isinstance(name, str) and name != BackboneConfig().name:
+    full = _parsed(BackboneConfig, {"name": backbone} if isinstance(backbone, str) else backbone)
+    if full is not None and (full.name, full.output_stride) != (BackboneConfig().name, STRIDES[-1]):
         try:
             sizes = {make_benchmark(entry).size for entry in entries}
             for size in sizes or (None,):
-                check_backbone(name, size)
+                check_backbone(full.name, size, full.output_stride)
         except ValueError as error:
             problems.append(f"backbone: {error}")
     file = backbone.get("weights") if isinstance(backbone, dict) else None
@@ -111,6 +114,13 @@ def _backbone_problems(backbone: Any, entries: Sequence[BenchmarkEntry]) -> list
             f"backbone.weights: no file {file!r}; give none, imagenet, package, or the path of a safetensors file"
         )
     return problems
+
+
+def _misfits(matrix: Matrix) -> list[str]:
+    """Rows whose networks do not fit the strides of the backbone's maps."""
+    strides = strides_for(matrix.backbone.output_stride)
+    found = [(method.row, resolve(method.name).misfit(method.options, strides)) for method in matrix.methods]
+    return [f"backbone.output_stride: row {row}: {wrong}" for row, wrong in found if wrong]
 
 
 def _same_cells(matrix: Matrix) -> list[str]:

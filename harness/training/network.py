@@ -40,6 +40,7 @@ def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILE
         pretrained=cell.backbone.weights == "imagenet",
         weights=initial.locate(cell.backbone, files),
         bn_momentum=cell.backbone.bn_momentum,
+        output_stride=cell.backbone.output_stride,
         image_size=make_benchmark(cell.benchmark).size,
         seed=cell.seed,
         **cell.options,

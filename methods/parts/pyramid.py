@@ -8,6 +8,7 @@ SCA-MTL builds on MTI-Net and uses these parts too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,16 @@ from mtlbench.methods.method import Target
 from mtlbench.methods.parts.layers import SqueezeExcite, basic_block, conv_bn_relu, size_of, upsample
 
 Features = dict[str, Tensor]  # task -> [B, C, H, W]
+
+
+def needs_factor_two(strides: Sequence[int]) -> str:
+    """Why a method that goes from each scale to the next one by a factor of 2 does not fit maps at `strides`; or ""."""
+    if all(coarser == 2 * finer for finer, coarser in pairwise(strides)):
+        return ""
+    return (
+        f"each of its scales is half as large as the one before, and the backbone's maps are at strides "
+        f"{', '.join(map(str, strides))}; leave the backbone's output_stride at 32"
+    )
 
 
 class TaskHeads(nn.Module):

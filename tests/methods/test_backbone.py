@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mtlbench.methods.backbone import WORKING, Backbone, _options, check
+from mtlbench.methods.backbone import Backbone
+from mtlbench.methods.feature_maps import WORKING, _options, check
 from paths import REFERENCE
 
 sys.path.insert(0, str(REFERENCE))
@@ -236,7 +237,7 @@ def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(tmp_
 
 
 def test_a_network_without_pinned_weights_must_name_them():
-    with pytest.raises(ValueError, match=r"name them in full: .*resnet18\.a1_in1k"):
-        Backbone("resnet18", pretrained=True)
+    with pytest.raises(ValueError, match=r"name them in full: .*resnet34\.a1_in1k"):
+        Backbone("resnet34", pretrained=True)
     with pytest.raises(ValueError, match="Invalid pretrained tag"):
         Backbone("resnet18.no_such_tag", pretrained=True)

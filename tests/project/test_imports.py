@@ -19,7 +19,19 @@ PACKAGES = ("benchmarks", "methods", "results", "harness")
 # folder or a file; what is not named stands on the floor "*".
 FLOORS = {
     "benchmarks": ["tasks", "rendering", "transforms", "benchmark", "copies", "*", "__init__"],
-    "methods": ["outside", "method", "packaged", "weights", "options", "backbone", "parts", "*", "__init__"],
+    "methods": [
+        "outside",
+        "method",
+        "packaged",
+        "weights",
+        "options",
+        "stages",
+        "feature_maps",
+        "backbone",
+        "parts",
+        "*",
+        "__init__",
+    ],
     "results": ["records", "statistics", "papers", "summary", "questions", "report", "__init__"],
     "harness": [
         *("search_path", "seeds", "matrix", "store", "data", "tracking", "scoring", "training"),

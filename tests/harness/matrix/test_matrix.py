@@ -74,6 +74,15 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
         ({"train": {}}, "one of epochs and steps"),
         ({"backbone": "resnet_9000"}, "resnet_9000"),
         (
+            {"backbone": {"output_stride": 8}},
+            "backbone: backbone 'hrnet_w18_small_v2' with output_stride 8: HRNet has no",
+        ),
+        ({"backbone": {"name": "resnet18", "output_stride": 4}}, "backbone.output_stride: Input should be 8, 16 or 32"),
+        (
+            {"backbone": {"name": "resnet18", "output_stride": 8}, "methods": ["single_task", "mti_net"]},
+            "backbone.output_stride: row mti_net: each of its scales is half as large as the one before, and the",
+        ),
+        (
             {"backbone": "mobilevitv2_050", "size": [64, 96]},
             "backbone: backbone 'mobilevitv2_050' gives maps of [[16, 24]",
         ),

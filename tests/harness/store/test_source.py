@@ -48,6 +48,7 @@ def test_what_trains_and_scores_a_cell_is_decisive():
         "harness/scoring/protocol.py", "harness/matrix/cell.py", "benchmarks/tasks/losses.py",
         "benchmarks/tasks/edges.py", "benchmarks/nyud.py", "benchmarks/copies/folders.py",
         "benchmarks/rendering/shading.py", "methods/sca_mtl.py", "methods/parts/attention.py", "methods/backbone.py",
+        "methods/feature_maps.py", "methods/stages.py",
     ):  # fmt: skip
         assert name in FILES, name
     for folder in ("harness/driver", "harness/tracking", "harness/cli", "harness/bench", "results/report"):
