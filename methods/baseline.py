@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtlbench.methods.backbone import Backbone
-from mtlbench.methods.method import Method, Outputs, Target
-from mtlbench.methods.parts.heads import FCNHead, HRHead
+from mtlbench.methods.method import Outputs, Target
+from mtlbench.methods.parts.chosen_head import WithChosenHead, make_heads
 from mtlbench.methods.parts.layers import size_of, upsample
 from mtlbench.methods.parts.order import in_order
 
-HEADS: dict[str, type[HRHead] | type[FCNHead]] = {"hrnet": HRHead, "fcn_atrc": FCNHead}
 
+class MultiTask(WithChosenHead):
+    """One backbone with a head for each task, as in MTL-PyTorch.
 
-class MultiTask(Method):
-    """One backbone with a head for each task, as in MTL-PyTorch. Head "fcn_atrc": the decoder of ATRC's baselines."""
+    head: "hrnet", "deeplab" for dilated ResNets, or "fcn_atrc", the decoder of ATRC's baselines.
+    """
 
     def __init__(
-        self, backbone: Backbone, targets: Mapping[str, Target], *, head: Literal["hrnet", "fcn_atrc"] = "hrnet"
+        self,
+        backbone: Backbone,
+        targets: Mapping[str, Target],
+        *,
+        head: Literal["hrnet", "fcn_atrc", "deeplab"] = "hrnet",
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.heads = nn.ModuleDict(
-            {task: HEADS[head](backbone.channels, target.channels) for task, target in in_order(targets).items()}
-        )
+        self.heads = make_heads(head, backbone.channels, in_order(targets))
 
     def forward(self, image: Tensor) -> Outputs:
         pyramid = self.backbone(image)
@@ -40,7 +43,11 @@ class SingleTask(MultiTask):
     one_task = True
 
     def __init__(
-        self, backbone: Backbone, targets: Mapping[str, Target], *, head: Literal["hrnet", "fcn_atrc"] = "hrnet"
+        self,
+        backbone: Backbone,
+        targets: Mapping[str, Target],
+        *,
+        head: Literal["hrnet", "fcn_atrc", "deeplab"] = "hrnet",
     ) -> None:
         if len(targets) != 1:
             raise ValueError(

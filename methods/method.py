@@ -65,7 +65,7 @@ class Method(nn.Module):
 
     one_task: ClassVar[bool] = False  # True: a network takes exactly one task, and a matrix makes a cell for each task
 
-    backbone: nn.Module
+    backbone: nn.Module  # the backbone as it was given, or an nn.ModuleDict, task -> copy, where each task has its own
 
     def forward(self, image: Tensor) -> Outputs:
         """image: float [B, 3, H, W], ImageNet-normalised, H and W multiples of 32."""
@@ -92,6 +92,11 @@ class Method(nn.Module):
     @classmethod
     def misfit(cls, options: Mapping[str, Any], strides: Sequence[int]) -> str:
         """Why a network with `options` does not fit a backbone with maps at `strides`, and the way out; or ""."""
+        return ""
+
+    @classmethod
+    def needs_two_images(cls, options: Mapping[str, Any]) -> str:
+        """Why a process with `options` must train on two images or more at once; "" where one is enough."""
         return ""
 
     @classmethod

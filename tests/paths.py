@@ -7,6 +7,7 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 REFERENCE = TESTS / "reference"
 REAL = ROOT.parent / "shared" / "real"  # small real data sets; tests skip where there are none
+SHARED_REFERENCE = ROOT.parent / "shared" / "reference"  # more fingerprints; tests skip where there are none
 PRINTED = ROOT.parent / "shared" / "reference" / "printed_tables"  # of papers; tests skip where there are none
 
 # For a process that a test starts: the helpers beside this file and, whatever is installed, this checkout.

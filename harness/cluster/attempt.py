@@ -24,6 +24,7 @@ from mtlbench.harness.store.lease import following
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Diverged, Progress, Pulse, still
+from mtlbench.methods import resolve
 from mtlbench.results.records import files
 
 
@@ -83,7 +84,8 @@ def _halved(store: Store, cell: Cell, resources: Resources, parts: int) -> tuple
     if resources.out_of_memory == "fail":
         way = "train.accumulate divides its batches, or resources.out_of_memory: halve does so where memory runs out"
         return False, f"{images} images at once are too many for its memory; {way}"
-    if images % (2 * parts):
+    fewest = 2 if resolve(cell.method).needs_two_images(cell.options) else 1
+    if images % (2 * parts) or images // (2 * parts) < fewest:
         return False, f"{images // parts} images at once are too many for its memory, and cannot be halved"
     store.put(files.parts(cell.id), f"{2 * parts}\n")
     return True, f"going on with {images // (2 * parts)} images at once in place of {images // parts}"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from mtlbench import methods
 from mtlbench.harness.data import places
 from mtlbench.harness.data.copy import copy_of, trained_on
 from mtlbench.harness.data.unlabelled import unlabelled
@@ -187,7 +188,10 @@ def _count(cell: Cell, workers: int) -> _Counted:
         **cell.options,
     )
     cost = network_cost(network, benchmark.size)
-    share = cell.train.model_copy(update={"batch": cell.train.batch // workers})
+    images = cell.train.batch // workers
+    if methods.resolve(cell.method).needs_two_images(cell.options):
+        images = max(images, 2 * cell.train.accumulate)  # what is missing says that one image is too few
+    share = cell.train.model_copy(update={"batch": images})
     step = count_step(network, tasks, benchmark.size, share)
     return _Counted(cost["parameters"], cost["macs"], step.peak_bytes, step.operators)
 

@@ -11,6 +11,7 @@ from mtlbench.harness.data.copy import copy_of, held_out
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BackboneConfig, Cell
 from mtlbench.harness.matrix.entries import Resources
+from mtlbench.methods import resolve
 from mtlbench.methods.backbone import Backbone
 from mtlbench.methods.weights import require_pretrained
 
@@ -98,7 +99,7 @@ def slots(resources: Resources, available: Mapping[str, float]) -> int:
 
 
 def batches(cells: Sequence[Cell], resources: Resources) -> list[str]:
-    """Batches that cannot be divided among the processes of a cell."""
+    """Batches that cannot be divided among the processes of a cell, or that leave a network too few images at once."""
     problems = []
     for cell in cells:
         parts = resources.workers * cell.train.accumulate
@@ -106,5 +107,11 @@ def batches(cells: Sequence[Cell], resources: Resources) -> list[str]:
             problems.append(
                 f"train.batch {cell.train.batch} is not a multiple of workers x accumulate "
                 f"({resources.workers} x {cell.train.accumulate})"
+            )
+        elif cell.train.batch == parts and (reason := resolve(cell.method).needs_two_images(cell.options)):
+            problems.append(
+                f"train.batch {cell.train.batch} leaves a process one image at once (workers {resources.workers}, "
+                f"accumulate {cell.train.accumulate}), and {cell.method} needs two, because {reason}; "
+                "take a larger batch"
             )
     return list(dict.fromkeys(problems))

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 import torch
+from torch import nn
 
 from mtlbench import methods
 from mtlbench.methods import METHODS, Outputs, Target
@@ -26,6 +27,7 @@ SMALL = "test_efficientnet"  # 24, 32, 48 and 64 channels: all but a few tests n
 # Every method as it comes, then its options.
 VARIANTS = [(name, {}) for name in METHODS] + [
     ("multi_task", {"head": "fcn_atrc"}),
+    ("multi_task", {"head": "deeplab"}),
     ("mti_net", {"fpm_mask": "per_task"}),
     ("mti_net", {"width": "doubled"}),
     ("atrc", {"genotype": "global"}),
@@ -45,6 +47,8 @@ def tasks_for(name: str) -> tuple[str, ...]:
 
 def make(name, options, tasks=None, backbone=SMALL, **kwargs):
     chosen = tasks or tasks_for(name)
+    if options.get("head") == "deeplab":
+        kwargs["output_stride"] = 8
     return methods.build(name, {task: TARGETS[task] for task in chosen}, backbone, **kwargs, **options)
 
 
@@ -146,10 +150,13 @@ def test_parameter_groups_hold_every_parameter_once(variant):
 
 @every_variant
 def test_backbone_is_bit_equal_across_methods(variant):
-    reference = dict(made(0).backbone.named_parameters())
-    got = dict(made(variant).backbone.named_parameters())
-    assert list(got) == list(reference)
-    assert all(torch.equal(reference[key], got[key]) for key in reference)
+    network = made(variant)
+    copies = network.backbone.values() if isinstance(network.backbone, nn.ModuleDict) else [network.backbone]
+    for encoder in copies:
+        reference = dict(make("pad_net", {}, backbone=encoder.name).backbone.named_parameters())
+        got = dict(encoder.named_parameters())
+        assert list(got) == list(reference)
+        assert all(torch.equal(reference[key], got[key]) for key in reference)
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if not METHODS[name].one_task])

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from cells import small_cell, small_matrix
 from mtlbench.harness.cluster import tell as tell_module
-from mtlbench.harness.cluster.attempt import Log, attempt, reason, score
+from mtlbench.harness.cluster.attempt import Log, _halved, attempt, reason, score
 from mtlbench.harness.cluster.schedule import OnRay
 from mtlbench.harness.cluster.scheduler import Cluster
 from mtlbench.harness.cluster.tell import KILLED, Actors, Tell
@@ -503,3 +503,11 @@ def test_a_single_image_that_does_not_fit_is_not_halved(tmp_path, rooms, monkeyp
     store, cell = Store(tmp_path / "s"), small_cell()
     assert attempts_at(cell, store, rooms, out_of_memory="halve") == ["OutOfMemoryError", "ended"]
     assert "1 images at once are too many for its memory, and cannot be halved" in store.failure(cell.id)["error"]
+
+
+def test_a_head_that_needs_two_images_keeps_them_where_batches_are_halved(tmp_path):
+    pair = small_cell(options={"head": "deeplab"}, train={"batch": 2, "steps": 1})
+    again, said = _halved(Store(tmp_path / "s"), pair, Resources(out_of_memory="halve"), 1)
+    assert not again and said == "2 images at once are too many for its memory, and cannot be halved"
+    plain = small_cell(train={"batch": 2, "steps": 1})
+    assert _halved(Store(tmp_path / "s"), plain, Resources(out_of_memory="halve"), 1)[0]

@@ -85,3 +85,18 @@ def test_what_no_node_can_hold_is_refused_and_not_waited_for():
     assert preflight.feasible(Resources(cpus=8, workers=2), total, nodes) == []
     assert "no node has as many" in preflight.feasible(Resources(cpus=16), total, nodes)[0]
     assert "2 x 9" in preflight.feasible(Resources(cpus=9, workers=2), total, nodes)[0].replace("workers ", "")
+
+
+@pytest.mark.parametrize(
+    ("batch", "workers", "accumulate", "told"), [(4, 2, 2, True), (1, 1, 1, True), (2, 1, 1, False), (8, 2, 2, False)]
+)
+def test_one_image_at_once_is_refused_for_a_head_that_needs_two(batch, workers, accumulate, told):
+    train = TrainConfig(epochs=1, batch=batch, accumulate=accumulate)
+    plain = cell("rooms", (32, 64), "mtl").model_copy(update={"train": train})
+    headed = plain.model_copy(update={"options": {"head": "deeplab"}})
+    assert preflight.batches([plain], Resources(workers=workers)) == []
+    problems = preflight.batches([headed], Resources(workers=workers))
+    assert len(problems) == told
+    for problem in problems:
+        assert f"train.batch {batch} leaves a process one image at once (workers {workers}, acc" in problem
+        assert "multi_task needs two, because head deeplab" in problem and "take a larger batch" in problem
