@@ -10,6 +10,7 @@ import torch
 
 from mtlbench.methods.baseline import MultiTask
 from mtlbench.methods.method import Method
+from mtlbench.methods.parts.encoders import encoder_for_each
 
 
 class Fine(MultiTask):
@@ -200,6 +201,24 @@ class OwnStart(MultiTask):
         super().__init__(backbone, targets)
         with torch.no_grad():
             next(self.backbone.parameters()).mul_(2)
+
+
+class OwnCopy(MultiTask):
+    """Has an encoder for each task, of which the last one starts from weights of its own."""
+
+    def __init__(self, backbone, targets) -> None:
+        super().__init__(backbone, targets)
+        self.backbone = encoder_for_each(targets, backbone)
+        with torch.no_grad():
+            next(self.backbone[list(targets)[-1]].parameters()).mul_(2)
+
+
+class NoCopy(MultiTask):
+    """Keeps the backbone where nobody looks for it."""
+
+    def __init__(self, backbone, targets) -> None:
+        super().__init__(backbone, targets)
+        self.backbone = torch.nn.Sequential(backbone)
 
 
 class Reads(MultiTask):

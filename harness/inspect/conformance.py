@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtlbench import methods
 from mtlbench.harness.matrix.cell import TrainConfig
@@ -189,11 +189,19 @@ def saving(name: str) -> None:
 
 
 def backbone_first(name: str) -> None:
-    """the backbone starts from the bits that every method's starts from"""
+    """the backbone, or each task's copy of it, starts from the bits that every method's starts from"""
     reference = methods.build("multi_task", {"depth": TARGETS["depth"]}, seed=5).backbone.state_dict()
-    for key, value in build(name, task_sets(name)[-1], seed=5).backbone.state_dict().items():
-        if key in reference and not torch.equal(value, reference[key]):
-            raise Broken(f"backbone.{key} differs from the one that other methods start from")
+    backbone = build(name, task_sets(name)[-1], seed=5).backbone
+    copies = (
+        {f"backbone.{task}": copy for task, copy in backbone.items()} if isinstance(backbone, nn.ModuleDict) else {}
+    )
+    for path, encoder in (copies or {"backbone": backbone}).items():
+        state = encoder.state_dict()
+        if not state.keys() & reference.keys():
+            raise Broken(f"{path} has no tensor of the backbone that it was given; keep the backbone there as it is")
+        for key, value in state.items():
+            if key in reference and not torch.equal(value, reference[key]):
+                raise Broken(f"{path}.{key} differs from the one that other methods start from")
 
 
 def no_host_reads(name: str) -> None:
