@@ -15,9 +15,12 @@ from mtlbench.methods import outside
 from mtlbench.methods.atrc import ATRC
 from mtlbench.methods.backbone import Backbone
 from mtlbench.methods.baseline import MultiTask, SingleTask
+from mtlbench.methods.cross_stitch import CrossStitch
 from mtlbench.methods.feature_maps import OutputStride, strides_for
 from mtlbench.methods.method import Method, Outputs, Target, check_outputs
+from mtlbench.methods.mtan import MTAN
 from mtlbench.methods.mti_net import MTINet
+from mtlbench.methods.nddr_cnn import NDDRCNN
 from mtlbench.methods.options import misfits, options_of
 from mtlbench.methods.pad_net import PADNet
 from mtlbench.methods.parts.order import in_order
@@ -32,6 +35,9 @@ METHODS: dict[str, type[Method]] = {
     "mti_net": MTINet,
     "atrc": ATRC,
     "sca_mtl": SCAMTL,
+    "cross_stitch": CrossStitch,
+    "nddr_cnn": NDDRCNN,
+    "mtan": MTAN,
 }
 
 

@@ -65,6 +65,8 @@ class Method(nn.Module):
 
     one_task: ClassVar[bool] = False  # True: a network takes exactly one task, and a matrix makes a cell for each task
 
+    published_on: ClassVar[str] = ""  # the backbones and options of the publication, where it names some
+
     backbone: nn.Module  # the backbone as it was given, or an nn.ModuleDict, task -> copy, where each task has its own
 
     def forward(self, image: Tensor) -> Outputs:
@@ -74,6 +76,7 @@ class Method(nn.Module):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser. A group may have its own "optimizer", "lr", "weight_decay" and "schedule".
 
+        "lr_scale": a factor of the group's learning rate, its own or the recipe's.
         Optimisers and schedules have the names that a recipe can give, "package.module:Name" among them.
         """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
@@ -98,6 +101,11 @@ class Method(nn.Module):
     def needs_two_images(cls, options: Mapping[str, Any]) -> str:
         """Why a process with `options` must train on two images or more at once; "" where one is enough."""
         return ""
+
+    @classmethod
+    def is_as_published(cls, options: Mapping[str, Any], backbone: str, output_stride: int) -> bool:
+        """Whether the network is among those of `published_on`. If not, tables call it a composition of ours."""
+        return True
 
     @classmethod
     def preliminary(cls, options: Mapping[str, Any]) -> bool:

@@ -15,6 +15,8 @@ from mtlbench.harness.training import train
 from mtlbench.harness.training.environment import Environment
 
 BACKBONE = "test_efficientnet"  # timm's own for tests; features at strides 4 to 32, as every backbone here
+# Networks that can be run stage by stage, for the methods that act between stages.
+IN_STAGES = {"cross_stitch": "test_resnet", "nddr_cnn": "test_resnet", "mtan": "resnet18"}
 SIZE = (32, 64)
 IMAGES = {"train": 6, "val": 2, "test": 4}
 ROOMS = BenchmarkConfig(name="rooms", size=SIZE, options=IMAGES)
@@ -28,6 +30,11 @@ MATRIX = {
 }
 
 
+def backbone_for(method):
+    """A small network that a method can stand on."""
+    return IN_STAGES.get(method, BACKBONE)
+
+
 def small_recipe(**changes):
     """One epoch of three steps, but for the changes."""
     length = {} if "steps" in changes else {"epochs": 1}
@@ -36,7 +43,7 @@ def small_recipe(**changes):
 
 def small_cell(method="multi_task", tasks=("semseg", "depth"), train=(), **changes):
     """A cell of the small rooms. train: changes of its recipe; changes: other fields of the cell."""
-    fields = {"benchmark": ROOMS, "backbone": BackboneConfig(name=BACKBONE), **changes}
+    fields = {"benchmark": ROOMS, "backbone": BackboneConfig(name=backbone_for(method)), **changes}
     return Cell(method=method, tasks=tasks, train=small_recipe(**dict(train)), **fields)
 
 

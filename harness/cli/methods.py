@@ -38,6 +38,8 @@ def list_() -> None:
     typer.echo(f"Methods (or {OUTSIDE})")
     for name, method in METHODS.items():
         typer.echo(f"  {name:16} {_first_line(method)}")
+        if method.published_on:
+            typer.echo(f"  {'':16}   published on {method.published_on}; anything else is a composition of ours")
         for line in _options(method):
             typer.echo(f"  {'':16}   {line}")
     typer.echo(f"\nBackbones (any network of timm with maps at strides 4, 8, 16 and 32, or {OUTSIDE})")
@@ -98,10 +100,20 @@ def describe(
 
     try:
         made, sets = named_benchmark(benchmark, size), [words.split(",") for words in tasks]
-        chosen = names or list(METHODS)
-        rows = list(describe(chosen, made, sets, backbone=backbone, batch=batch, measured=measured))
+        rows, left_out = [], []
+        for name in names or METHODS:
+            try:
+                rows += list(describe([name], made, sets, backbone=backbone, batch=batch, measured=measured))
+            except ValueError as error:
+                left_out.append(f"{name} is left out: {error}")
+                if names:
+                    raise
+        if not rows:
+            raise ValueError(left_out[0].partition(": ")[2])
     except ValueError as error:
         raise fail(str(error)) from None
+    for line in left_out:
+        typer.echo(line, err=True)
     typer.echo(json.dumps([row.as_json() for row in rows], indent=1) if as_json else f"{table(rows)}\n\n{RULES}")
 
 

@@ -27,6 +27,13 @@ def chosen_tasks(benchmark: Benchmark, cell: Cell, learnt: learning.Findings | N
     }
 
 
+def composition(cell: Cell) -> str | None:
+    """On what a cell's method was published, where the network of the cell is a composition of ours; None elsewhere."""
+    method, backbone = methods.resolve(cell.method), cell.backbone
+    published = method.is_as_published(cell.options, backbone.name, backbone.output_stride)
+    return None if published else method.published_on
+
+
 def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILES) -> Method:
     """The cell's network, initialised from its seed: the backbone first, bit-equal across methods.
 

@@ -15,13 +15,15 @@ from mtlbench.methods.method import Method
 def make(method: Method, recipe: TrainConfig) -> list[Optimizer]:
     """A group may name its own "optimizer", "lr", "weight_decay" and "schedule"; the recipe gives the rest.
 
+    "lr_scale" of a group is a factor of its learning rate, for a method that does not know the recipe's.
+
     Raises ValueError, naming the class of the method, where a group names an optimiser or a schedule that is unknown.
     """
     kinds: dict[str, list[dict[str, Any]]] = {}
     for group in method.parameter_groups():
         group = dict(group)
         kind = group.pop("optimizer", recipe.optimizer)
-        group.setdefault("lr", recipe.lr)
+        group["lr"] = group.get("lr", recipe.lr) * group.pop("lr_scale", 1)
         group.setdefault("weight_decay", recipe.weight_decay)
         group.setdefault("schedule", recipe.schedule)
         group["base_lr"] = group["lr"]

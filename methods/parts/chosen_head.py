@@ -41,3 +41,14 @@ class WithChosenHead(Method):
         if options.get("head") != "deeplab":
             return ""
         return "head deeplab normalises a single value of each channel and image"
+
+
+class OnDilatedResNets(WithChosenHead):
+    """A method that was published on dilated ResNets with DeepLab's head alone."""
+
+    published_on = "resnet18 and resnet50 with output_stride 8 and head deeplab"
+
+    @classmethod
+    def is_as_published(cls, options: Mapping[str, Any], backbone: str, output_stride: int) -> bool:
+        base = backbone.split(".")[0]
+        return base in ("resnet18", "resnet50") and output_stride == 8 and options.get("head") == "deeplab"

@@ -16,7 +16,7 @@ LAST = 0.1  # the share of the steps, at the end of training, over which a loss 
 
 # Methods whose network has no other output than the final predictions. Histories that are older than the names
 # train/final/TASK hold train/loss/TASK alone, the sum over all outputs of a task, which is the final loss only here.
-FINAL_ALONE = frozenset({"single_task", "multi_task"})
+FINAL_ALONE = frozenset({"single_task", "multi_task", "cross_stitch", "nddr_cnn", "mtan"})
 
 # What training images and their labels depend on, with the values that older records leave out.
 IMAGES: Mapping[str, object] = {

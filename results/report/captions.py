@@ -34,6 +34,7 @@ def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = 
         sentences.append(
             f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
         )
+    sentences += _compositions(summary)
     counts = {len(row.row.finished()) for row in summary.rows.values()} - {0}
     if counts and max(counts) > 1:
         over = f"{counts.pop()} seeds" if len(counts) == 1 else "the seeds that a row has"
@@ -50,6 +51,17 @@ def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = 
     found = dict(provenance(summary))
     told = [f"{name} {found[name]}" for name in ("commit", "torch", "data", "device") if name in found]
     return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
+
+
+def _compositions(summary: Summary) -> Iterator[str]:
+    """Rows whose network is no published one but ours, since the method was published on other backbones."""
+    published: dict[str, list[str]] = {}
+    for label, row in summary.comparison.rows.items():
+        records = [record for run in row.runs.values() for record in run.records.values()]
+        for on in dict.fromkeys(r.provenance["composition"] for r in records if r.provenance.get("composition")):
+            published.setdefault(on, []).append(label)
+    for on, labels in published.items():
+        yield f"Not as published but our own composition: {', '.join(labels)} (published on {on})."
 
 
 def _failed(controls: Sequence[Finding]) -> Iterator[str]:

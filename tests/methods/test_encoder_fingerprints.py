@@ -27,10 +27,16 @@ CHANNELS = {
 CLASSES = {"depth": 40, "normals": 40}
 OUTPUT_STRIDE = {"deeplab": 8, "hrnet": 32}
 
+SHARING = ("cross_stitch", "nddr_cnn", "mtan")
+
 # method:backbone:head|benchmark|tasks
 NETWORKS = [
     "multi_task:resnet50:deeplab|NYUD|semseg,depth",
     "single_task:resnet18:deeplab|PASCALContext|human_parts",
+    *(f"{method}:resnet50:deeplab|NYUD|semseg,depth" for method in SHARING),
+    *(f"{method}:resnet18:deeplab|PASCALContext|semseg,human_parts,normals" for method in SHARING),
+    *(f"{method}:hrnet_w18_small_v2:hrnet|NYUD|semseg,depth" for method in SHARING),
+    *(f"{method}:resnet18:hrnet|NYUD|semseg,depth" for method in SHARING),
 ]
 # `plain` is blind to exchanges of tasks; `tasks` sees what it sees.
 ENTRIES = [
@@ -47,12 +53,38 @@ def golden():
     return json.loads(FILE.read_text())["entries"]
 
 
+def stage(k):
+    """As the reference calls stage k: the stem is "stem", and the stage after it 0."""
+    return f"stage/{k - 1 if k else 'stem'}"
+
+
+def see_attended(network, caught):
+    """Catch the maps that masks were applied to: what the head of each task reads, and what is carried on."""
+    pyramid = network.backbone.pyramid
+    tasks = iter(network.heads)
+
+    def seen(outputs):
+        task = next(tasks)
+        caught.update({f"{stage(k)}/{i}/{task}": x for k, maps in enumerate(outputs) if k for i, x in enumerate(maps)})
+        return pyramid(outputs)
+
+    network.backbone.pyramid = seen
+
+
 @torch.no_grad()
 def recorded_outputs(network):
     """Predictions, and maps inside that hooks caught."""
     caught = {}
     if isinstance(network, methods.METHODS["multi_task"]):
         network.backbone.register_forward_hook(lambda _, __, maps: caught.update({"backbone/3": maps[-1]}))
+    elif isinstance(network, methods.METHODS["mtan"]):
+        see_attended(network, caught)
+    else:
+        for k, units in enumerate(network.units, start=network.first):
+            for i, unit in enumerate(units):
+                unit.register_forward_hook(
+                    lambda _, __, maps, k=k, i=i: caught.update({f"{stage(k)}/{i}/{t}": x for t, x in maps.items()})
+                )
     final = network(image()).final
     return caught | {f"final/{task}": x for task, x in final.items()}
 

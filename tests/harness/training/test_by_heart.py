@@ -1,12 +1,13 @@
 """Methods learn: each fits two images with all that it supervises, and trains with one task."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from accelerate import Accelerator
 
-from cells import BACKBONE, SIZE, small_cell, train_cell
+from cells import SIZE, backbone_for, small_cell, train_cell
 from mtlbench.harness.data.learning import fit
 from mtlbench.harness.data.loading import normalise
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig
@@ -26,6 +27,7 @@ class Recipe(NamedTuple):
     lr: float
     momentum: float = 0.1  # of the backbone's statistics: at the default of 0.01 they would lag behind the weights
     tasks: tuple[str, ...] = ("semseg", "depth", "normals")
+    options: Mapping[str, Any] = {}
 
 
 # Where tasks exchange features, every pair of tasks costs: two tasks show as much as three.
@@ -37,8 +39,11 @@ RECIPES = {
     "mti_net": Recipe(100, 5e-3, 0.2, PAIR),
     "atrc": Recipe(200, 6e-3),
     "sca_mtl": Recipe(70, 5e-3, 0.2, PAIR),
+    "cross_stitch": Recipe(100, 3e-3, 0.2, PAIR, {"unit_lr": 1.0}),  # 100 is for SGD
+    "nddr_cnn": Recipe(100, 3e-3, 0.2, PAIR, {"unit_lr": 1.0}),
+    "mtan": Recipe(100, 3e-3, 0.2, PAIR),
 }
-CASES = [*((name, BACKBONE) for name in METHODS), ("single_task", "hrnet_w18_small_v2")]
+CASES = [*((name, backbone_for(name)) for name in METHODS), ("single_task", "hrnet_w18_small_v2")]
 
 
 @pytest.mark.slow
@@ -46,10 +51,10 @@ CASES = [*((name, BACKBONE) for name in METHODS), ("single_task", "hrnet_w18_sma
 def test_two_images_are_learnt_by_heart(rooms, name, backbone):
     """Predictions at stride 4 draw these small images no better than to an mIoU of about 85, coarser ones of about 75.
     The best prediction that does not look at the image has less than 10."""
-    steps, lr, momentum, chosen = RECIPES.get(name, Recipe(200, 3e-3))
+    steps, lr, momentum, chosen, options = RECIPES.get(name, Recipe(200, 3e-3))
     recipe = {"steps": steps, "lr": lr, "per": "step", "weights": {"semseg": 10.0}}
     config = BackboneConfig(name=backbone, bn_momentum=momentum)
-    cell = small_cell(name, chosen, recipe, benchmark=TWO_IMAGES, backbone=config)
+    cell = small_cell(name, chosen, recipe, benchmark=TWO_IMAGES, backbone=config, options=dict(options))
     benchmark = make_benchmark(TWO_IMAGES)
     samples = list(benchmark.open(rooms, "train", chosen))
     tasks = chosen_tasks(benchmark, cell, fit({task: benchmark.tasks[task] for task in chosen}, samples))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from cells import backbone_for
 from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.benchmarks.tasks.factories import depth, normals, semseg
 from mtlbench.harness.cli.app import app
@@ -175,7 +176,7 @@ def test_a_step_leaves_no_gradient_and_no_tensor_behind():
 @cache
 def small(method):
     return next(describe([method], BENCHMARKS["rooms"](size=(64, 96)), [("semseg", "depth", "normals")],
-                         backbone="test_efficientnet", batch=2))  # fmt: skip
+                         backbone=backbone_for(method), batch=2))  # fmt: skip
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import multiprocessing
 from torch.distributed import destroy_process_group, init_process_group
 
-from cells import BACKBONE, small_cell, train_cell
+from cells import BACKBONE, backbone_for, small_cell, train_cell
 from mtlbench import methods
 from mtlbench.benchmarks.tasks import factories
 from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order
@@ -70,12 +70,12 @@ def without_dropout(network):
             module.drop_path = 0.0
 
 
-def gradients(name, part, accelerator, backbone=BACKBONE):
+def gradients(name, part, accelerator, backbone=None):
     """Of two passes, since a group would refuse the second if a parameter had been left out of the first. Returns (name
     -> gradient, name -> buffer, the shares of the losses).
     """
     targets = {task: Target(it.channels, it.classes) for task, it in TASKS.items()}
-    network = methods.build(name, targets, backbone, seed=1)
+    network = methods.build(name, targets, backbone or backbone_for(name), seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in network.parameters():  # some start at zero, and would hide the gradients behind them
@@ -116,7 +116,7 @@ def parts(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*METHODS, PLAIN])
 def test_two_processes_have_the_gradients_of_one_at_the_same_batch(parts, name):
-    network, backbone = ("multi_task", PLAIN) if name == PLAIN else (name, BACKBONE)
+    network, backbone = ("multi_task", PLAIN) if name == PLAIN else (name, None)
     whole, statistics, losses = gradients(network, slice(None), Accelerator(cpu=True), backbone)
     (first, buffers, share), (second, same, other) = (part[name] for part in parts)
     torch.testing.assert_close(share + other, losses, rtol=1e-12, atol=0)

@@ -5,6 +5,7 @@ import json
 import matplotlib.pyplot as plt
 import pytest
 
+from cells import backbone_for
 from make_records import GAIN, Store
 from mtlbench import methods
 from mtlbench.harness.matrix.cell import BenchmarkConfig
@@ -92,7 +93,7 @@ def test_those_methods_are_all_of_ours_that_have_no_other_outputs():
         targets = {task: Target(channels, 4) for task, channels in (("semseg", 4), ("depth", 1))}
         if METHODS[name].one_task:
             targets = {"depth": targets["depth"]}
-        network = methods.build(name, targets, "test_efficientnet").eval()
+        network = methods.build(name, targets, backbone_for(name)).eval()
         with torch.no_grad():
             outputs = network(torch.zeros(1, 3, 32, 64))
         return not outputs.auxiliary and not outputs.label_logits
