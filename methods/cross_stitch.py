@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mtlbench.methods.backbone import Backbone
 from mtlbench.methods.method import Target
-from mtlbench.methods.parts.stitched import Stitched, initial_shares
+from mtlbench.methods.parts.stitched import UNIT_LR, Stitched, initial_shares
 
 
 class CrossStitchUnit(nn.Module):
@@ -61,7 +61,7 @@ class CrossStitch(Stitched):
         head: Literal["hrnet", "deeplab"] = "hrnet",
         alpha: float = 0.9,
         beta: float | None = None,
-        unit_lr: float = 100.0,
+        unit_lr: float = UNIT_LR,
     ) -> None:
         super().__init__()
         own, other = initial_shares("cross_stitch", alpha, beta, len(targets))

@@ -108,6 +108,11 @@ class Method(nn.Module):
         return True
 
     @classmethod
+    def remark(cls, options: Mapping[str, Any]) -> str:
+        """What a reader of a table must know of a network with `options`; "" where there is nothing to say."""
+        return ""
+
+    @classmethod
     def preliminary(cls, options: Mapping[str, Any]) -> bool:
         """True: with `options` a network is trained for its findings alone. Scores are of what `follow_up` trains."""
         return False

@@ -34,6 +34,11 @@ def composition(cell: Cell) -> str | None:
     return None if published else method.published_on
 
 
+def remark(cell: Cell) -> str | None:
+    """What a reader of a table must know of a cell's network, if there is anything."""
+    return methods.resolve(cell.method).remark(cell.options) or None
+
+
 def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILES) -> Method:
     """The cell's network, initialised from its seed: the backbone first, bit-equal across methods.
 

@@ -16,6 +16,8 @@ from mtlbench.methods.parts.layers import size_of, upsample
 from mtlbench.methods.parts.order import in_order
 from mtlbench.methods.stages import STAGES
 
+UNIT_LR = 100.0  # of the published protocol
+
 Unit = Callable[[Sequence[str], int], nn.Module]  # tasks, channels -> module: task -> map in, task -> mixed map out
 
 
@@ -60,6 +62,13 @@ class Stitched(OnDilatedResNets):
         """The maps of a stage, task -> one for each branch, after the unit of each branch."""
         branches = [unit({task: its_maps[i] for task, its_maps in maps.items()}) for i, unit in enumerate(units)]
         return {task: [branch[task] for branch in branches] for task in maps}
+
+    @classmethod
+    def remark(cls, options: Mapping[str, Any]) -> str:
+        return (
+            f"units at {options.get('unit_lr', UNIT_LR):g} times the learning rate, and a start from the backbone's "
+            "weights in place of trained single-task networks"
+        )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         units = [p for p in self.units.parameters() if p.requires_grad]

@@ -34,7 +34,7 @@ def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = 
         sentences.append(
             f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
         )
-    sentences += _compositions(summary)
+    sentences += _networks(summary)
     counts = {len(row.row.finished()) for row in summary.rows.values()} - {0}
     if counts and max(counts) > 1:
         over = f"{counts.pop()} seeds" if len(counts) == 1 else "the seeds that a row has"
@@ -53,15 +53,22 @@ def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = 
     return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
 
 
-def _compositions(summary: Summary) -> Iterator[str]:
-    """Rows whose network is no published one but ours, since the method was published on other backbones."""
-    published: dict[str, list[str]] = {}
+def _networks(summary: Summary) -> Iterator[str]:
+    """What records say of the networks of rows: that they are no published ones but ours, and remarks of a method."""
+    for on, labels in _said(summary, "composition").items():
+        yield f"Not as published but a composition of ours: {', '.join(labels)} (published on {on})."
+    for remark, labels in _said(summary, "remark").items():
+        yield f"{', '.join(labels)}: {remark}."
+
+
+def _said(summary: Summary, key: str) -> dict[str, list[str]]:
+    """What the records say under a key of their provenance -> the labels of their rows."""
+    found: dict[str, list[str]] = {}
     for label, row in summary.comparison.rows.items():
         records = [record for run in row.runs.values() for record in run.records.values()]
-        for on in dict.fromkeys(r.provenance["composition"] for r in records if r.provenance.get("composition")):
-            published.setdefault(on, []).append(label)
-    for on, labels in published.items():
-        yield f"Not as published but our own composition: {', '.join(labels)} (published on {on})."
+        for said in dict.fromkeys(r.provenance[key] for r in records if r.provenance.get(key)):
+            found.setdefault(said, []).append(label)
+    return found
 
 
 def _failed(controls: Sequence[Finding]) -> Iterator[str]:

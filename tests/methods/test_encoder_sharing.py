@@ -179,6 +179,13 @@ def test_every_encoder_is_counted_and_shared(name):
     assert sum(p.numel() for p in network.shared_parameters()) == 2 * one + units
 
 
+def test_a_remark_names_the_rate_of_the_units():
+    for name in STITCHED:
+        assert METHODS[name].remark({}).startswith("units at 100 times the learning rate")
+        assert METHODS[name].remark({"unit_lr": 1}).startswith("units at 1 times")
+    assert METHODS["mtan"].remark({}) == ""
+
+
 # method, backbone, head -> parameters for NYUD {semseg, depth}, {semseg, normals, depth} and PASCAL's three and five.
 SIZES = """
 multi_task resnet50 deeplab 55,769,449 71,895,660 71,892,319 104,143,713

@@ -81,6 +81,7 @@ def test_list_shows_everything_that_a_matrix_can_choose():
     for names in (METHODS, WEIGHTS_TAG, BENCHMARKS, OPTIMIZERS, SCHEDULES, embedded()):
         assert all(re.search(rf"\b{name}\b", said) for name in names)
     assert "hrnet_w18_small_v2.ms_in1k" in said and "protocol: mtl, atrc" in said and "csam: bool = True" in said
+    assert said.count("published on resnet18 and resnet50 with output_stride 8 and head deeplab; anything else is") == 3
     assert said.count("or package.module:Name") == 5
 
 

@@ -88,3 +88,10 @@ def test_a_cell_of_one_task_trains_and_is_scored(rooms, tmp_path, name):
     (score,) = record.primary().values()
     assert score.task == "normals" and 0 < score.value < 180
     assert Store(tmp_path).state(cell.id) == "finished"
+
+
+def test_a_record_says_where_a_network_is_a_composition_of_ours(rooms, tmp_path):
+    ours = train_cell(small_cell("cross_stitch", train={"steps": 1}), tmp_path, rooms).provenance
+    assert ours["composition"].startswith("resnet18 and resnet50 with output_stride 8")
+    assert ours["remark"].startswith("units at 100 times")
+    assert not {"composition", "remark"} & train_cell(small_cell(train={"steps": 1}), tmp_path, rooms).provenance.keys()

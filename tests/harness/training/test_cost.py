@@ -255,6 +255,16 @@ def test_what_does_not_exist_is_one_line_and_status_2(arguments, expected):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_methods_that_do_not_fit_the_backbone_are_left_out_with_the_reason_unless_they_are_asked_for():
+    rest = ("--size", "32x64", "--tasks", "depth", "--backbone", "test_efficientnet", "--json")
+    result = mtlbench(*rest)
+    assert result.exit_code == 0 and "multi_task" in {row["method"] for row in json.loads(result.stdout)}
+    left_out = result.stderr.splitlines()
+    assert [line.split()[0] for line in left_out] == ["cross_stitch", "nddr_cnn", "mtan"]
+    assert all("is left out: backbone 'test_efficientnet' cannot be run stage by stage" in line for line in left_out)
+    assert mtlbench("mtan", *rest).exit_code == 2
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_measuring_without_a_gpu_says_so():
     result = mtlbench("multi_task", "--measure")

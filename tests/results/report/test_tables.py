@@ -2,7 +2,7 @@
 
 import re
 
-from make_records import Store, score, three_seeds, value, without_metric
+from make_records import Store, record, score, three_seeds, value, without_metric
 from mtlbench.results.report.tables import CONSTANT
 from tables_of import TASKS, cells, shown
 
@@ -78,6 +78,16 @@ def test_the_caption_says_what_a_demonstration_is_and_where_numbers_come_from(tm
     assert one.caption[-1] == (
         "Records: commit 0123456789ab; torch 2.11.0; data d0d0; device cpu."
     )  # fmt: skip
+
+
+def test_the_caption_names_rows_that_are_compositions_of_ours_and_what_else_a_reader_must_know(tmp_path):
+    store, plain = Store(tmp_path), record("x", ()).provenance
+    store.single(TASKS, 0)
+    store.run("PAD-Net", TASKS, 0, provenance={**plain, "composition": "resnet50", "remark": "units at 100 times"})
+    store.run("SCA-MTL", TASKS, 0, provenance={**plain, "composition": "resnet50"})
+    (one,) = shown(store.close())
+    assert "Not as published but a composition of ours: PAD-Net, SCA-MTL (published on resnet50)." in one.caption
+    assert "PAD-Net: units at 100 times." in one.caption
 
 
 def test_orders_on_which_the_log_delta_disagrees_are_named(tmp_path):
