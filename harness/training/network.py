@@ -12,6 +12,7 @@ from mtlbench.harness.data import learning
 from mtlbench.harness.matrix import weights as initial
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import make_benchmark
+from mtlbench.harness.store import provenance
 from mtlbench.methods.method import Method, Target
 
 NO_FILES: Mapping[str, str] = {}
@@ -27,16 +28,19 @@ def chosen_tasks(benchmark: Benchmark, cell: Cell, learnt: learning.Findings | N
     }
 
 
-def composition(cell: Cell) -> str | None:
-    """On what a cell's method was published, where the network of the cell is a composition of ours; None elsewhere."""
+def of_method(cell: Cell) -> dict[str, str | None]:
+    """What a record says of a cell's method, None where there is nothing to say.
+
+    plugin: a hash of the files from outside. composition: on what the method was published, where the cell's network is
+    a composition of ours. remark: what else a reader of a table must know.
+    """
     method, backbone = methods.resolve(cell.method), cell.backbone
     published = method.is_as_published(cell.options, backbone.name, backbone.output_stride)
-    return None if published else method.published_on
-
-
-def remark(cell: Cell) -> str | None:
-    """What a reader of a table must know of a cell's network, if there is anything."""
-    return methods.resolve(cell.method).remark(cell.options) or None
+    return {
+        "plugin": provenance.plugin_hash(cell.model_dump(mode="json")),
+        "composition": None if published else method.published_on,
+        "remark": method.remark(cell.options) or None,
+    }
 
 
 def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILES) -> Method:

@@ -34,7 +34,7 @@ from mtlbench.harness.training.cost import network_cost
 from mtlbench.harness.training.environment import Environment, forget_launchers, telling
 from mtlbench.harness.training.history import History
 from mtlbench.harness.training.judge import Judge, Judgement, samples
-from mtlbench.harness.training.network import build, chosen_tasks, composition, remark
+from mtlbench.harness.training.network import build, chosen_tasks, of_method
 from mtlbench.harness.training.objective import FINAL, task_losses, terms, weighted_sum
 from mtlbench.harness.training.progress import Diverged, Progress, still
 from mtlbench.methods.method import Method
@@ -148,11 +148,9 @@ def train(
         },
         provenance=provenance.describe(
             device,
-            plugin=provenance.plugin_hash(cell.model_dump(mode="json")),
+            **of_method(cell),
             processes=processes,
             parts=parts if parts > 1 else None,
-            composition=composition(cell),
-            remark=remark(cell),
             threads=torch.get_num_threads(),
             variables=telling() or None,
             weights=weights.origin(cell.backbone, environment.weights),
