@@ -15,18 +15,19 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from mtlbench.harness.cluster import head, joining
+from mtlbench.harness.cluster import asking, head, joining
 from mtlbench.harness.cluster.attempt import reason
 from mtlbench.harness.cluster.scheduler import Board, Cluster, Gone
 from mtlbench.harness.cluster.stages import Stage, of_a_process, run_stage
 from mtlbench.harness.cluster.tell import Tell
-from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.environment import Environment
@@ -116,6 +117,12 @@ class OnRay:
 
     def leave(self) -> None:
         ray.shutdown()
+
+    def ask(self, store: str, data: Sequence[tuple[BenchmarkConfig, Path]]) -> list[str]:
+        if self.address is None:
+            return []  # the driver's own machine has been asked
+        folders = [os.path.abspath(folder) for folder in sys.path]
+        return asking.problems(asking.question(store, data, folders))
 
     def watched(self) -> contextlib.AbstractContextManager[None]:
         return head.watched(ray.get_runtime_context().gcs_address, head.end)

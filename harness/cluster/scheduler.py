@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.training.environment import Environment
 
 
@@ -35,6 +36,12 @@ class Scheduler(Protocol):
 
     def join(self) -> Cluster:
         """Begin. Raises ConnectionError, naming the address, where there is no cluster."""
+
+    def ask(self, store: str, data: Sequence[tuple[BenchmarkConfig, Path]]) -> list[str]:
+        """A line for everything that keeps a machine from running cells; [] where all machines can.
+
+        store: the address of a Store. data: benchmarks whose data are read from disk, with their folders.
+        """
 
     def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:
         """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends.

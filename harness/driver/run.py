@@ -18,9 +18,9 @@ from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.driver.progress import Watch
 from mtlbench.harness.driver.work import Rerun, Work, require, select, starts_anew, survey, title
 from mtlbench.harness.matrix import weights
-from mtlbench.harness.matrix.cell import Cell
-from mtlbench.harness.matrix.entries import Matrix, Resources
-from mtlbench.harness.matrix.expand import undecided
+from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
+from mtlbench.harness.matrix.entries import Matrix, make_benchmark
+from mtlbench.harness.matrix.expand import Planned, undecided
 from mtlbench.harness.scoring import constant
 from mtlbench.harness.store.lease import Lease, LeaseLost
 from mtlbench.harness.store.store import Store, StoreError
@@ -95,7 +95,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
             constants = making.constants(matrix, store, folders, console)
         if todo:
             console.print(f"{len(todo)} of {len(ids)} cells to run; starting Ray", markup=False)
-        with _joined(make_scheduler, matrix.resources) if todo else nullcontext(None) as joined:
+        with _joined(make_scheduler, request, store, chosen) if todo else nullcontext(None) as joined:
             for cell_id in again:
                 store.forget(cell_id)
             work = Work(matrix, store, only, look, constants)  # a forgotten search leads to no cell
@@ -150,19 +150,31 @@ class Joined(NamedTuple):
 
 
 @contextmanager
-def _joined(make_scheduler: Callable[[], Scheduler], resources: Resources) -> Iterator[Joined]:
-    """Begin, and end in any case. Raises NotReady where there is no cluster, or where no node could hold a cell."""
+def _joined(
+    make_scheduler: Callable[[], Scheduler], request: Request, store: Store, chosen: Sequence[Planned]
+) -> Iterator[Joined]:
+    """Begin, and end in any case.
+
+    Raises NotReady where there is no cluster, where no node could hold a cell, or where a node could not train one.
+    """
     scheduler = make_scheduler()
     try:
         cluster = scheduler.join()
     except ConnectionError as error:
         raise NotReady([str(error)]) from error
     try:
-        if problems := preflight.feasible(resources, cluster.total, cluster.nodes):
+        problems = preflight.feasible(request.matrix.resources, cluster.total, cluster.nodes)
+        if problems := problems or scheduler.ask(store.url, _on_disk(request, chosen)):
             raise NotReady(problems)
         yield Joined(scheduler, cluster.total)
     finally:
         scheduler.leave()
+
+
+def _on_disk(request: Request, chosen: Sequence[Planned]) -> list[tuple[BenchmarkConfig, Path]]:
+    """The benchmarks of the chosen cells whose data are read from disk, each once, with their folders."""
+    configs = {item.cell.benchmark.name: item.cell.benchmark for item in chosen}
+    return [(config, request.folders[name]) for name, config in configs.items() if make_benchmark(config).needs_root]
 
 
 def _readable(store: Store, cell_ids: Sequence[str]) -> dict[str, Record]:

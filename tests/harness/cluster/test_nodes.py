@@ -58,6 +58,23 @@ def test_processes_on_two_nodes_and_the_loss_of_a_node_and_of_the_head(commands,
         (cell_id,) = Store(tmp_path / "two").cells()
         assert Store(tmp_path / "two").record(cell_id).provenance["processes"] == 2
 
+        # A node that does not see the store is named before any cell starts.
+        hidden = tmp_path / "hidden"
+        hidden.mkdir()
+        nodes.kill(2)
+        nodes.ready(1)
+        nodes.start(2, hiding=hidden)
+        nodes.ready(2)
+        done = head.run("run", file, "--store", "hidden/s", "--address", ADDRESS)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "node 10.77.0.2: " in done.stderr and "is not the driver's" in done.stderr, done.stderr
+        assert "node 10.77.0.1: " not in done.stderr and "Traceback" not in done.stderr
+        assert not list(hidden.glob("s/.probe*")) and not list(hidden.glob("s/cells/*/failure.json"))
+        nodes.kill(2)
+        nodes.ready(1)
+        nodes.start(2)
+        nodes.ready(2)
+
         # A node is lost in the middle of a cell, and another joins.
         marker = tmp_path / "go on"
         methods = [waiting(marker, "One"), waiting(tmp_path / "go on", "Other")]

@@ -1,0 +1,143 @@
+"""Every node of a cluster is asked, before the first cell starts, whether it can do what a cell needs.
+
+A cell that starts on a node without the store, the data or our code fails there, and would burn its retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from mtlbench.harness.cluster.attempt import first_line
+from mtlbench.harness.matrix.cell import BenchmarkConfig
+from mtlbench.harness.search_path import look_also_in
+from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
+
+PATIENCE = 180.0  # seconds for all answers; a node imports torch first
+LEAST_DISK = 2**30  # bytes
+
+
+class Question(NamedTuple):
+    """What a node is asked about."""
+
+    store: str  # the address of a Store
+    probe: str  # the name of a file that the driver has written there
+    data: Sequence[tuple[BenchmarkConfig, Path]]  # only data that are read from disk
+    folders: Sequence[str]  # where the driver looks for modules
+
+
+class Facts(NamedTuple):
+    """What a node says of itself."""
+
+    versions: Mapping[str, str]  # of Python, of libraries, and of our source
+    data: Mapping[str, str]  # benchmark -> its fingerprint, or why it has none
+    problems: Sequence[str]  # of the store and the disk
+
+
+def facts(question: Question, name: str) -> Facts:
+    """What the machine of this process says. It writes a file `name` into the store as its own sign."""
+    look_also_in(list(question.folders))
+    from mtlbench.harness.data.copy import copy_of
+    from mtlbench.harness.data.places import default_roots, prepared_in
+    from mtlbench.harness.store import provenance, source
+
+    problems = []
+    try:
+        store = Store(question.store)
+        if not store.exists(question.probe):
+            problems.append(f"{store.url} is not the driver's: a file that the driver wrote is not there; share it")
+        else:
+            store.put(name, b"here", patience=0)
+    except Exception as error:  # what a file system raises is not known beforehand
+        problems.append(f"the store {question.store} cannot be used ({type(error).__name__}: {first_line(str(error))})")
+    found = {}
+    for config, root in question.data:
+        try:
+            found[config.name] = copy_of(config, root, prepared_in(default_roots())).fingerprint
+        except Exception as error:  # a reader of somebody else's may raise anything
+            found[config.name] = f"{root} cannot be read ({type(error).__name__}: {first_line(str(error))})"
+    scratch = tempfile.gettempdir()
+    if (free := shutil.disk_usage(scratch).free) < LEAST_DISK:
+        problems.append(f"{scratch} has {free / 2**30:.1f} GiB left; 1 GiB is needed for checkpoints on their way")
+    return Facts(provenance.versions() | {"mtlbench": source.source_hash()}, found, problems)
+
+
+def differences(here: Facts, there: Facts) -> list[str]:
+    """What keeps a node from training what the driver's machine trains: a line each."""
+    lines = list(there.problems)
+    for name, version in here.versions.items():
+        if (found := there.versions.get(name, "none")) != version:
+            what = f"source of mtlbench {found}" if name == "mtlbench" else f"{name} {found}"
+            lines.append(f"it has {what}, and the driver {version}; install the same")
+    for name, fingerprint in here.data.items():
+        if (found := there.data.get(name, "nothing")) != fingerprint:
+            other = f"its copy of {name} is another one (fingerprint {found}, the driver's {fingerprint})"
+            lines.append(found if " " in found else other)
+    return lines
+
+
+def problems(question: Question, patience: float = PATIENCE) -> list[str]:
+    """A line for everything that keeps a node from running cells, which begins with its address; [] where all can."""
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    signs = [f"{question.probe}-{number}" for number in range(len(nodes))]
+    store, own_sign = Store(question.store), f"{question.probe}-driver"
+    with _probed(store, question.probe, [own_sign, *signs]):
+        here, answers = facts(question, own_sign), []
+        for node, sign in zip(nodes, signs, strict=True):
+            where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(facts)
+            answers.append(ask.remote(question, sign))
+        lines = []
+        for node, sign, answer in zip(nodes, signs, answers, strict=True):
+            found = _answer(answer, patience)
+            if isinstance(found, Facts):
+                own = differences(here, found)
+                if not found.problems and not store.exists(sign):
+                    own.insert(0, f"{store.url} is not the driver's: what the node wrote is not here; share it")
+            else:
+                own = [found]
+            lines += [f"node {node['NodeManagerAddress']}: {line}" for line in own]
+        return lines
+
+
+def _answer(answer: Any, patience: float) -> Facts | str:
+    """What a node has said, or why it has not."""
+    try:
+        found = ray.get(answer, timeout=patience)
+        return Facts(*found)
+    except GetTimeoutError:
+        return f"it has not answered for {patience:g} s"
+    except ModuleNotFoundError as error:
+        return f"it has no {error.name}; install there what the driver has"
+    except RayError as error:
+        cause = getattr(error, "cause", None) or error
+        if isinstance(cause, ModuleNotFoundError):
+            return f"it has no {cause.name}; install there what the driver has"
+        return f"it cannot answer ({type(cause).__name__}: {first_line(str(cause))})"
+
+
+@contextlib.contextmanager
+def _probed(store: Store, probe: str, signs: Sequence[str]) -> Iterator[None]:
+    """A file that nodes look for, which goes away together with the signs that they write."""
+    store.put(probe, f"{os.getpid()}".encode(), patience=0)
+    try:
+        yield
+    finally:
+        for name in (probe, *signs):
+            store.remove(name)
+
+
+def question(store: str, data: Sequence[tuple[BenchmarkConfig, Path]], folders: Sequence[str]) -> Question:
+    """A question about a store and data, with a probe of its own."""
+    return Question(store, f"{files.PROBE}{uuid.uuid4().hex[:8]}", tuple(data), tuple(folders))

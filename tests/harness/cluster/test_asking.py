@@ -1,0 +1,58 @@
+"""What a node says of itself, and the lines for what keeps it from training what the driver's machine trains."""
+
+import pytest
+
+from cells import ROOMS
+from mtlbench.harness.cluster import asking
+from mtlbench.harness.cluster.asking import Facts, differences, facts, question
+from mtlbench.harness.store.store import Store
+
+HERE = Facts({"python": "3.11", "torch": "2.14", "mtlbench": "abc"}, {"nyud": "f00d"}, [])
+
+
+def test_a_node_as_the_drivers_machine_has_no_line():
+    assert differences(HERE, HERE) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "line"),
+    [
+        (HERE._replace(versions={**HERE.versions, "torch": "2.13"}), "it has torch 2.13, and the driver 2.14; install"),
+        (HERE._replace(versions={**HERE.versions, "mtlbench": "x"}), "it has source of mtlbench x, and the driver abc"),
+        (HERE._replace(data={"nyud": "beef"}), "its copy of nyud is another one (fingerprint beef, the driver's f00d)"),
+        (HERE._replace(data={"nyud": "/d cannot be read (OSError: x)"}), "/d cannot be read (OSError: x)"),
+        (HERE._replace(problems=["no disk"]), "no disk"),
+    ],
+)
+def test_each_difference_is_a_line(there, line):
+    (found,) = differences(HERE, there)
+    assert found.startswith(line)
+
+
+def test_a_machine_that_shares_the_store_says_so_by_a_file_of_its_own(tmp_path):
+    asked = question(str(tmp_path), [], [])
+    store = Store(tmp_path)
+    store.put(asked.probe, b"1")
+    found = facts(asked, f"{asked.probe}-0")
+    assert found.problems == [] and store.exists(f"{asked.probe}-0")
+    assert found.versions["mtlbench"] and found.versions["torch"]
+
+
+def test_another_store_under_the_same_path_is_told(tmp_path):
+    (problem,) = facts(question(str(tmp_path), [], []), "x").problems
+    assert problem.startswith(f"{tmp_path} is not the driver's: a file that the driver wrote is not there")
+
+
+def test_a_store_whose_file_system_is_not_installed_is_told():
+    (problem,) = facts(question("nosuch://bucket/x", [], []), "x").problems
+    assert problem.startswith("the store nosuch://bucket/x cannot be used (")
+
+
+def test_data_that_are_missing_and_a_full_disk_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(asking, "LEAST_DISK", 2**60)
+    config = ROOMS.model_copy(update={"name": "nyud", "options": {}})
+    asked = question(str(tmp_path), [(config, tmp_path / "none")], [])
+    Store(tmp_path).put(asked.probe, b"1")
+    found = facts(asked, "x")
+    assert found.data["nyud"].startswith(f"{tmp_path / 'none'} cannot be read (")
+    assert len(found.problems) == 1 and "GiB left" in found.problems[0]
