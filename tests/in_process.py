@@ -44,7 +44,7 @@ class InTurn:
     def join(self):
         return Cluster(total={"CPU": 1.0}, nodes=[{"CPU": 1.0}])
 
-    def ask(self, store, data):
+    def ask(self, environment, benchmarks, sign):
         return []
 
     def run(self, ready, environment, board):

@@ -33,6 +33,7 @@ def _version(asked: bool) -> None:
 # In the order of `mtlbench --help`, with a line that fits there.
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "run": (run.run, "Train and score the cells of a matrix; go on after a stop."),
+    "doctor": (run.doctor, "Say what would keep a matrix from running."),
     "status": (run.status, "Say what is finished, started, failed or stale."),
     "report": (store.report, "Write the tables, figures and the page of a store."),
     "track": (store.track, "Bring MLflow up to date with a store."),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mtlbench.harness.cli.usage import (
+    AddressOption,
+    AutoscaledOption,
     DataOption,
     MatrixArgument,
     OutOption,
@@ -47,7 +49,8 @@ def run(
     save_predictions: Annotated[
         bool, typer.Option("--save-predictions", help="Keep those of all test images; as resources.save_predictions.")
     ] = False,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster, or `auto`; default: this machine.")] = None,
+    address: AddressOption = None,
+    autoscaled: AutoscaledOption = False,
     tracking_uri: TrackingOption = None,
     out: OutOption = None,
 ) -> None:
@@ -81,7 +84,7 @@ def run(
             folders = places.roots(wanted, data)
             target = report_folder(out, store)
             request = driver.Request(wanted, folders, target, only, rerun, tracking_uri)
-            outcome = driver.run(request, store, partial(_on_ray, address), Console(highlight=False))
+            outcome = driver.run(request, store, partial(_on_ray, address, autoscaled), Console(highlight=False))
         except KeyboardInterrupt:
             typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
             raise typer.Exit(status()) from None
@@ -89,6 +92,34 @@ def run(
             typer.echo(f"mtlbench: {stopped}; the same command goes on from the last checkpoints", err=True)
             raise typer.Exit(1) from None
     _show_outcome(wanted, store, outcome, target, tracking_uri)
+
+
+def doctor(
+    matrix: MatrixArgument,
+    url: StoreOption = "runs",
+    data: DataOption = [],
+    overrides: SetOption = [],
+    address: AddressOption = None,
+) -> None:
+    """Say what would keep the cells of a matrix from running, without running one: on this machine, and with --address
+    on every node of a cluster (the store and whether it is the same, data and whether they are the same, versions of
+    Python, of libraries and of our source, free disk). The exit status is 2 where something would.
+
+    Example:  mtlbench doctor rooms --store /shared/runs --address 10.0.0.1:6379
+    """
+    from mtlbench.harness.driver.doctor import examine
+    from mtlbench.harness.matrix.file import read
+
+    wanted, store = read(matrix, overrides), open_store(url)
+    if address is None:
+        _require_sockets()
+    with terminable():
+        health = examine(wanted, store, data, None if address is None else _on_ray(address))
+    for line in health.well:
+        typer.echo(line)
+    if health.problems:
+        lines = [f"  {number}. {problem}" for number, problem in enumerate(health.problems, start=1)]
+        raise fail("\n".join([f"{wanted.name} cannot run:", *lines]))
 
 
 def status(
@@ -153,14 +184,14 @@ def _show_status(rows: Sequence[Mapping[str, str | None]], waiting: Sequence[str
     typer.echo(f"{len(rows)} cells: {counts}")
 
 
-def _on_ray(address: str | None) -> Scheduler:
+def _on_ray(address: str | None, autoscaled: bool = False) -> Scheduler:
     from mtlbench.harness.cluster.token import use_token
 
     if address is not None:
         use_token()
     from mtlbench.harness.cluster.schedule import OnRay  # takes seconds, which a matrix that is done never waits for
 
-    return OnRay(address)
+    return OnRay(address, autoscaled=autoscaled)
 
 
 def _require_sockets() -> None:

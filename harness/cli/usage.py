@@ -26,6 +26,13 @@ SetOption = Annotated[
 DataOption = Annotated[
     list[str], typer.Option("--data", metavar="NAME=PATH", help="Where a benchmark's data lie; repeatable.")
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="The head of a Ray cluster, or `auto`; default: this machine alone."),
+]
+AutoscaledOption = Annotated[
+    bool, typer.Option("--autoscaled", help="The cluster adds nodes for cells that wait; it may have none now.")
+]
 OutOption = Annotated[Path | None, typer.Option(help="Folder for tables and figures; default: STORE/report.")]
 TrackingOption = Annotated[
     str | None, typer.Option(help="An MLflow server; default: sqlite in the store.", envvar="MLFLOW_TRACKING_URI")

@@ -15,17 +15,17 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from mtlbench.harness.cluster import asking, head, joining
+from mtlbench.harness.cluster import head, joining
 from mtlbench.harness.cluster.attempt import reason
+from mtlbench.harness.cluster.nodes import asking
 from mtlbench.harness.cluster.scheduler import Board, Cluster, Gone
-from mtlbench.harness.cluster.stages import Stage, of_a_process, run_stage
+from mtlbench.harness.cluster.stages import UNFIT, Stage, of_a_process, run_stage
 from mtlbench.harness.cluster.tell import Tell
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Resources
@@ -95,7 +95,12 @@ class Cells(Searcher):  # type: ignore[misc]
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         cell_id, stage = self.live.pop(trial_id)
-        if stage == "train" and self.store.state(cell_id) == "trained":
+        if result and UNFIT in result:  # its node could not run it
+            if stage == "score":
+                self.trained.append(cell_id)
+            else:
+                self.issued.discard(cell_id)
+        elif stage == "train" and self.store.state(cell_id) == "trained":
             self.trained.append(cell_id)
 
     def save(self, checkpoint_path: str) -> None: ...
@@ -107,22 +112,27 @@ class Cells(Searcher):  # type: ignore[misc]
 
 
 class OnRay:
-    """Ray on this machine, or the cluster at an address; "auto" is one that runs on this machine. A Scheduler."""
+    """Ray on this machine, or the cluster at an address; "auto" is one that runs on this machine. A Scheduler.
 
-    def __init__(self, address: str | None = None) -> None:
-        self.address = address
+    autoscaled: the cluster adds nodes when cells wait.
+    """
+
+    def __init__(self, address: str | None = None, *, autoscaled: bool = False) -> None:
+        self.address, self.autoscaled = address, autoscaled
+        self.asked: asking.Asked | None = None  # None: no other machine takes part
 
     def join(self) -> Cluster:
-        return joining.join(self.address)
+        return joining.join(self.address)._replace(grows=self.autoscaled)
 
     def leave(self) -> None:
         ray.shutdown()
 
-    def ask(self, store: str, data: Sequence[tuple[BenchmarkConfig, Path]]) -> list[str]:
+    def ask(self, environment: Environment, benchmarks: Sequence[BenchmarkConfig], sign: str) -> list[str]:
         if self.address is None:
             return []  # the driver's own machine has been asked
-        folders = [os.path.abspath(folder) for folder in sys.path]
-        return asking.problems(asking.question(store, data, folders))
+        data = [(config, environment.roots[config.name]) for config in benchmarks]
+        self.asked, problems = asking.ask(asking.Question(environment.store, sign, data, _folders()))
+        return problems
 
     def watched(self) -> contextlib.AbstractContextManager[None]:
         return head.watched(ray.get_runtime_context().gcs_address, head.end)
@@ -135,7 +145,7 @@ class OnRay:
         """
         cells, tries = Cells(ready, Store(environment.store)), Counter[str]()
         while True:
-            tell = Tell(board, cells.store, environment.resources.deadline)
+            tell = Tell(board, cells.store, environment.resources)
             try:
                 with self.watched():
                     self._fit(cells, environment, tell)
@@ -171,8 +181,7 @@ class OnRay:
         resources, searcher = environment.resources, cells
         if resources.max_concurrent:
             searcher = ConcurrencyLimiter(cells, max_concurrent=resources.max_concurrent)
-        folders = [os.path.abspath(folder) for folder in sys.path]
-        trainable = tune.with_parameters(run_stage, environment=environment, folders=folders)
+        trainable = tune.with_parameters(run_stage, environment=environment, folders=_folders(), asked=self.asked)
         with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(trainable, lambda config: _needs(config["stage"], resources)),
@@ -188,6 +197,11 @@ class OnRay:
                 ),
             )
             tuner.fit()
+
+
+def _folders() -> list[str]:
+    """Where this process looks for modules."""
+    return [os.path.abspath(folder) for folder in sys.path]
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
@@ -15,6 +14,7 @@ class Cluster(NamedTuple):
 
     total: dict[str, float]
     nodes: list[dict[str, float]]
+    grows: bool = False  # whether nodes may be added when cells wait
 
 
 class Board(Protocol):
@@ -24,6 +24,7 @@ class Board(Protocol):
     def progressed(self, cell_id: str, progress: dict[str, float]) -> None: ...
     def scoring(self, cell_id: str, done: int, images: int) -> None: ...
     def retried(self, cell_id: str, error: str) -> None: ...
+    def put_back(self, cell_id: str, why: str) -> None: ...
     def ended(self, cell_id: str) -> None: ...
 
 
@@ -37,10 +38,10 @@ class Scheduler(Protocol):
     def join(self) -> Cluster:
         """Begin. Raises ConnectionError, naming the address, where there is no cluster."""
 
-    def ask(self, store: str, data: Sequence[tuple[BenchmarkConfig, Path]]) -> list[str]:
+    def ask(self, environment: Environment, benchmarks: Sequence[BenchmarkConfig], sign: str) -> list[str]:
         """A line for everything that keeps a machine from running cells; [] where all machines can.
 
-        store: the address of a Store. data: benchmarks whose data are read from disk, with their folders.
+        benchmarks: those whose data are read from disk, below environment.roots. sign: a file that is in the store.
         """
 
     def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import ray
 from ray import train, tune
+from ray.train import WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.torch.config import _TorchBackend
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from mtlbench.harness.cluster.attempt import attempt, score
-from mtlbench.harness.cluster.network import use_interface_to
+from mtlbench.harness.cluster.nodes.asking import Asked, unfit
+from mtlbench.harness.cluster.nodes.interface import use_interface_to
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.search_path import look_also_in
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
 
 SECONDS_BETWEEN_REPORTS = 5.0
+UNFIT = "unfit"  # the key under which a trial reports why its node cannot run cells
 
 Stage = Literal["train", "score"]
 
@@ -29,16 +34,37 @@ def of_a_process(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
 
 
-def run_stage(config: dict[str, Any], environment: Environment, folders: list[str]) -> None:
-    """A stage of a cell as a Tune trial. folders: where the driver looks for modules."""
+class Unfit(RuntimeError):
+    """A node cannot run cells. why: a line for each reason. node: its id."""
+
+    def __init__(self, node: str, why: list[str]) -> None:
+        super().__init__(node, why)
+        self.node, self.why = node, why
+
+
+def run_stage(config: dict[str, Any], environment: Environment, folders: list[str], asked: Asked | None) -> None:
+    """A stage of a cell as a Tune trial. folders: where the driver looks for modules. asked: what each node must be.
+
+    On a node that joined late and cannot run cells, the stage is left undone, and the trial reports why.
+    """
     look_also_in(folders)
-    if config["stage"] == "score":
-        _score(config["cell"], environment)
-    elif environment.resources.workers > 1:
-        _group(config["cell"], environment, folders)
-    else:  # trained in this process; Accelerate sees a plain one
-        cell = Store(environment.store).cell(config["cell"])
-        attempt(cell, environment, lambda progress: tune.report(progress._asdict()))
+    try:
+        if config["stage"] == "train" and environment.resources.workers > 1:
+            _group(config["cell"], environment, folders, asked)
+            return
+        _require_fit(asked)
+        if config["stage"] == "score":
+            _score(config["cell"], environment)
+        else:  # trained in this process; Accelerate sees a plain one
+            cell = Store(environment.store).cell(config["cell"])
+            attempt(cell, environment, lambda progress: tune.report(progress._asdict()))
+    except Unfit as error:
+        tune.report({UNFIT: {"node": error.node, "why": error.why}})
+
+
+def _require_fit(asked: Asked | None) -> None:
+    if asked and (why := unfit(asked)):
+        raise Unfit(ray.get_runtime_context().get_node_id(), why)
 
 
 def _score(cell_id: str, environment: Environment) -> None:
@@ -53,13 +79,13 @@ def _score(cell_id: str, environment: Environment) -> None:
     score(cell_id, environment, report)
 
 
-def _group(cell_id: str, environment: Environment, folders: list[str]) -> None:
-    """Start a Ray Train group, whose process group Accelerate joins."""
+def _group(cell_id: str, environment: Environment, folders: list[str], asked: Asked | None) -> None:
+    """Start a Ray Train group, whose process group Accelerate joins. Raises Unfit where one of its nodes is so."""
     resources = environment.resources
-    with tempfile.TemporaryDirectory(prefix="mtlbench-train-") as scratch:
+    with _unfit_raised(), tempfile.TemporaryDirectory(prefix="mtlbench-train-") as scratch:
         TorchTrainer(
             _worker,
-            train_loop_config={"cell": cell_id, "environment": environment, "folders": folders},
+            train_loop_config={"cell": cell_id, "environment": environment, "folders": folders, "asked": asked},
             torch_config=Group(backend="nccl" if resources.gpus else "gloo"),
             scaling_config=train.ScalingConfig(
                 num_workers=resources.workers,
@@ -73,6 +99,18 @@ def _group(cell_id: str, environment: Environment, folders: list[str]) -> None:
                 failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=0),
             ),
         ).fit()
+
+
+@contextlib.contextmanager
+def _unfit_raised() -> Iterator[None]:
+    """Raise an Unfit of one process of a group in place of the group's error."""
+    try:
+        yield
+    except WorkerGroupError as error:
+        for cause in error.worker_failures.values():
+            if isinstance(cause, Unfit):
+                raise cause from error
+        raise
 
 
 class Group(TorchConfig):  # type: ignore[misc]
@@ -99,6 +137,7 @@ def _use_interface() -> None:
 def _worker(config: dict[str, Any]) -> None:
     """One process of a cell that several processes train."""
     look_also_in(config["folders"])
+    _require_fit(config["asked"])
     environment: Environment = config["environment"]
     cell = Store(environment.store).cell(config["cell"])
     attempt(cell, environment, lambda progress: train.report(progress._asdict()))

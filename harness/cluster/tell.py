@@ -16,7 +16,10 @@ from ray.tune import Callback
 from ray.tune.execution import tune_controller
 
 from mtlbench.harness.cluster.attempt import died, first_line, reason
+from mtlbench.harness.cluster.nodes.closed import Closed
 from mtlbench.harness.cluster.scheduler import Board
+from mtlbench.harness.cluster.stages import UNFIT
+from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 
@@ -48,10 +51,12 @@ class Seen(NamedTuple):
 class Tell(Callback):  # type: ignore[misc]
     """Tells the board what Tune says about its trials, and the store why one failed that could not say so itself."""
 
-    def __init__(self, board: Board, store: Store, deadline: float) -> None:
-        self.board, self.store, self.deadline = board, store, deadline
+    def __init__(self, board: Board, store: Store, resources: Resources) -> None:
+        self.board, self.store, self.deadline = board, store, resources.deadline
+        self.closed = Closed(resources)
         self.known: dict[str, int] = {}  # cell -> failures in the store before its attempt
         self.pulses: dict[str, Seen] = {}  # cell -> its pulse, while it runs
+        self.refused: set[str] = set()  # cells that their node could not run
         self.ended: set[str] = set()  # cells that were ended since their pulse stood still
         self.looked = time.monotonic()
 
@@ -86,6 +91,11 @@ class Tell(Callback):  # type: ignore[misc]
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
         if "step" in result:
             self.board.progressed(trial.config["cell"], result)
+        elif UNFIT in result:
+            node, why = result[UNFIT]["node"], "; ".join(result[UNFIT]["why"])
+            where = self.closed.close(node)
+            self.refused.add(trial.config["cell"])
+            self.board.put_back(trial.config["cell"], f"node {where} gets no cells: {why}")
         elif "scored" in result:
             self.board.scoring(trial.config["cell"], result["scored"], result["images"])
 
@@ -120,7 +130,10 @@ class Tell(Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.pulses.pop(trial.config["cell"], None)
-        self.board.ended(trial.config["cell"])
+        if trial.config["cell"] in self.refused:
+            self.refused.remove(trial.config["cell"])
+        else:
+            self.board.ended(trial.config["cell"])
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from mtlbench import methods
-from mtlbench.harness.data import places
 from mtlbench.harness.data.copy import copy_of, trained_on
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
@@ -87,14 +83,7 @@ def forecast(
     chosen = select(planned, only)
     items = {item.cell.id: item for item in chosen}
     cells = [item.cell for item in items.values()]
-    folders, missing = places.available_roots(matrix, data)
-    on_disk = [c for c in cells if c.benchmark.name in folders and make_benchmark(c.benchmark).needs_root]
-    missing += preflight.data(on_disk, folders)
-    missing += preflight.batches(cells, matrix.resources)
-    missing += preflight.weights(matrix.backbone, fetch=False)
-    if address is None:
-        here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
-        missing += preflight.feasible(matrix.resources, here, [here])
+    folders, missing = preflight.missing(matrix, cells, data, alone=address is None)
     done: dict[str, list[Record]] = {}
     for record in recorded(store, unreadable)(store.cells()).values():
         done.setdefault(_network(record.cell), []).append(record)

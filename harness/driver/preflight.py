@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.copies.layout import Split
+from mtlbench.harness.data import places
 from mtlbench.harness.data.copy import copy_of, held_out
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix.cell import BackboneConfig, Cell
-from mtlbench.harness.matrix.entries import Resources
+from mtlbench.harness.matrix.entries import Matrix, Resources, make_benchmark
 from mtlbench.methods import resolve
 from mtlbench.methods.backbone import Backbone
 from mtlbench.methods.weights import require_pretrained
+
+
+def missing(
+    matrix: Matrix, cells: Sequence[Cell], given: Sequence[str], *, alone: bool
+) -> tuple[dict[str, Path], list[str]]:
+    """The folders of the data that are here, and everything that is missing on this machine, each with the way out.
+
+    given: NAME=PATH of data. alone: cells will run on this machine.
+    """
+    folders, found = places.available_roots(matrix, given)
+    found += data([c for c in cells if c.benchmark.name in folders and make_benchmark(c.benchmark).needs_root], folders)
+    found += batches(cells, matrix.resources)
+    found += weights(matrix.backbone, fetch=False)
+    if alone:
+        here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+        found += feasible(matrix.resources, here, [here])
+    return folders, found
 
 
 def data(cells: Sequence[Cell], folders: Mapping[str, Path]) -> list[str]:
@@ -73,6 +94,8 @@ def feasible(resources: Resources, available: Mapping[str, float], nodes: Sequen
 
     available: the resources of all nodes together.
     """
+    if not available.get("CPU"):
+        return ["no node of the cluster has a CPU for cells; start workers, or give --autoscaled where it adds nodes"]
     problems = []
     for kind, one in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         asked = one * resources.workers

@@ -92,6 +92,13 @@ class Watch:
         self.lines[cell_id].state = "retrying"
         self._say(cell_id, f"failed, trying again from its last checkpoint: {error}")
 
+    def put_back(self, cell_id: str, why: str) -> None:
+        """A cell waits again. Here, and not only for a log, `why` is said: it may need the operator."""
+        line = self.lines[cell_id]
+        line.state = "trained" if self.store.state(cell_id) == "trained" else "waiting"
+        self.console.print(f"warning: {why}", markup=False, soft_wrap=True)
+        self.tell(cell_id, "waiting")
+
     def ended(self, cell_id: str) -> None:
         line = self.lines[cell_id]
         state = self.store.state(cell_id)

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from mtlbench.harness.cluster.scheduler import Gone, Scheduler
+from mtlbench.harness.cluster.scheduler import Cluster, Gone, Scheduler
 from mtlbench.harness.data.places import NotReady, default_roots
 from mtlbench.harness.driver import making, preflight
 from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.driver.progress import Watch
 from mtlbench.harness.driver.work import Rerun, Work, require, select, starts_anew, survey, title
 from mtlbench.harness.matrix import weights
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
+from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, make_benchmark
 from mtlbench.harness.matrix.expand import Planned, undecided
 from mtlbench.harness.scoring import constant
@@ -28,6 +28,7 @@ from mtlbench.harness.tracking import connection
 from mtlbench.harness.tracking.tracker import Tracker
 from mtlbench.harness.tracking.views import State
 from mtlbench.harness.training.environment import Environment
+from mtlbench.results.records import files
 from mtlbench.results.records.reading import read
 from mtlbench.results.records.record import CorruptRecord, Record
 from mtlbench.results.report.write import Report, report
@@ -95,13 +96,21 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
             constants = making.constants(matrix, store, folders, console)
         if todo:
             console.print(f"{len(todo)} of {len(ids)} cells to run; starting Ray", markup=False)
-        with _joined(make_scheduler, request, store, chosen) if todo else nullcontext(None) as joined:
+        environment = Environment(
+            store=store.url,
+            roots=dict(folders),
+            resources=matrix.resources,
+            cache=default_roots(),
+            weights=weights.files(matrix.backbone),
+            lease=lease,
+        )
+        with _joined(make_scheduler, environment, chosen) if todo else nullcontext(None) as joined:
             for cell_id in again:
                 store.forget(cell_id)
             work = Work(matrix, store, only, look, constants)  # a forgotten search leads to no cell
             with Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
                 _project(work, tracker)
-                stopped = _schedule(request, work, joined, tracker, console, lease) if joined and work.todo else ""
+                stopped = _schedule(work, joined, environment, tracker, console) if joined and work.todo else ""
                 with _stopping(stopped, request.out):
                     work.refresh()
                     tracker.expect(work.publish())
@@ -151,7 +160,7 @@ class Joined(NamedTuple):
 
 @contextmanager
 def _joined(
-    make_scheduler: Callable[[], Scheduler], request: Request, store: Store, chosen: Sequence[Planned]
+    make_scheduler: Callable[[], Scheduler], environment: Environment, chosen: Sequence[Planned]
 ) -> Iterator[Joined]:
     """Begin, and end in any case.
 
@@ -163,18 +172,23 @@ def _joined(
     except ConnectionError as error:
         raise NotReady([str(error)]) from error
     try:
-        problems = preflight.feasible(request.matrix.resources, cluster.total, cluster.nodes)
-        if problems := problems or scheduler.ask(store.url, _on_disk(request, chosen)):
+        if problems := cannot_run(scheduler, cluster, environment, chosen, files.claim(environment.lease)):
             raise NotReady(problems)
         yield Joined(scheduler, cluster.total)
     finally:
         scheduler.leave()
 
 
-def _on_disk(request: Request, chosen: Sequence[Planned]) -> list[tuple[BenchmarkConfig, Path]]:
-    """The benchmarks of the chosen cells whose data are read from disk, each once, with their folders."""
+def cannot_run(
+    scheduler: Scheduler, cluster: Cluster, environment: Environment, chosen: Sequence[Planned], sign: str
+) -> list[str]:
+    """What keeps a cluster from running cells: what no node has, or else what each node says. sign: as in `ask`."""
+    resources = environment.resources
+    if not cluster.grows and (problems := preflight.feasible(resources, cluster.total, cluster.nodes)):
+        return problems
     configs = {item.cell.benchmark.name: item.cell.benchmark for item in chosen}
-    return [(config, request.folders[name]) for name, config in configs.items() if make_benchmark(config).needs_root]
+    on_disk = [config for config in configs.values() if make_benchmark(config).needs_root]
+    return scheduler.ask(environment, on_disk, sign)
 
 
 def _readable(store: Store, cell_ids: Sequence[str]) -> dict[str, Record]:
@@ -205,14 +219,14 @@ def _project(work: Work, tracker: Tracker) -> None:
         tracker.project(cell_id, _state(work.store, cell_id))
 
 
-def _schedule(request: Request, work: Work, joined: Joined, tracker: Tracker, console: Console, lease: str) -> str:
+def _schedule(work: Work, joined: Joined, environment: Environment, tracker: Tracker, console: Console) -> str:
     """Run the cells. Returns why some were left that could have run; "" where none was."""
-    matrix, store, resources = request.matrix, work.store, request.matrix.resources
+    store, name = work.store, work.matrix.name
 
     def tell(cell_id: str, state: State) -> None:
         tracker.project(cell_id, state)
         if state == "finished":
-            tracker.project_deltas(deltas(store, matrix.name))
+            tracker.project_deltas(deltas(store, name))
 
     def ready() -> list[Cell]:
         if work.found():
@@ -221,15 +235,7 @@ def _schedule(request: Request, work: Work, joined: Joined, tracker: Tracker, co
             tracker.expect(work.publish())
         return [work.cells[cell_id].cell for cell_id in work.todo]
 
-    environment = Environment(
-        store=store.url,
-        roots=dict(request.folders),
-        resources=resources,
-        cache=default_roots(),
-        weights=weights.files(matrix.backbone),
-        lease=lease,
-    )
-    slots = preflight.slots(resources, joined.available)
+    slots = preflight.slots(environment.resources, joined.available)
     watched = {cell_id: (work.cells[cell_id].cell, title(work.cells[cell_id])) for cell_id in work.todo}
     with Watch(watched, store, slots, tell, console) as watch:
         try:

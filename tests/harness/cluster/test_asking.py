@@ -3,8 +3,8 @@
 import pytest
 
 from cells import ROOMS
-from mtlbench.harness.cluster import asking
-from mtlbench.harness.cluster.asking import Facts, differences, facts, question
+from mtlbench.harness.cluster.nodes import asking
+from mtlbench.harness.cluster.nodes.asking import Facts, Question, differences, facts
 from mtlbench.harness.store.store import Store
 
 HERE = Facts({"python": "3.11", "torch": "2.14", "mtlbench": "abc"}, {"nyud": "f00d"}, [])
@@ -30,29 +30,29 @@ def test_each_difference_is_a_line(there, line):
 
 
 def test_a_machine_that_shares_the_store_says_so_by_a_file_of_its_own(tmp_path):
-    asked = question(str(tmp_path), [], [])
+    asked = Question(str(tmp_path), "sign", [], [])
     store = Store(tmp_path)
-    store.put(asked.probe, b"1")
-    found = facts(asked, f"{asked.probe}-0")
-    assert found.problems == [] and store.exists(f"{asked.probe}-0")
+    store.put(asked.sign, b"1")
+    found = facts(asked, "answer")
+    assert found.problems == [] and store.exists("answer")
     assert found.versions["mtlbench"] and found.versions["torch"]
 
 
 def test_another_store_under_the_same_path_is_told(tmp_path):
-    (problem,) = facts(question(str(tmp_path), [], []), "x").problems
+    (problem,) = facts(Question(str(tmp_path), "sign", [], []), "x").problems
     assert problem.startswith(f"{tmp_path} is not the driver's: a file that the driver wrote is not there")
 
 
 def test_a_store_whose_file_system_is_not_installed_is_told():
-    (problem,) = facts(question("nosuch://bucket/x", [], []), "x").problems
+    (problem,) = facts(Question("nosuch://bucket/x", "sign", [], []), "x").problems
     assert problem.startswith("the store nosuch://bucket/x cannot be used (")
 
 
 def test_data_that_are_missing_and_a_full_disk_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(asking, "LEAST_DISK", 2**60)
     config = ROOMS.model_copy(update={"name": "nyud", "options": {}})
-    asked = question(str(tmp_path), [(config, tmp_path / "none")], [])
-    Store(tmp_path).put(asked.probe, b"1")
+    asked = Question(str(tmp_path), "sign", [(config, tmp_path / "none")], [])
+    Store(tmp_path).put(asked.sign, b"1")
     found = facts(asked, "x")
     assert found.data["nyud"].startswith(f"{tmp_path / 'none'} cannot be read (")
     assert len(found.problems) == 1 and "GiB left" in found.problems[0]

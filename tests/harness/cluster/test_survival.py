@@ -233,7 +233,7 @@ def told(tmp_path):
     store, board, cell = Store(tmp_path / "s"), Heard(), small_cell()
     store.put_cell(cell)
     store.put(files.history(cell.id), "")
-    return store, board, Tell(board, store, 600.0), cell.id
+    return store, board, Tell(board, store, Resources()), cell.id
 
 
 def start(tell, cell_id):
@@ -306,7 +306,7 @@ def running(cell_id):
 
 def test_a_cell_whose_pulse_stands_still_is_ended_after_the_deadline_and_not_before(told, tmp_path, clock):
     store, board, _, cell_id = told
-    tell, trials = Tell(board, store, 60.0), [running(cell_id)]
+    tell, trials = Tell(board, store, Resources(deadline=60.0)), [running(cell_id)]
     beat(store, cell_id, 7)  # of an earlier attempt
     tell.on_trial_start(0, [], trials[0])
     for second in range(0, 100, 10):
@@ -329,7 +329,7 @@ def test_a_cell_whose_pulse_stands_still_is_ended_after_the_deadline_and_not_bef
 
 def test_a_clock_that_jumps_and_a_pulse_that_cannot_be_read_end_no_cell(told, clock, monkeypatch):
     store, board, _, cell_id = told
-    tell, trials = Tell(board, store, 60.0), [running(cell_id)]
+    tell, trials = Tell(board, store, Resources(deadline=60.0)), [running(cell_id)]
     tell.on_trial_start(0, [], trials[0])
     monkeypatch.setattr(tell_module.time, "time", lambda: 0.0, raising=False)
     for second in range(0, 600, 30):

@@ -5,12 +5,11 @@ A cell that starts on a node without the store, the data or our code fails there
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ class Question(NamedTuple):
     """What a node is asked about."""
 
     store: str  # the address of a Store
-    probe: str  # the name of a file that the driver has written there
+    sign: str  # the name of a file that the driver has written there
     data: Sequence[tuple[BenchmarkConfig, Path]]  # only data that are read from disk
     folders: Sequence[str]  # where the driver looks for modules
 
@@ -45,6 +44,14 @@ class Facts(NamedTuple):
     problems: Sequence[str]  # of the store and the disk
 
 
+class Asked(NamedTuple):
+    """What every node must say, and which nodes have said it."""
+
+    question: Question
+    here: Facts  # of the driver's machine
+    fit: frozenset[str]  # ids of nodes
+
+
 def facts(question: Question, name: str) -> Facts:
     """What the machine of this process says. It writes a file `name` into the store as its own sign."""
     look_also_in(list(question.folders))
@@ -55,7 +62,7 @@ def facts(question: Question, name: str) -> Facts:
     problems = []
     try:
         store = Store(question.store)
-        if not store.exists(question.probe):
+        if not store.exists(question.sign):
             problems.append(f"{store.url} is not the driver's: a file that the driver wrote is not there; share it")
         else:
             store.put(name, b"here", patience=0)
@@ -87,28 +94,50 @@ def differences(here: Facts, there: Facts) -> list[str]:
     return lines
 
 
-def problems(question: Question, patience: float = PATIENCE) -> list[str]:
-    """A line for everything that keeps a node from running cells, which begins with its address; [] where all can."""
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-    signs = [f"{question.probe}-{number}" for number in range(len(nodes))]
-    store, own_sign = Store(question.store), f"{question.probe}-driver"
-    with _probed(store, question.probe, [own_sign, *signs]):
-        here, answers = facts(question, own_sign), []
-        for node, sign in zip(nodes, signs, strict=True):
+def ask(question: Question, patience: float = PATIENCE) -> tuple[Asked, list[str]]:
+    """Ask every node. Also returns a line for everything that keeps a node from running cells, with its address.
+
+    patience: seconds for all answers.
+    """
+    store, nodes, end = Store(question.store), holding(), time.monotonic() + patience
+    names = [f"{files.PROBE}{uuid.uuid4().hex[:8]}" for _ in [*nodes, "here"]]
+    try:
+        here, answers = facts(question, names[-1]), []
+        for node, name in zip(nodes, names, strict=False):
             where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(facts)
-            answers.append(ask.remote(question, sign))
-        lines = []
-        for node, sign, answer in zip(nodes, signs, answers, strict=True):
-            found = _answer(answer, patience)
-            if isinstance(found, Facts):
-                own = differences(here, found)
-                if not found.problems and not store.exists(sign):
-                    own.insert(0, f"{store.url} is not the driver's: what the node wrote is not here; share it")
-            else:
+            asked = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(facts)
+            answers.append(asked.remote(question, name))
+        fit, lines = set(), list(here.problems)
+        for node, name, answer in zip(nodes, names, answers, strict=False):
+            found = _answer(answer, max(1.0, end - time.monotonic()))
+            if isinstance(found, str):
                 own = [found]
+            else:
+                own = differences(here, found)
+                if not found.problems and not store.exists(name):
+                    own.insert(0, f"{store.url} is not the driver's: what the node wrote is not here; share it")
             lines += [f"node {node['NodeManagerAddress']}: {line}" for line in own]
-        return lines
+            fit |= set() if own else {node["NodeID"]}
+        return Asked(question, here, frozenset(fit)), lines
+    finally:
+        for name in names:
+            store.remove(name)
+
+
+def holding() -> list[dict[str, Any]]:
+    """The nodes that can hold cells, as Ray describes them."""
+    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+
+
+def unfit(asked: Asked) -> list[str]:
+    """What keeps the node of this process, which may have joined after all nodes were asked, from running cells."""
+    if ray.get_runtime_context().get_node_id() in asked.fit:
+        return []
+    name = f"{files.PROBE}{uuid.uuid4().hex[:8]}"
+    found = facts(asked.question, name)
+    if not found.problems:
+        Store(asked.question.store).remove(name)
+    return differences(asked.here, found)
 
 
 def _answer(answer: Any, patience: float) -> Facts | str:
@@ -125,19 +154,3 @@ def _answer(answer: Any, patience: float) -> Facts | str:
         if isinstance(cause, ModuleNotFoundError):
             return f"it has no {cause.name}; install there what the driver has"
         return f"it cannot answer ({type(cause).__name__}: {first_line(str(cause))})"
-
-
-@contextlib.contextmanager
-def _probed(store: Store, probe: str, signs: Sequence[str]) -> Iterator[None]:
-    """A file that nodes look for, which goes away together with the signs that they write."""
-    store.put(probe, f"{os.getpid()}".encode(), patience=0)
-    try:
-        yield
-    finally:
-        for name in (probe, *signs):
-            store.remove(name)
-
-
-def question(store: str, data: Sequence[tuple[BenchmarkConfig, Path]], folders: Sequence[str]) -> Question:
-    """A question about a store and data, with a probe of its own."""
-    return Question(store, f"{files.PROBE}{uuid.uuid4().hex[:8]}", tuple(data), tuple(folders))

@@ -5,8 +5,8 @@ import socket
 import psutil
 import pytest
 
-from mtlbench.harness.cluster import network
-from mtlbench.harness.cluster.network import VARIABLES, interface_to, use_interface_to
+from mtlbench.harness.cluster.nodes import interface
+from mtlbench.harness.cluster.nodes.interface import VARIABLES, interface_to, use_interface_to
 from mtlbench.harness.cluster.stages import Group
 
 
@@ -19,7 +19,7 @@ def test_this_machine_is_reached_over_the_interface_with_the_address():
 
 
 def test_an_address_of_no_interface_is_an_error_that_names_both(monkeypatch):
-    monkeypatch.setattr(network.psutil, "net_if_addrs", dict)
+    monkeypatch.setattr(interface.psutil, "net_if_addrs", dict)
     with pytest.raises(OSError, match=r"no network interface has the address 127\.0\.0\.1, from which 127\.0\.0\.1 is"):
         interface_to("127.0.0.1")
 
@@ -29,7 +29,7 @@ def test_gloo_and_nccl_are_told_unless_somebody_has_chosen(monkeypatch):
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "x")
     monkeypatch.delenv("GLOO_SOCKET_IFNAME")
     use_interface_to("127.0.0.1")
-    assert [network.os.environ[name] for name in VARIABLES] == [interface_to("127.0.0.1"), "ib0"]
+    assert [interface.os.environ[name] for name in VARIABLES] == [interface_to("127.0.0.1"), "ib0"]
 
 
 def test_a_group_of_processes_is_started_over_the_interface(monkeypatch):
