@@ -30,8 +30,8 @@ def list_() -> None:
     Example:  mtlbench list
     """
     from mtlbench.benchmarks import BENCHMARKS
-    from mtlbench.harness.matrix.file import embedded, find
     from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
+    from mtlbench.harness.matrix.written import embedded, find
     from mtlbench.methods import METHODS
     from mtlbench.methods.weights import WEIGHTS_TAG
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from mtlbench.harness.cli.usage import (
 if TYPE_CHECKING:
     from mtlbench.harness.cluster.scheduler import Scheduler
     from mtlbench.harness.driver.run import Outcome
+    from mtlbench.harness.driver.standing import Held, Standing
     from mtlbench.harness.matrix.entries import Matrix
     from mtlbench.harness.store.store import Store
 
@@ -68,12 +70,13 @@ def run(
     from mtlbench.harness.data import places
     from mtlbench.harness.driver import run as driver
     from mtlbench.harness.matrix.file import read
+    from mtlbench.harness.matrix.written import load
 
     if workers_per_cell is not None:
         overrides = [*overrides, f"resources.workers={workers_per_cell}"]
     if save_predictions:
         overrides = [*overrides, "resources.save_predictions=true"]
-    wanted, store = read(matrix, overrides), open_store(url)
+    wanted, digest, store = read(matrix, overrides), load(matrix, overrides).digest, open_store(url)
     with terminable() as status:
         try:
             if dry_run:
@@ -83,7 +86,7 @@ def run(
                 _require_sockets()  # now, and not after minutes of rendering
             folders = places.roots(wanted, data)
             target = report_folder(out, store)
-            request = driver.Request(wanted, folders, target, only, rerun, tracking_uri)
+            request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, digest)
             outcome = driver.run(request, store, partial(_on_ray, address, autoscaled), Console(highlight=False))
         except KeyboardInterrupt:
             typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
@@ -117,71 +120,70 @@ def doctor(
         health = examine(wanted, store, data, None if address is None else _on_ray(address))
     for line in health.well:
         typer.echo(line)
+    if not health.problems:
+        typer.echo(f"nothing keeps {wanted.name} from running")
     if health.problems:
         lines = [f"  {number}. {problem}" for number, problem in enumerate(health.problems, start=1)]
         raise fail("\n".join([f"{wanted.name} cannot run:", *lines]))
 
 
 def status(
-    matrix: MatrixArgument,
+    matrix: Annotated[str | None, typer.Argument(help="As for `run`; default: what the store holds.")] = None,
     url: StoreOption = "runs",
     overrides: SetOption = [],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell, or a matrix.")] = False,
 ) -> None:
     """Say of every cell of a matrix whether it is finished, trained (scores are left), started, failed, new, or stale
     (code that can move its numbers has changed since). A record that cannot be read is corrupt, and the exit status 1.
+    Without a matrix, say which matrices a store holds and how many of their cells are in each state.
 
     Example:  mtlbench status rooms --store runs
     """
-    from mtlbench.harness.driver.work import recorded, stale, survey, title
-    from mtlbench.harness.matrix.expand import plan
-    from mtlbench.harness.matrix.file import read
+    from mtlbench.harness.driver.standing import held, standing
+    from mtlbench.harness.matrix.written import load
 
-    wanted, store = read(matrix, overrides), open_store(url)
-    unreadable: dict[str, str] = {}
-    planned, records = survey(wanted, recorded(store, unreadable))
-    rows = {}
-    for item in planned:
-        if item.cell.id in rows:
-            continue
-        state: str = store.state(item.cell.id)
-        record = records.get(item.cell.id)
-        if item.cell.id in unreadable:
-            state = "corrupt"
-        rows[item.cell.id] = {
-            "id": item.cell.id,
-            "cell": title(item),
-            "state": "stale" if record and stale(record) else state,
-            "error": unreadable.get(item.cell.id) or _problem(store, item.cell.id, state),
-        }
+    store = open_store(url)
+    if matrix is None:
+        matrices = held(store)
+        typer.echo(json.dumps(matrices, indent=1) if as_json else _matrices(store, matrices))
+        return
+    written = load(matrix, overrides)
+
+    def check() -> Standing:
+        from mtlbench.harness.driver.work import standing_of
+        from mtlbench.harness.matrix.file import read
+
+        return standing_of(read(matrix, overrides), store)
+
+    found = standing(store, written, check)
     if as_json:
-        typer.echo(json.dumps(list(rows.values()), indent=1))
+        typer.echo(json.dumps([row._asdict() for row in found.rows], indent=1))
     else:
-        _show_status(list(rows.values()), plan(wanted, records)[1])
-    if unreadable:
+        _show_status(found)
+    if found.unreadable:
         raise typer.Exit(1)
 
 
-def _problem(store: Store, cell_id: str, state: str) -> str | None:
-    """What is wrong with a cell that has no corrupt record."""
-    from mtlbench.results.records import files
-
-    if state == "failed":
-        return str((store.failure(cell_id) or {"error": ""})["error"])
-    if state == "finished" and not store.exists(files.per_image(cell_id)):
-        again = f"`mtlbench run ... --rerun all --only {cell_id}` trains the cell anew"
-        return f"{files.PER_IMAGE} is missing, so that it has no interval over images; {again}"
-    return None
-
-
-def _show_status(rows: Sequence[Mapping[str, str | None]], waiting: Sequence[str]) -> None:
-    for row in rows:
-        typer.echo(f"{row['state']:9} {row['cell']}  [{row['id']}]" + (f"  {row['error']}" if row["error"] else ""))
-    for line in waiting:
+def _show_status(found: Standing) -> None:
+    for row in found.rows:
+        typer.echo(f"{row.state:9} {row.cell}  [{row.id}]" + (f"  {row.error}" if row.error else ""))
+    for line in found.waiting:
         typer.echo(line)
-    states = [row["state"] for row in rows]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    typer.echo(f"{len(rows)} cells: {counts}")
+    typer.echo(f"{len(found.rows)} cells: {_counts(Counter(row.state for row in found.rows))}")
+
+
+def _matrices(store: Store, matrices: Sequence[Held]) -> str:
+    if not matrices:
+        return f"{store.url} holds no matrix; `mtlbench run MATRIX --store {store.url}` begins one"
+    return "\n".join(
+        f"{each['matrix']}: {sum(each['cells'].values())} cells, {_counts(each['cells'])}"
+        + (f"; the last one finished {each['last']}" if each["last"] else "")
+        for each in matrices
+    )
+
+
+def _counts(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
 def _on_ray(address: str | None, autoscaled: bool = False) -> Scheduler:

@@ -25,7 +25,7 @@ from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
 
 SECONDS_BETWEEN_REPORTS = 5.0
-UNFIT = "unfit"  # the key under which a trial reports why its node cannot run cells
+UNFIT = "unfit"  # under it a trial reports the id of its node, which cannot run cells, and under "why" the reason
 
 Stage = Literal["train", "score"]
 
@@ -59,7 +59,7 @@ def run_stage(config: dict[str, Any], environment: Environment, folders: list[st
             cell = Store(environment.store).cell(config["cell"])
             attempt(cell, environment, lambda progress: tune.report(progress._asdict()))
     except Unfit as error:
-        tune.report({UNFIT: {"node": error.node, "why": error.why}})
+        tune.report({UNFIT: error.node, "why": "; ".join(error.why)})
 
 
 def _require_fit(asked: Asked | None) -> None:

@@ -92,10 +92,9 @@ class Tell(Callback):  # type: ignore[misc]
         if "step" in result:
             self.board.progressed(trial.config["cell"], result)
         elif UNFIT in result:
-            node, why = result[UNFIT]["node"], "; ".join(result[UNFIT]["why"])
-            where = self.closed.close(node)
+            where = self.closed.close(result[UNFIT])
             self.refused.add(trial.config["cell"])
-            self.board.put_back(trial.config["cell"], f"node {where} gets no cells: {why}")
+            self.board.put_back(trial.config["cell"], f"node {where} gets no cells: {result['why']}")
         elif "scored" in result:
             self.board.scoring(trial.config["cell"], result["scored"], result["images"])
 

@@ -10,7 +10,8 @@ from mtlbench.harness.cluster.scheduler import Scheduler
 from mtlbench.harness.data.places import NotReady
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.run import cannot_run
-from mtlbench.harness.driver.work import recorded, survey
+from mtlbench.harness.driver.standing import recorded
+from mtlbench.harness.driver.work import survey
 from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment

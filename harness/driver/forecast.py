@@ -14,7 +14,8 @@ from mtlbench.harness.data.copy import copy_of, trained_on
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.progress import duration
-from mtlbench.harness.driver.work import recorded, require, select, survey, title
+from mtlbench.harness.driver.standing import recorded
+from mtlbench.harness.driver.work import require, select, survey, title
 from mtlbench.harness.inspect.describe import align, on_meta
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, Resources, make_benchmark

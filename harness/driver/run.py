@@ -44,6 +44,7 @@ class Request:
     only: Sequence[str] = ()  # words, of which a cell's id or label must contain one; () means every cell
     rerun: Rerun = "none"
     tracking_uri: str | None = None  # None: the database beside the store
+    written: str = ""  # the digest of what the matrix was read from
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
         with _joined(make_scheduler, environment, chosen) if todo else nullcontext(None) as joined:
             for cell_id in again:
                 store.forget(cell_id)
-            work = Work(matrix, store, only, look, constants)  # a forgotten search leads to no cell
+            work = Work(matrix, store, only, look, constants, request.written)  # a forgotten search leads to no cell
             with Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
                 _project(work, tracker)
                 stopped = _schedule(work, joined, environment, tracker, console) if joined and work.todo else ""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
+from mtlbench.harness.driver.standing import Look, Standing, made_otherwise, recorded, rows
 from mtlbench.harness.matrix.entries import Matrix
-from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest
-from mtlbench.harness.store import provenance, source
+from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest, plan
+from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
-from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
+from mtlbench.results.records.record import Manifest, Record
 
 Rerun = Literal["none", "failed", "stale", "all"]  # which cells start anew instead of going on or being kept
-
-
-Look = Callable[[Sequence[str]], Mapping[str, Record]]  # cell ids -> the records among them
 
 
 def survey(
@@ -32,26 +31,6 @@ def survey(
         records |= look(fresh)
         planned = expand(matrix, records)
     return planned, records
-
-
-def recorded(store: Store, unreadable: dict[str, str]) -> Look:
-    """A `Look` into a store that changes nothing in it. Why a record cannot be read is put into `unreadable`, by cell
-    id, and the cell then counts as one without a record.
-    """
-
-    def look(ids: Sequence[str]) -> dict[str, Record]:
-        found = {}
-        for cell_id in ids:
-            try:
-                record = store.record(cell_id)
-            except (CorruptRecord, NewerRecord) as error:
-                unreadable[cell_id] = str(error)
-                continue
-            if record is not None:
-                found[cell_id] = record
-        return found
-
-    return look
 
 
 def select(planned: Iterable[Planned], only: Sequence[str]) -> list[Planned]:
@@ -93,9 +72,10 @@ class Work:
     """The chosen cells of a matrix, and what is left to do. It grows: the record of a search leads to another cell."""
 
     def __init__(
-        self, matrix: Matrix, store: Store, only: Sequence[str], look: Look, constants: Mapping[str, str]
+        self, matrix: Matrix, store: Store, only: Sequence[str], look: Look, constants: Mapping[str, str], written: str
     ) -> None:
-        self.matrix, self.store, self.only, self.look, self.constants = matrix, store, only, look, constants
+        self.matrix, self.store, self.only, self.look = matrix, store, only, look
+        self.constants, self.written = constants, written
         self.records: dict[str, Record] = {}
         self.planned: list[Planned] = []  # the chosen cells, once for each place that needs them
         self.cells: dict[str, Planned] = {}  # by id
@@ -123,7 +103,7 @@ class Work:
 
     def publish(self) -> Manifest:
         """Write into the store which cells the matrix expects by now."""
-        contents = manifest(self.matrix, self.constants, self.records)
+        contents = replace(manifest(self.matrix, self.constants, self.records), written=self.written)
         self.store.put(files.matrix(self.matrix.name), contents.to_json())
         return contents
 
@@ -143,5 +123,15 @@ def stale(record: Record) -> bool:
         plugin = provenance.plugin_hash(record.cell)
     except ValueError:  # something from outside cannot be imported any more
         return True
-    made_by = record.provenance
-    return made_by.get("source") != source.source_hash() or made_by.get("plugin") != plugin
+    return made_otherwise(record) or record.provenance.get("plugin") != plugin
+
+
+def standing_of(matrix: Matrix, store: Store) -> Standing:
+    """How far the cells of a matrix are, whether a run has begun or not."""
+    unreadable: dict[str, str] = {}
+    planned, records = survey(matrix, recorded(store, unreadable))
+    titles: dict[str, str] = {}
+    for item in planned:  # the first place that needs a cell names it
+        titles.setdefault(item.cell.id, title(item))
+    old = [cell_id for cell_id, record in records.items() if stale(record)]
+    return Standing(rows(store, titles, old, unreadable), plan(matrix, records)[1], unreadable)

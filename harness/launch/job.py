@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlsplit
 
-from mtlbench.harness.matrix.file import embedded, find, read
+from mtlbench.harness.matrix.file import read
+from mtlbench.harness.matrix.written import embedded, find
 
 OF_ONE_NODE = ("/tmp", "/var/tmp", "/dev/shm")  # folders that each node has for itself
 WORD = re.compile(r"[\w.,:@%+=/-]+")  # what stands in a line of a batch script without quotes

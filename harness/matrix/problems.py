@@ -31,15 +31,6 @@ from mtlbench.methods.outside import is_outside
 from mtlbench.methods.weights import no_imagenet_weights
 
 
-class MatrixError(ValueError):
-    """What is wrong with a matrix file: one line a mistake."""
-
-    def __init__(self, source: str, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
-
-
 def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     """Mistakes that involve two parts of the file. The raw form is looked at, because another part may be wrong too."""
     problems = ["benchmark: give it or benchmarks, not both"] if {"benchmark", "benchmarks"} <= raw.keys() else []

@@ -13,8 +13,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mtlbench.methods.outside import is_outside
-
 PACKAGE = "mtlbench"
 FOLDERS = ("benchmarks", "methods", "results", "harness")
 ROOT = Path(__file__).resolve().parents[2]  # holds the four folders: a checkout, or the installed package
@@ -135,9 +133,15 @@ def _imports(text: str, package: str) -> tuple[str, ...]:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             origin = ".".join([*above, *([node.module] if node.module else [])])
             found += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and is_outside(node.value):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and names_a_module(node.value):
             found.append(node.value.partition(":")[0])
     return tuple(found)
+
+
+def names_a_module(text: str) -> bool:
+    """Whether a text is "package.module:Name", as `methods.outside.is_outside` says too. That one brings torch along."""
+    module, _, attribute = text.partition(":")
+    return all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:

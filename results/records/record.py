@@ -149,11 +149,19 @@ class Manifest:
     constants: dict[str, str]  # benchmark -> id of its constant predictor's record
     margin: float = 0.5  # points of Delta_m inside which two rows count as equivalent
     controls: tuple[Control, ...] = ()
+    written: str = ""  # a hash of what the matrix was read from; "" where its cells also depend on something else
 
     @property
     def ids(self) -> list[str]:
         """The ids of all cells, each once: those of the tables, then those of the controls alone."""
-        return list(dict.fromkeys(entry.id for entry in (*self.entries, *self._of_controls())))
+        return list(self.cells())
+
+    def cells(self) -> dict[str, Entry]:
+        """Cell id -> an entry of the cell, of a table where a table has it. Labels of the controls name the control."""
+        found: dict[str, Entry] = {}
+        for entry in (*self.entries, *self._of_controls()):
+            found.setdefault(entry.id, entry)
+        return found
 
     def entries_of(self, cell_id: str) -> tuple[Entry, ...]:
         """The entries of a cell in the tables, or in the controls where no table has it."""

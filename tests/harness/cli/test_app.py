@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.harness.cli import usage
 from mtlbench.harness.cli.app import COMMANDS, app
-from mtlbench.harness.matrix.file import embedded
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
+from mtlbench.harness.matrix.written import embedded
 from mtlbench.methods import METHODS
 from mtlbench.methods.weights import WEIGHTS_TAG
 
@@ -26,6 +26,7 @@ MAY_IMPORT = [
     (["plan", "--difference", "1", "--sd", "0.82"], {"scipy"}),
     (["audit"], {"pandas"}),
     (["status", "smoke"], {"torch", "scipy", "pandas"}),
+    (["status"], {"pandas"}),
     (["show", "nothing", "--store", "nowhere"], {"pandas"}),  # a refusal waits for no more than a success
 ]
 

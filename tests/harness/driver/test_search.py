@@ -4,7 +4,7 @@ import pytest
 
 from cells import small_matrix
 from mtlbench.harness.data.places import NotReady
-from mtlbench.harness.driver import work
+from mtlbench.harness.driver import standing, work
 from mtlbench.harness.matrix.expand import expand, manifest, plan
 from mtlbench.harness.store.store import Store
 from mtlbench.methods import METHODS
@@ -173,7 +173,7 @@ def test_looking_changes_nothing(go, tmp_path):
     go(matrix())
     store = Store(tmp_path / "s")
     before = sorted(path for path in (tmp_path / "s").rglob("*") if path.is_file())
-    planned, records = work.survey(matrix(), work.recorded(store, {}))
+    planned, records = work.survey(matrix(), standing.recorded(store, {}))
     assert len(planned) == len(records) == 3
     assert before == sorted(path for path in (tmp_path / "s").rglob("*") if path.is_file())
 

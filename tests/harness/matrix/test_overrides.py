@@ -10,8 +10,8 @@ from command import invoke
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, TrainConfig
 from mtlbench.harness.matrix.entries import Matrix, MethodEntry, Resources
 from mtlbench.harness.matrix.expand import expand, manifest
-from mtlbench.harness.matrix.file import embedded, find, read
-from mtlbench.harness.matrix.problems import MatrixError
+from mtlbench.harness.matrix.file import read
+from mtlbench.harness.matrix.written import MatrixError, embedded, find
 
 # The last part of a key -> values of which at least one differs from what any shipped matrix has, all right ones.
 VALUES = {

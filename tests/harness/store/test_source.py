@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from mtlbench.harness.store import source
+from mtlbench.methods.outside import is_outside
 from paths import ROOT
 
 FILES = source.decisive_files()
@@ -175,3 +176,8 @@ def test_prepared_data_are_old_once_the_code_that_reads_files_has_changed(checko
         assert reading() == before, name
         undo()
     source.reading_hash.cache_clear()
+
+
+@pytest.mark.parametrize("text", ["a:B", "a.b:C", "a", ":", "a:", ":B", "a b:C", "a.:B", "a:B.c", "1a:B", "https://x"])
+def test_a_name_from_outside_is_the_same_for_the_hash_and_for_the_methods(text):
+    assert source.names_a_module(text) == is_outside(text)

@@ -1,0 +1,124 @@
+"""How far the cells of a store are: the command `mtlbench status`. What is in a manifest is told without torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypedDict
+
+from mtlbench.harness.matrix.written import Written
+from mtlbench.harness.store import source
+from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
+from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
+
+Look = Callable[[Sequence[str]], Mapping[str, Record]]  # cell ids -> the records among them
+
+
+class Row(NamedTuple):
+    """A cell."""
+
+    id: str
+    cell: str  # its title
+    state: str  # a State of the store, stale, or corrupt
+    error: str | None
+
+
+class Standing(NamedTuple):
+    """The cells of a matrix."""
+
+    rows: list[Row]
+    waiting: list[str]  # a line for everything that waits for a record, or will never be trained
+    unreadable: dict[str, str]  # cell id -> why its record cannot be read
+
+
+def standing(store: Store, written: Written, check: Callable[[], Standing]) -> Standing:
+    """How far the cells of a matrix are. check: makes it from the matrix, where the store has not seen this one yet."""
+    manifest = _same(store, written)
+    if manifest is None:
+        return check()
+    titles = {cell_id: f"{e.label} · {'+'.join(e.tasks)} · seed {e.seed}" for cell_id, e in manifest.cells().items()}
+    unreadable: dict[str, str] = {}
+    records = recorded(store, unreadable)(list(titles))
+    stale = {cell_id for cell_id, record in records.items() if made_otherwise(record)}
+    return Standing(rows(store, titles, stale, unreadable), [], unreadable)
+
+
+class Held(TypedDict):
+    """A matrix of a store."""
+
+    matrix: str
+    cells: dict[str, int]  # state -> how many
+    last: str  # when the last cell was finished; "" where none is
+
+
+def held(store: Store) -> list[Held]:
+    """The matrices of a store, with the states of their cells. Raises CorruptRecord for a manifest that is none."""
+    found = []
+    for name in files.matrix_names(store.names(files.MATRICES, "file")):
+        cells = list(_manifest(store, name).cells())
+        records = recorded(store, {})(cells)
+        last = max((str(record.provenance.get("finished", "")) for record in records.values()), default="")
+        found.append(Held(matrix=name, cells=dict(Counter(map(store.state, cells))), last=last))
+    return found
+
+
+def _manifest(store: Store, name: str) -> Manifest:
+    file = files.matrix(name)
+    return Manifest.from_json(store.get(file).decode(errors="replace"), store.path(file))
+
+
+def _same(store: Store, written: Written) -> Manifest | None:
+    """The manifest that a run of the same matrix wrote, if all of its cells are in it."""
+    digest, name = written.digest, str(written.content["name"])
+    if not digest or not store.exists(files.matrix(name)):
+        return None
+    manifest = _manifest(store, name)
+    whole = manifest.written == digest and not any(entry.preliminary for entry in manifest.cells().values())
+    return manifest if whole else None
+
+
+def rows(store: Store, titles: Mapping[str, str], stale: Iterable[str], unreadable: Mapping[str, str]) -> list[Row]:
+    """A row for each cell. titles: by cell id. stale: ids of cells that other code has made."""
+    found, old = [], set(stale)
+    for cell_id, title in titles.items():
+        state: str = store.state(cell_id)
+        error = unreadable.get(cell_id) or _problem(store, cell_id, state)
+        state = "corrupt" if cell_id in unreadable else "stale" if cell_id in old else state
+        found.append(Row(cell_id, title, state, error))
+    return found
+
+
+def _problem(store: Store, cell_id: str, state: str) -> str | None:
+    """What is wrong with a cell that has no corrupt record."""
+    if state == "failed":
+        return str((store.failure(cell_id) or {"error": ""})["error"])
+    if state == "finished" and not store.exists(files.per_image(cell_id)):
+        again = f"`mtlbench run ... --rerun all --only {cell_id}` trains the cell anew"
+        return f"{files.PER_IMAGE} is missing, so that it has no interval over images; {again}"
+    return None
+
+
+def recorded(store: Store, unreadable: dict[str, str]) -> Look:
+    """A `Look` into a store that changes nothing in it. Why a record cannot be read is put into `unreadable`, by cell
+    id, and the cell then counts as one without a record.
+    """
+
+    def look(ids: Sequence[str]) -> dict[str, Record]:
+        found = {}
+        for cell_id in ids:
+            try:
+                record = store.record(cell_id)
+            except (CorruptRecord, NewerRecord) as error:
+                unreadable[cell_id] = str(error)
+                continue
+            if record is not None:
+                found[cell_id] = record
+        return found
+
+    return look
+
+
+def made_otherwise(record: Record) -> bool:
+    """Whether our code that can move the record's numbers has changed since the record was made."""
+    return bool(record.provenance.get("source") != source.source_hash())
