@@ -65,7 +65,7 @@ class Commands:
         }  # fmt: skip
 
     def _prepare(self, arguments):
-        if arguments[0] == "run" and "--store" in arguments:
+        if arguments[0] == "run" and "--store" in arguments and "--tracking-uri" not in arguments:
             store = self.folder / arguments[arguments.index("--store") + 1]
             store.mkdir(exist_ok=True)
             if not (store / "mlflow.db").exists():

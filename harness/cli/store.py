@@ -52,6 +52,7 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
     Example:  mtlbench track rooms --store runs --tracking-uri http://127.0.0.1:5000
     """
     from mtlbench.harness.driver.deltas import deltas
+    from mtlbench.harness.tracking.connection import public
     from mtlbench.harness.tracking.tracker import Tracker
     from mtlbench.results.records.reading import read
 
@@ -65,7 +66,7 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
             state = store.state(cell_id)
             tracker.project(cell_id, state if state in ("finished", "failed") else "waiting")
         tracker.project_deltas(deltas(store, matrix))
-    typer.echo(f"{uri} shows {matrix}")
+    typer.echo(f"{public(uri, uri)} shows {matrix}")
     refuse_unreadable(results.unreadable.values())
 
 

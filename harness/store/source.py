@@ -139,7 +139,7 @@ def _imports(text: str, package: str) -> tuple[str, ...]:
 
 
 def names_a_module(text: str) -> bool:
-    """Whether a text is "package.module:Name", as `methods.outside.is_outside` says too. That one brings torch along."""
+    """Whether a text is "package.module:Name". `methods.outside.is_outside` says the same and brings torch along."""
     module, _, attribute = text.partition(":")
     return all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()
 

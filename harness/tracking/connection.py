@@ -57,9 +57,12 @@ def check(uri: str) -> None:
             f"tracking URI {shown}: unknown kind; give sqlite:////absolute/path/{files.DATABASE}, the http:// or "
             "https:// address of an MLflow server, or a postgresql:// or mysql:// database"
         )
-    unusable: tuple[type[Exception], ...] = (*errors(), ImportError)  # a database driver may be missing
+    unusable = errors()
     try:
         client(uri).search_experiments(max_results=1)
+    except ImportError as error:
+        way = "install mtlbench[postgres]" if scheme == "postgresql" else "install the driver of that database"
+        raise ValueError(f"tracking URI {shown} needs {error.name}; {way}") from error
     except unusable as error:
         raise ValueError(f"tracking URI {shown} does not answer: {reason(error, uri)}") from error
 
@@ -110,8 +113,14 @@ def errors() -> tuple[type[Exception], ...]:
 
 def public(text: str, uri: str) -> str:
     """A text without the password of the tracking URI, so that it can be shown."""
-    password = urlsplit(uri).password
-    return text.replace(f":{password}@", ":***@") if password else text
+    parts = urlsplit(uri)
+    if parts.password:
+        text = text.replace(f":{parts.password}@", ":***@")
+    for part in parts.query.split("&"):
+        name, _, value = part.partition("=")
+        if value and "password" in name.lower():
+            text = text.replace(part, f"{name}=***")
+    return text
 
 
 def reason(error: Exception, uri: str) -> str:

@@ -48,7 +48,8 @@ def open_store(store: str) -> tuple[Any, str]:
                 "databases and artifacts; rename the folder, or give another --store"
             )
     try:
-        fs, root = fsspec.core.url_to_fs(store)
+        # Without a cache of listings: other processes write to the store all the time.
+        fs, root = fsspec.core.url_to_fs(store, use_listings_cache=False)
     except (ImportError, ValueError) as error:  # the driver of the protocol is not installed, or does not exist
         raise FileNotFoundError(f"{store}: no store can be opened there: {error}") from error
     return fs, root
