@@ -31,7 +31,7 @@ def list_() -> None:
     """
     from mtlbench.benchmarks import BENCHMARKS
     from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
-    from mtlbench.harness.matrix.written import embedded, find
+    from mtlbench.harness.matrix.text.written import embedded, find
     from mtlbench.methods import METHODS
     from mtlbench.methods.weights import WEIGHTS_TAG
 

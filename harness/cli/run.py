@@ -69,14 +69,12 @@ def run(
 
     from mtlbench.harness.data import places
     from mtlbench.harness.driver import run as driver
-    from mtlbench.harness.matrix.file import read
-    from mtlbench.harness.matrix.written import load
+    from mtlbench.harness.driver.standing import digest
+    from mtlbench.harness.matrix.file import checked
+    from mtlbench.harness.matrix.text.written import load
 
-    if workers_per_cell is not None:
-        overrides = [*overrides, f"resources.workers={workers_per_cell}"]
-    if save_predictions:
-        overrides = [*overrides, "resources.save_predictions=true"]
-    wanted, digest, store = read(matrix, overrides), load(matrix, overrides).digest, open_store(url)
+    written = load(matrix, [*overrides, *_as_overrides(workers_per_cell, save_predictions)])
+    wanted, store = checked(written), open_store(url)
     with terminable() as status:
         try:
             if dry_run:
@@ -86,7 +84,7 @@ def run(
                 _require_sockets()  # now, and not after minutes of rendering
             folders = places.roots(wanted, data)
             target = report_folder(out, store)
-            request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, digest)
+            request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, digest(written))
             outcome = driver.run(request, store, partial(_on_ray, address, autoscaled), Console(highlight=False))
         except KeyboardInterrupt:
             typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
@@ -95,6 +93,12 @@ def run(
             typer.echo(f"mtlbench: {stopped}; the same command goes on from the last checkpoints", err=True)
             raise typer.Exit(1) from None
     _show_outcome(wanted, store, outcome, target, tracking_uri)
+
+
+def _as_overrides(workers_per_cell: int | None, save_predictions: bool) -> list[str]:
+    """What the options of a run that are keys of a matrix say."""
+    found = [] if workers_per_cell is None else [f"resources.workers={workers_per_cell}"]
+    return found + (["resources.save_predictions=true"] if save_predictions else [])
 
 
 def doctor(
@@ -140,7 +144,7 @@ def status(
     Example:  mtlbench status rooms --store runs
     """
     from mtlbench.harness.driver.standing import held, standing
-    from mtlbench.harness.matrix.written import load
+    from mtlbench.harness.matrix.text.written import load
 
     store = open_store(url)
     if matrix is None:

@@ -42,7 +42,7 @@ INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 ERRORS_OF_THE_USER = (  # module and class; OSError is one too
     ("mtlbench.harness.data.places", "NotReady"),
-    ("mtlbench.harness.matrix.written", "MatrixError"),
+    ("mtlbench.harness.matrix.text.written", "MatrixError"),
     ("mtlbench.harness.store.store", "StoreError"),
     ("mtlbench.results.records.record", "CorruptRecord"),
     ("mtlbench.results.records.record", "NewerRecord"),

@@ -12,8 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from mtlbench.harness.data.copy import Copy, copy_of
-from mtlbench.harness.matrix import strict_yaml
 from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchmark
+from mtlbench.harness.matrix.text import strict_yaml
 
 
 class NotReady(RuntimeError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
 
-from mtlbench.harness.matrix.written import Written
+from mtlbench.harness.matrix.text.written import Written
 from mtlbench.harness.store import source
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
@@ -44,6 +46,26 @@ def standing(store: Store, written: Written, check: Callable[[], Standing]) -> S
     return Standing(rows(store, titles, stale, unreadable), [], unreadable)
 
 
+def digest(written: Written) -> str:
+    """A hash of all that decides which cells a matrix has: what is written, and our code.
+
+    "" where something comes from outside of the package, whose code may decide too.
+    """
+    if any(isinstance(word, str) and source.names_a_module(word) for word in _words(written.content)):
+        return ""
+    text = json.dumps([written.content, source.source_hash()], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _words(node: Any) -> Iterator[Any]:
+    """Everything in a content that is neither a mapping nor a list."""
+    if isinstance(node, dict | list):
+        for each in node.values() if isinstance(node, dict) else node:
+            yield from _words(each)
+    else:
+        yield node
+
+
 class Held(TypedDict):
     """A matrix of a store."""
 
@@ -70,11 +92,11 @@ def _manifest(store: Store, name: str) -> Manifest:
 
 def _same(store: Store, written: Written) -> Manifest | None:
     """The manifest that a run of the same matrix wrote, if all of its cells are in it."""
-    digest, name = written.digest, str(written.content["name"])
-    if not digest or not store.exists(files.matrix(name)):
+    made_from, name = digest(written), str(written.content["name"])
+    if not made_from or not store.exists(files.matrix(name)):
         return None
     manifest = _manifest(store, name)
-    whole = manifest.written == digest and not any(entry.preliminary for entry in manifest.cells().values())
+    whole = manifest.written == made_from and not any(entry.preliminary for entry in manifest.cells().values())
     return manifest if whole else None
 
 

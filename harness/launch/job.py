@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlsplit
 
 from mtlbench.harness.matrix.file import read
-from mtlbench.harness.matrix.written import embedded, find
+from mtlbench.harness.matrix.text.written import embedded, find
 
 OF_ONE_NODE = ("/tmp", "/var/tmp", "/dev/shm")  # folders that each node has for itself
 WORD = re.compile(r"[\w.,:@%+=/-]+")  # what stands in a line of a batch script without quotes

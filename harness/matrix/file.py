@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from mtlbench.harness.matrix.entries import Matrix, MethodEntry, Recipe, make_benchmark, merge_train
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
 from mtlbench.harness.matrix.problems import cross_checks, describe_mistake
-from mtlbench.harness.matrix.written import MatrixError, Override, load, taken_by_none
+from mtlbench.harness.matrix.text.written import MatrixError, Override, Written, load, taken_by_none
 from mtlbench.methods import resolve
 
 
@@ -19,7 +19,11 @@ def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
 
     Raises FileNotFoundError with the embedded names, or MatrixError, also for an override that nothing would notice.
     """
-    written = load(source, overrides)
+    return checked(load(source, overrides))
+
+
+def checked(written: Written) -> Matrix:
+    """The matrix that is written. Raises MatrixError, also for an override that nothing would notice."""
     matrix = check(written.content, written.path)
     for change in written.changes:
         if why := taken_by_none(written.content, change.parts[0]) or _without_effect(change, matrix):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 SCHEMA = 1
+FINITE = ConfigDict(allow_inf_nan=False)
 
 
 class NewerRecord(ValueError):
@@ -33,6 +37,8 @@ def require_name(name: Any) -> str:
 @dataclass(frozen=True)
 class Score:
     """The value of one metric for one task on the test split."""
+
+    __pydantic_config__ = FINITE
 
     task: str
     metric: str
@@ -64,6 +70,8 @@ def differences(score: Score, other: Score) -> list[tuple[str, object, object]]:
 class Record:
     """A finished cell."""
 
+    __pydantic_config__ = FINITE
+
     id: str
     cell: dict[str, Any]  # the whole configuration, as harness/matrix/cell.py dumps it
     scores: tuple[Score, ...]
@@ -83,18 +91,11 @@ class Record:
     @classmethod
     def from_json(cls, text: str, source: str) -> Record:
         """The record in `text`. Raises CorruptRecord or NewerRecord that names `source`."""
-        try:
-            fields = json.loads(text)
-            if fields["schema"] > SCHEMA:
-                raise NewerRecord(
-                    f"{source}: written by a newer version of mtlbench (schema {fields['schema']}, here {SCHEMA})"
-                )
-            require_name(fields["id"])
-            fields["scores"] = tuple(Score(**score) for score in fields["scores"])
-            fields["derived_from"] = tuple(map(require_name, fields["derived_from"]))
-            return cls(**fields)
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise CorruptRecord(f"{source}: not a record ({type(error).__name__}: {error})") from error
+        if (schema := _schema(text)) > SCHEMA:
+            raise NewerRecord(f"{source}: written by a newer version of mtlbench (schema {schema}, here {SCHEMA})")
+        record = _checked(RECORD, text, f"{source}: not a record")
+        _require_names([record.id, *record.derived_from], f"{source}: not a record")
+        return record
 
 
 @dataclass(frozen=True)
@@ -182,26 +183,45 @@ class Manifest:
     @classmethod
     def from_json(cls, text: str, source: str) -> Manifest:
         """The manifest in `text`. Raises CorruptRecord that names `source`."""
-        try:
-            fields = json.loads(text)
-            fields["entries"] = _entries(fields["entries"])
-            fields["controls"] = tuple(
-                Control(
-                    control["expects"],
-                    control["row"],
-                    tuple(ControlTable(table["name"], _entries(table["entries"])) for table in control["tables"]),
-                )
-                for control in fields.get("controls", ())
-            )
-            manifest = cls(**fields)
-            for name in (manifest.name, *manifest.constants.values(), *manifest.ids):
-                require_name(name)
-            return manifest
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise CorruptRecord(f"{source}: not a matrix manifest ({type(error).__name__}: {error})") from error
+        manifest = _checked(MANIFEST, text, f"{source}: not a matrix manifest")
+        names = [manifest.name, *manifest.constants.values(), *manifest.ids]
+        _require_names(names, f"{source}: not a matrix manifest")
+        return manifest
 
 
-def _entries(written: list[dict[str, Any]]) -> tuple[Entry, ...]:
-    return tuple(
-        Entry(**{**entry, "tasks": tuple(entry["tasks"]), "task_set": tuple(entry["task_set"])}) for entry in written
-    )
+def _schema(text: str) -> int:
+    """The schema that a record names; 0 where it names none."""
+    try:
+        fields = from_json(text)
+    except ValueError:
+        return 0
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    return schema if type(schema) is int else 0
+
+
+RECORD, MANIFEST = TypeAdapter(Record), TypeAdapter(Manifest)
+Kind = TypeVar("Kind")
+
+
+def _checked(kind: TypeAdapter[Kind], text: str, complaint: str) -> Kind:
+    """What is written in `text`, with every field of its type. Raises CorruptRecord that begins with `complaint`.
+
+    Fields that are not known are left out: a newer version has written them, and they change no number.
+    """
+    try:
+        from_json(text, allow_inf_nan=False)  # also where any value is allowed
+        return kind.validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+        raise CorruptRecord(f"{complaint} ({' '.join(what.split())})") from error
+    except ValueError as error:
+        raise CorruptRecord(f"{complaint} ({error})") from error
+
+
+def _require_names(names: Iterable[str], complaint: str) -> None:
+    try:
+        for name in names:
+            require_name(name)
+    except TypeError as error:
+        raise CorruptRecord(f"{complaint} ({error})") from error

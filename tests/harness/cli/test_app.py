@@ -14,7 +14,7 @@ from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.harness.cli import usage
 from mtlbench.harness.cli.app import COMMANDS, app
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
-from mtlbench.harness.matrix.written import embedded
+from mtlbench.harness.matrix.text.written import embedded
 from mtlbench.methods import METHODS
 from mtlbench.methods.weights import WEIGHTS_TAG
 

@@ -3,7 +3,7 @@
 import pytest
 
 from command import invoke
-from mtlbench.harness.matrix.written import find
+from mtlbench.harness.matrix.text.written import find
 
 SLURM = ["slurm", "smoke", "--store", "/shared/runs"]
 KUBERAY = ["kuberay", "smoke", "--image", "registry/mtlbench:0.1.0"]

@@ -18,7 +18,7 @@ from mtlbench.harness.driver.forecast import CORE, GPU, forecast, show
 from mtlbench.harness.matrix.cell import BackboneConfig
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import read
-from mtlbench.harness.matrix.written import embedded
+from mtlbench.harness.matrix.text.written import embedded
 from mtlbench.harness.store.store import Store
 from mtlbench.methods.weights import require_pretrained
 from mtlbench.results.records.record import Record
@@ -94,7 +94,7 @@ def test_tables_of_one_data_set_share_what_they_have_in_common():
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_matrix_opens_with_its_command_and_says_that_its_hours_are_an_estimate(name):
-    from mtlbench.harness.matrix.written import find
+    from mtlbench.harness.matrix.text.written import find
 
     text = find(name).read_text()
     assert f"mtlbench run {name}" in text

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from cells import matrix_file
-from mtlbench.harness.driver.standing import held, standing
+from mtlbench.harness.driver.standing import digest, held, standing
 from mtlbench.harness.driver.work import standing_of
 from mtlbench.harness.matrix.expand import manifest
 from mtlbench.harness.matrix.file import read
-from mtlbench.harness.matrix.written import load
+from mtlbench.harness.matrix.text.written import load
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 
@@ -21,7 +21,7 @@ def begun(tmp_path):
     """(store, file of a matrix that a run has put into it)"""
     file = str(matrix_file(tmp_path, "small", methods=METHODS, baseline="Single"))
     store, matrix = Store(tmp_path / "s"), read(file)
-    store.put(files.matrix("small"), replace(manifest(matrix, {}), written=load(file).digest).to_json())
+    store.put(files.matrix("small"), replace(manifest(matrix, {}), written=digest(load(file))).to_json())
     for cell_id in list(manifest(matrix, {}).cells())[:1]:
         store.put_failure(cell_id, "no", "")
     return store, file
@@ -47,7 +47,7 @@ def test_another_matrix_of_the_same_name_is_checked(begun, override):
 
 def test_what_comes_from_outside_is_checked(tmp_path):
     file = str(matrix_file(tmp_path, "small", methods=[{"name": "plugin:Waits", "label": "W"}], baseline="W"))
-    assert load(file).digest == ""
+    assert digest(load(file)) == ""
 
 
 def test_a_store_says_what_it_holds(begun):

@@ -7,7 +7,7 @@ from additions import HEIGHT, Squares
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.matrix.entries import BenchmarkEntry, make_benchmark
 from mtlbench.harness.matrix.file import check
-from mtlbench.harness.matrix.written import MatrixError
+from mtlbench.harness.matrix.text.written import MatrixError
 
 NAME = "additions:Squares"
 

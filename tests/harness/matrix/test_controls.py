@@ -5,7 +5,7 @@ import pytest
 from mtlbench.harness.driver.work import title
 from mtlbench.harness.matrix.expand import expand, manifest
 from mtlbench.harness.matrix.file import check
-from mtlbench.harness.matrix.written import MatrixError
+from mtlbench.harness.matrix.text.written import MatrixError
 from mtlbench.results.records.record import Manifest
 
 BASE = {

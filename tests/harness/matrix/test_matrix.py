@@ -6,11 +6,11 @@ from datetime import date
 import pytest
 from pydantic import ValidationError
 
-from mtlbench.harness.matrix import strict_yaml
 from mtlbench.harness.matrix.cell import BenchmarkConfig, TrainConfig
 from mtlbench.harness.matrix.expand import expand, manifest, plan
 from mtlbench.harness.matrix.file import check, read
-from mtlbench.harness.matrix.written import MatrixError, embedded
+from mtlbench.harness.matrix.text import strict_yaml
+from mtlbench.harness.matrix.text.written import MatrixError, embedded
 
 BASE = {
     "name": "m",
@@ -327,6 +327,6 @@ def test_a_name_that_is_no_file_lists_the_embedded_ones():
 def test_every_embedded_matrix_is_valid_and_opens_with_what_it_is_for(name):
     found = read(name)
     assert expand(found)
-    from mtlbench.harness.matrix.written import find
+    from mtlbench.harness.matrix.text.written import find
 
     assert find(name).read_text().startswith("# ")

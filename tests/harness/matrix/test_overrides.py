@@ -11,7 +11,7 @@ from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, TrainC
 from mtlbench.harness.matrix.entries import Matrix, MethodEntry, Resources
 from mtlbench.harness.matrix.expand import expand, manifest
 from mtlbench.harness.matrix.file import read
-from mtlbench.harness.matrix.written import MatrixError, embedded, find
+from mtlbench.harness.matrix.text.written import MatrixError, embedded, find
 
 # The last part of a key -> values of which at least one differs from what any shipped matrix has, all right ones.
 VALUES = {

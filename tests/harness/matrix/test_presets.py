@@ -5,7 +5,7 @@ import pytest
 from mtlbench.harness.matrix import presets
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import check
-from mtlbench.harness.matrix.written import MatrixError
+from mtlbench.harness.matrix.text.written import MatrixError
 
 BASE = {
     "name": "m",

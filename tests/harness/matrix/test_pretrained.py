@@ -15,7 +15,7 @@ from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Cell, 
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import read
-from mtlbench.harness.matrix.written import MatrixError
+from mtlbench.harness.matrix.text.written import MatrixError
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.methods.backbone import Backbone

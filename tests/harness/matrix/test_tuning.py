@@ -8,8 +8,8 @@ import pytest
 from cells import small_matrix
 from mtlbench.harness.inspect import rescore
 from mtlbench.harness.matrix.expand import expand, plan
+from mtlbench.harness.matrix.text.written import MatrixError
 from mtlbench.harness.matrix.tuning import Tuning, draw, trials, tuned
-from mtlbench.harness.matrix.written import MatrixError
 from mtlbench.harness.store.store import Store
 from mtlbench.methods.baseline import MultiTask
 from mtlbench.results.records.reading import read

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from mtlbench.harness.matrix import strict_yaml
-from mtlbench.harness.store import source as code
+from mtlbench.harness.matrix.text import strict_yaml
 
 SIBLINGS = {"benchmark": "benchmarks", "benchmarks": "benchmark"}  # two ways to write the same; a file has one of them
 
@@ -45,26 +42,6 @@ class Written(NamedTuple):
     path: str
     content: dict[str, Any]
     changes: list[Override]
-
-    @property
-    def digest(self) -> str:
-        """A hash of all that decides which cells a matrix has: what is written, and our code.
-
-        "" where something comes from outside of the package, whose code may decide too.
-        """
-        if any(isinstance(word, str) and code.names_a_module(word) for word in _words(self.content)):
-            return ""
-        text = json.dumps([self.content, code.source_hash()], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _words(node: Any) -> Iterator[Any]:
-    """Everything in a content that is neither a mapping nor a list."""
-    if isinstance(node, dict | list):
-        for each in node.values() if isinstance(node, dict) else node:
-            yield from _words(each)
-    else:
-        yield node
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> Written:
