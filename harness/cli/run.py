@@ -223,13 +223,16 @@ def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], add
 
 
 def _show_outcome(matrix: Matrix, store: Store, outcome: Outcome, out: Path, tracking_uri: str | None) -> None:
+    from rich.console import Console
+
+    from mtlbench.harness.cli.outcome import show_report
     from mtlbench.harness.tracking.connection import public
 
     total = outcome.finished + len(outcome.missing)
-    typer.echo("\n" + outcome.report.markdown)
+    show_report(outcome.report, Console(highlight=False))
     typer.echo(f"cells    {outcome.finished} of {total} finished, in {store.url}")
-    typer.echo(f"tables   {out / matrix.name}")
-    typer.echo(f"figures  {out / matrix.name / 'figures'}")
+    typer.echo(f"report   {out / matrix.name / 'report.html'}")
+    typer.echo(f"tables   {out / matrix.name}, with captions and footnotes; figures in figures/")
     shown = public(tracking_uri, tracking_uri) if tracking_uri else f"mtlbench ui --store {store.url}"
     typer.echo(f"MLflow   {shown}")
     for cell_id, error in outcome.failures.items():

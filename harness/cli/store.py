@@ -16,6 +16,7 @@ from mtlbench.harness.cli.usage import (
     TrackingOption,
     fail,
     find_cell,
+    matrix_name,
     open_store,
     refuse_unreadable,
     report_folder,
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 def report(
-    matrices: Annotated[list[str] | None, typer.Argument(help="Names of matrices in the store; default: all.")] = None,
+    matrices: Annotated[
+        list[str] | None, typer.Argument(help="Names or files of matrices in the store; default: all.")
+    ] = None,
     url: StoreOption = "runs",
     out: OutOption = None,
 ) -> None:
@@ -34,15 +37,21 @@ def report(
 
     Example:  mtlbench report rooms --store runs --out results/rooms
     """
+    from rich.console import Console
+
+    from mtlbench.harness.cli.outcome import show_report
     from mtlbench.results.records.reading import matrices as known
     from mtlbench.results.report.write import report as write
 
     store = open_store(url)
-    names = matrices or known(store.url)
+    names = [matrix_name(each) for each in matrices or known(store.url)]
     if not names:
         raise fail(f"{store.url}: no matrix was run into this store")
-    written = write(store.url, names, report_folder(out, store))
-    typer.echo(written.markdown)
+    folder = report_folder(out, store)
+    written = write(store.url, names, folder)
+    show_report(written, Console(highlight=False))
+    for name in names:
+        typer.echo(f"report   {folder / name / 'report.html'}")
     refuse_unreadable(written.unreadable)
 
 
@@ -56,7 +65,7 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
     from mtlbench.harness.tracking.tracker import Tracker
     from mtlbench.results.records.reading import read
 
-    store = open_store(url)
+    store, matrix = open_store(url), matrix_name(matrix)
     results = read(store.url, matrix)
     uri = _tracking(store, tracking_uri)
     with Tracker(uri, store.url, results.manifest, results.manifest.caption) as tracker:

@@ -131,6 +131,15 @@ def find_cell(store: Store, part: str) -> str:
     return found[0]
 
 
+def matrix_name(given: str) -> str:
+    """The name under which a store keeps a matrix that is given as for `run`: by a name, or by a file."""
+    if not Path(given).is_file():
+        return given
+    from mtlbench.harness.matrix.text.written import load
+
+    return str(load(given).content["name"])
+
+
 def report_folder(given: Path | None, store: Store) -> Path:
     """The folder of a report. A given folder that cannot be used is refused before a run, and not after it."""
     if given is None:

@@ -118,7 +118,8 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
                     _project(work, tracker)
                     tracker.project_deltas(deltas(store, matrix.name))
                     written = report(store.url, [matrix.name], request.out)
-                tracker.log_report(request.out / matrix.name, written.paths, " ".join(written.claims))
+                claims = " ".join(table.claim for table in written.tables)
+                tracker.log_report(request.out / matrix.name, written.paths, claims)
     return replace(_outcome(matrix, store, work, written), stopped=stopped)
 
 

@@ -54,6 +54,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[tuple[str, str], ...]  # (letter, sentence)
     claim: str = ""  # what may be claimed from the table, in sentences
+    verdicts: tuple[str, ...] = ()  # on each row against the baseline: better, worse, equivalent, undecided, or ""
 
 
 @dataclass
@@ -117,8 +118,26 @@ def table(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
     letters = tuple((_letter(index), sentence) for index, sentence in enumerate(notes.sentences))
     label = f"{manifest.name}-{comparison.slug}"
     return Table(
-        comparison.slug, label, title, captions.caption(summary, manifest, controls), columns, tuple(rows), letters
+        slug=comparison.slug,
+        label=label,
+        title=title,
+        caption=captions.caption(summary, manifest, controls),
+        columns=columns,
+        rows=tuple(rows),
+        notes=letters,
+        verdicts=tuple(_against(summary, row[0].text) for row in rows),
     )
+
+
+def _against(summary: Summary, label: str) -> str:
+    """The verdict on a row against the baseline; "" where there is none."""
+    baseline = summary.comparison.baseline
+    for first, second, pair in summary.block.contrasts():
+        if (first, second) == (label, baseline):
+            return pair.verdict
+        if (first, second) == (baseline, label):
+            return {"better": "worse", "worse": "better"}.get(pair.verdict, pair.verdict)
+    return ""
 
 
 def _score_column(task: str, score: Score | None) -> Column:

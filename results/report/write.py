@@ -27,14 +27,13 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 class Report(NamedTuple):
-    """The paths of the files that were written, the tables as Markdown, and a line for each record that is missing from
-    them because it cannot be read.
-    """
+    """What was written."""
 
     paths: tuple[Path, ...]
-    markdown: str
-    unreadable: tuple[str, ...] = ()
-    claims: tuple[str, ...] = ()  # what may be claimed, a text for each table
+    markdown: str  # all tables
+    unreadable: tuple[str, ...]  # a line for each record that is missing from the tables because it cannot be read
+    tables: tuple[tables.Table, ...]
+    overview: str  # of several matrices, as Markdown; "" where there is none
 
 
 def report(store: str, names: Sequence[str], out: Path) -> Report:
@@ -54,21 +53,22 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
     everything = [read(store, name) for name in found]  # all are read before the first file is written
     beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []
-    texts, claimed = [], list[str]()
+    texts, written_tables, overall = [], list[tables.Table](), ""
     shown: list[tuple[str, Summary]] = []
     for results in everything:
         others = [other for other in (*everything, *beside) if other is not results]
         summaries = [summarise(comparison, store) for comparison in comparisons(results)]
-        written, text, claims = _report(results, summaries, others, out / results.manifest.name)
+        written, its_tables = _report(results, summaries, others, out / results.manifest.name)
         paths += written
-        texts.append(text)
-        claimed += claims
+        texts.append(formats.markdown(its_tables))
+        written_tables += its_tables
         shown += [(results.manifest.name, summary) for summary in summaries]
     if len(everything) > 1 and (together := several(shown)):
         paths += _overview(together, out)
-        texts.append(overview.markdown(together))
+        overall = overview.markdown(together)
+        texts.append(overall)
     unreadable = dict.fromkeys(line for results in everything for line in results.unreadable.values())
-    return Report(tuple(paths), "\n".join(texts), tuple(unreadable), tuple(claimed))
+    return Report(tuple(paths), "\n".join(texts), tuple(unreadable), tuple(written_tables), overall)
 
 
 def _readable(store: str, names: Sequence[str]) -> list[Results]:
@@ -84,16 +84,15 @@ def _readable(store: str, names: Sequence[str]) -> list[Results]:
 
 def _report(
     results: Results, summaries: Sequence[Summary], others: Sequence[Results], folder: Path
-) -> tuple[list[Path], str, list[str]]:
+) -> tuple[list[Path], list[tables.Table]]:
     manifest, store = results.manifest, results.store
     found = findings(results)
     shown = [
         replace(tables.table(summary, manifest, found), claim=claim(summary, manifest, found)) for summary in summaries
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    markdown = formats.markdown(shown)
     paths = [
-        _write(folder / "table.md", markdown),
+        _write(folder / "table.md", formats.markdown(shown)),
         _write(folder / "table.tex", formats.latex(shown)),
         _write(folder / "table.csv", _csv(pd.concat([frames.rows(summary) for summary in summaries]))),
         _write(folder / "scores.csv", _csv(frames.scores(summaries, manifest), exact=True)),
@@ -117,7 +116,7 @@ def _report(
     if together:
         paths += _overview(together, folder)
     paths.append(_write(folder / "report.html", _html(manifest, together, sections)))
-    return paths, markdown, [table.claim for table in shown]
+    return paths, shown
 
 
 def _overview(found: Sequence[Several], folder: Path) -> list[Path]:

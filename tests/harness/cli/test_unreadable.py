@@ -55,7 +55,7 @@ def test_the_report_shows_the_rest_and_says_what_is_left_out(damaged, tmp_path):
     store, cell_id, _ = damaged
     said = invoke("report", "m", "--store", store.url, "--out", tmp_path / "out")
     assert said.exit_code == 1
-    assert "| Single task" in said.output
+    assert "Single task" in said.output
     table = (tmp_path / "out" / "m" / "table.md").read_text()
     assert f"Multi-task: failed 1 of 1 seeds (cells/{cell_id}/record.json" in table
     (line,) = [line for line in said.stderr.splitlines() if line.startswith("mtlbench:")]

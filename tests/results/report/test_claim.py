@@ -79,7 +79,7 @@ def test_nothing_may_be_claimed(tmp_path, options, why):
 
 def test_it_stands_first_in_markdown_and_on_the_page_and_not_in_the_table_of_a_paper(tmp_path):
     found = report(three_seeds(tmp_path / "store"), [], tmp_path / "out")
-    (text,) = found.claims
+    (text,) = [table.claim for table in found.tables]
     assert text and (tmp_path / "out/rooms/table.md").read_text().split("\n\n")[1] == text
     assert f'<p class="claim">{text}</p>' in (tmp_path / "out/rooms/report.html").read_text()
     assert text not in (tmp_path / "out/rooms/table.tex").read_text()

@@ -1,0 +1,75 @@
+"""How a run ended, on a terminal: what may be claimed, each table as wide as the terminal, and where the rest lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from mtlbench.results.report.tables import Cell
+    from mtlbench.results.report.tables import Table as Written
+    from mtlbench.results.report.write import Report
+
+COSTS = ("Training", "Parameters", "Step", "MACs")  # columns that are shown only where they fit, in this order
+ALWAYS = ("Method", "Δm", "95 %", "Verdict")
+GAP, EDGES = 2, 2  # characters behind each column, and around the table
+
+
+def show_report(report: Report, console: Console) -> None:
+    """Print every table. The full width, the captions and the footnotes are in the files."""
+    for written in report.tables:
+        console.print()
+        console.print(Text(written.title, style="bold"), soft_wrap=True)
+        console.print(Text(written.claim))
+        console.print(_table(written, console.width))
+    if report.overview:
+        console.print(Text(report.overview), soft_wrap=True)
+
+
+def _table(written: Written, width: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False)
+    columns = _columns(written)
+    shown = _fitting(columns, width - EDGES)
+    for index in shown:
+        header, cells = columns[index]
+        table.add_column(Text(header), justify="left" if index == 0 else "right", width=_width(header, cells))
+    for number in range(len(written.rows)):
+        row = [columns[index][1][number] for index in shown]
+        if any(cell.text for cell in row[1:]):
+            table.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in row))
+    return table
+
+
+def _columns(written: Written) -> list[tuple[str, list[Cell]]]:
+    """(header, cells) of each column: those of the table and, behind the interval, the verdict."""
+    from mtlbench.results.report.tables import Cell
+
+    found = [(column.text, [row[index] for row in written.rows]) for index, column in enumerate(written.columns)]
+    if any(written.verdicts):
+        place = next((index for index, (header, _) in enumerate(found) if "interval" in header), len(found) - 1) + 1
+        found.insert(place, ("Verdict", [Cell(verdict) for verdict in written.verdicts]))
+    return found
+
+
+def _width(header: str, cells: Sequence[Cell]) -> int:
+    """Of a column whose cells stay on one line. The header may take several lines."""
+    return max(*map(len, header.split()), *(len(cell.text) for cell in cells))
+
+
+def _fitting(columns: Sequence[tuple[str, Sequence[Cell]]], width: int) -> list[int]:
+    """The places of the columns that fit into a width, in their order: scores all or none, then costs."""
+    places = range(len(columns))
+    costs = [place for name in COSTS for place in places if columns[place][0].startswith(name)]
+    always = [place for place in places if columns[place][0].startswith(ALWAYS)]
+    seeds = [place for place in places if columns[place][0] == "Seeds"]
+    scores = [place for place in places if place not in (*costs, *always, *seeds)]
+    chosen: list[int] = []
+    for group in (always, scores, seeds, *([place] for place in costs)):
+        if not chosen or sum(_width(*columns[place]) + GAP for place in (*chosen, *group)) <= width:
+            chosen += group
+    return sorted(chosen)
