@@ -16,7 +16,7 @@ from mtlbench.benchmarks.tasks.metric import ScoreType
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.benchmarks.transforms.augmentation import Augmentation
 from mtlbench.methods import Method, Outputs
-from mtlbench.results.report.figures import Picture
+from mtlbench.results.report.drawing.figures import Picture
 
 
 class Plain(Method):

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from mtlbench.harness.data import learning
+from mtlbench.harness.data import learning, shown
 from mtlbench.harness.data.copy import Copy, copy_of, trained_on
 from mtlbench.harness.data.places import NotReady, default_roots, prepared_in
 from mtlbench.harness.data.unlabelled import unlabelled
@@ -123,3 +123,12 @@ def constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console
             store.put(files.constant(found), record.to_json())
         names[name] = found
     return names
+
+
+def show_truth(matrix: Matrix, store: Store, folders: Mapping[str, Path]) -> None:
+    """Keep a few test images with their labels, which figures show beside predictions. What is kept already stays."""
+    for entry in matrix.benchmarks:
+        name = files.shown(entry.name)
+        if not store.exists(name):
+            tasks = list(dict.fromkeys(task for task_set in entry.task_sets for task in task_set))
+            store.put(name, shown.truth(copy_here(entry, folders), tasks))

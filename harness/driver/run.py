@@ -95,6 +95,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
             making.learn(chosen, store, folders, console)
             making.leave_out((item for item in chosen if item.cell.id in todo), store, folders, console)
             constants = making.constants(matrix, store, folders, console)
+            making.show_truth(matrix, store, folders)
         if todo:
             console.print(f"{len(todo)} of {len(ids)} cells to run; starting Ray", markup=False)
         environment = Environment(

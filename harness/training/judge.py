@@ -16,6 +16,7 @@ from torch import Tensor
 from mtlbench.benchmarks.benchmark import Benchmark, Sample
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.loading import Evaluation, Scored, evaluation_batches, in_order, normalise, onto
+from mtlbench.harness.data.shown import places
 from mtlbench.harness.data.view import View, view_of
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import make_benchmark
@@ -29,8 +30,6 @@ from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Diverged, still
 from mtlbench.methods.method import Method
 from mtlbench.results.records.record import Record, Score
-
-SAMPLES = 8  # test images whose predictions are kept
 
 
 def divergence(cell: Cell, error: Diverged, device: torch.device) -> Record:
@@ -136,9 +135,8 @@ def samples(network: Method, split: Sequence[Sample], tasks: Mapping[str, Task],
     """
     network.eval()
     device = next(network.parameters()).device
-    chosen = sorted(set(np.linspace(0, len(split) - 1, min(SAMPLES, len(split))).round().astype(int).tolist()))
     arrays: dict[str, np.ndarray] = {}
-    for sample in (split[index] for index in chosen):
+    for sample in (split[place] for place in places(len(split))):
         final = network(normalise(view.resize(sample.image)[None].to(device))).final
         for name, task in tasks.items():
             rows, columns = sample.image.shape[-2:]

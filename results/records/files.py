@@ -9,16 +9,20 @@ from __future__ import annotations
 import io
 import json
 import re
+import zipfile
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mtlbench.results.records.record import CorruptRecord
 
 # Folders
 MATRICES, CELLS, CONSTANTS, DATA, FITS, UNLABELLED = "matrices", "cells", "constants", "data", "fits", "without_label"
+SHOWN = "shown"  # a few test images with their labels, for each benchmark
 LEASE = "lease"  # the claims of those who drive the store
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow"  # MLflow's copy of what it shows of the store
 REPORT = "report"  # the folder of tables and figures, unless another one is given
@@ -40,6 +44,8 @@ PULSE = "pulse"  # changes while the cell goes on
 PARTS = "divided"  # by how much its batches were divided after memory ran out
 TO_SCORE = "to_score"  # what expensive scores will be computed from
 PREDICTIONS = "predictions"
+
+IMAGE, ABOUT = "image", "about"  # in a file of SHOWN: IMAGE stands where labels have their task, ABOUT for itself
 
 ARRAYS, STATISTICS = ".npz", ".json"  # endings of an image's files in TO_SCORE and in PREDICTIONS
 
@@ -116,6 +122,11 @@ def log(cell_id: str) -> str:
 
 def per_image(cell_id: str) -> str:
     return f"{cell(cell_id)}/{PER_IMAGE}"
+
+
+def shown(benchmark: str) -> str:
+    """The images of a benchmark that are shown, with their labels."""
+    return f"{SHOWN}/{re.sub(r'[^A-Za-z0-9_.-]', '_', benchmark)}.npz"
 
 
 def samples(cell_id: str) -> str:
@@ -228,3 +239,25 @@ def read_per_image(content: bytes, columns: Sequence[str], source: str) -> pa.Ta
         return pq.read_table(io.BytesIO(content), columns=list(columns)).select(list(columns))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptRecord(f"{source}: not a table of {', '.join(columns)} ({error})") from error
+
+
+class Shown(NamedTuple):
+    """Test images that are shown, or what a cell predicts for them."""
+
+    arrays: dict[str, dict[str, NDArray[Any]]]  # image -> IMAGE or a task -> its values
+    about: dict[str, dict[str, Any]]  # task -> its kind, and the names of its classes
+
+
+def read_shown(content: bytes, source: str) -> Shown:
+    """The content of a file of SHOWN, or of SAMPLES, which has no ABOUT. Raises CorruptRecord that names `source`."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as held:
+            about = json.loads(str(held[ABOUT])) if ABOUT in held else {}
+            arrays: dict[str, dict[str, NDArray[Any]]] = {}
+            for name in held:
+                if name != ABOUT:
+                    image, _, what = name.rpartition("/")
+                    arrays.setdefault(image, {})[what] = held[name]
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CorruptRecord(f"{source}: not the arrays of shown images ({type(error).__name__}: {error})") from error
+    return Shown(arrays, about)

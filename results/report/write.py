@@ -16,9 +16,10 @@ from mtlbench.results.questions.several import Several, several
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import Results, matrices, read
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord
-from mtlbench.results.report import figures, formats, frames, page, tables
+from mtlbench.results.report import formats, frames, page, tables
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.answers.claim import claim
+from mtlbench.results.report.drawing import figures
 from mtlbench.results.summary.controls import findings
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import Summary, summarise

@@ -23,7 +23,7 @@ from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import check
 from mtlbench.harness.store.store import Store
-from mtlbench.results.report.figures import FIGURES
+from mtlbench.results.report.drawing.figures import FIGURES
 from mtlbench.results.report.write import report
 from paths import ROOT
 

@@ -14,8 +14,8 @@ from mtlbench.harness.store.store import Store
 from mtlbench.methods.baseline import MultiTask
 from mtlbench.results.records.reading import read
 from mtlbench.results.records.record import Record, Score
-from mtlbench.results.report import figures as plots
 from mtlbench.results.report import grids
+from mtlbench.results.report.drawing import figures as plots
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 from mtlbench.results.summary.tuning import by_row, curve, goodness, searches, unjudged

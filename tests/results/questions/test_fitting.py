@@ -23,7 +23,7 @@ from mtlbench.results.questions.fitting import (
 from mtlbench.results.records.files import Events
 from mtlbench.results.records.reading import history
 from mtlbench.results.report.answers.fitting import grid
-from mtlbench.results.report.figures import fit_against_test, palette
+from mtlbench.results.report.drawing.figures import fit_against_test, palette
 from tables_of import TASKS, summaries
 
 ROWS = ("Multi task", "PAD-Net", "SCA-MTL")

@@ -8,7 +8,15 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from make_records import CENTRE, Store, pascal, three_seeds, without_metric
-from mtlbench.results.report.figures import FIGURES, Picture, delta_against_cost, gains, learning_curves, palette, save
+from mtlbench.results.report.drawing.figures import (
+    FIGURES,
+    Picture,
+    delta_against_cost,
+    gains,
+    learning_curves,
+    palette,
+    save,
+)
 from mtlbench.results.report.write import report
 from tables_of import TASKS, summaries
 

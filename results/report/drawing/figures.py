@@ -30,6 +30,7 @@ from mtlbench.results.records.reading import history
 from mtlbench.results.records.record import Score
 from mtlbench.results.report import captions
 from mtlbench.results.report.display import titled, with_unit
+from mtlbench.results.report.drawing.panels import panels
 from mtlbench.results.statistics.intervals import paired_interval
 from mtlbench.results.summary.summary import Summary
 from mtlbench.results.summary.tuning import by_row, searches
@@ -265,12 +266,19 @@ def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
 
 
 # The figures of each table, in their order on the page. The file of a figure is named after its key.
+def predictions(summary: Summary, store: str, colors: Colors) -> Picture | None:
+    """A few test images, with what each row predicts for them."""
+    drawn = panels(summary, store)
+    return None if drawn is None else Picture(*drawn)
+
+
 FIGURES: dict[str, Draw] = {
     "gains": gains,
     "cost": delta_against_cost,
     "learning": learning_curves,
     "fit": fit_against_test,
     "tuning": tuning,
+    "predictions": predictions,
 }
 
 

@@ -1,0 +1,1 @@
+"""The figures of a report: charts of numbers, and pictures of predictions."""

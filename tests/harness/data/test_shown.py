@@ -1,0 +1,30 @@
+"""The test images that are shown are those whose predictions every cell keeps."""
+
+import io
+
+import numpy as np
+
+from cells import ROOMS
+from mtlbench.harness.data.copy import copy_of
+from mtlbench.harness.data.shown import SHOWN, places, truth
+from mtlbench.results.records import files
+
+
+def test_the_places_are_spread_over_the_split_and_each_is_taken_once():
+    assert places(3) == [0, 1, 2]
+    assert places(200) == [0, 28, 57, 85, 114, 142, 171, 199]
+    assert len(places(10**4)) == SHOWN
+
+
+def test_the_truth_holds_images_labels_and_what_they_are(rooms):
+    copy = copy_of(ROOMS, rooms)
+    copy.benchmark.make(rooms, lambda *_: None)
+    held = np.load(io.BytesIO(truth(copy, ["semseg", "depth", "normals"])))
+    split = copy.split("test", ["semseg", "depth", "normals"])
+    for place in places(len(split)):
+        sample = split[place]
+        assert (held[f"{sample.id}/{files.IMAGE}"] == sample.image.permute(1, 2, 0).numpy()).all()
+        for task, label in sample.labels.items():
+            assert (held[f"{sample.id}/{task}"] == label.numpy()).all()
+    about = str(held[files.ABOUT])
+    assert '"classes": ["' in about and '"scalar"' in about and '"vector"' in about
