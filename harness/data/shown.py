@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mtlbench.benchmarks.tasks.kinds import Scalar, Vector
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.copy import Copy
 from mtlbench.results.records import files
@@ -41,7 +42,9 @@ def truth(copy: Copy, names: Sequence[str]) -> bytes:
 
 def _about(task: Task) -> Mapping[str, Any]:
     """What the values of a task mean: the name of each class, or the kind of the field."""
-    names = getattr(task.metric, "names", None)
     if task.several_classes:
+        names = getattr(task.metric, "names", None)
         return {"kind": "classes", "classes": list(names or map(str, range(task.channels)))}
-    return {"kind": "probability" if task.kind.discrete else "scalar" if task.channels == 1 else "vector"}
+    if task.kind.discrete:
+        return {"kind": "probability"}
+    return {"kind": {Scalar: "scalar", Vector: "vector"}.get(type(task.kind), "unknown")}

@@ -52,7 +52,10 @@ def panels(summary: Summary, store: str) -> tuple[Figure, str] | None:
     shots = _shots(summary, store)
     if shots is None:
         return None
-    tasks = [task for task in summary.comparison.tasks if task in shots.truth.about]
+    about = shots.truth.about
+    tasks = [task for task in summary.comparison.tasks if about.get(task, {}).get("kind") in ERRORS]
+    if not tasks:
+        return None
     errors = {task: {image: _errors(shots, image, task) for image in shots.images} for task in tasks}
     count = max(1, min(3, MOST_LINES // (2 * len(tasks))))
     chosen = _chosen(errors, shots.images, count)
