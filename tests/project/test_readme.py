@@ -1,5 +1,11 @@
 """What the README shows is what the committed records say."""
 
+import re
+import sys
+
+import pytest
+
+from command import invoke
 from mtlbench.results.report.write import report
 from paths import ROOT
 
@@ -17,3 +23,21 @@ def test_the_readmes_table_is_the_reports():
     table = (ROOT / "results" / "rooms_long" / "table.md").read_text()
     without_title = "\n".join(line for line in table.splitlines() if not line.startswith("### "))
     assert shown.strip() == without_title.strip(), "copy results/rooms_long/table.md into the README"
+
+
+@pytest.mark.slow
+def test_the_readmes_method_passes_every_check_and_fits_into_its_matrix(tmp_path, monkeypatch):
+    readme = (ROOT / "README.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "# my_method.py" in block]
+    (tmp_path / "my_method.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    done = invoke("check", "my_method:MyMethod")
+    assert done.exit_code == 0, done.output
+    (methods,) = re.findall(r"`methods: (\[single_task, .*?\])` in a matrix", readme)
+    (tmp_path / "mine.yaml").write_text(
+        f"benchmark: {{name: rooms, tasks: [semseg, depth]}}\nmethods: {methods}\nseeds: [0]\ntrain: {{epochs: 1}}\n"
+    )
+    done = invoke("run", "mine.yaml", "--dry-run")
+    assert done.exit_code == 0 and "MyMethod" in done.output, done.output
+    sys.modules.pop("my_method")
