@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,14 @@ class Line:
     step: int = 0
     steps: int = 0
     seconds: float = 0.0  # spent training
-    began: float | None = None
+    said: float | None = None  # when something was last said of it
+    since: float | None = None  # when its attempt began
+    took: float | None = None  # seconds from the beginning of its attempt to its record, with all that is not training
+
+    @property
+    def kind(self) -> tuple[str, int]:
+        """Cells of one kind take about as long as each other."""
+        return self.cell.method, len(self.cell.tasks)
 
     def rate(self) -> float | None:
         """Seconds a step."""
@@ -46,11 +54,12 @@ class Watch:
         slots: int,
         tell: Callable[[str, State], None] = lambda cell_id, state: None,
         console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lines = {cell_id: Line(cell, label) for cell_id, (cell, label) in cells.items()}
         self.store, self.slots, self.tell = store, slots, tell
         self.console = console or Console(file=sys.stdout, highlight=False)
-        self.began = time.monotonic()
+        self.clock, self.began = clock, clock()
         self.live = Live(console=self.console, get_renderable=self.table, refresh_per_second=2)
 
     def add(self, cell_id: str, cell: Cell, label: str) -> None:
@@ -68,9 +77,9 @@ class Watch:
 
     def started(self, cell_id: str) -> None:
         line = self.lines[cell_id]
-        line.state = "scoring" if line.state == "trained" else "running"
-        line.began = line.began or time.monotonic()
-        self._say(cell_id, "started" if line.state == "running" else "computing scores that need no GPU")
+        line.state = "scoring" if line.state == "trained" else "starting"
+        line.since = line.said = self.clock()
+        self._say(cell_id, "started" if line.state == "starting" else "computing scores that need no GPU")
         self.tell(cell_id, "running")
 
     def progressed(self, cell_id: str, progress: Mapping[str, float]) -> None:
@@ -108,36 +117,48 @@ class Watch:
             return
         end: State = "finished" if state == "finished" else "failed"
         line.state = end
+        line.took = None if line.since is None or end == "failed" else self.clock() - line.since
         failure = self.store.failure(cell_id) if end == "failed" else None
         self._say(cell_id, f"failed: {failure['error']}" if failure else end)
         self.tell(cell_id, end)
 
     def remaining(self) -> float | None:
-        """Seconds until all are done: the steps left at the pace seen, over the cells that run at once."""
-        paces = [line.rate() for line in self.lines.values()]
-        seen = [pace for pace in paces if pace]
-        known = [line.steps for line in self.lines.values() if line.steps]
-        if not seen:
+        """Seconds until all are done; None where nothing is known yet.
+
+        A cell takes as long as finished cells of its kind took, start and scoring included. Before one has finished, it
+        takes its steps at the pace that was seen, and as much longer as finished cells of other kinds did.
+        """
+        left = [line for line in self.lines.values() if line.state not in ("finished", "failed")]
+        whole = [self._whole(line) for line in left]
+        if not any(whole):
             return None
-        by_method = {
-            line.cell.method: pace for line, pace in zip(self.lines.values(), paces, strict=True) if pace is not None
-        }
-        average = sum(seen) / len(seen)
+        average = statistics.fmean(seconds for seconds in whole if seconds)
+        now = self.clock()
         work = 0.0
-        for line in self.lines.values():
-            if line.state in ("waiting", "running", "retrying"):
-                steps = (line.steps or max(known)) - line.step
-                work += steps * (line.rate() or by_method.get(line.cell.method, average))
-        return work / max(1, self.slots)
+        for line, seconds in zip(left, whole, strict=True):
+            since = line.since if line.state in ("starting", "running", "scoring") else None
+            work += max((seconds or average) - (0.0 if since is None else now - since), 0.0)
+        return work / max(1, min(self.slots, len(left)))
+
+    def _whole(self, line: Line) -> float | None:
+        """The seconds of a cell from its start to its record; None where nothing like it has been seen."""
+        lines = self.lines.values()
+        if took := [each.took for each in lines if each.took is not None and each.kind == line.kind]:
+            return statistics.median(took)
+        paces = [pace for each in (line, *lines) if each.kind == line.kind and (pace := each.rate())]
+        steps = line.steps or next((each.steps for each in lines if each.kind == line.kind and each.steps), 0)
+        if not paces or not steps:
+            return None
+        more = [each.took / each.seconds for each in lines if each.took and each.seconds]
+        return steps * paces[0] * max(1.0, statistics.median(more) if more else 1.0)
 
     def _say(self, cell_id: str, what: str, often: bool = False) -> None:
         if self.console.is_terminal:
             return
         line = self.lines[cell_id]
-        if often and line.began is not None and time.monotonic() - line.began < 20:
+        if often and line.said is not None and self.clock() - line.said < 20:
             return  # so that a log file does not grow without need
-        if often:
-            line.began = time.monotonic()
+        line.said = self.clock()
         left = self.remaining()
         states = [line.state for line in self.lines.values()]
         count = f"{states.count('finished') + states.count('failed')}/{len(states)}"
@@ -151,7 +172,7 @@ class Watch:
         title = f"{states.count('finished')} of {len(states)} cells finished"
         if states.count("failed"):
             title += f", {states.count('failed')} failed"
-        title += f", {duration(time.monotonic() - self.began)} so far" + (f", ~{duration(left)} left" if left else "")
+        title += f", {duration(self.clock() - self.began)} so far" + (f", ~{duration(left)} left" if left else "")
         table = Table(title=title, title_justify="left")
         for column, justify in (
             ("cell", "left"),
@@ -173,9 +194,18 @@ class Watch:
 
     def _shown(self) -> Sequence[Line]:
         """The lines that fit on the screen: running and failed cells first, then waiting ones, then finished ones."""
-        order = {"retrying": 0, "running": 0, "scoring": 0, "failed": 1, "trained": 2, "waiting": 2, "finished": 3}
+        order = {
+            "retrying": 0,
+            "starting": 0,
+            "running": 0,
+            "scoring": 0,
+            "failed": 1,
+            "trained": 2,
+            "waiting": 2,
+            "finished": 3,
+        }
         room = max(5, self.console.size.height - 8)
-        first = sorted(self.lines.values(), key=lambda line: order[line.state])[:room]
+        first = sorted(self.lines.values(), key=lambda line: order.get(line.state, 0))[:room]
         return [line for line in self.lines.values() if line in first]
 
 
