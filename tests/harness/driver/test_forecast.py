@@ -245,7 +245,7 @@ def test_weights_in_the_cache_are_not_missing_and_others_are_named_without_a_dow
     save_file({"x": torch.zeros(1)}, snapshot / "snapshots" / "abc" / "model.safetensors")
     require_pretrained("hrnet_w18_small_v2")
     with pytest.raises(ValueError, match="name them in full"):
-        require_pretrained("resnet18")
+        require_pretrained("resnet26")
     with pytest.raises(ValueError, match="Invalid pretrained tag"):
         require_pretrained("resnet18.no_such_tag")
     with pytest.raises(FileNotFoundError, match=r"timm/resnet18\.a1_in1k"):
