@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 
-from mtlbench.benchmarks.tasks.kinds import Scalar, Vector
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.copy import Copy
 from mtlbench.results.records import files
@@ -25,26 +24,26 @@ def places(images: int) -> list[int]:
 def truth(copy: Copy, names: Sequence[str]) -> bytes:
     """What the predictions of the shown images are compared with, as `files.Shown` reads it.
 
-    names: of tasks. Images are uint8 [H, W, 3]. Labels have their stored sizes and the values of their kind. Raises
-    OSError or ValueError where the data cannot be read.
+    names: of tasks. Images are uint8 [H, W, 3]. Labels are float32 [C, H, W] or [H, W] at their stored sizes, NaN where
+    a pixel has none. Raises OSError or ValueError where the data cannot be read.
     """
     tasks = {name: copy.benchmark.tasks[name] for name in names}
     split = copy.split("test", names)
     arrays: dict[str, np.ndarray] = {}
     for sample in (split[place] for place in places(len(split))):
-        arrays[f"{sample.id}/{files.IMAGE}"] = sample.image.permute(1, 2, 0).numpy()
-        arrays |= {f"{sample.id}/{name}": label.numpy() for name, label in sample.labels.items()}
-    about = {name: _about(task) for name, task in tasks.items()}
+        arrays[f"{sample.id}/{files.PIXELS}"] = sample.image.permute(1, 2, 0).numpy()
+        arrays |= {f"{sample.id}/{name}": _marked(tasks[name], label) for name, label in sample.labels.items()}
+    classes = {name: _class_names(task) for name, task in tasks.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{files.ABOUT: np.array(json.dumps(about))}, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **{files.CLASSES: np.array(json.dumps(classes))}, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def _about(task: Task) -> Mapping[str, Any]:
-    """What the values of a task mean: the name of each class, or the kind of the field."""
-    if task.several_classes:
-        names = getattr(task.metric, "names", None)
-        return {"kind": "classes", "classes": list(names or map(str, range(task.channels)))}
-    if task.kind.discrete:
-        return {"kind": "probability"}
-    return {"kind": {Scalar: "scalar", Vector: "vector"}.get(type(task.kind), "unknown")}
+def _marked(task: Task, label: Tensor) -> np.ndarray:
+    return label.float().masked_fill(~task.kind.valid(label), float("nan")).numpy()
+
+
+def _class_names(task: Task) -> list[str]:
+    if not task.several_classes:
+        return []
+    return list(getattr(task.metric, "names", None) or map(str, range(task.channels)))

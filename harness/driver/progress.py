@@ -35,8 +35,8 @@ class Line:
     took: float | None = None  # seconds from the beginning of its attempt to its record, with all that is not training
 
     @property
-    def kind(self) -> tuple[str, int]:
-        """Cells of one kind take about as long as each other."""
+    def size(self) -> tuple[str, int]:
+        """Cells of one size take about as long as each other."""
         return self.cell.method, len(self.cell.tasks)
 
     def rate(self) -> float | None:
@@ -125,8 +125,8 @@ class Watch:
     def remaining(self) -> float | None:
         """Seconds until all are done; None where nothing is known yet.
 
-        A cell takes as long as finished cells of its kind took, start and scoring included. Before one has finished, it
-        takes its steps at the pace that was seen, and as much longer as finished cells of other kinds did.
+        A cell takes as long as finished cells of its size took, start and scoring included. Before one has finished, it
+        takes its steps at the pace that was seen, and as much longer as finished cells of other sizes did.
         """
         left = [line for line in self.lines.values() if line.state not in ("finished", "failed")]
         whole = [self._whole(line) for line in left]
@@ -143,10 +143,10 @@ class Watch:
     def _whole(self, line: Line) -> float | None:
         """The seconds of a cell from its start to its record; None where nothing like it has been seen."""
         lines = self.lines.values()
-        if took := [each.took for each in lines if each.took is not None and each.kind == line.kind]:
+        if took := [each.took for each in lines if each.took is not None and each.size == line.size]:
             return statistics.median(took)
-        paces = [pace for each in (line, *lines) if each.kind == line.kind and (pace := each.rate())]
-        steps = line.steps or next((each.steps for each in lines if each.kind == line.kind and each.steps), 0)
+        paces = [pace for each in (line, *lines) if each.size == line.size and (pace := each.rate())]
+        steps = line.steps or next((each.steps for each in lines if each.size == line.size and each.steps), 0)
         if not paces or not steps:
             return None
         more = [each.took / each.seconds for each in lines if each.took and each.seconds]

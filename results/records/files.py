@@ -45,7 +45,7 @@ PARTS = "divided"  # by how much its batches were divided after memory ran out
 TO_SCORE = "to_score"  # what expensive scores will be computed from
 PREDICTIONS = "predictions"
 
-IMAGE, ABOUT = "image", "about"  # in a file of SHOWN: IMAGE stands where labels have their task, ABOUT for itself
+PIXELS, CLASSES = "pixels", "classes"  # in a file of SHOWN: an image, and the names of the classes of all tasks
 
 ARRAYS, STATISTICS = ".npz", ".json"  # endings of an image's files in TO_SCORE and in PREDICTIONS
 
@@ -244,20 +244,20 @@ def read_per_image(content: bytes, columns: Sequence[str], source: str) -> pa.Ta
 class Shown(NamedTuple):
     """Test images that are shown, or what a cell predicts for them."""
 
-    arrays: dict[str, dict[str, NDArray[Any]]]  # image -> IMAGE or a task -> its values
-    about: dict[str, dict[str, Any]]  # task -> its kind, and the names of its classes
+    arrays: dict[str, dict[str, NDArray[Any]]]  # image -> PIXELS or a task -> its values
+    classes: dict[str, list[str]]  # task -> the names of its classes; [] where its values are no classes
 
 
 def read_shown(content: bytes, source: str) -> Shown:
-    """The content of a file of SHOWN, or of SAMPLES, which has no ABOUT. Raises CorruptRecord that names `source`."""
+    """The content of a file of SHOWN, or of SAMPLES, which has no CLASSES. Raises CorruptRecord that names `source`."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as held:
-            about = json.loads(str(held[ABOUT])) if ABOUT in held else {}
+            classes = json.loads(str(held[CLASSES])) if CLASSES in held else {}
             arrays: dict[str, dict[str, NDArray[Any]]] = {}
             for name in held:
-                if name != ABOUT:
+                if name != CLASSES:
                     image, _, what = name.rpartition("/")
                     arrays.setdefault(image, {})[what] = held[name]
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CorruptRecord(f"{source}: not the arrays of shown images ({type(error).__name__}: {error})") from error
-    return Shown(arrays, about)
+    return Shown(arrays, classes)

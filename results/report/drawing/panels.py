@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -17,14 +17,13 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from mtlbench.results.records import files
-from mtlbench.results.records.files import IMAGE, Shown, read_shown
+from mtlbench.results.records.files import PIXELS, Shown, read_shown
 from mtlbench.results.records.reading import open_store
 from mtlbench.results.report.display import with_unit
 from mtlbench.results.summary.summary import Summary
 
 Array = NDArray[Any]
 
-IGNORE = 255  # the class of a pixel without a label
 NO_LABEL = (0.85, 0.85, 0.85)
 MOST_LINES = 12  # of pictures below each other
 TILE = 1.15  # inches
@@ -52,10 +51,7 @@ def panels(summary: Summary, store: str) -> tuple[Figure, str] | None:
     shots = _shots(summary, store)
     if shots is None:
         return None
-    about = shots.truth.about
-    tasks = [task for task in summary.comparison.tasks if about.get(task, {}).get("kind") in ERRORS]
-    if not tasks:
-        return None
+    tasks = summary.comparison.tasks
     errors = {task: {image: _errors(shots, image, task) for image in shots.images} for task in tasks}
     count = max(1, min(3, MOST_LINES // (2 * len(tasks))))
     chosen = _chosen(errors, shots.images, count)
@@ -95,39 +91,24 @@ def _shots(summary: Summary, store: str) -> Shots | None:
 
 def _errors(shots: Shots, image: str, task: str) -> dict[str, Array]:
     """label -> the error at each pixel, NaN where it has no label."""
-    kind, label = shots.truth.about[task]["kind"], shots.truth.arrays[image][task]
-    return {row: ERRORS[kind](of[image][task].astype(np.float64), label) for row, of in shots.predicted.items()}
+    label, classes = shots.truth.arrays[image][task], bool(shots.truth.classes[task])
+    return {row: error(of[image][task].astype(float), label, classes) for row, of in shots.predicted.items()}
+
+
+def error(prediction: Array, label: Array, classes: bool) -> Array:
+    """[H, W]: 1 for a wrong class, degrees between directions [C, H, W], or the size of a difference."""
+    if label.ndim == 3 and len(label) > 1:
+        length = np.linalg.norm(prediction, axis=0) * np.linalg.norm(label, axis=0)
+        cosine = (prediction * label).sum(0) / np.where(length == 0, 1, length)
+        angles: Array = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+        return angles
+    known, found = _plane(label), _plane(prediction)
+    return np.where(np.isnan(known), np.nan, found != known) if classes else np.abs(found - known)
 
 
 def _plane(values: Array) -> Array:
     """[H, W] of [1, H, W] or [H, W]."""
     return values.reshape(values.shape[-2:])
-
-
-def _wrong(prediction: Array, label: Array) -> Array:
-    found = (_plane(prediction) != _plane(label)).astype(float)
-    return np.where(_plane(label) == IGNORE, np.nan, found)
-
-
-def _unlikely(prediction: Array, label: Array) -> Array:
-    return np.where(_plane(label) == IGNORE, np.nan, np.abs(_plane(prediction) - _plane(label)))
-
-
-def _distance(prediction: Array, label: Array) -> Array:
-    known = _plane(label)
-    return np.where(known == 0, np.nan, np.abs(_plane(prediction) - known))
-
-
-def _angle(prediction: Array, label: Array) -> Array:
-    """Degrees between directions [3, H, W]."""
-    length = np.linalg.norm(prediction, axis=0) * np.linalg.norm(label, axis=0)
-    cosine = (prediction * label).sum(0) / np.where(length == 0, 1, length)
-    return np.where(np.linalg.norm(label, axis=0) == 0, np.nan, np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-
-
-ERRORS: Mapping[str, Callable[[Array, Array], Array]] = {
-    "classes": _wrong, "probability": _unlikely, "scalar": _distance, "vector": _angle,
-}  # fmt: skip
 
 
 def _mean(values: Array) -> float:
@@ -145,7 +126,7 @@ def _chosen(errors: Mapping[str, Mapping[str, Mapping[str, Array]]], images: Seq
 
 def _scale(shots: Shots, errors: Mapping[str, Mapping[str, Array]], chosen: Sequence[str], task: str) -> Scale:
     labels = np.concatenate([shots.truth.arrays[image][task].ravel() for image in chosen]).astype(float)
-    known = labels[labels != 0]
+    known = labels[~np.isnan(labels)]
     worst = np.nanpercentile(np.concatenate([e.ravel() for image in chosen for e in errors[image].values()]), 98)
     if not len(known):
         return Scale(0.0, 1.0, float(worst) or 1.0)
@@ -160,7 +141,7 @@ def _drawn(
     scales: Mapping[str, Scale],
 ) -> Figure:
     lines = [(image, task) for image in chosen for task in errors]
-    rows, (height, width) = list(shots.predicted), shots.truth.arrays[chosen[0]][IMAGE].shape[:2]
+    rows, (height, width) = list(shots.predicted), shots.truth.arrays[chosen[0]][PIXELS].shape[:2]
     size = (TILE * (len(rows) + 2) + 0.9, (TILE * height / width + 0.06) * 2 * len(lines) + 0.7)
     figure, axes = plt.subplots(
         2 * len(lines), len(rows) + 2, figsize=size, squeeze=False,
@@ -171,33 +152,31 @@ def _drawn(
     for axis, title in zip(axes[0], ["image", "label", *rows], strict=True):
         axis.set_title(title, fontsize=8)
     for number, (image, task) in enumerate(lines):
-        about, scale, upper, lower = shots.truth.about[task], scales[task], axes[2 * number], axes[2 * number + 1]
+        names, scale, upper, lower = shots.truth.classes[task], scales[task], axes[2 * number], axes[2 * number + 1]
         truth = shots.truth.arrays[image]
         if task == next(iter(errors)):
-            upper[0].imshow(truth[IMAGE], interpolation="nearest")
-        upper[1].imshow(_painted(truth[task], about, scale), interpolation="nearest")
+            upper[0].imshow(truth[PIXELS], interpolation="nearest")
+        upper[1].imshow(_painted(truth[task], names, scale), interpolation="nearest")
         lower[1].text(1, 0.5, f"{task}\nerror", ha="right", va="center", fontsize=7, transform=lower[1].transAxes)
         for place, row in enumerate(rows, start=2):
-            upper[place].imshow(_painted(shots.predicted[row][image][task], about, scale), interpolation="nearest")
+            upper[place].imshow(_painted(shots.predicted[row][image][task], names, scale), interpolation="nearest")
             lower[place].imshow(_shaded(errors[task][image][row], scale.worst), interpolation="nearest")
     _legends(figure, axes, summary, shots, scales)
     return figure
 
 
-def _painted(values: Array, about: Mapping[str, Any], scale: Scale) -> Array:
-    """RGB [H, W, 3] of labels or predictions, with gray where there is no label."""
-    flat = values.astype(float) if about["kind"] == "vector" else _plane(values).astype(float)
-    if about["kind"] == "classes":
-        colors: Array = np.array([*class_colors(len(about["classes"])), NO_LABEL])
-        painted: Array = colors[np.where(flat < len(colors) - 1, flat, -1).astype(int)]
-        return painted
-    if about["kind"] == "vector":
-        length = np.linalg.norm(flat, axis=0)
-        directions = (flat / np.where(length == 0, 1, length)).transpose(1, 2, 0)
-        return np.where(length[..., None] > 0, (directions + 1) / 2, NO_LABEL)
-    missing = flat == IGNORE if about["kind"] == "probability" else flat == 0
-    low, high = (0.0, 1.0) if about["kind"] == "probability" else (scale.low, scale.high)
-    shades = np.asarray(mpl.colormaps["viridis"](Normalize(low, high, clip=True)(flat)))[..., :3]
+def _painted(values: Array, names: Sequence[str], scale: Scale) -> Array:
+    """RGB [H, W, 3] of labels or predictions, with gray where there is no label. names: of classes, if it has some."""
+    whole = values.astype(float)
+    if whole.ndim == 3 and len(whole) == 3:  # directions
+        length = np.linalg.norm(whole, axis=0)
+        shades = (whole / np.where(length == 0, 1, length)).transpose(1, 2, 0) / 2 + 0.5
+    elif names:
+        shades = np.array(class_colors(len(names)))[np.nan_to_num(_plane(whole)).astype(int)]
+    else:
+        size = _plane(whole) if len(whole) == 1 or whole.ndim == 2 else np.linalg.norm(whole, axis=0)
+        shades = np.asarray(mpl.colormaps["viridis"](Normalize(scale.low, scale.high, clip=True)(size)))[..., :3]
+    missing = np.isnan(whole.reshape(-1, *whole.shape[-2:])).any(0)
     return np.where(missing[..., None], NO_LABEL, shades)
 
 
@@ -216,11 +195,10 @@ def _legends(figure: Figure, axes: Any, summary: Summary, shots: Shots, scales: 
     """The names of the classes below the pictures, and the scale of each field beside them."""
     handles: list[Patch] = []
     for task, scale in scales.items():
-        about, column = shots.truth.about[task], summary.columns[task]
-        if about["kind"] == "classes":
-            names = about["classes"]
+        names, column = shots.truth.classes[task], summary.columns[task]
+        if names:
             handles += [Patch(color=c, label=name) for c, name in zip(class_colors(len(names)), names, strict=True)]
-        elif about["kind"] == "scalar":
+        elif all(np.prod(of[task].shape[:-2]) == 1 for of in shots.truth.arrays.values()):
             shade = ScalarMappable(Normalize(scale.low, scale.high), "viridis")
             bar = figure.colorbar(shade, ax=axes, shrink=0.5, aspect=30, pad=0.01)
             unit = "" if column.reference is None else column.reference.unit

@@ -17,7 +17,7 @@ from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 
 TASKS = ("semseg", "depth")
-ABOUT = {"semseg": {"kind": "classes", "classes": ["wall", "floor"]}, "depth": {"kind": "scalar"}}
+CLASSES = {"semseg": ["wall", "floor"], "depth": []}
 WRONG = {"a": 0.5, "b": 0.0, "c": 0.25, "d": 1.0}  # image -> share of its pixels that are predicted wrongly
 
 
@@ -29,8 +29,8 @@ def save(path, **arrays):
 
 
 def labels(task):
-    label = np.zeros((4, 8), np.uint8) if task == "semseg" else np.ones((1, 4, 8), np.float32)
-    label[..., 0, 0] = panels.IGNORE if task == "semseg" else 0
+    label = np.zeros((4, 8), np.float32) if task == "semseg" else np.ones((1, 4, 8), np.float32)
+    label[..., 0, 0] = np.nan
     return label
 
 
@@ -48,8 +48,8 @@ def store(tmp_path):
         values = {f"{image}/{task}": predicted(task, share) for image, share in WRONG.items() for task in tasks}
         save(tmp_path / files.samples(cell), **values)
     truth = {f"{image}/{task}": labels(task) for image in WRONG for task in TASKS}
-    images = {f"{image}/{files.IMAGE}": np.zeros((4, 8, 3), np.uint8) for image in WRONG}
-    save(tmp_path / files.shown("rooms"), **{files.ABOUT: np.array(json.dumps(ABOUT))}, **truth, **images)
+    images = {f"{image}/{files.PIXELS}": np.zeros((4, 8, 3), np.uint8) for image in WRONG}
+    save(tmp_path / files.shown("rooms"), **{files.CLASSES: np.array(json.dumps(CLASSES))}, **truth, **images)
     return made.close()
 
 
@@ -82,15 +82,13 @@ def test_a_store_without_pictures_has_no_figure(store, tmp_path, missing):
 
 
 def test_an_error_is_none_where_there_is_no_label():
-    label = np.array([[0, 255, 1]], np.uint8)
-    assert panels.ERRORS["classes"](np.array([[1.0, 0, 1]]), label).tolist()[0][::2] == [1, 0]
-    assert np.isnan(panels.ERRORS["classes"](np.array([[1.0, 0, 1]]), label)[0, 1])
-    metres = panels.ERRORS["scalar"](np.array([[3.0, 3]]), np.array([[[2.0, 0]]]))
+    wrong = panels.error(np.array([[1.0, 0, 1]]), np.array([[0, np.nan, 1]]), classes=True)
+    assert wrong[0, ::2].tolist() == [1, 0] and np.isnan(wrong[0, 1])
+    metres = panels.error(np.array([[3.0, 3]]), np.array([[[2.0, np.nan]]]), classes=False)
     assert metres[0, 0] == 1 and np.isnan(metres[0, 1])
     up, right = np.array([0.0, 1, 0]), np.array([2.0, 0, 0])
-    angles = panels.ERRORS["vector"](
-        np.stack([up, right, up], 1)[:, None], np.stack([right, right, 0 * up], 1)[:, None]
-    )
+    found, known = np.stack([up, right, up], 1)[:, None], np.stack([right, right, np.nan * up], 1)[:, None]
+    angles = panels.error(found, known, classes=False)
     assert angles[0, :2].round(6).tolist() == [90, 0] and np.isnan(angles[0, 2])
 
 
