@@ -111,6 +111,8 @@ def ask(question: Question, patience: float = PATIENCE) -> tuple[Asked, list[str
         for node, name, answer in zip(nodes, names, answers, strict=False):
             found = _answer(answer, max(1.0, end - time.monotonic()))
             if isinstance(found, str):
+                if node["NodeID"] not in {each["NodeID"] for each in holding()}:
+                    continue  # it has left
                 own = [found]
             else:
                 own = differences(here, found)
