@@ -1,5 +1,7 @@
 """What a node says of itself, and the lines for what keeps it from training what the driver's machine trains."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from cells import ROOMS
@@ -56,3 +58,18 @@ def test_data_that_are_missing_and_a_full_disk_are_told(tmp_path, monkeypatch):
     found = facts(asked, "x")
     assert found.data["nyud"].startswith(f"{tmp_path / 'none'} cannot be read (")
     assert len(found.problems) == 1 and "GiB left" in found.problems[0]
+
+
+@pytest.mark.parametrize(("left", "lines"), [([], ["node 10.0.0.2: it cannot answer"]), (["b"], [])])
+def test_a_node_that_leaves_while_it_is_asked_keeps_nothing_from_running(tmp_path, monkeypatch, left, lines):
+    nodes = [{"NodeID": name, "NodeManagerAddress": f"10.0.0.{place}"} for place, name in enumerate("ab", start=1)]
+    seen = iter([nodes, [node for node in nodes if node["NodeID"] not in left]])
+    monkeypatch.setattr(asking, "holding", lambda: next(seen))
+    monkeypatch.setattr(asking.ray, "remote", lambda **_: lambda _: SimpleNamespace(remote=lambda *asked: asked))
+    monkeypatch.setattr(asking, "NodeAffinitySchedulingStrategy", lambda node, soft: node)
+    answers = iter([lambda asked: facts(*asked), lambda _: "it cannot answer"])
+    monkeypatch.setattr(asking, "_answer", lambda asked, patience: next(answers)(asked))
+    Store(tmp_path).put("sign", b"1")
+    asked, found = asking.ask(Question(str(tmp_path), "sign", [], []))
+    assert asked.fit == {"a"} and found == lines
+    assert not list(tmp_path.glob(".probe*"))

@@ -102,6 +102,7 @@ def test_processes_on_two_nodes_and_the_loss_of_a_node_and_of_the_head(commands,
         assert {row["state"] for row in json.loads(status.stdout)} == {"finished"}
         marker.unlink()
         nodes.kill(3)
+        nodes.ready(2)
 
         # The head is lost. The same command on a new head goes on.
         file = matrix_file(tmp_path, "headless", methods=[waiting(marker, "One")], baseline="One", train=train)
