@@ -107,6 +107,9 @@ class Controls(Config):
     more_images: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
     # From the most related tasks to the least: Delta_m of the row must fall.
     relatedness: list[TaskSet] = Field(default_factory=list)
+    # The tasks whose mean gain stands for Delta_m there. A task that no network can learn, such as one with labels of
+    # other images, neither gains nor loses, and would hide what it does to its neighbours. []: all tasks of a set.
+    judged_on: list[str] = Field(default_factory=list)
 
 
 class Resources(Config):

@@ -223,7 +223,7 @@ def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str,
     for expected, name, changed in of_controls(matrix):
         entries = tuple(planned.entry for planned in tables(changed, records))
         controls.setdefault(expected, []).append(ControlTable(name, entries))
-    repeated = matrix.controls.row if matrix.controls else ""
+    repeated, judged = (matrix.controls.row, tuple(matrix.controls.judged_on)) if matrix.controls else ("", ())
     return Manifest(
         name=matrix.name,
         title=matrix.title or matrix.name,
@@ -233,7 +233,10 @@ def manifest(matrix: Matrix, constants: Mapping[str, str], records: Mapping[str,
         margin=matrix.margin,
         entries=tuple(planned.entry for planned in tables(matrix, records)),
         constants=dict(constants),
-        controls=tuple(Control(expected, repeated, tuple(found)) for expected, found in controls.items()),
+        controls=tuple(
+            Control(expected, repeated, tuple(found), judged if expected == "falls" else ())
+            for expected, found in controls.items()
+        ),
     )
 
 

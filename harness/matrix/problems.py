@@ -191,6 +191,13 @@ def _control_problems(matrix: Matrix) -> list[str]:
         problems.append(f"controls.other_seeds: {shared[0]} is one of the matrix's seeds; give seeds that no row has")
     if len(controls.relatedness) == 1:
         problems.append("controls.relatedness: one set of tasks has no order; give two or more")
+    for task in controls.judged_on:
+        if lacking := [related.name for related in controls.relatedness if task not in related.tasks]:
+            problems.append(
+                f"controls.judged_on: {task} is not in {lacking[0]}; name tasks that all of relatedness have"
+            )
+    if controls.judged_on and not controls.relatedness:
+        problems.append("controls.judged_on: it is of relatedness, which is not asked for")
     if problems:
         return problems
     try:

@@ -129,12 +129,13 @@ class Control:
 
     expects: "same" trains the row once more with other seeds, so that it is not better; "better" gives it more training
     images, so that it is better; "falls" has a table for each task set, from the most related tasks to the least, and
-    Delta_m falls in this order.
+    Delta_m over `tasks` falls in this order.
     """
 
     expects: Expected
     row: str  # the label that is repeated
     tables: tuple[ControlTable, ...]
+    tasks: tuple[str, ...] = ()  # of "falls": the tasks whose mean gain is judged; () means all tasks of a table
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,11 @@ def _told(finding: Finding) -> str:
         order = ", ".join(
             f"{table.name} {signed(mean)}" for table, mean in zip(control.tables, finding.means, strict=True)
         )
-        return (
-            f"Δm of {control.row} {'falls' if finding.passed else 'should fall'} from task set to task set: {order} "
-            f"(first minus last {found})"
+        what = (
+            f"the gain of {control.row} on {' and '.join(control.tasks)}" if control.tasks else f"Δm of {control.row}"
         )
+        wish = "falls" if finding.passed else "should fall"
+        return f"{what} {wish} from task set to task set: {order} (first minus last {found})"
     if control.expects == "better":
         wish = "is better" if finding.passed else "should be better"
         return f"{control.row} with more training images {wish} ({found})"

@@ -44,7 +44,7 @@ def findings(results: Results) -> list[Finding]:
 def _finding(control: Control, results: Results, table: Comparison) -> Finding:
     baseline, row = table.rows[table.baseline], table.rows[control.row]
     if control.expects == "falls":
-        values = [_of_table(of_set, results, table) for of_set in control.tables]
+        values = [_of_table(of_set, control.tasks, results, table) for of_set in control.tables]
     else:
         (again,) = control.tables
         values = _deltas(table.tasks, baseline, [row, row_of(results, list(again.entries))])
@@ -61,13 +61,16 @@ def _finding(control: Control, results: Results, table: Comparison) -> Finding:
     return Finding(control, difference.low > 0 if control.expects == "better" else not excludes, means, difference)
 
 
-def _of_table(of_set: ControlTable, results: Results, table: Comparison) -> list[float]:
-    """Delta_m of the repeated row for one task set, against the baseline on the same tasks."""
+def _of_table(of_set: ControlTable, judged: Sequence[str], results: Results, table: Comparison) -> list[float]:
+    """Delta_m of the repeated row for one task set, against the baseline on the same tasks.
+
+    judged: the tasks that count; () means all of the set.
+    """
 
     def rows(of_baseline: bool) -> list[Entry]:
         return [entry for entry in of_set.entries if (entry.label == table.baseline) == of_baseline]
 
-    tasks = of_set.entries[0].task_set
+    tasks = judged or of_set.entries[0].task_set
     (values,) = _deltas(tasks, row_of(results, rows(True)), [row_of(results, rows(False))])
     return values
 

@@ -38,7 +38,8 @@ VALUES = {
     "checkpoint_every": ["3"], "validate_every": ["3"], "save_predictions": ["true"], "retries": ["0"],
     "deadline": ["30"], "out_of_memory": ["halve"],
     "controls": ["{row: Multi-task, other_seeds: [77]}", "{row: MTI-Net, other_seeds: [77]}"],
-    "row": ["PAD-Net"], "other_seeds": ["[77]"], "more_images": ["{train: 900}"], "foreign": ["[semseg]"],
+    "row": ["PAD-Net"],
+    "judged_on": ["[semseg]", "[normals]"], "other_seeds": ["[77]"], "more_images": ["{train: 900}"], "foreign": ["[semseg]"],
     "relatedness": ["[{tasks: [depth, normals]}, {tasks: [depth, semseg]}]"],
     "options": ["{}", "{tie: 0.3}"], "val": ["3"], "test": ["3"],
 }  # fmt: skip

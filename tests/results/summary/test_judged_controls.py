@@ -13,13 +13,19 @@ from mtlbench.results.summary.controls import findings, welch
 TASKS, SEEDS = ("semseg", "depth"), range(5)
 
 
-def filled(root, *, again=0.0, more=10.0, related=(4.0, 0.0, -4.0), sd=0.5, missing=()):
-    """A store with a table and all controls. again, more and related are Delta_m in points."""
+def filled(root, *, again=0.0, more=10.0, related=(4.0, 0.0, -4.0), sd=0.5, missing=(), judged_on=(), against=()):
+    """A store with a table and all controls. again, more and related are Delta_m in points.
+
+    judged_on: the tasks that relatedness is judged on. against: tasks that gain twice what the others lose.
+    """
     store, rng = Store(root), np.random.default_rng(3)
 
     def values(gain, tasks):
-        change = 1 + (gain + rng.normal(0, sd)) / 100
-        return tuple(score(task, 38 * change if task == "semseg" else 0.6 * (2 - change)) for task in tasks)
+        noise = rng.normal(0, sd)
+        changes = {task: 1 + (noise + (-2 * gain if task in against else gain)) / 100 for task in tasks}
+        return tuple(
+            score(task, 38 * change if task == "semseg" else 0.6 * (2 - change)) for task, change in changes.items()
+        )
 
     def entries(label, tasks, gain, seeds, benchmark):
         start = len(store.entries)
@@ -43,7 +49,7 @@ def filled(root, *, again=0.0, more=10.0, related=(4.0, 0.0, -4.0), sd=0.5, miss
     store.manifest["controls"] = (
         Control("same", "Multi task", (same,)),
         Control("better", "Multi task", (better,)),
-        Control("falls", "Multi task", tuple(dial)),
+        Control("falls", "Multi task", tuple(dial), tuple(judged_on)),
     )
     return store.close()
 
@@ -80,6 +86,17 @@ def test_a_control_that_fails_is_found_and_the_caption_says_so_first(tmp_path, c
     assert caption.startswith("The order of these rows is not to be believed, since a control fails: ")
     assert "Controls that hold: " in caption
     assert "The order of these rows is not to be believed" in (tmp_path / "out/rooms/report.html").read_text()
+
+
+@pytest.mark.parametrize(("judged_on", "passed"), [((), False), (("semseg",), True), (("depth",), False)])
+def test_relatedness_may_be_judged_on_some_tasks(tmp_path, judged_on, passed):
+    store = filled(tmp_path / "store", judged_on=judged_on, against=("depth",))
+    finding = findings(read(store, "rooms"))[2]
+    assert finding.passed == passed
+    report(store, [], tmp_path / "out")
+    caption = (tmp_path / "out/rooms/table.md").read_text()
+    what = f"the gain of Multi task on {judged_on[0]}" if judged_on else "Δm of Multi task"
+    assert f"{what} {'falls' if passed else 'should fall'} from task set to task set" in caption
 
 
 def test_a_control_without_two_runs_is_not_judged_and_the_caption_says_so(tmp_path):
