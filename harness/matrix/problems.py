@@ -192,10 +192,12 @@ def _control_problems(matrix: Matrix) -> list[str]:
     if len(controls.relatedness) == 1:
         problems.append("controls.relatedness: one set of tasks has no order; give two or more")
     for task in controls.judged_on:
-        if lacking := [related.name for related in controls.relatedness if task not in related.tasks]:
-            problems.append(
-                f"controls.judged_on: {task} is not in {lacking[0]}; name tasks that all of relatedness have"
-            )
+        lacking = [place for place, related in enumerate(controls.relatedness) if task not in related.tasks]
+        if lacking and len(lacking) == len(controls.relatedness):
+            problems.append(f"controls.judged_on: {task} is in no set of relatedness; name a task that all sets have")
+        elif lacking:
+            path = f"controls.relatedness.{lacking[0]}.tasks"
+            problems.append(f"{path}: {task} is not among them, and controls.judged_on names it; change one of them")
     if controls.judged_on and not controls.relatedness:
         problems.append("controls.judged_on: it is of relatedness, which is not asked for")
     if problems:

@@ -75,7 +75,7 @@ def test_a_manifest_from_before_controls_is_read():
         ({"row": "Multi"}, {}, "controls: none is asked for; give other_seeds, more_images or relatedness"),
         ({"row": "Multi", "relatedness": [FOREIGN]}, {}, "controls.relatedness: one set of tasks has no order"),
         ({"row": "Multi", "relatedness": [FOREIGN, FOREIGN]}, {}, "is there more than once"),
-        ({**ALL, "judged_on": ["normals", "depth"]}, {}, "controls.judged_on: depth is not in normals"),
+        ({**ALL, "judged_on": ["normals", "depth"]}, {}, "controls.relatedness.1.tasks: depth is not among"),
         ({"row": "Multi", "other_seeds": [5], "judged_on": ["depth"]}, {}, "controls.judged_on: it is of relatedness"),
         ({"row": "Multi", "more_images": {"trane": 9}}, {}, "rooms has no option 'trane'"),
         ({**ALL, "relatedness": [{"tasks": ["semseg", "flow"]}, FOREIGN]}, {}, "rooms has no task 'flow'"),

@@ -38,14 +38,20 @@ VALUES = {
     "checkpoint_every": ["3"], "validate_every": ["3"], "save_predictions": ["true"], "retries": ["0"],
     "deadline": ["30"], "out_of_memory": ["halve"],
     "controls": ["{row: Multi-task, other_seeds: [77]}", "{row: MTI-Net, other_seeds: [77]}"],
-    "row": ["PAD-Net"],
-    "judged_on": ["[semseg]", "[normals]"], "other_seeds": ["[77]"], "more_images": ["{train: 900}"], "foreign": ["[semseg]"],
-    "relatedness": ["[{tasks: [depth, normals]}, {tasks: [depth, semseg]}]"],
+    "row": ["PAD-Net"], "judged_on": ["[semseg]", "[normals]"],
+    "other_seeds": ["[77]"], "more_images": ["{train: 900}"], "foreign": ["[semseg]"],
+    "relatedness": ["[{tasks: [depth, semseg]}, {tasks: [normals, semseg]}]"],
     "options": ["{}", "{tie: 0.3}"], "val": ["3"], "test": ["3"],
 }  # fmt: skip
 # Keys that no value changes in any shipped matrix: their benchmarks have tasks of their own, and NYUD-v2 has four.
-# All have HRNet or a row of MTI-Net, which take no dilated backbone.
-REFUSED = {"tasks", "benchmark.tasks.3", "backbone.output_stride"}
+# The one matrix with controls judges semseg in all of its sets. All have HRNet or a row of MTI-Net, which take no dilated backbone.
+REFUSED = {
+    "tasks",
+    "benchmark.tasks.3",
+    "backbone.output_stride",
+    "controls.judged_on.0",
+    *(f"controls.relatedness.{place}.tasks.0" for place in (0, 1)),
+}
 NEW_ROW = "{name: multi_task, label: MTI-Net, train: {lr: 1.0e-3}}"
 OPTIONS = {"fpma": ["true"], "ctam": ["true"], "csam": ["true"], "width": ["single"], "train": ["40"]}
 
