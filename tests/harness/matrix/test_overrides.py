@@ -44,7 +44,8 @@ VALUES = {
     "options": ["{}", "{tie: 0.3}"], "val": ["3"], "test": ["3"],
 }  # fmt: skip
 # Keys that no value changes in any shipped matrix: their benchmarks have tasks of their own, and NYUD-v2 has four.
-# The one matrix with controls judges semseg in all of its sets. All have HRNet or a row of MTI-Net, which take no dilated backbone.
+# The one matrix with controls judges semseg in all of its sets. All have HRNet or a row of MTI-Net, which take no
+# dilated backbone.
 REFUSED = {
     "tasks",
     "benchmark.tasks.3",
