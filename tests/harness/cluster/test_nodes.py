@@ -40,7 +40,7 @@ def finished(folder):
     return [store.state(cell_id) for cell_id in store.cells()]
 
 
-def test_processes_on_two_nodes_and_the_loss_of_a_node_and_of_the_head(commands, tmp_path, monkeypatch):
+def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(commands, tmp_path, monkeypatch):
     with Nodes(tmp_path, 3) as nodes:
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
             monkeypatch.delenv(name, raising=False)
@@ -100,11 +100,18 @@ def test_processes_on_two_nodes_and_the_loss_of_a_node_and_of_the_head(commands,
         assert "Traceback" not in said and "raylet" not in said
         status = head.run("status", file, "--store", "lost", "--json")
         assert {row["state"] for row in json.loads(status.stdout)} == {"finished"}
-        marker.unlink()
-        nodes.kill(3)
-        nodes.ready(2)
 
-        # The head is lost. The same command on a new head goes on.
+
+def test_a_new_head_goes_on_after_the_loss_of_the_head(commands, tmp_path, monkeypatch):
+    marker, train = tmp_path / "go on", {"epochs": 2, "batch": 2}
+    with Nodes(tmp_path, 2) as nodes:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(nodes.token))
+        nodes.start(1)
+        nodes.start(2)
+        nodes.ready(2)
+        head, second = (replace(commands, before=nodes.on(node)) for node in (1, 2))
         file = matrix_file(tmp_path, "headless", methods=[waiting(marker, "One")], baseline="One", train=train)
         running = second.start("run", file, "--store", "headless", "--address", ADDRESS)
         wait_for(lambda: begun(tmp_path / "headless") == 1)
