@@ -4,11 +4,12 @@ A docstring may excuse a file or a function by a sentence that begins with "Long
 """
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from paths import ROOT
+from paths import ROOT, TESTS
 
 PACKAGES = ("benchmarks", "methods", "results", "harness")
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
@@ -65,6 +66,12 @@ def test_no_folder_holds_more_files_than_a_reader_remembers(package):
     for folder in {file.parent for file in FILES if file.is_relative_to(ROOT / package)}:
         count = len(list(folder.glob("*.py")))
         assert count <= MOST_FILES or name_of(folder) in LARGE_ROOMS, f"{name_of(folder)}: {count} files"
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports each under its bare name, and refuses the second in the process that has collected the first."""
+    names = Counter(file.name for file in TESTS.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_every_folder_says_its_one_subject_in_a_sentence():

@@ -265,13 +265,13 @@ def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
     return Picture(figure, " ".join(filter(None, sentences)))
 
 
-# The figures of each table, in their order on the page. The file of a figure is named after its key.
 def predictions(summary: Summary, store: str, colors: Colors) -> Picture | None:
     """A few test images, with what each row predicts for them."""
     drawn = panels(summary, store)
     return None if drawn is None else Picture(*drawn)
 
 
+# The figures of each table, in their order on the page. The file of a figure is named after its key.
 FIGURES: dict[str, Draw] = {
     "gains": gains,
     "cost": delta_against_cost,

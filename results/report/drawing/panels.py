@@ -118,7 +118,8 @@ def _mean(values: Array) -> float:
 def _chosen(errors: Mapping[str, Mapping[str, Mapping[str, Array]]], images: Sequence[str], count: int) -> list[str]:
     """The images with the least, the median and the greatest mean error."""
     means = np.array([[np.mean([_mean(e) for e in of[image].values()]) for image in images] for of in errors.values()])
-    relative = np.nan_to_num(means / np.nanmean(means, axis=1, keepdims=True), nan=1.0).mean(0)
+    centres = np.array([[_mean(of_images)] for of_images in means])
+    relative = np.nan_to_num(means / centres, nan=1.0).mean(0)  # an image without a label of a task counts as its mean
     order = [images[place] for place in np.argsort(relative, kind="stable")]
     places = {1: [len(order) // 2], 2: [0, -1], 3: [0, len(order) // 2, -1]}[count]
     return list(dict.fromkeys(order[place] for place in places))
@@ -127,9 +128,9 @@ def _chosen(errors: Mapping[str, Mapping[str, Mapping[str, Array]]], images: Seq
 def _scale(shots: Shots, errors: Mapping[str, Mapping[str, Array]], chosen: Sequence[str], task: str) -> Scale:
     labels = np.concatenate([shots.truth.arrays[image][task].ravel() for image in chosen]).astype(float)
     known = labels[~np.isnan(labels)]
-    worst = np.nanpercentile(np.concatenate([e.ravel() for image in chosen for e in errors[image].values()]), 98)
     if not len(known):
-        return Scale(0.0, 1.0, float(worst) or 1.0)
+        return Scale(0.0, 1.0, 1.0)
+    worst = np.nanpercentile(np.concatenate([e.ravel() for image in chosen for e in errors[image].values()]), 98)
     return Scale(float(known.min()), float(known.max()), float(worst) or 1.0)
 
 

@@ -28,10 +28,10 @@ def save(path, **arrays):
     path.write_bytes(buffer.getvalue())
 
 
-def labels(task):
+def labels(task, known=True):
     label = np.zeros((4, 8), np.float32) if task == "semseg" else np.ones((1, 4, 8), np.float32)
     label[..., 0, 0] = np.nan
-    return label
+    return label if known else label * np.nan
 
 
 def predicted(task, share):
@@ -39,15 +39,16 @@ def predicted(task, share):
     return wrong.astype(np.uint8) if task == "semseg" else (1 + wrong[None]).astype(np.float16)
 
 
-@pytest.fixture
-def store(tmp_path):
+@pytest.fixture(params=[TASKS])
+def store(tmp_path, request):
+    """Two cells of each row, with images that have labels of the tasks of the parameter alone."""
     made = Store(tmp_path)
     cells = [(cell, (task,)) for cell, task in zip(made.single(TASKS, 0), TASKS, strict=True)]
     cells.append((made.run("PAD-Net", TASKS, 0), TASKS))
     for cell, tasks in cells:
         values = {f"{image}/{task}": predicted(task, share) for image, share in WRONG.items() for task in tasks}
         save(tmp_path / files.samples(cell), **values)
-    truth = {f"{image}/{task}": labels(task) for image in WRONG for task in TASKS}
+    truth = {f"{image}/{task}": labels(task, task in request.param) for image in WRONG for task in TASKS}
     images = {f"{image}/{files.PIXELS}": np.zeros((4, 8, 3), np.uint8) for image in WRONG}
     save(tmp_path / files.shown("rooms"), **{files.CLASSES: np.array(json.dumps(CLASSES))}, **truth, **images)
     return made.close()
@@ -72,6 +73,13 @@ def test_every_row_has_a_picture_and_an_error_for_each_task(store):
     assert picture.caption.startswith("Seed 0. Of 4 test images")
     shown = sum(len(axis.images) for axis in picture.figure.axes if axis.get_label() != "<colorbar>")
     assert shown == 3 * (1 + 2 * (1 + 2 * 2))  # three images: each once, and for each task a label, and two for a row
+
+
+@pytest.mark.parametrize("store", [["depth"], []], indirect=True, ids=["depth alone", "none"])
+def test_tasks_without_labels_in_these_images_have_gray_labels(store):
+    picture = predictions(summary(store), store, {})
+    grays = [axis for axis in picture.figure.axes for image in axis.images if (image.get_array() == 0.85).all()]
+    assert len(grays) >= 3 * (1 + 2)  # of three images: the label and the errors of two rows
 
 
 @pytest.mark.parametrize("missing", ["shown/rooms.npz", "cells/*/samples.npz"])
