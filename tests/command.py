@@ -35,6 +35,7 @@ class Commands:
     cache: Path
     database: Path  # of MLflow and without a run: a store begins with a copy, for a new one takes seconds
     before: tuple[str, ...] = ()  # the words of a command that runs the command line somewhere else
+    first: str = ""  # what the process does before the command line
 
     def start(self, *arguments, **options):
         """A process that runs; its output, errors among it, is in `stdout`."""
@@ -49,15 +50,10 @@ class Commands:
             self._command(arguments), **self._place(), capture_output=True, text=True, timeout=500, check=False
         )
 
-    def run_after(self, code, *arguments):
-        """A process that has run the code, then the command, and has ended."""
-        self._prepare(arguments)
-        code = f"{code}\nfrom mtlbench.harness.cli.app import main\nmain()\n"
-        command = [sys.executable, "-c", code, *map(str, arguments)]
-        return subprocess.run(command, **self._place(), capture_output=True, text=True, timeout=500, check=False)
-
     def _command(self, arguments):
-        return [*self.before, sys.executable, "-m", "mtlbench", *map(str, arguments)]
+        code = f"{self.first}\nfrom mtlbench.harness.cli.app import main\nmain()\n"
+        program = ["-c", code] if self.first else ["-m", "mtlbench"]
+        return [*self.before, sys.executable, *program, *map(str, arguments)]
 
     def _place(self):
         return {

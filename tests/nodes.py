@@ -15,6 +15,22 @@ HEAD, PORT = "10.77.0.1", 6379
 SPACE = f"mt{os.getpid() % 100000}"  # begins the names of this process's namespaces and links, of 15 characters at most
 RAY = str(Path(sys.executable).with_name("ray"))
 
+# A driver looks for the Ray of its machine among all processes that it sees. It sees those of the other nodes too, and
+# would join one that cannot reach it. So it is shown those of its own node alone.
+OWN_PROCESSES = """
+import os
+import psutil
+
+def own(process):
+    try:
+        return os.readlink(f"/proc/{process.pid}/ns/net") == os.readlink("/proc/self/ns/net")
+    except OSError:
+        return False
+
+every = psutil.process_iter
+psutil.process_iter = lambda *arguments: filter(own, every(*arguments))
+"""
+
 
 def possible() -> bool:
     """Whether network namespaces can be made here."""

@@ -8,7 +8,7 @@ import pytest
 
 from cells import matrix_file
 from mtlbench.harness.store.store import Store
-from nodes import HEAD, PORT, Nodes, possible
+from nodes import HEAD, OWN_PROCESSES, PORT, Nodes, possible
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,7 +51,7 @@ def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(
         nodes.start(1)
         nodes.start(2)
         nodes.ready(2)
-        head = replace(commands, before=nodes.on(1))
+        head = replace(commands, before=nodes.on(1), first=OWN_PROCESSES)
 
         # The host name of each node is mapped to 127.0.0.1, and yet the two processes of a cell find each other.
         multi_task = [{"name": "multi_task", "label": "Multi-task"}]
@@ -114,7 +114,7 @@ def test_a_new_head_goes_on_after_the_loss_of_the_head(commands, tmp_path, monke
         nodes.start(1)
         nodes.start(2)
         nodes.ready(2)
-        head, second = (replace(commands, before=nodes.on(node)) for node in (1, 2))
+        head, second = (replace(commands, before=nodes.on(node), first=OWN_PROCESSES) for node in (1, 2))
         file = matrix_file(tmp_path, "headless", methods=[waiting(marker, "One")], baseline="One", train=train)
         running = second.start("run", file, "--store", "headless", "--address", ADDRESS)
         wait_for(lambda: begun(tmp_path / "headless") == 1, running)

@@ -1,5 +1,6 @@
 """What fails in Ray itself, with Ray: its memory monitor kills a cell, and Tune's loop ends with an error."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ hear, schedule.Tell.on_trial_result = schedule.Tell.on_trial_result, fail_once
 
 def test_a_run_during_which_tune_fails_joins_ray_again_and_goes_on(commands, tmp_path):
     file = matrix_file(tmp_path, train={"epochs": 2, "batch": 2})
-    done = commands.run_after(FAIL_ONCE, "run", file, "--store", "s")
+    done = replace(commands, first=FAIL_ONCE).run("run", file, "--store", "s")
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert "trying again from its last checkpoint: Ray Tune failed: RuntimeError: out of Tune's loop" in said

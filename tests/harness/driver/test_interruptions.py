@@ -2,6 +2,7 @@
 
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -64,7 +65,7 @@ threading.Thread(target=take_over, daemon=True).start()
 
 
 def test_a_driver_that_has_lost_the_store_to_another_one_stops_and_writes_no_more(commands, waiting, tmp_path):
-    done = commands.run_after(LOSES, "run", waiting, "--store", "s")
+    done = replace(commands, first=LOSES).run("run", waiting, "--store", "s")
     said = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1, done.stdout + done.stderr
     assert said.startswith(f"mtlbench: lost the lease of {tmp_path / 's'} to process 7 on elsewhere (matrix m): ")
