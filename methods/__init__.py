@@ -17,6 +17,7 @@ from mtlbench.methods.backbone import Backbone
 from mtlbench.methods.baseline import MultiTask, SingleTask
 from mtlbench.methods.cross_stitch import CrossStitch
 from mtlbench.methods.feature_maps import OutputStride, strides_for
+from mtlbench.methods.jtrl import JTRL
 from mtlbench.methods.method import Method, Outputs, Target, check_outputs
 from mtlbench.methods.mtan import MTAN
 from mtlbench.methods.mti_net import MTINet
@@ -26,7 +27,7 @@ from mtlbench.methods.pad_net import PADNet
 from mtlbench.methods.parts.order import in_order
 from mtlbench.methods.sca_mtl import SCAMTL
 
-__all__ = ["METHODS", "Method", "Outputs", "Target", "build", "check_options", "options_of", "resolve"]
+__all__ = ["METHODS", "Method", "Outputs", "Target", "build", "check_options", "one_task", "options_of", "resolve"]
 
 METHODS: dict[str, type[Method]] = {
     "single_task": SingleTask,
@@ -38,6 +39,7 @@ METHODS: dict[str, type[Method]] = {
     "cross_stitch": CrossStitch,
     "nddr_cnn": NDDRCNN,
     "mtan": MTAN,
+    "jtrl": JTRL,
 }
 
 
@@ -100,6 +102,11 @@ def resolve(name: str) -> type[Method]:
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise ValueError(f"method {name!r} is not a subclass of mtlbench.methods.Method but {found!r}")
     return found
+
+
+def one_task(name: str) -> bool:
+    """Whether a network of method `name` has one task, so that several tasks take several networks."""
+    return resolve(name).task_counts == (1, 1)
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

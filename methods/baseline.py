@@ -40,7 +40,7 @@ class MultiTask(WithChosenHead):
 class SingleTask(MultiTask):
     """MultiTask with one task: the usual baseline of a multi-task comparison. Raises ValueError for several tasks."""
 
-    one_task = True
+    task_counts = (1, 1)
 
     def __init__(
         self,

@@ -63,7 +63,8 @@ class Method(nn.Module):
     parameters of an architecture are trained. So the training loop need not know any method by name.
     """
 
-    one_task: ClassVar[bool] = False  # True: a network takes exactly one task, and a matrix makes a cell for each task
+    # The fewest and the most tasks of a network. With (1, 1), a matrix makes a cell for each task.
+    task_counts: ClassVar[tuple[int, int | None]] = (1, None)
 
     published_on: ClassVar[str] = ""  # the backbones and options of the publication, where it names some
 
@@ -91,6 +92,18 @@ class Method(nn.Module):
     def findings(self) -> dict[str, Any]:
         """What the training found besides weights, such as a genotype. The result goes into the record as JSON."""
         return {}
+
+    @classmethod
+    def takes(cls, tasks: int) -> bool:
+        """Whether a network may have so many tasks."""
+        fewest, most = cls.task_counts
+        return fewest <= tasks and (most is None or tasks <= most)
+
+    @classmethod
+    def counted(cls) -> str:
+        """How many tasks a network may have, in words."""
+        fewest, most = cls.task_counts
+        return f"exactly {fewest}" if fewest == most else f"{fewest} or more" if most is None else f"{fewest} to {most}"
 
     @classmethod
     def misfit(cls, options: Mapping[str, Any], strides: Sequence[int]) -> str:

@@ -59,7 +59,7 @@ def verdicts(rules: Sequence[Callable[[Subject], None]], subject: Subject) -> li
 def task_sets(name: str) -> list[list[str]]:
     """One task alone, and several where the method takes them."""
     single = [[task] for task in TARGETS]
-    return single if methods.resolve(name).one_task else [*single, ["semseg", "depth"], list(TARGETS)]
+    return [tasks for tasks in (*single, ["semseg", "depth"], list(TARGETS)) if methods.resolve(name).takes(len(tasks))]
 
 
 def build(name: str, tasks: list[str], seed: int = 0) -> Method:

@@ -81,10 +81,12 @@ def describe(
         (name, tasks)
         for name in names
         for task_set in task_sets
-        for tasks in ([(task,) for task in task_set] if methods.resolve(name).one_task else [tuple(task_set)])
+        for tasks in ([(task,) for task in task_set] if methods.one_task(name) else [tuple(task_set)])
     )
     recipe = TrainConfig(epochs=1, batch=batch)
     for name, together in dict.fromkeys(chosen):
+        if not (kind := methods.resolve(name)).takes(len(together)):
+            raise ValueError(f"{name} takes {kind.counted()} tasks, and not {'+'.join(together)}")
         tasks = {task: benchmark.tasks[task] for task in together}
         network = on_meta(name, tasks, backbone=backbone, image_size=benchmark.size)
         counted = network_cost(network, benchmark.size)

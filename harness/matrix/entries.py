@@ -191,6 +191,7 @@ class Matrix(Config):
     backbone: BackboneConfig = BackboneConfig()
     train: Recipe
     resources: Resources = Resources()
+    skip_unsupported: bool = False  # a method that cannot have the tasks of a table has no row there
     demonstration: bool = False  # the table shows that the path works and compares nothing
     margin: float = Field(default=0.5, gt=0)  # points of Delta_m inside which two rows count as equivalent
     controls: Controls | None = None  # comparisons whose result is known before; the report checks them

@@ -11,7 +11,7 @@ from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchmark, merge_train
 from mtlbench.harness.matrix.tuning import Tuning, trials, tuned
-from mtlbench.methods import resolve
+from mtlbench.methods import one_task, resolve
 from mtlbench.results.records.record import Control, ControlTable, Entry, Expected, Manifest, Record
 from mtlbench.results.summary.tuning import unjudged
 
@@ -80,7 +80,7 @@ def of_controls(matrix: Matrix) -> list[tuple[Expected, str, Matrix]]:
 def baseline_of(matrix: Matrix) -> str:
     """The label of the row that Eq. (6) divides by; "" where there is none."""
     rows = [method.row for method in matrix.methods]
-    single = next((method.row for method in matrix.methods if resolve(method.name).one_task), "")
+    single = next((method.row for method in matrix.methods if one_task(method.name)), "")
     return matrix.baseline if matrix.baseline in rows else single
 
 
@@ -97,8 +97,10 @@ def tables(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
         known = make_benchmark(config).tasks
         for task_set in benchmark.task_sets:
             for method in matrix.methods:
+                if not (one_task(method.name) or resolve(method.name).takes(len(task_set))):
+                    continue  # the matrix says so: `skip_unsupported`
                 train = merge_train(matrix.train.model_dump(exclude_unset=True), method.train)
-                trained = [(task,) for task in task_set] if resolve(method.name).one_task else [task_set]
+                trained = [(task,) for task in task_set] if one_task(method.name) else [task_set]
                 for seed in matrix.seeds:
                     cells = [
                         Cell(
@@ -244,5 +246,5 @@ def _of_tuning(matrix: Matrix) -> str:
     if matrix.tune is None:
         return ""
     several = any(len(task_set) > 1 for benchmark in matrix.benchmarks for task_set in benchmark.task_sets)
-    one_task = any(resolve(method.name).one_task for method in matrix.methods)
-    return matrix.tune.sentences(several_networks=several and one_task, several_seeds=len(matrix.seeds) > 1)
+    alone = any(one_task(method.name) for method in matrix.methods)
+    return matrix.tune.sentences(several_networks=several and alone, several_seeds=len(matrix.seeds) > 1)

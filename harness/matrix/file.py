@@ -11,7 +11,7 @@ from mtlbench.harness.matrix.entries import Matrix, MethodEntry, Recipe, make_be
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
 from mtlbench.harness.matrix.problems import cross_checks, describe_mistake
 from mtlbench.harness.matrix.text.written import MatrixError, Override, Written, load, taken_by_none
-from mtlbench.methods import resolve
+from mtlbench.methods import one_task
 
 
 def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
@@ -87,7 +87,7 @@ def _of_no_task(change: Override, matrix: Matrix, rows: Sequence[MethodEntry]) -
         task
         for entry in matrix.benchmarks
         for tasks in entry.task_sets
-        if own or (len(tasks) > 1 and not all(resolve(row.name).one_task for row in rows))
+        if own or (len(tasks) > 1 and not all(one_task(row.name) for row in rows))
         for task in tasks
     }
     if not weighed:

@@ -24,7 +24,7 @@ from mtlbench.harness.matrix.entries import (
 )
 from mtlbench.harness.matrix.expand import baseline_of, expand, of_controls
 from mtlbench.harness.matrix.tuning import Tuning
-from mtlbench.methods import packaged, resolve
+from mtlbench.methods import one_task, packaged, resolve
 from mtlbench.methods.feature_maps import STRIDES, strides_for
 from mtlbench.methods.feature_maps import check as check_backbone
 from mtlbench.methods.outside import is_outside
@@ -46,8 +46,9 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
         problems += _tuning_problems(matrix)
         problems += _control_problems(matrix)
         problems += _misfits(matrix)
+        problems += _unsupported(matrix)
     baseline = raw.get("baseline")
-    if baseline is None and matrix is not None and not any(resolve(m.name).one_task for m in matrix.methods):
+    if baseline is None and matrix is not None and not any(one_task(m.name) for m in matrix.methods):
         problems.append(
             f"baseline: name the row that Eq. (6) divides by, one of: {', '.join(row for row in rows if row)}"
         )
@@ -105,6 +106,22 @@ def _backbone_problems(backbone: Any, entries: Sequence[BenchmarkEntry]) -> list
             f"backbone.weights: no file {file!r}; give none, imagenet, package, or the path of a safetensors file"
         )
     return problems
+
+
+def _unsupported(matrix: Matrix) -> list[str]:
+    """Task sets that are too small or too large for a method, where the matrix does not skip them."""
+    if matrix.skip_unsupported:
+        return []
+    found = []
+    for method in matrix.methods:
+        kind = resolve(method.name)
+        sets = ["+".join(s) for e in matrix.benchmarks for s in e.task_sets if not kind.takes(len(s))]
+        if sets and not one_task(method.name):
+            found.append(
+                f"methods: {method.row} takes {kind.counted()} tasks, and not {', '.join(sets)}; leave it out, or set "
+                "skip_unsupported: true, and the tables of these tasks have no such row"
+            )
+    return found
 
 
 def _misfits(matrix: Matrix) -> list[str]:

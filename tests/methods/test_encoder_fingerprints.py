@@ -25,7 +25,7 @@ CHANNELS = {
     "PASCALContext": {"semseg": 21, "human_parts": 7, "normals": 3},
 }
 CLASSES = {"depth": 40, "normals": 40}
-OUTPUT_STRIDE = {"deeplab": 8, "hrnet": 32}
+OUTPUT_STRIDE = {"deeplab": 8, "hrnet": 32, "own": 32}
 
 SHARING = ("cross_stitch", "nddr_cnn", "mtan")
 
@@ -37,6 +37,8 @@ NETWORKS = [
     *(f"{method}:resnet18:deeplab|PASCALContext|semseg,human_parts,normals" for method in SHARING),
     *(f"{method}:hrnet_w18_small_v2:hrnet|NYUD|semseg,depth" for method in SHARING),
     *(f"{method}:resnet18:hrnet|NYUD|semseg,depth" for method in SHARING),
+    "jtrl:hrnet_w18_small_v2:own|NYUD|semseg,depth",
+    "jtrl:resnet18:own|NYUD|semseg,depth",
 ]
 # `plain` is blind to exchanges of tasks; `tasks` sees what it sees.
 ENTRIES = [
@@ -79,14 +81,20 @@ def recorded_outputs(network):
         network.backbone.register_forward_hook(lambda _, __, maps: caught.update({"backbone/3": maps[-1]}))
     elif isinstance(network, methods.METHODS["mtan"]):
         see_attended(network, caught)
+    elif isinstance(network, methods.METHODS["jtrl"]):
+        for task, steps in network.refine.items():
+            for step, refine in enumerate(steps):
+                refine.register_forward_hook(lambda _, __, x, name=f"feat/{3 - step}/{task}": caught.update({name: x}))
     else:
         for k, units in enumerate(network.units, start=network.first):
             for i, unit in enumerate(units):
                 unit.register_forward_hook(
                     lambda _, __, maps, k=k, i=i: caught.update({f"{stage(k)}/{i}/{t}": x for t, x in maps.items()})
                 )
-    final = network(image()).final
-    return caught | {f"final/{task}": x for task, x in final.items()}
+    outputs = network(image())
+    named = {f"final/{task}": x for task, x in outputs.final.items()}
+    named |= {f"aux/{j}/{task}": x for j, maps in enumerate(outputs.auxiliary) for task, x in maps.items()}
+    return caught | named
 
 
 def build(key):
@@ -94,7 +102,8 @@ def build(key):
     method, backbone, head = described.split(":")
     channels = {task: CHANNELS[database][task] for task in tasks.split(",")}
     targets = {task: Target(n, CLASSES.get(task, n)) for task, n in channels.items()}
-    return methods.build(method, targets, backbone, head=head, output_stride=OUTPUT_STRIDE[head])
+    options = {} if head == "own" else {"head": head}
+    return methods.build(method, targets, backbone, output_stride=OUTPUT_STRIDE[head], **options)
 
 
 @pytest.mark.parametrize("key", ENTRIES)

@@ -330,3 +330,17 @@ def test_every_embedded_matrix_is_valid_and_opens_with_what_it_is_for(name):
     from mtlbench.harness.matrix.text.written import find
 
     assert find(name).read_text().startswith("# ")
+
+
+def test_a_method_of_two_tasks_is_refused_for_other_task_sets_or_has_no_row_there():
+    sets = [["semseg", "depth"], ["semseg", "depth", "normals"]]
+    raw = {
+        "name": "pairs",
+        "benchmark": {"name": "rooms", "tasks": sets},
+        "methods": ["single_task", {"name": "jtrl", "label": "JTRL"}],
+        "train": {"epochs": 1},
+    }
+    with pytest.raises(MatrixError, match=r"JTRL takes exactly 2 tasks, and not semseg\+depth\+normals; leave it out"):
+        check(dict(raw), "pairs")
+    planned = expand(check({**raw, "skip_unsupported": True}, "pairs"))
+    assert {item.entry.task_set for item in planned if item.entry.label == "JTRL"} == {("semseg", "depth")}

@@ -30,7 +30,7 @@ TASKS = {
     "normals": factories.normals(AXES.tolist()),
 }
 PLAIN = "hrnet_w18_small_v2"  # has batch norms alone, and those of BACKBONE end in an activation
-METHODS = [name for name, method in methods.METHODS.items() if not method.one_task]
+METHODS = [name for name, method in methods.METHODS.items() if method.takes(2)]
 
 
 def start(function, folder, *arguments):
@@ -74,7 +74,8 @@ def gradients(name, part, accelerator, backbone=None):
     """Of two passes, since a group would refuse the second if a parameter had been left out of the first. Returns (name
     -> gradient, name -> buffer, the shares of the losses).
     """
-    targets = {task: Target(it.channels, it.classes) for task, it in TASKS.items()}
+    tasks = dict(list(TASKS.items())[: methods.resolve(name).task_counts[1]])
+    targets = {task: Target(it.channels, it.classes) for task, it in tasks.items()}
     network = methods.build(name, targets, backbone or backbone_for(name), seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -87,7 +88,7 @@ def gradients(name, part, accelerator, backbone=None):
         network = batch_norm.synchronise(network, accelerator.device)
     model = accelerator.prepare(network)
     shares = [
-        train.backpropagate(accelerator, model, image[part], {k: label[part] for k, label in labels.items()}, TASKS)
+        train.backpropagate(accelerator, model, image[part], {task: labels[task][part] for task in tasks}, tasks)
         for _ in range(2)
     ]
     assert torch.equal(*shares)

@@ -42,7 +42,7 @@ def run(a_cell, store, rooms, report=lambda progress: None, **resources):
 
 
 def network(name, targets=TARGETS):
-    chosen = dict(list(targets.items())[:1]) if METHODS[name].one_task else targets
+    chosen = dict(list(targets.items())[: METHODS[name].task_counts[1]])
     return build(name, chosen).cuda().to(memory_format=torch.channels_last)
 
 
@@ -65,7 +65,7 @@ def test_a_training_step_never_waits_for_the_gpu(name, rooms):
 
     tasks = {task: make_benchmark(ROOMS).tasks[task] for task in ("semseg", "depth")}
     method = network(name, {task: Target(it.channels, it.classes) for task, it in tasks.items()}).train()
-    tasks = {task: it for task, it in tasks.items() if task in ("semseg",) or not METHODS[name].one_task}
+    tasks = {task: it for task, it in tasks.items() if task in ("semseg",) or METHODS[name].takes(2)}
     recipe = TrainConfig(steps=1)
     (optimizer, *_) = optimizers.make(method, recipe)
     image = torch.randint(0, 256, (4, 3, 64, 96), dtype=torch.uint8, device="cuda")
@@ -133,7 +133,7 @@ def test_pace_and_memory_at_full_size(name, precision):
 
     tasks = {"semseg": factories.semseg(40), "depth": factories.depth(0.7, 10.0)}
     method = network(name).train()
-    if METHODS[name].one_task:
+    if not METHODS[name].takes(2):
         tasks = {"semseg": tasks["semseg"]}
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-4, fused=True)
     image = torch.randn(8, 3, 480, 640, device="cuda").contiguous(memory_format=torch.channels_last)
