@@ -11,7 +11,7 @@ from mtlbench.harness.matrix.entries import Matrix, MethodEntry, Recipe, make_be
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
 from mtlbench.harness.matrix.problems import cross_checks, describe_mistake
 from mtlbench.harness.matrix.text.written import MatrixError, Override, Written, load, taken_by_none
-from mtlbench.methods import one_task
+from mtlbench.methods import one_task, resolve
 
 
 def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
@@ -59,6 +59,12 @@ def _without_effect(change: Override, matrix: Matrix) -> str:
             rows = [row for row in rows if not alike & row.train.keys()]
         case ["methods", place, "train", name, *_]:
             rows = [rows[int(place)]]
+        case ["skip_unsupported"]:
+            sets = [tasks for entry in matrix.benchmarks for tasks in entry.task_sets]
+            kinds = [resolve(row.name) for row in rows if not one_task(row.name)]
+            if change.value and all(kind.takes(len(tasks)) for kind in kinds for tasks in sets):
+                return "every method takes the tasks of every table; leave it out"
+            return ""
         case ["resources", "validate_every"]:
             held_out = matrix.tune is not None or any(_recipe(matrix, row).holdout for row in rows)
             if not held_out and not any("val" in make_benchmark(entry).splits for entry in matrix.benchmarks):

@@ -18,7 +18,7 @@ VALUES = {
     "name": {
         "benchmark": ["nyud"], "backbone": ["test_efficientnet"], "methods": ["single_task", "atrc"], "": ["other"]
     },
-    "title": ["Other"], "caption": ["Other"], "demonstration": ["true", "false"],
+    "title": ["Other"], "caption": ["Other"], "demonstration": ["true", "false"], "skip_unsupported": ["true"],
     "must_beat_constant": ["true", "false"], "margin": ["0.7"],
     "baseline": ["Multi-task", "SCA-MTL"], "label": ["Other"],
     "size": ["[32, 64]"], "tasks": ["[depth]", "[semseg, depth]"], "seeds": ["[7]"], "protocol": ["atrc"],
@@ -45,8 +45,9 @@ VALUES = {
 }  # fmt: skip
 # Keys that no value changes in any shipped matrix: their benchmarks have tasks of their own, and NYUD-v2 has four.
 # The one matrix with controls judges semseg in all of its sets. All have HRNet or a row of MTI-Net, which take no
-# dilated backbone.
+# dilated backbone. None leaves out a row.
 REFUSED = {
+    "skip_unsupported",
     "tasks",
     "benchmark.tasks.3",
     "backbone.output_stride",
