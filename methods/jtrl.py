@@ -46,10 +46,8 @@ class JTRL(Method):
         self.attention = nn.ModuleDict({task: nn.ModuleList(map(Attention, widths[1:])) for task in self.order})
         self.refine = nn.ModuleDict()
         for place, task in enumerate(self.order):
-            known = [
-                (1 + place) * widths[0],
-                *widths[1:],
-            ]  # in the first step the second task reads the first one's map
+            # In the first step the second task reads the first one's map beside what is up-sampled.
+            known = [(1 + place) * widths[0], *widths[1:]]
             self.refine[task] = nn.ModuleList(
                 nn.Sequential(_residual(read + skip, width), _residual(width, width))
                 for read, skip, width in zip(known, skips, widths, strict=True)
@@ -68,10 +66,10 @@ class JTRL(Method):
         steps = [{first: one, second: other}]
         for step, skip in enumerate(([pyramid[1]], [pyramid[0]], []), start=1):
             one, other = layers.up[first][step - 1](one), layers.up[second][step - 1](other)
-            one = layers.refine[first][step](torch.cat([layers.attention[first][step - 1](one, other), *skip], dim=1))
-            other = layers.refine[second][step](
-                torch.cat([layers.attention[second][step - 1](one, other), *skip], dim=1)
-            )
+            read = layers.attention[first][step - 1](one, other)
+            one = layers.refine[first][step](torch.cat([read, *skip], dim=1))
+            read = layers.attention[second][step - 1](one, other)
+            other = layers.refine[second][step](torch.cat([read, *skip], dim=1))
             steps.append({first: one, second: other})
         predictions = [
             {task: layers.predict[task][step](x) for task, x in maps.items()} for step, maps in enumerate(steps)

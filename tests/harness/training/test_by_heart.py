@@ -42,7 +42,7 @@ RECIPES = {
     "cross_stitch": Recipe(100, 3e-3, 0.2, PAIR, {"unit_lr": 1.0}),  # 100 is for SGD
     "nddr_cnn": Recipe(100, 3e-3, 0.2, PAIR, {"unit_lr": 1.0}),
     "mtan": Recipe(100, 3e-3, 0.2, PAIR),
-    "jtrl": Recipe(100, 3e-3, 0.2, PAIR),
+    "jtrl": Recipe(150, 6e-3, 0.2, PAIR),
 }
 CASES = [*((name, backbone_for(name)) for name in METHODS), ("single_task", "hrnet_w18_small_v2")]
 
