@@ -48,7 +48,8 @@ class CrossStitch(Stitched):
     head: "deeplab" for dilated ResNets, as published, or "hrnet". alpha, beta: the initial weight of a task's own map,
     and of each other task's; without beta they sum to 1. MTL-PyTorch starts from 0.9 and 0.1 on NYUD-v2 with two tasks,
     and from 0.8 and 0.05 on PASCAL with five. unit_lr: the factor of the recipe's learning rate for the units: 100 in
-    the published protocol, and 1 in what the code of MTL-PyTorch does.
+    the published protocol, and 1 in what the code of MTL-PyTorch does. init: "single_task" starts each encoder and its
+    head from the trained network of the matrix's single-task row, as published; "backbone" does not.
     """
 
     first = 1
@@ -62,6 +63,7 @@ class CrossStitch(Stitched):
         alpha: float = 0.9,
         beta: float | None = None,
         unit_lr: float = UNIT_LR,
+        init: Literal["single_task", "backbone"] = "single_task",
     ) -> None:
         super().__init__()
         own, other = initial_shares("cross_stitch", alpha, beta, len(targets))

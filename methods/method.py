@@ -56,6 +56,26 @@ def check_outputs(outputs: Any, targets: Mapping[str, Target], image: Tensor, me
                 )
 
 
+class Start(NamedTuple):
+    """The row of a table whose trained networks another row starts from."""
+
+    method: str
+    options: Mapping[str, Any]
+    otherwise: str  # what to do where there is no such row, as in "set option init: backbone"
+
+
+def take_over(module: nn.Module, state: Mapping[str, Tensor], prefix: str = "") -> None:
+    """Fill all parameters and buffers of a module with those of `state` whose names begin with `prefix`.
+
+    Raises ValueError where a tensor is missing, is left over, or has another shape.
+    """
+    found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    try:
+        module.load_state_dict(found)
+    except RuntimeError as error:
+        raise ValueError(f"the weights {prefix}* do not fit: {' '.join(str(error).split())[:300]}") from error
+
+
 class Method(nn.Module):
     """A multi-task network. Subclasses are constructed as ``Class(backbone, targets, **options)``.
 
@@ -88,6 +108,18 @@ class Method(nn.Module):
 
     def at(self, progress: float) -> None:
         """Called before every step with the fraction of training done, in [0, 1]. The schedules of a search use it."""
+
+    def load_start(self, tasks: Sequence[str], state: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a trained network of `tasks`, which are named as in its state_dict.
+
+        Where the trained network has the same parameters, all are taken over, and else those of the backbone. Raises
+        ValueError where they do not fit.
+        """
+        own = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        if own == {name: tensor.shape for name, tensor in state.items()}:
+            take_over(self, state)
+        else:
+            take_over(self.backbone, state, "backbone.")
 
     def findings(self) -> dict[str, Any]:
         """What the training found besides weights, such as a genotype. The result goes into the record as JSON."""
@@ -124,6 +156,11 @@ class Method(nn.Module):
     def remark(cls, options: Mapping[str, Any]) -> str:
         """What a reader of a table must know of a network with `options`; "" where there is nothing to say."""
         return ""
+
+    @classmethod
+    def starts_from(cls, options: Mapping[str, Any]) -> Start | None:
+        """The row whose trained networks a network with `options` starts from; None: from the backbone's weights."""
+        return None
 
     @classmethod
     def preliminary(cls, options: Mapping[str, Any]) -> bool:

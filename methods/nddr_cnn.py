@@ -53,7 +53,9 @@ class NDDRCNN(Stitched):
 
     head: "deeplab" for dilated ResNets, as published, or "hrnet". alpha, beta: what a convolution starts from, for a
     task's own map and for each other task's; without beta they sum to 1. unit_lr: the factor of the recipe's learning
-    rate for the units: 100 in the published protocol, and 1 in what the code of MTL-PyTorch does.
+    rate for the units: 100 in the published protocol, and 1 in what the code of MTL-PyTorch does. init: "single_task"
+    starts each encoder and its head from the trained network of the matrix's single-task row, as published; "backbone"
+    does not.
     """
 
     first = 0
@@ -67,6 +69,7 @@ class NDDRCNN(Stitched):
         alpha: float = 0.9,
         beta: float | None = None,
         unit_lr: float = UNIT_LR,
+        init: Literal["single_task", "backbone"] = "single_task",
     ) -> None:
         super().__init__()
         own, other = initial_shares("nddr_cnn", alpha, beta, len(targets))

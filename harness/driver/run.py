@@ -55,7 +55,7 @@ class Outcome:
     missing: list[str]  # ids of cells without a record
     failures: dict[str, str]  # id -> error, of those that failed
     below_constant: dict[str, list[str]]  # id -> tasks that do not beat the best constant prediction
-    undecided: list[str]  # a line for each row that was not trained, because none of its trials is the best
+    undecided: list[str]  # a line for what was not trained: none of its trials is the best, or its start failed
     report: Report
     stopped: str = ""  # why cells were left that could have run
 
@@ -236,7 +236,7 @@ def _schedule(work: Work, joined: Joined, environment: Environment, tracker: Tra
             for item in work.refresh():
                 watch.add(item.cell.id, item.cell, title(item))
             tracker.expect(work.publish())
-        return [work.cells[cell_id].cell for cell_id in work.todo]
+        return work.ready()
 
     slots = preflight.slots(environment.resources, joined.available)
     watched = {cell_id: (work.cells[cell_id].cell, title(work.cells[cell_id])) for cell_id in work.todo}
@@ -266,6 +266,6 @@ def _outcome(matrix: Matrix, store: Store, work: Work, written: Report) -> Outco
         missing=[cell_id for cell_id in work.cells if cell_id not in results.records],
         failures={i: failure["error"] for i, failure in results.failures.items() if i in work.cells},
         below_constant=below,
-        undecided=undecided(work.planned, results.records),
+        undecided=[*undecided(work.planned, results.records), *work.blocked()],
         report=written,
     )

@@ -43,7 +43,23 @@ def standing(store: Store, written: Written, check: Callable[[], Standing]) -> S
     unreadable: dict[str, str] = {}
     records = recorded(store, unreadable)(list(titles))
     stale = {cell_id for cell_id, record in records.items() if made_otherwise(record)}
-    return Standing(rows(store, titles, stale, unreadable), [], unreadable)
+    found = rows(store, titles, stale, unreadable)
+    return Standing(found, blocked(found, {i: entry.starts for i, entry in manifest.cells().items()}), unreadable)
+
+
+def blocked(found: Sequence[Row], starts: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each cell that cannot start, because a cell that it starts from has failed. starts: by cell id."""
+    titles = {row.id: row.cell for row in found}
+    failed = {row.id for row in found if row.state == "failed"}
+    lines, last = dict[str, str](), -1
+    while len(lines) != last:  # a cell that is blocked blocks others
+        last = len(lines)
+        for row in found:
+            before = [cell_id for cell_id in starts.get(row.id, ()) if cell_id in failed or cell_id in lines]
+            if before and row.state in ("new", "started"):
+                why = "failed" if before[0] in failed else "is blocked"
+                lines[row.id] = f"{row.cell}: blocked, since it starts from {titles[before[0]]}, which {why}"
+    return list(lines.values())
 
 
 def digest(written: Written) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from mtlbench.harness.driver.standing import Look, Standing, made_otherwise, recorded, rows
+from mtlbench.harness.driver.standing import Look, Standing, blocked, made_otherwise, recorded, rows
+from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest, plan
 from mtlbench.harness.store import provenance
@@ -36,10 +37,14 @@ def survey(
 def select(planned: Iterable[Planned], only: Sequence[str]) -> list[Planned]:
     """The planned cells whose id or label contains a word of `only`; all cells where `only` is empty.
 
-    With a trial come all trials that it is judged with: without them there is nothing to choose from.
+    With a trial come all trials that it is judged with: without them there is nothing to choose from. With a cell come
+    the cells that it starts from.
     """
     found = list(planned)
     fitting = {item.cell.id for item in found if not only or any(_fits(item, word) for word in only)}
+    before = {item.cell.id: set(item.entry.starts) for item in found}
+    while more := set[str]().union(*(before[cell_id] for cell_id in fitting)) - fitting:
+        fitting |= more
     choices = {item.trial.choice for item in found if item.trial is not None and item.cell.id in fitting}
     return [
         item for item in found if item.cell.id in fitting or (item.trial is not None and item.trial.choice in choices)
@@ -79,6 +84,7 @@ class Work:
         self.records: dict[str, Record] = {}
         self.planned: list[Planned] = []  # the chosen cells, once for each place that needs them
         self.cells: dict[str, Planned] = {}  # by id
+        self.trained: set[str] = set()  # ids of the cells that others start from, as far as they have records
         self.todo: list[str] = []  # ids of the cells that had no record when they were planned
         self.refresh()
 
@@ -95,6 +101,17 @@ class Work:
             self.store.remove(files.failure(item.cell.id))
         self.todo += [item.cell.id for item in waiting]
         return waiting
+
+    def ready(self) -> list[Cell]:
+        """The cells to run, without those that start from a cell that is not trained yet."""
+        starting = {cell_id for i in self.todo for cell_id in self.cells[i].entry.starts} - self.trained
+        self.trained |= {cell_id for cell_id in starting if self.store.exists(files.record(cell_id))}
+        return [self.cells[i].cell for i in self.todo if self.trained.issuperset(self.cells[i].entry.starts)]
+
+    def blocked(self) -> list[str]:
+        """A line for each cell that cannot start, because a cell that it starts from has failed."""
+        found = rows(self.store, {i: title(item) for i, item in self.cells.items()}, (), {})
+        return blocked(found, {i: item.entry.starts for i, item in self.cells.items()})
 
     def found(self) -> bool:
         """Whether a search has finished since the last look: only then is there more to plan."""
@@ -134,4 +151,6 @@ def standing_of(matrix: Matrix, store: Store) -> Standing:
     for item in planned:  # the first place that needs a cell names it
         titles.setdefault(item.cell.id, title(item))
     old = [cell_id for cell_id, record in records.items() if stale(record)]
-    return Standing(rows(store, titles, old, unreadable), plan(matrix, records)[1], unreadable)
+    found = rows(store, titles, old, unreadable)
+    stuck = blocked(found, {item.cell.id: item.entry.starts for item in planned})
+    return Standing(found, plan(matrix, records)[1] + stuck, unreadable)

@@ -136,6 +136,7 @@ class Cell(Config):
     seed: Annotated[int, Field(ge=0)] = 0
     trial: bool = False  # a trial of a tuning: it is scored on val alone, and divergence is a result
     derived_from: tuple[str, ...] = ()  # ids of the cells whose records led to this cell
+    starts: dict[str, str] = {}  # task -> id of the cell whose trained weights this one starts from; {}: the backbone's
 
     @property
     def id(self) -> str:

@@ -27,6 +27,7 @@ class MethodEntry(Config):
     label: str | None = None
     options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
+    starts: str | None = None  # the label of the row whose trained networks it starts from; None: as its method says
 
     @field_validator("name")
     @classmethod

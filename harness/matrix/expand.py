@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.matrix import weights
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
-from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchmark, merge_train
+from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Cell
+from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, MethodEntry, make_benchmark, merge_train
+from mtlbench.harness.matrix.starts import row_before, supports, without_defaults
 from mtlbench.harness.matrix.tuning import Tuning, trials, tuned
 from mtlbench.methods import one_task, resolve
 from mtlbench.results.records.record import Control, ControlTable, Entry, Expected, Manifest, Record
@@ -96,36 +97,50 @@ def tables(matrix: Matrix, records: Mapping[str, Record] = NO_RECORDS) -> list[P
         config = BenchmarkConfig.model_validate(benchmark.model_dump(exclude={"tasks"}))
         known = make_benchmark(config).tasks
         for task_set in benchmark.task_sets:
+            table = _Table(matrix, config, backbone, {task: known[task] for task in task_set})
             for method in matrix.methods:
-                if not (one_task(method.name) or resolve(method.name).takes(len(task_set))):
+                if not supports(matrix, method, len(task_set)):
                     continue  # the matrix says so: `skip_unsupported`
-                train = merge_train(matrix.train.model_dump(exclude_unset=True), method.train)
-                trained = [(task,) for task in task_set] if one_task(method.name) else [task_set]
                 for seed in matrix.seeds:
-                    cells = [
-                        Cell(
-                            method=method.name,
-                            options=_without_defaults(method.name, method.options),
-                            tasks=tasks,
-                            benchmark=config,
-                            backbone=backbone,
-                            train=train.on(benchmark.name, {task: known[task] for task in tasks}, method.train),
-                            seed=seed,
-                        )
-                        for tasks in trained
-                    ]
+                    cells = _cells(table, method, seed)
                     for each, preliminary, trial in _with_trials(cells, matrix.tune, records):
+                        starts = tuple(dict.fromkeys(each.starts.values()))
                         entry = Entry(
-                            each.id, method.row, method.name, each.tasks, task_set, benchmark.name, seed, preliminary
-                        )
+                            each.id, method.row, method.name, each.tasks, task_set, benchmark.name, seed, preliminary,
+                            starts,
+                        )  # fmt: skip
                         planned.append(Planned(each, entry, trial))
     return planned
 
 
-def _without_defaults(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that differ from their defaults: naming a default gives the same cell as naming nothing."""
-    parameters = inspect.signature(resolve(method).__init__).parameters
-    return {name: value for name, value in sorted(options.items()) if parameters[name].default != value}
+class _Table(NamedTuple):
+    """What the cells of a table have in common."""
+
+    matrix: Matrix
+    benchmark: BenchmarkConfig
+    backbone: BackboneConfig
+    tasks: Mapping[str, Task]
+
+
+def _cells(table: _Table, method: MethodEntry, seed: int) -> list[Cell]:
+    """The cells of a row at one seed: one for all tasks, or one for each."""
+    matrix, before = table.matrix, row_before(table.matrix, method)
+    parents = {} if before is None else {task: c.id for c in _cells(table, before, seed) for task in c.tasks}
+    train = merge_train(matrix.train.model_dump(exclude_unset=True), method.train)
+    trained = [(task,) for task in table.tasks] if one_task(method.name) else [tuple(table.tasks)]
+    return [
+        Cell(
+            method=method.name,
+            options=without_defaults(method.name, method.options),
+            tasks=tasks,
+            benchmark=table.benchmark,
+            backbone=table.backbone,
+            train=train.on(table.benchmark.name, {task: table.tasks[task] for task in tasks}, method.train),
+            seed=seed,
+            starts={task: parents[task] for task in tasks if task in parents},
+        )
+        for tasks in trained
+    ]
 
 
 def _with_trials(
@@ -159,7 +174,7 @@ def _with_followers(cell: Cell, records: Mapping[str, Record]) -> Iterator[tuple
         if cell.id not in records:
             return
         options = method.follow_up(cell.options, records[cell.id].findings)
-        options = _without_defaults(cell.method, options)
+        options = without_defaults(cell.method, options)
         cell = cell.model_copy(update={"options": options, "derived_from": (cell.id,)})
     yield cell, False
 
@@ -171,7 +186,11 @@ def plan(matrix: Matrix, records: Mapping[str, Record]) -> tuple[list[Cell], lis
     """
     found = expand(matrix, records)
     cells = {item.cell.id: item.cell for item in found}
-    unfinished = [cell for cell_id, cell in cells.items() if cell_id not in records]
+    unfinished = [
+        cell
+        for cell_id, cell in cells.items()
+        if cell_id not in records and all(before in records for before in cell.starts.values())
+    ]
     return unfinished, waiting(found, records) + undecided(found, records)
 
 
@@ -192,11 +211,16 @@ def undecided(planned: Sequence[Planned], records: Mapping[str, Record]) -> list
 
 
 def waiting(planned: Sequence[Planned], records: Mapping[str, Record]) -> list[str]:
-    """A line for every cell that will be planned once all preliminary cells before it have their records."""
+    """A line for every cell that is planned, or can start, once all cells before it have their records."""
     lines = []
     for item in planned:
         if item.trial is None and item.entry.preliminary and item.cell.id not in records:
             lines.append(f"{_place([item])}, seed {item.cell.seed}: will train with what {item.cell.id} finds")
+        before = item.entry.starts
+        done = sum(cell_id in records for cell_id in before)
+        if done < len(before) and item.cell.id not in records:
+            cells = "cell" if len(before) == 1 else "cells"
+            lines.append(f"{_place([item])}, seed {item.cell.seed}: starts from {len(before)} {cells}, {done} trained")
     for choice, items in _choices(planned):
         if not all(trial in records for same in choice for trial in same):
             lines.append(f"{_place(items)}: will train with the best of its trials")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from mtlbench.harness.matrix import presets, weights
+from mtlbench.harness.matrix import presets, starts, weights
 from mtlbench.harness.matrix.cell import BackboneConfig, Config, TrainConfig
 from mtlbench.harness.matrix.entries import (
     BenchmarkEntry,
@@ -46,7 +46,7 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
         problems += _tuning_problems(matrix)
         problems += _control_problems(matrix)
         problems += _misfits(matrix)
-        problems += _unsupported(matrix)
+        problems += starts.problems(matrix) or _unsupported(matrix)
     baseline = raw.get("baseline")
     if baseline is None and matrix is not None and not any(one_task(m.name) for m in matrix.methods):
         problems.append(
@@ -115,8 +115,9 @@ def _unsupported(matrix: Matrix) -> list[str]:
     found = []
     for method in matrix.methods:
         kind = resolve(method.name)
-        sets = ["+".join(s) for e in matrix.benchmarks for s in e.task_sets if not kind.takes(len(s))]
-        if sets and not one_task(method.name):
+        task_sets = [s for entry in matrix.benchmarks for s in entry.task_sets]
+        sets = ["+".join(s) for s in task_sets if not starts.supports(matrix, method, len(s))]
+        if sets:
             found.append(
                 f"methods: {method.row} takes {kind.counted()} tasks, and not {', '.join(sets)}; leave it out, or set "
                 "skip_unsupported: true, and the tables of these tasks have no such row"

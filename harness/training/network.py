@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+
+from safetensors.torch import load
 
 from mtlbench import methods
 from mtlbench.benchmarks.benchmark import Benchmark
@@ -13,7 +16,9 @@ from mtlbench.harness.matrix import weights as initial
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store import provenance
+from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.methods.method import Method, Target
+from mtlbench.results.records import files as named
 
 NO_FILES: Mapping[str, str] = {}
 
@@ -46,6 +51,8 @@ def of_method(cell: Cell) -> dict[str, str | None]:
 def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILES) -> Method:
     """The cell's network, initialised from its seed: the backbone first, bit-equal across methods.
 
+    The weights of other cells, from which it may start, are not in it yet: see `load_starts`.
+
     files: sha256:..., as a cell names a file of weights -> the path.
     """
     targets = {name: Target(task.channels, task.classes) for name, task in tasks.items()}
@@ -53,11 +60,32 @@ def build(cell: Cell, tasks: dict[str, Task], files: Mapping[str, str] = NO_FILE
         cell.method,
         targets,
         backbone=cell.backbone.name,
-        pretrained=cell.backbone.weights == "imagenet",
-        weights=initial.locate(cell.backbone, files),
+        pretrained=cell.backbone.weights == "imagenet" and not cell.starts,
+        weights=None if cell.starts else initial.locate(cell.backbone, files),
         bn_momentum=cell.backbone.bn_momentum,
         output_stride=cell.backbone.output_stride,
         image_size=make_benchmark(cell.benchmark).size,
         seed=cell.seed,
         **cell.options,
     )
+
+
+def load_starts(network: Method, cell: Cell, store: Store) -> dict[str, dict[str, str]]:
+    """Fill a network with the trained weights that its cell starts from.
+
+    Returns what a record says of them: task -> the cell that trained them, and the SHA-256 of its file. Raises
+    StoreError where a file is not there, and ValueError where its weights do not fit the network.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for before in dict.fromkeys(cell.starts.values()):
+        tasks = [task for task, cell_id in cell.starts.items() if cell_id == before]
+        try:
+            content = store.get(named.weights(before))
+        except FileNotFoundError:
+            raise StoreError(
+                f"{store.path(named.weights(before))} is not there, and {cell.id} starts from it; train that cell anew "
+                f"by --rerun all --only {before}"
+            ) from None
+        network.load_start(tasks, load(content))
+        found |= {task: {"cell": before, "sha256": hashlib.sha256(content).hexdigest()} for task in tasks}
+    return found

@@ -34,7 +34,7 @@ from mtlbench.harness.training.cost import network_cost
 from mtlbench.harness.training.environment import Environment, forget_launchers, telling
 from mtlbench.harness.training.history import History
 from mtlbench.harness.training.judge import Judge, Judgement, samples
-from mtlbench.harness.training.network import build, chosen_tasks, of_method
+from mtlbench.harness.training.network import build, chosen_tasks, load_starts, of_method
 from mtlbench.harness.training.objective import FINAL, task_losses, terms, weighted_sum
 from mtlbench.harness.training.progress import Diverged, Progress, still
 from mtlbench.methods.method import Method
@@ -78,6 +78,7 @@ def train(
     extent = length(cell, len(splits.train))
 
     network = build(cell, tasks, environment.weights)
+    initial = load_starts(network, cell, store)
     cost = network_cost(network, benchmark.size)
     if processes > 1:
         network = batch_norm.synchronise(network, device)
@@ -153,12 +154,13 @@ def train(
             parts=parts if parts > 1 else None,
             threads=torch.get_num_threads(),
             variables=telling() or None,
-            weights=weights.origin(cell.backbone, environment.weights),
+            weights=None if initial else weights.origin(cell.backbone, environment.weights),
+            initial_weights=initial or None,
             data=_data(copy, splits, len(images), expensive.counts(store, cell.id, judgement.rows, tasks), learnt),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
         findings=network.findings(),
-        derived_from=cell.derived_from,
+        derived_from=(*cell.derived_from, *dict.fromkeys(cell.starts.values())),
     )
     if main:
         publish(store, record, network, judgement, tasks, samples(network, images, tasks, view))

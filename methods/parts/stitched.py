@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from mtlbench.methods.backbone import Backbone
-from mtlbench.methods.method import Outputs, Target
+from mtlbench.methods.method import Outputs, Start, Target, take_over
 from mtlbench.methods.parts.chosen_head import OnDilatedResNets, make_heads
 from mtlbench.methods.parts.encoders import encoder_for_each
 from mtlbench.methods.parts.layers import size_of, upsample
@@ -63,12 +63,25 @@ class Stitched(OnDilatedResNets):
         branches = [unit({task: its_maps[i] for task, its_maps in maps.items()}) for i, unit in enumerate(units)]
         return {task: [branch[task] for branch in branches] for task in maps}
 
+    def load_start(self, tasks: Sequence[str], state: Mapping[str, Tensor]) -> None:
+        """Take over the encoder and the head of each of the tasks."""
+        for task in tasks:
+            encoders: Any = self.backbone
+            take_over(encoders[task], state, "backbone.")
+            take_over(self.heads[task], state, f"heads.{task}.")
+
+    @classmethod
+    def starts_from(cls, options: Mapping[str, Any]) -> Start | None:
+        if options.get("init", "single_task") == "backbone":
+            return None
+        return Start("single_task", {"head": options.get("head", "hrnet")}, "set option init: backbone")
+
     @classmethod
     def remark(cls, options: Mapping[str, Any]) -> str:
-        return (
-            f"units at {options.get('unit_lr', UNIT_LR):g} times the learning rate, and a start from the backbone's "
-            "weights in place of trained single-task networks"
-        )
+        units = f"units at {options.get('unit_lr', UNIT_LR):g} times the learning rate"
+        if cls.starts_from(options) is not None:
+            return units
+        return f"{units}, and a start from the backbone's weights in place of trained single-task networks"
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         units = [p for p in self.units.parameters() if p.requires_grad]

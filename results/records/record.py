@@ -110,6 +110,7 @@ class Entry:
     benchmark: str
     seed: int
     preliminary: bool = False  # a search: its row shows the cell that is trained with what the search found
+    starts: tuple[str, ...] = ()  # ids of the cells whose trained weights this cell starts from
 
 
 Expected = Literal["same", "better", "falls"]
