@@ -53,14 +53,21 @@ def problems(matrix: Matrix) -> list[str]:
     for row in matrix.methods:
         try:
             before = row_before(matrix, row)
-            if before is not None:
-                _require(matrix, row, before)
+            if before is None:
+                continue
+            _require(matrix, row, before)
+            if matrix.tune is not None:
+                found.append(
+                    f"tune: row {row.row} starts from {before.row}, and its trials would start from networks that have "
+                    "seen what is held out; leave out tune, or let the row start from the backbone"
+                )
         except ValueError as error:
             found.append(f"methods: row {row.row}: {error}")
     if not found and matrix.controls is not None:
         for row in matrix.methods:
-            if row.row in (matrix.controls.row, matrix.baseline) and row_before(matrix, row) is not None:
-                found.append(f"controls: row {row.row} starts from another row; repeat, and divide by, others")
+            of_controls = row.row in (matrix.controls.row, matrix.baseline)
+            if of_controls and row_before(matrix, row) is not None:
+                found.append(f"methods: row {row.row} starts from another row; controls need one that does not")
     return found
 
 
@@ -74,11 +81,6 @@ def _require(matrix: Matrix, row: MethodEntry, before: MethodEntry) -> None:
     kind = resolve(row.name)
     if row.starts is not None and "starts_from" in _own(kind) and kind.starts_from(row.options) is None:
         raise ValueError(f"its options say that it starts from no other row; leave out starts: {row.starts}")
-    if matrix.tune is not None:
-        raise ValueError(
-            f"it starts from networks of {before.row}, and its trials would start from networks that have seen what is "
-            "held out; leave out tune, or let the row start from the backbone"
-        )
     if resolve(before.name).preliminary(before.options):
         raise ValueError(f"it cannot start from {before.row}, whose network a search decides; name another row")
     shared = one_task(before.name) and not one_task(row.name) and "load_start" not in _own(kind)

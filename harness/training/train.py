@@ -65,8 +65,7 @@ def train(
     """
     recipe = cell.train.model_copy(update={"accumulate": cell.train.accumulate * parts})
     accelerator = join(recipe, environment)
-    device, main = accelerator.device, accelerator.is_main_process
-    rank, processes = accelerator.process_index, accelerator.num_processes
+    device, main, rank = accelerator.device, accelerator.is_main_process, accelerator.process_index
     store, resources = Store(environment.store), environment.resources
     copy = copy_of(cell.benchmark, environment.roots[cell.benchmark.name], prepared_in(environment.cache))
     benchmark, view = copy.benchmark, view_of(cell.benchmark, copy.benchmark)
@@ -80,7 +79,7 @@ def train(
     network = build(cell, tasks, environment.weights)
     initial = load_starts(network, cell, store)
     cost = network_cost(network, benchmark.size)
-    if processes > 1:
+    if (processes := accelerator.num_processes) > 1:
         network = batch_norm.synchronise(network, device)
     network = network.to(device).to(memory_format=torch.channels_last)
     own = optimizers.make(network, cell.train)
@@ -95,9 +94,9 @@ def train(
     dataset = loading.Training(splits.train, tasks, view, cell.seed)
     epochs = range(done.epoch, extent.epochs)
     keys = loading.micro_batches(recipe, cell.seed, len(splits.train), epochs, rank, processes)
-    pin = device.type == "cuda"
-    batches = iter(loading.training_batches(dataset, keys, loaders=resources.loaders, pin=pin))
-    if device.type == "cuda":
+    cuda = device.type == "cuda"
+    batches = iter(loading.training_batches(dataset, keys, loaders=resources.loaders, pin=cuda))
+    if cuda:
         torch.cuda.reset_peak_memory_stats(device)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     step, spent = done.step, done.seconds
@@ -154,8 +153,7 @@ def train(
             parts=parts if parts > 1 else None,
             threads=torch.get_num_threads(),
             variables=telling() or None,
-            weights=None if initial else weights.origin(cell.backbone, environment.weights),
-            initial_weights=initial or None,
+            **_origin(cell, environment, initial),
             data=_data(copy, splits, len(images), expensive.counts(store, cell.id, judgement.rows, tasks), learnt),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
@@ -166,6 +164,11 @@ def train(
         publish(store, record, network, judgement, tasks, samples(network, images, tasks, view))
     accelerator.wait_for_everyone()
     return record
+
+
+def _origin(cell: Cell, environment: Environment, initial: Mapping[str, Any]) -> dict[str, Any]:
+    """For a record: where the weights came from that the training began with. initial: those of other cells."""
+    return {"initial_weights": initial} if initial else {"weights": weights.origin(cell.backbone, environment.weights)}
 
 
 def _data(

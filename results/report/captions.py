@@ -14,10 +14,13 @@ from mtlbench.results.report.display import fixed, interval_text, signed
 from mtlbench.results.statistics.verdicts import OWN
 from mtlbench.results.summary.columns import BOLD
 from mtlbench.results.summary.controls import Finding
+from mtlbench.results.summary.costs import before_the_start
 from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.summary import Summary
 from mtlbench.results.summary.tuning import searches
 
+# What rows of one table may do differently in training. Loss weights always differ between one task and several.
+RECIPE = ("optimizer", "lr", "momentum", "weight_decay", "schedule", "power", "per", "epochs", "steps", "batch", "clip")
 FEW = 3  # seeds; with so few, the page says what they could have found
 WIDE = 2.0  # points of Delta_m: half the width of an interval from which on the page warns
 ASKED = (1.0, 2.0)  # points; the differences for which the page says how many seeds find them
@@ -34,7 +37,7 @@ def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = 
         sentences.append(
             f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
         )
-    sentences += _networks(summary)
+    sentences += [*_recipes(summary), *_networks(summary)]
     counts = {len(row.row.finished()) for row in summary.rows.values()} - {0}
     if counts and max(counts) > 1:
         over = f"{counts.pop()} seeds" if len(counts) == 1 else "the seeds that a row has"
@@ -59,6 +62,35 @@ def _networks(summary: Summary) -> Iterator[str]:
         yield f"Not as published but a composition of ours: {', '.join(labels)} (published on {on})."
     for remark, labels in _said(summary, "remark").items():
         yield f"{', '.join(labels)}: {remark}."
+    rows, records = summary.comparison.rows, summary.comparison.parents
+    before = {label: before_the_start(row, records) for label, row in rows.items()}
+    if told := [f"{label} {fixed(seconds, 1)} s" for label, seconds in before.items() if seconds]:
+        yield f"Training times include those of the networks that a row starts from: {', '.join(told)}."
+
+
+def _recipes(summary: Summary) -> Iterator[str]:
+    """What rows do differently in training, where they do. What a tuning has chosen is told elsewhere."""
+    trained = summary.comparison.trained()
+    if searches(trained, summary.comparison.parents):
+        return
+    found: dict[str, dict[str, list[str]]] = {}  # key -> value -> the labels of rows
+    for label, by_seed in trained.items():
+        cells = [record.cell.get("train", {}) for records in by_seed.values() for record in records]
+        for key in RECIPE:
+            values = sorted({str(recipe[key]) for recipe in cells if recipe.get(key) is not None})
+            if values:
+                found.setdefault(key, {}).setdefault(" and ".join(values), []).append(label)
+    told = [
+        f"{key} {' or '.join(f'{value} ({_listed(labels)})' for value, labels in values.items())}"
+        for key, values in found.items()
+        if len(values) > 1
+    ]
+    if told:
+        yield f"Rows differ in their recipe: {'; '.join(told)}."
+
+
+def _listed(labels: Iterable[str]) -> str:
+    return ", ".join(labels)
 
 
 def _said(summary: Summary, key: str) -> dict[str, list[str]]:

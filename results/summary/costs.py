@@ -24,6 +24,17 @@ def costs(row: Row, records: Mapping[str, Record]) -> dict[str, float]:
     return {name: float(np.mean([_of_run(run, name, records) for run in runs])) for name in COSTS}
 
 
+def before_the_start(row: Row, records: Mapping[str, Record]) -> float:
+    """The seconds of a row's training time that trained the networks from which its own start: a mean over its runs."""
+    runs = [run for run in row.runs.values() if run.status == "finished"]
+    seconds = []
+    for run in runs:
+        initial = [record.provenance.get("initial_weights") or {} for record in run.records.values()]
+        cells = {entry["cell"] for each in initial for entry in each.values()}
+        seconds.append(math.fsum(records[i].cost.get("train_seconds", math.nan) for i in cells if i in records))
+    return float(np.mean(seconds)) if seconds else 0.0
+
+
 def devices(row: Row) -> tuple[str, ...]:
     """The devices that the finished runs of a row trained on, sorted."""
     records = [record for run in row.runs.values() if run.status == "finished" for record in run.records.values()]

@@ -16,6 +16,7 @@ from mtlbench.harness.driver import forecast as forecasting
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.forecast import CORE, GPU, forecast, show
 from mtlbench.harness.matrix.cell import BackboneConfig
+from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import read
 from mtlbench.harness.matrix.text.written import embedded
@@ -23,7 +24,10 @@ from mtlbench.harness.store.store import Store
 from mtlbench.methods.weights import require_pretrained
 from mtlbench.results.records.record import Record
 
-TABLES = {"table1": 21, "table2": 24, "table3": 21, "table4": 24, "table5": 18, "ablation_rooms": 18, "atrc_search": 7}
+TABLES = {
+    "table1": 21, "table2": 24, "table3": 21, "table4": 24, "table5": 18, "ablation_rooms": 18, "atrc_search": 7,
+    "survey_nyud": 18, "survey_pascal": 27, "rooms_encoders": 7,
+}  # fmt: skip
 SMALL = {
     "benchmark": {"name": "rooms", "tasks": ["semseg", "depth"], "options": IMAGES},
     "methods": ["single_task", "multi_task"],
@@ -49,7 +53,7 @@ def mtlbench(*arguments):
 def test_the_papers_matrices_have_the_recipe_of_the_paper_and_share_single_task_networks(name):
     cells = {item.cell.id: item.cell for item in expand(read(name))}
     assert len(cells) == TABLES[name]
-    assert {cell.seed for cell in cells.values()} == {0} if name == "atrc_search" else {0, 1, 2}
+    assert {cell.seed for cell in cells.values()} == ({0} if name in ("atrc_search", "rooms_encoders") else {0, 1, 2})
     if name.startswith("table"):
         recipes = {cell.train.model_dump_json(exclude_defaults=True, exclude={"weights"}) for cell in cells.values()}
         assert recipes == {'{"epochs":100}'}  # the defaults are Adam, 1e-4, 1e-4, poly 0.9 an epoch, batch 8
@@ -84,6 +88,42 @@ def test_atrcs_search_has_its_authors_recipe():
     assert recipe.label_weights == {"normals": 10.0}
     assert {cell.backbone.bn_momentum for cell in cells.values()} == {0.1}
     assert cells["Single task"].train.weights == {"edge": 1.0}  # the last of the four single tasks
+
+
+@pytest.mark.parametrize(
+    ("name", "recipes", "weights"),
+    [
+        (
+            "survey_nyud",
+            {
+                "Single task": ("adam", 1e-4, 100, 8), "Multi-task": ("adam", 1e-4, 100, 8),
+                "Cross-stitch": ("sgd", 1e-3, 50, 8), "NDDR-CNN": ("sgd", 1e-3, 50, 8), "MTAN": ("adam", 1e-4, 100, 8),
+            },
+            {"semseg": 1, "depth": 1},
+        ),
+        (
+            "survey_pascal",
+            {
+                "Single task": ("adam", 1e-4, 60, 12), "Multi-task": ("adam", 1e-4, 100, 6),
+                "Cross-stitch": ("sgd", 5e-3, 20, 12), "NDDR-CNN": ("sgd", 5e-3, 20, 12),
+                "MTAN": ("sgd", 5e-3, 100, 6),
+            },
+            {"semseg": 1, "human_parts": 2, "saliency": 5, "edge": 50, "normals": 10},
+        ),
+    ],
+)  # fmt: skip
+def test_the_surveys_matrices_have_a_recipe_for_each_method_and_start_as_published(name, recipes, weights):
+    planned = expand(read(name))
+    for item in planned:
+        train = item.cell.train
+        assert (train.optimizer, train.lr, train.epochs, train.batch) == recipes[item.entry.label]
+        assert (train.momentum, train.weight_decay, train.schedule, train.power, train.per) == (
+            0.9, 1e-4, "poly", 0.9, "epoch",
+        )  # fmt: skip
+        assert (item.cell.backbone.output_stride, item.cell.options["head"]) == (8, "deeplab")
+        assert bool(item.cell.starts) == (item.entry.label in ("Cross-stitch", "NDDR-CNN"))
+    (benchmark,) = read(name).benchmarks
+    assert {task: make_benchmark(benchmark).tasks[task].weight for task in weights} == weights
 
 
 def test_tables_of_one_data_set_share_what_they_have_in_common():

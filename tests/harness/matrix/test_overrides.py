@@ -28,6 +28,7 @@ VALUES = {
     "backbone": ["test_efficientnet"], "output_stride": ["16"], "bn_momentum": ["0.2"],
     "weights": ["{depth: 2, semseg: 2}", "imagenet"],
     "label_weights": ["{depth: 2, semseg: 2}"], "unlabelled": ["keep", "drop"], "resampling": ["bilinear", "cubic"],
+    "starts": ["Multi-task", "MTI-Net"], "alpha": ["0.7"], "beta": ["0.1"], "unit_lr": ["2"],
     "head": ["hrnet", "fcn"], "genotype": ["search"],
     "tune": ["{trials: 2, space: {lr: [1.0e-4, 1.0e-3]}, holdout: 0.1}"], "methods": ["[single_task]"],
     "train": ["{steps: 3}"], "epochs": ["3"], "steps": ["3"], "batch": ["6"], "lr": ["3e-4"], "momentum": ["0.5"],
@@ -43,14 +44,13 @@ VALUES = {
     "relatedness": ["[{tasks: [depth, semseg]}, {tasks: [normals, semseg]}]"],
     "options": ["{}", "{tie: 0.3}"], "val": ["3"], "test": ["3"],
 }  # fmt: skip
-# Keys that no value changes in any shipped matrix: their benchmarks have tasks of their own, and NYUD-v2 has four.
-# The one matrix with controls judges semseg in all of its sets. All have HRNet or a row of MTI-Net, which take no
-# dilated backbone. None leaves out a row.
+# Keys that no value changes in any shipped matrix: their benchmarks have tasks of their own, and two have all tasks of
+# a data set. The one matrix with controls judges semseg in all of its sets. None leaves out a row.
 REFUSED = {
     "skip_unsupported",
     "tasks",
     "benchmark.tasks.3",
-    "backbone.output_stride",
+    "benchmark.tasks.4",
     "controls.judged_on.0",
     *(f"controls.relatedness.{place}.tasks.0" for place in (0, 1)),
 }
@@ -97,12 +97,20 @@ def values_for(key):
     return found
 
 
-def held(raw, key):
-    """What a key has in a file, or has where the file does not give it."""
-    key = re.sub(r"^methods\.\d+\.train\.", "train.", key)  # a row has the recipe of the file
+def written(raw, key):
+    """What a file gives for a key; ... where it does not give it."""
     node = raw
     for part in key.split("."):
         node = node[int(part)] if isinstance(node, list) else node.get(part, ...) if isinstance(node, dict) else ...
+    return node
+
+
+def held(raw, key):
+    """What a key has in a file, or has where the file does not give it."""
+    node = written(raw, key)
+    if node is ...:
+        key = re.sub(r"^methods\.\d+\.train\.", "train.", key)  # a row has the recipe of the file
+        node = written(raw, key)
     models = {"train": TrainConfig, "resources": Resources, "backbone": BackboneConfig, "benchmark": BenchmarkConfig}
     above, _, name = key.rpartition(".")
     field = models.get(above, Matrix).model_fields.get(name)
@@ -120,8 +128,9 @@ def names(text, key):
     about = [path for path in paths if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")]
     of_rows = key.startswith(("methods", "baseline")) and ("  baseline: " in text or "  controls.row: " in text)
     of_controls = key.startswith(("benchmarks", "seeds", "tasks", "size")) and "  controls" in text
+    of_tasks = key.startswith(("benchmarks", "tasks")) and " tasks, and not " in text  # which a row cannot have
     of_weights = key == "backbone.name" and "  backbone.weights: " in text
-    return bool(about) or of_rows or of_controls or of_weights or "--set: " in text
+    return bool(about) or of_rows or of_controls or of_tasks or of_weights or "--set: " in text
 
 
 def changing(name):

@@ -90,6 +90,20 @@ def test_the_caption_names_rows_that_are_compositions_of_ours_and_what_else_a_re
     assert "PAD-Net: units at 100 times." in one.caption
 
 
+def test_the_caption_names_recipes_that_differ_and_the_time_before_a_start(tmp_path):
+    store, plain = Store(tmp_path), record("x", ()).provenance
+    adam, sgd = ({"train": {"optimizer": name, "lr": 1e-3, "clip": None}} for name in ("adam", "sgd"))
+    semseg, depth = store.single(TASKS, 0, cell=adam)
+    store.run("PAD-Net", TASKS, 0, cell=adam)
+    initial = {"semseg": {"cell": semseg, "sha256": ""}, "depth": {"cell": depth, "sha256": ""}}
+    changes = {"provenance": {**plain, "initial_weights": initial}, "derived_from": (semseg, depth)}
+    store.run("SCA-MTL", TASKS, 0, cell=sgd, **changes)
+    (one,) = shown(store.close())
+    assert "Rows differ in their recipe: optimizer adam (Single task, PAD-Net) or sgd (SCA-MTL)." in one.caption
+    told = "Training times include those of the networks that a row starts from: SCA-MTL 3510.0 s."
+    assert told in one.caption  # two networks of 1755 s
+
+
 def test_orders_on_which_the_log_delta_disagrees_are_named(tmp_path):
     store = Store(tmp_path)
     for task, base in (("semseg", 20.0), ("depth", 0.6)):
