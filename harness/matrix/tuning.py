@@ -24,14 +24,21 @@ DIMENSIONS = ("lr", "weight_decay", "power", "clip", "weights")
 
 
 class Tuning(Config):
-    """`tune:` of a matrix."""
+    """How rows are tuned: each gets the same number of trials, which are judged on images that no test score has."""
 
-    trials: Annotated[int, Field(ge=2)]  # of every row, task set and benchmark
-    space: Annotated[dict[str, tuple[float, float]], Field(min_length=1)]  # log-uniform; weights: a draw for each task
-    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of train that judges; 0: the benchmark's own val split
-    seed: Annotated[int, Field(ge=0)] = 0  # of the draws, and of the trials' training
-    searches: Literal["once", "per_seed"] = "once"  # for all seeds together, or one for each seed of the matrix
-    budget: Literal["row", "cell"] = "row"  # who chooses a trial: the networks of a row together, or each for itself
+    trials: Annotated[int, Field(ge=2)]
+    """Trials of every row, task set and benchmark."""
+    space: Annotated[dict[str, tuple[float, float]], Field(min_length=1)]
+    """What is drawn, each log-uniform from [low, high]: `lr`, `weight_decay`, `power`, `clip`, or `weights`, which
+    draws one number for each task."""
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """The share of the training images that judges the trials. 0 takes the benchmark's own val split."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """The seed of the draws and of the trials' training."""
+    searches: Literal["once", "per_seed"] = "once"
+    """One search for all seeds together, or one for each seed of the matrix."""
+    budget: Literal["row", "cell"] = "row"
+    """Who chooses a trial: the networks of a row together, or each network for itself."""
 
     @field_validator("space")
     @classmethod
