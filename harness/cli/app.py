@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.harness.cli import audit, data, launch, methods, run, store
+from mtlbench.harness.cli import audit, begin, data, launch, methods, run, store
 from mtlbench.harness.cli.usage import one_line
 from mtlbench.harness.search_path import look_here_last
 
@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "gc": (store.gc_, "Say what a store can do without, and remove it."),
     "predict": (store.predict, "Predict all tasks of a cell for images of yours."),
     "check": (methods.check, "Check a method or a benchmark of yours."),
+    "schema": (begin.schema, "Print the JSON schema of a matrix, for your editor."),
 }
 
 

@@ -22,6 +22,8 @@ DATA = (
     "results/papers/*.csv",
     "results/report/templates/*.j2",
     "harness/launch/templates/*.j2",
+    "harness/matrix/reference/*.json",
+    "harness/matrix/reference/*.yaml",
 )
 
 # The calls that pip makes, in the folder of the sources: no network, and no other environment.

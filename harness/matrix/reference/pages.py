@@ -1,0 +1,157 @@
+"""The pages docs/matrix.md and docs/methods.md, from the schema, and from the classes of the methods."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+
+from mtlbench.harness.matrix.reference.schema import SECTIONS, schema
+from mtlbench.methods import METHODS, Method, options_of
+from mtlbench.methods.feature_maps import strides_for
+
+GENERATED = "<!-- Generated: python -m mtlbench.harness.matrix.reference -->"
+
+OF_MATRIX = f"""{GENERATED}
+
+# The keys of a matrix
+
+A matrix is a YAML file. `mtlbench run FILE --dry-run` checks it, and names every mistake with its path and what is
+allowed there. `--set train.epochs=10` changes a key from outside. For help while you write, give your editor the
+schema:
+
+```console
+mtlbench schema > mtlbench.schema.json
+```
+
+and begin the file with `# yaml-language-server: $schema=mtlbench.schema.json`, which most editors with support for YAML
+understand. This page and the schema are generated from the code that reads the file.
+"""
+
+OF_METHODS = f"""{GENERATED}
+
+# Methods and their options
+
+An option is written in a row of a matrix: `methods: [{{name: multi_task, options: {{head: deeplab}}}}]`. This page is
+generated from the classes of the methods. For a method of yours, see [Your method in 10 minutes](your_method.md).
+"""
+
+
+def files() -> dict[str, str]:
+    """The files of the pages with their text."""
+    return {"docs/matrix.md": matrix_page(), "docs/methods.md": methods_page()}
+
+
+def matrix_page() -> str:
+    made = schema()
+    parts = {section: made if not section else made["$defs"][model.__name__] for section, model in SECTIONS.items()}
+    texts = [OF_MATRIX]
+    for section, part in parts.items():
+        title = f"`{section}`" if section else "At the top"
+        said = "" if not section else f"{' '.join(part['description'].split())}\n\n"
+        needed = part.get("required", [])
+        rows = [_row(section, key, it, key in needed) for key, it in part["properties"].items()]
+        header = "| key | type | default | meaning | example |\n|---|---|---|---|---|"
+        texts.append(f"## {title}\n\n{said}{header}\n" + "\n".join(rows) + "\n")
+    return "\n".join(texts)
+
+
+def _row(section: str, key: str, described: Mapping[str, Any], needed: bool) -> str:
+    written = yaml.safe_dump({key: described["examples"][0]}, default_flow_style=True, width=10**6, sort_keys=False)
+    default = "needed" if needed else f"`{_plain(described['default'])}`" if _has_default(described) else ""
+    path = f"{section}.{key}" if section else key
+    name = f"[`{key}`](#{section_anchor(path)})" if path in SECTIONS else f"`{key}`"
+    cells = [name, kind(described), default, described["description"], f"`{written.strip()[1:-1]}`"]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def section_anchor(section: str) -> str:
+    """The anchor of a section's title, as Python-Markdown makes it."""
+    return re.sub(r"[^\w]", "", section)
+
+
+def _has_default(described: Mapping[str, Any]) -> bool:
+    return described.get("default") not in (None, "") and not isinstance(described["default"], dict | list)
+
+
+def _plain(value: Any) -> str:
+    return str(yaml.safe_dump(value, default_flow_style=True)).removesuffix("\n").removesuffix("\n...")
+
+
+def kind(described: Mapping[str, Any]) -> str:
+    """The type of a key in words."""
+    if "anyOf" in described:
+        return ", or ".join(dict.fromkeys(kind(each) for each in described["anyOf"] if each.get("type") != "null"))
+    if "enum" in described:
+        return " or ".join(f"`{choice}`" for choice in described["enum"])
+    if "pattern" in described:
+        return "`package.module:Name`"
+    if "$ref" in described:
+        return "mapping"
+    match described.get("type"):
+        case "array" if "prefixItems" in described:
+            return f"list of {len(described['prefixItems'])} numbers"
+        case "array":
+            return f"list of: {kind(described['items'])}"
+        case "object":
+            of = described.get("additionalProperties", True)
+            return "mapping" if isinstance(of, bool) else f"mapping of: {kind(of)}"
+        case "integer" | "number" as name:
+            return f"{'whole number' if name == 'integer' else 'number'}{_range(described)}"
+        case "boolean":
+            return "true or false"
+        case _:
+            return "text"
+
+
+def _range(described: Mapping[str, Any]) -> str:
+    words = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "up to", "exclusiveMaximum": "below"}
+    return "".join(f", {word} {described[key]:g}" for key, word in words.items() if described.get(key, 2**32) != 2**32)
+
+
+def methods_page() -> str:
+    return "\n".join([OF_METHODS, *(_method(name, method) for name, method in METHODS.items())])
+
+
+def _method(name: str, method: type[Method]) -> str:
+    first, _, rest = (inspect.getdoc(method) or "").partition("\n\n")
+    lines = [f"## `{name}`", "", first, ""]
+    if rest:
+        lines += ["```text", *rest.splitlines(), "```", ""]
+    lines.append(f"- A network has {method.counted()} tasks.")
+    if method.published_on:
+        lines.append(f"- It was published on {method.published_on}; anything else is a composition of ours.")
+    if said := method.remark(_defaults(method)):
+        lines.append(f"- With the defaults, captions say: {said}.")
+    for stride in (8, 16):
+        if wrong := method.misfit(_defaults(method), strides_for(stride)):
+            lines.append(f"- A backbone with `output_stride: {stride}` is refused: {wrong}.")
+    return "\n".join([*lines, *_options(method), ""])
+
+
+def _defaults(method: type[Method]) -> dict[str, Any]:
+    known, parameters = options_of(method), inspect.signature(method).parameters
+    return {option: parameters[option].default for option in known}
+
+
+def _options(method: type[Method]) -> Sequence[str]:
+    defaults, types = _defaults(method), options_of(method)
+    if not defaults:
+        return ["- It has no options."]
+    rows = [f"| `{option}` | {_type(types[option])} | `{_plain(default)}` |" for option, default in defaults.items()]
+    return ["", "| option | type | default |", "|---|---|---|", *rows]
+
+
+def _type(hint: Any) -> str:
+    """A type as a person reads it."""
+    if get_origin(hint) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(hint))
+    if isinstance(hint, UnionType):
+        return " or ".join(map(_type, get_args(hint)))
+    if isinstance(hint, type) and not get_args(hint):
+        return {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null"}[hint]
+    return "mapping"

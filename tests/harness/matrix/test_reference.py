@@ -1,0 +1,142 @@
+"""The reference of a matrix: every key has a text and an example, and what is committed is what is generated."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+import yaml
+
+from command import invoke
+from mtlbench.harness.matrix.cell import Cell, TrainConfig
+from mtlbench.harness.matrix.entries import SHORT_FORMS, Matrix
+from mtlbench.harness.matrix.file import check
+from mtlbench.harness.matrix.reference import pages, schema
+from mtlbench.harness.matrix.text.written import embedded, find
+from paths import ROOT
+
+EXAMPLES = schema.examples()
+KEYS = [(section, key) for section, found in EXAMPLES.items() for key in found]
+VALIDATOR = jsonschema.Draft202012Validator(schema.schema())
+
+
+def fields(section):
+    model = schema.SECTIONS[section]
+    return {key: field for key, field in model.model_fields.items() if key not in schema.HIDDEN}
+
+
+@pytest.mark.parametrize("model", [*schema.SECTIONS.values(), Cell, TrainConfig], ids=lambda model: model.__name__)
+def test_every_key_has_a_text(model):
+    for key, field in model.model_fields.items():
+        assert field.description and field.description.endswith("."), f"{model.__name__}.{key}: write a text below it"
+
+
+def test_every_key_has_an_example_and_every_example_a_key():
+    for section, found in EXAMPLES.items():
+        assert found.keys() == fields(section).keys() | (SHORT_FORMS.keys() if not section else set()), section
+
+
+def test_every_part_of_a_matrix_is_a_section():
+    parts = {name for name in schema.schema()["$defs"] if name != "RowRecipe"}
+    assert parts == {model.__name__ for model in schema.SECTIONS.values() if model is not Matrix}
+
+
+def with_example(section, key):
+    """A small matrix in which a key has its example."""
+    value = copy.deepcopy(EXAMPLES[section][key])
+    rows = ["single_task", "multi_task"]
+    content = {"name": "m", "benchmark": "rooms", "methods": rows, "train": {"epochs": 1}}
+    if section == "":
+        if key == "benchmarks":
+            del content["benchmark"]
+        content[key] = value
+    elif section == "benchmarks":
+        content["benchmark"] = {"name": "rooms", key: value}
+    elif section == "methods":
+        content["methods"] = [*rows, {"name": "sca_mtl", key: value}]
+    elif section == "controls.relatedness":
+        sets = [{"tasks": ["semseg", "depth"]}, {"tasks": ["semseg", "depth"], "options": {"foreign": ["depth"]}}]
+        content["controls"] = {"row": "multi_task", "relatedness": [*sets, {**sets[0], key: value}]}
+        content["controls"]["relatedness"][2].setdefault("options", {"train": 30})
+    else:
+        begun = {
+            "backbone": {"name": "resnet18"},
+            "train": {} if key == "steps" else {"epochs": 1},
+            "tune": {"trials": 2, "space": {"lr": [1e-4, 1e-3]}},
+            "controls": {"row": "multi_task", **{k: EXAMPLES["controls"][k] for k in ("other_seeds", "relatedness")}},
+        }
+        content[section] = {**begun.get(section, {}), key: value}
+    return content
+
+
+@pytest.mark.parametrize("section, key", KEYS)
+def test_an_example_is_read_into_the_model_and_valid_by_the_schema(section, key):
+    content = with_example(section, key)
+    matrix = check(copy.deepcopy(content), "m.yaml")
+    VALIDATOR.validate(content)
+    part = matrix if section == "" else None
+    if section in ("benchmarks", "methods"):
+        part = getattr(matrix, section)[-1]
+    elif section == "controls.relatedness":
+        part = matrix.controls.relatedness[-1]
+    elif section:
+        part = getattr(matrix, section)
+    if section or key not in SHORT_FORMS:
+        assert key in part.model_fields_set
+        assert holds(part.model_dump(mode="json")[key], EXAMPLES[section][key])
+
+
+def holds(read, written):
+    """Whether what was read has all that was written, beside defaults."""
+    if isinstance(written, dict):
+        return all(holds(read[key], value) for key, value in written.items())
+    if isinstance(written, list):
+        return len(read) == len(written) and all(map(holds, read, written))
+    return written in (read, read["name"]) if isinstance(read, dict) else read == written
+
+
+@pytest.mark.parametrize("name", embedded())
+def test_an_embedded_matrix_is_valid_by_the_schema(name):
+    VALIDATOR.validate(yaml.safe_load(find(name).read_text()))
+
+
+@pytest.mark.parametrize(
+    "wrong, path",
+    [
+        ({"train": {"epochs": 1, "lr": 0}}, ["train", "lr"]),
+        ({"train": {"epochs": 1, "learning_rate": 1}}, ["train"]),
+        ({"train": {}}, ["train"]),
+        ({"seeds": []}, ["seeds"]),
+        ({"methods": [{"name": "pad_nte"}]}, ["methods", 0]),
+        ({"method": ["pad_net"]}, []),
+        ({"tune": {"trials": 8, "space": {"batch": [1, 8]}}}, ["tune"]),
+        ({"benchmark": {"name": "rooms", "evaluate": "natve"}}, ["benchmark"]),
+    ],
+)
+def test_the_schema_finds_a_mistake_where_it_is(wrong, path):
+    right = {"benchmark": "rooms", "methods": ["single_task", {"name": "my_module:Mine"}], "train": {"epochs": 1}}
+    VALIDATOR.validate(right)
+    places = [[*error.absolute_path] for error in VALIDATOR.iter_errors({**right, **wrong})]
+    assert places and all(place[: len(path)] == path for place in places)
+
+
+@pytest.mark.parametrize("file", [*schema.files(), *pages.files()])
+def test_what_is_committed_is_what_is_generated(file):
+    made = {**schema.files(), **pages.files()}[file]
+    assert (ROOT / file).read_text() == made, f"{file}: call python -m mtlbench.harness.matrix.reference"
+
+
+def test_the_command_prints_the_schema():
+    done = invoke("schema")
+    assert done.exit_code == 0 and json.loads(done.output) == schema.schema()
+
+
+def test_the_schema_is_printed_without_pytorch():
+    code = (
+        "import sys; from mtlbench.harness.cli.app import app; app(['schema'], standalone_mode=False); "
+        "print(*{'torch', 'pandas', 'ray', 'mlflow', 'numpy'} & sys.modules.keys(), file=sys.stderr, end='')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == "" and json.loads(done.stdout)["title"] == "A matrix of mtlbench"
