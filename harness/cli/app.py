@@ -63,6 +63,7 @@ def first(
 for name, (command, line) in COMMANDS.items():
     app.command(name, short_help=line)(one_line(command))
 app.add_typer(data.app, name="data")
+app.add_typer(begin.app, name="new")
 app.add_typer(launch.app, name="launch", short_help="Write the files that start a run on a cluster.")
 
 

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import resources
+from pathlib import Path
+from typing import Annotated
 
 import typer
+
+from mtlbench.harness.cli.usage import fail, one_line
+
+app = typer.Typer(
+    help="Write a commented file to start from; it works as it is.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+FolderOption = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to write; default: here.")]
+ModuleArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Of the Python file, as my_net; the class is MyNet.")
+]
 
 
 def schema() -> None:
@@ -16,3 +33,70 @@ def schema() -> None:
     """
     file = resources.files("mtlbench.harness.matrix.reference") / "schema.json"
     typer.echo(file.read_text(encoding="utf-8"), nl=False)
+
+
+@app.command()
+@one_line
+def method(name: ModuleArgument, out: FolderOption = Path()) -> None:
+    """Write NAME.py with a method that passes `mtlbench check`.
+
+    Example:  mtlbench new method my_net
+    """
+    from mtlbench.harness.start import files
+
+    _new(out, lambda: files.method(name), f"mtlbench check {name}:{files.class_name(name)}", module=name)
+
+
+@app.command()
+@one_line
+def matrix(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the matrix and, with .yaml, of its file.")],
+    out: FolderOption = Path(),
+) -> None:
+    """Write NAME.yaml with a matrix that `mtlbench run` accepts.
+
+    Example:  mtlbench new matrix mine
+    """
+    import shlex
+
+    from mtlbench.harness.start import files
+
+    stem = name.removesuffix(".yaml")
+    _new(out, lambda: files.matrix(stem), f"mtlbench run {shlex.quote(stem + '.yaml')} --dry-run")
+
+
+@app.command()
+@one_line
+def dataset(name: ModuleArgument, out: FolderOption = Path()) -> None:
+    """Write NAME.py with a benchmark of files, and NAME_sample with six small images that it reads.
+
+    Example:  mtlbench new dataset my_rooms
+    """
+    from mtlbench.harness.start import files
+
+    then = f"mtlbench data verify {name}:{files.class_name(name)} --data {name}_sample"
+    _new(out, lambda: files.dataset(name), then, module=name)
+
+
+def _new(out: Path, make: Callable[[], Mapping[Path, bytes]], then: str, module: str = "") -> None:
+    """Write all files into a folder, or none where one is there or where the name of a module will not do."""
+    import shlex
+
+    from mtlbench.harness.start import files
+
+    try:
+        made = {out / path: content for path, content in make().items()}
+        if existing := next((str(path) for path in made if path.exists()), ""):
+            raise ValueError(
+                f"{existing}: exists already, and is not written over; give another name, or another --out"
+            )
+        if module:
+            files.require_free(module, out)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    for path, content in made.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    tops = dict.fromkeys(out / path.relative_to(out).parts[0] for path in made)
+    typer.echo("\n".join(f"wrote  {path}" for path in tops))
+    typer.echo(f"next   {'' if out == Path() else f'cd {shlex.quote(str(out))} && '}{then}")

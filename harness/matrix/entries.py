@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from mtlbench.harness.matrix import presets
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Config, TrainConfig, plain
 from mtlbench.harness.matrix.controls import Controls
 from mtlbench.harness.matrix.optimization import check_optimizer, check_schedule
+from mtlbench.harness.matrix.text.written import require_file_name
 from mtlbench.harness.matrix.tuning import Tuning
 from mtlbench.methods import check_options, resolve
 from mtlbench.methods.outside import find, is_outside
@@ -207,12 +207,7 @@ class Matrix(Config):
     @field_validator("name")
     @classmethod
     def _names_a_file(cls, name: str) -> str:
-        if not re.fullmatch(r"\w[^/\\\x00-\x1f]{0,79}", name):
-            raise ValueError(
-                f"{name!r}: records, tables and figures are put under this name; give one of at most 80 characters "
-                "that begins with a letter, a digit or _ and has no slash"
-            )
-        return name
+        return require_file_name(name)
 
     @model_validator(mode="before")
     @classmethod

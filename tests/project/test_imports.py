@@ -35,7 +35,7 @@ FLOORS = {
     "results": ["records", "statistics", "papers", "summary", "questions", "report", "__init__"],
     "harness": [
         *("search_path", "seeds", "matrix", "store", "data", "tracking", "scoring", "training"),
-        *("inspect", "cluster", "driver", "launch", "cli", "bench"),
+        *("inspect", "cluster", "driver", "launch", "start", "cli", "bench"),
         "__init__",
     ],
 }

@@ -24,6 +24,7 @@ DATA = (
     "harness/launch/templates/*.j2",
     "harness/matrix/reference/*.json",
     "harness/matrix/reference/*.yaml",
+    "harness/start/templates/*.template",
 )
 
 # The calls that pip makes, in the folder of the sources: no network, and no other environment.

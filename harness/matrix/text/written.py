@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -42,6 +43,16 @@ class Written(NamedTuple):
     path: str
     content: dict[str, Any]
     changes: list[Override]
+
+
+def require_file_name(name: str) -> str:
+    """The name of a matrix, unchanged. Raises ValueError where no file can have it."""
+    if not re.fullmatch(r"\w[^/\\\x00-\x1f]{0,79}", name):
+        raise ValueError(
+            f"{name!r}: records, tables and figures are put under this name; give one of at most 80 characters "
+            "that begins with a letter, a digit or _ and has no slash"
+        )
+    return name
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> Written:
