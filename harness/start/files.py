@@ -59,8 +59,9 @@ def _module(kind: str, name: str) -> bytes:
 def require_free(name: str, folder: Path) -> None:
     """Raise ValueError where `name` is a module that would be found before the file of `folder`."""
     found = importlib.util.find_spec(name)
-    if found is not None and not (found.origin and Path(found.origin).resolve().parent == folder.resolve()):
-        where = found.origin or "a package"
+    here = found is not None and found.has_location and Path(str(found.origin)).resolve().parent == folder.resolve()
+    if found is not None and not here:
+        where = found.origin or "a folder"
         raise ValueError(f"{name!r}: Python finds another module of that name first ({where}); give another name")
 
 
