@@ -1,6 +1,7 @@
 # make bench   install, train every method on the embedded rooms, print the table
 # make test    install, run the tests that are fast;  make slow: all of them;  make gpu: those that need a GPU
 # make lint    ruff and mypy --strict
+# make docs    the pages in docs/, as a site in site/
 # make long    half an hour of training: the table and figures that the README shows
 # make verdict every method with five seeds, and with controls: more than an hour of training
 PYTHON ?= python3.11
@@ -9,7 +10,7 @@ BIN := .venv/bin
 # A worker a CPU. Each takes over tests of those that are behind, and otherwise keeps the tests of a file together.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: install bench smoke long verdict test slow gpu lint format clean
+.PHONY: install bench smoke long verdict test slow gpu lint format docs clean
 
 install: .venv/.installed
 
@@ -48,5 +49,9 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: install
+	$(BIN)/python -m mtlbench.harness.matrix.reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv site *.egg-info .mypy_cache .ruff_cache .pytest_cache
