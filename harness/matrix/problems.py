@@ -10,14 +10,15 @@ from pydantic import ValidationError
 
 from mtlbench.harness.matrix import presets, starts, weights
 from mtlbench.harness.matrix.cell import BackboneConfig, Config, TrainConfig
-from mtlbench.harness.matrix.controls import Controls, TaskSet
 from mtlbench.harness.matrix.entries import (
     SHORT_FORMS,
     BenchmarkEntry,
+    Controls,
     Matrix,
     MethodEntry,
     Recipe,
     Resources,
+    TaskSet,
     in_full,
     make_benchmark,
     merge_train,

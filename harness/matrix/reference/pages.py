@@ -127,6 +127,9 @@ def _method(name: str, method: type[Method]) -> str:
         lines.append(f"- It was published on {method.published_on}; anything else is a composition of ours.")
     if said := method.remark(_defaults(method)):
         lines.append(f"- With the defaults, captions say: {said}.")
+    if start := method.starts_from(_defaults(method)):
+        named = f" (`{_plain(dict(start.options))}`)" if start.options else ""
+        lines.append(f"- With the defaults, it starts from the trained networks of a row of `{start.method}`{named}.")
     for stride in (8, 16):
         if wrong := method.misfit(_defaults(method), strides_for(stride)):
             lines.append(f"- A backbone with `output_stride: {stride}` is refused: {wrong}.")

@@ -17,8 +17,16 @@ from pydantic import BaseModel
 from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.harness.matrix import presets
 from mtlbench.harness.matrix.cell import BackboneConfig
-from mtlbench.harness.matrix.controls import Controls, TaskSet
-from mtlbench.harness.matrix.entries import SHORT_FORMS, BenchmarkEntry, Matrix, MethodEntry, Recipe, Resources
+from mtlbench.harness.matrix.entries import (
+    SHORT_FORMS,
+    BenchmarkEntry,
+    Controls,
+    Matrix,
+    MethodEntry,
+    Recipe,
+    Resources,
+    TaskSet,
+)
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
 from mtlbench.harness.matrix.tuning import DIMENSIONS, Tuning
 from mtlbench.methods import METHODS
