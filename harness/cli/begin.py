@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +30,8 @@ def schema() -> None:
 
     Example:  mtlbench schema > mtlbench.schema.json
     """
+    from importlib import resources
+
     file = resources.files("mtlbench.harness.matrix.reference") / "schema.json"
     typer.echo(file.read_text(encoding="utf-8"), nl=False)
 

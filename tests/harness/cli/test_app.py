@@ -89,9 +89,8 @@ def test_list_shows_everything_that_a_matrix_can_choose():
 def test_the_list_of_commands_fits_a_terminal_of_80_columns():
     listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
     commands = listed.partition("Commands:")[2].splitlines()
-    assert (
-        len([line for line in commands if line.strip()]) == len(COMMANDS) + 2
-    )  # data and launch have commands of their own
+    # data, new and launch have commands of their own
+    assert len([line for line in commands if line.strip()]) == len(COMMANDS) + 3
     assert "..." not in "".join(commands) and max(map(len, listed.splitlines())) <= 80
 
 
