@@ -68,7 +68,7 @@ def fitting(summary: Summary, histories: Histories) -> Fitting:
                     base, theirs = _loss(baseline, seed, task, histories)
                     whose = label
                     loss, mine = _loss(row.row, seed, task, histories)
-                    if _images(mine) != _images(theirs):
+                    if images_of(mine) != images_of(theirs):
                         raise _NoLoss(OTHER_IMAGES)
                     if not base > 0:
                         raise _NoLoss(NOT_POSITIVE)
@@ -120,7 +120,7 @@ def final_loss(events: Events, name: str, steps: float = 0.0) -> float | None:
     return total / count
 
 
-def _images(record: Record) -> object:
+def images_of(record: Record) -> object:
     """What the training images and their labels depend on. How predictions are scored is no part of it."""
     benchmark = record.cell.get("benchmark", {})
     held_out = record.cell.get("train", {}).get("holdout", 0.0)

@@ -6,110 +6,36 @@ A new figure is a function (summary, store, colors) -> Picture or None, and a li
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from mtlbench.results.questions.fitting import fitting
-from mtlbench.results.records import files
 from mtlbench.results.records.reading import history
-from mtlbench.results.records.record import Score
 from mtlbench.results.report import captions
-from mtlbench.results.report.display import titled, with_unit
+from mtlbench.results.report.display import titled
+from mtlbench.results.report.drawing.direct import Point, draw_frontier, label_points
+from mtlbench.results.report.drawing.learning import learning_curves, reference_of
+from mtlbench.results.report.drawing.looks import NARROW, STYLE, Looks, Picture, palette
 from mtlbench.results.report.drawing.panels import panels
 from mtlbench.results.statistics.intervals import paired_interval
 from mtlbench.results.summary.summary import Summary
 from mtlbench.results.summary.tuning import by_row, searches
 
-Color = tuple[float, float, float]
-Colors = Mapping[str, Color]  # by label; all figures of a matrix share these colours, see `palette`
+__all__ = ["FIGURES", "Draw", "Looks", "Picture", "palette", "save"]
+
+Draw = Callable[[Summary, str, Looks], Picture | None]  # summary, store, colours; None where there is nothing to show
 
 
-class Picture(NamedTuple):
-    """A figure and the sentences below it."""
-
-    figure: Figure
-    caption: str
-
-
-Draw = Callable[[Summary, str, Colors], Picture | None]  # summary, store, colours; None where there is nothing to show
-
-STYLE: Any = {
-    "figure.dpi": 100,
-    "savefig.dpi": 160,
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "0.9",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,  # text stays text
-}
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "8")  # a second cue beside colour
-
-
-def palette(labels: Sequence[str]) -> dict[str, Color]:
-    """A colour per label, in the manifest's order. Colour-blind readers can tell up to ten labels apart."""
-    name = "colorblind" if len(labels) <= 10 else "husl"
-    return dict(zip(labels, sns.color_palette(name, len(labels)), strict=True))
-
-
-def learning_curves(summary: Summary, store: str, colors: Colors) -> Picture | None:
-    """The training loss by epoch, and the validation scores below it.
-
-    Each task has a panel. Each row of the table has a line, which is the mean over seeds with a band of +-1 sd. Returns
-    None where no finished cell has a history. Losses include each method's auxiliary outputs, so the level of a loss
-    can be compared within a method only.
-    """
-    curves, damaged = _curves(summary, store)
-    if curves.empty:
-        return None
-    tasks = [task for task in summary.comparison.tasks if task in set(curves["task"])]
-    kinds = [kind for kind in ("training loss", "validation") if kind in set(curves["kind"])]
-    labels = list(summary.rows)
-    with mpl.rc_context(STYLE):
-        size, layout = (4.2 * len(tasks) + 1.6, 2.9 * len(kinds) + 0.3), ConstrainedLayoutEngine(h_pad=0.1)
-        figure, axes = plt.subplots(len(kinds), len(tasks), figsize=size, squeeze=False, layout=layout)
-        for panels, kind in zip(axes, kinds, strict=True):
-            for axis, task in zip(panels, tasks, strict=True):
-                panel = curves[(curves["kind"] == kind) & (curves["task"] == task)]
-                axis.set_title(f"{task}, {kind}")
-                if panel.empty:
-                    axis.set_axis_off()
-                    continue
-                sns.lineplot(
-                    panel, x="epoch", y="value", hue="label", hue_order=labels, palette=dict(colors), ax=axis,
-                    errorbar=("sd", 1), legend=False, marker="o" if panel["epoch"].nunique() <= 12 else None,
-                )  # fmt: skip
-                axis.set(xlabel="epoch", ylabel=panel["unit"].iloc[0])
-                axis.xaxis.get_major_locator().set_params(integer=True)
-        _legend(figure, {label: colors[label] for label in labels if label in set(curves["label"])})
-    caption = (
-        "Mean over seeds, band ±1 standard deviation. Training losses include each method's auxiliary predictions, so "
-        "their level compares within a method only."
-    )
-    if damaged:
-        caption += f" Lines that cannot be read are left out of {', '.join(damaged)}."
-    return Picture(figure, caption)
-
-
-def gains(summary: Summary, store: str, colors: Colors) -> Picture | None:
+def gains(summary: Summary, store: str, colors: Looks) -> Picture | None:
     """Each task's term of Eq. (6). Bars are means over seeds, dots are seeds, whiskers are paired 95 % intervals.
 
     Up is better, whatever the direction of the metric. Returns None where no row has a defined Delta_m.
@@ -125,31 +51,51 @@ def gains(summary: Summary, store: str, colors: Colors) -> Picture | None:
     frame = pd.DataFrame(rows)
     shown = set(frame["label"])
     labels = [label for label in summary.rows if label in shown]
-    tasks = summary.comparison.tasks
-    width = 0.8 / len(labels)
-    with mpl.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(max(6.0, 2.2 * len(tasks) + 2.2), 3.6), layout="constrained")
-        for i, label in enumerate(labels):
-            for t, task in enumerate(tasks):
+    tasks, baseline = summary.comparison.tasks, summary.comparison.baseline
+    with mpl.rc_context(colors.style):
+        size = (max(6.0, 2.2 * len(tasks) + 2.2), 3.8) if colors.width is None else (colors.width, 2.2)
+        figure, axis = plt.subplots(figsize=size, layout="constrained")
+        for t, task in enumerate(tasks):
+            for i, label in enumerate(labels):
                 values = frame.loc[(frame["label"] == label) & (frame["task"] == task), "gain"].tolist()
-                x = t + (i - (len(labels) - 1) / 2) * width
-                axis.bar(x, sum(values) / len(values), width * 0.92, color=colors[label], alpha=0.75)
-                offsets = [((j + 0.5) / len(values) - 0.5) * width * 0.5 for j in range(len(values))]
-                dots = [x + offset for offset in offsets]
-                axis.scatter(dots, values, s=12, color=colors[label], ec="black", lw=0.6, zorder=3)
+                place, width = t + ((i + 0.5) / len(labels) - 0.5) * 0.8, 0.8 / len(labels)
                 interval = paired_interval(values) if summary.rows[label].delta.paired else None
+                _bar(axis, place, width, values, label, colors)
                 if interval is not None:
-                    axis.errorbar(x, interval.estimate, interval.half, color="0.25", capsize=2.5, lw=1, zorder=2)
+                    axis.errorbar(place, interval.estimate, interval.half, color="0.25", capsize=2, lw=0.9, zorder=2)
         axis.axhline(0, color="black", lw=0.8)
         axis.set_xticks(
             range(len(tasks)),
-            [f"{task}\n{titled(score)}" if (score := _reference(summary, task)) else task for task in tasks],
+            [f"{task}\n{titled(score)}" if (score := reference_of(summary, task)) else task for task in tasks],
         )
         axis.grid(visible=False, axis="x")
-        axis.set(ylabel=f"gain over {summary.comparison.baseline} [%]")
-        axis.set_title("Relative gain by task (up is better)")
-        _legend(figure, {label: colors[label] for label in labels})
+        axis.set(
+            ylabel=f"gain over {baseline} [%]" if colors.width is None else f"gain over {baseline} [%], up is better"
+        )
+        if colors.width is None:
+            axis.set_title("Relative gain by task (up is better)")
+        colors.legend(figure, labels, "bar")
+        colors.note(figure, _gains_note(summary))
     return Picture(figure, _gains_caption(summary))
+
+
+def _bar(axis: Axes, place: float, width: float, values: list[float], label: str, colors: Looks) -> None:
+    """The mean of the seeds as a bar, and each seed as a dot."""
+    axis.bar(
+        place, sum(values) / len(values), width * 0.92, color=colors[label], alpha=0.75, hatch=colors.hatch(label),
+        edgecolor="white", linewidth=0,
+    )  # fmt: skip
+    dots = [place + ((j + 0.5) / len(values) - 0.5) * width * 0.5 for j in range(len(values))]
+    size = min(12.0, (0.22 * colors.marker_size * 2) ** 2)
+    axis.scatter(dots, values, s=size, color=colors[label], marker=colors.marker(label), ec="black", lw=0.5, zorder=3)
+
+
+def _gains_note(summary: Summary) -> str:
+    rows = [row.delta for row in summary.rows.values() if len(row.delta.values) > 1]
+    if not rows:
+        return "Bars: one seed."
+    whiskers = "; whiskers: paired 95 % intervals" if any(delta.paired for delta in rows) else ""
+    return f"Bars: means over seeds; dots: seeds{whiskers}."
 
 
 def _gains_caption(summary: Summary) -> str:
@@ -165,44 +111,63 @@ def _gains_caption(summary: Summary) -> str:
     return text
 
 
-def delta_against_cost(summary: Summary, store: str, colors: Colors) -> Picture | None:
+def delta_against_cost(summary: Summary, store: str, colors: Looks) -> Picture | None:
     """Delta_m over parameters and over multiply-accumulates, on a log scale, with the 95 % interval over seeds.
 
     The baseline is at 0 with the cost of all its cells. Returns None where no row has both a Delta_m and a cost.
     """
     costs = {"parameters": ("parameters [M]", 1e6), "macs": ("multiply-accumulates [G]", 1e9)}
     defined = {label: row for label, row in summary.rows.items() if not math.isnan(row.delta.mean)}
-    panels = [name for name in costs if any(row.cost[name] > 0 for row in defined.values())]
-    if not panels or set(defined) <= {summary.comparison.baseline}:
+    names = [name for name in costs if any(row.cost[name] > 0 for row in defined.values())]
+    if not names or set(defined) <= {summary.comparison.baseline}:
         return None
-    markers = dict(zip(colors, MARKERS * (1 + len(colors) // len(MARKERS)), strict=False))
-    with mpl.rc_context(STYLE):
-        size = (4.0 * len(panels) + 1.8, 3.4)
-        figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
-        for axis, name in zip(axes[0], panels, strict=True):
+    below = colors.width is not None and colors.width < NARROW
+    with mpl.rc_context(colors.style):
+        size, lines = (4.6 * len(names) + 0.4, 3.8), len(names) if below else 1
+        if colors.width is not None:
+            size = (colors.width, (1.75 + 0.08 * len(defined)) * lines + 0.2)
+        figure, axes = plt.subplots(
+            lines, len(names) // lines, figsize=size, sharey=not below, squeeze=False, layout="constrained"
+        )
+        charts = []
+        for axis, name in zip(axes.ravel(), names, strict=True):
             title, scale = costs[name]
+            points = {}
             for label, row in defined.items():
-                if not row.cost[name] > 0:
-                    continue
-                half = 0.0 if row.delta.seeds is None else row.delta.seeds.half
-                axis.errorbar(
-                    row.cost[name] / scale, row.delta.mean, half or None, color=colors[label], marker=markers[label],
-                    markersize=8, markeredgecolor="white", markeredgewidth=0.6, capsize=3, lw=1.2,
-                )  # fmt: skip
+                if row.cost[name] > 0:
+                    half = 0.0 if row.delta.seeds is None else row.delta.seeds.half
+                    mean = row.delta.mean
+                    points[label] = Point(row.cost[name] / scale, mean, mean - half, mean + half)
+            _points(axis, points, colors)
             axis.axhline(0, color="black", lw=0.8, zorder=0)
             _log_ticks(axis)
             axis.set(xlabel=title)
-            axis.margins(y=0.1)
-        axes[0][0].set_ylabel("Δm [%] (up is better)")
-        figure.suptitle("Gain against cost", fontsize=11)
-        _legend(figure, {label: colors[label] for label in defined}, markers)
+            axis.margins(y=0.12)
+            charts.append((axis, points, draw_frontier(axis, points)))
+        for axis in axes[:, 0]:
+            axis.set_ylabel("Δm [%] (up is better)")
+        if colors.width is None:
+            figure.suptitle("Gain against cost", fontsize=11)
+        several = any(row.delta.seeds is not None for row in summary.rows.values())
+        whiskers = "whiskers: simultaneous 95 % intervals; " if several else ""
+        colors.note(figure, f"Points: means over seeds; {whiskers}dashed: the best mean Δm up to a cost.")
+        label_points(figure, charts, colors.marker_size, colors.small)
     caption = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
-    if any(row.delta.seeds is not None for row in summary.rows.values()):
+    if several:
         caption += " Whiskers: 95 % interval over seeds."
-    return Picture(figure, caption)
+    return Picture(figure, f"{caption} Dashed: the best mean Δm up to a cost (Pareto).")
 
 
-def fit_against_test(summary: Summary, store: str, colors: Colors) -> Picture | None:
+def _points(axis: Axes, points: dict[str, Point], colors: Looks) -> None:
+    for label, point in points.items():
+        axis.errorbar(
+            point.x, point.y, (point.high - point.y) or None, color=colors[label], marker=colors.marker(label),
+            markersize=colors.marker_size, markeredgecolor="white", markeredgewidth=0.6,
+            capsize=3 if colors.width is None else 2, lw=1.2 if colors.width is None else 0.9,
+        )  # fmt: skip
+
+
+def fit_against_test(summary: Summary, store: str, colors: Looks) -> Picture | None:
     """The gain on test images over the gain in training loss, by task. Small dots are seeds.
 
     Returns None where fewer than two rows have a training loss that can be compared with the baseline's.
@@ -212,31 +177,31 @@ def fit_against_test(summary: Summary, store: str, colors: Colors) -> Picture | 
     if len(labels) < 2:
         return None
     tasks = [task for task in summary.comparison.tasks if any(of == task for _, of in pairs)]
-    markers = dict(zip(colors, MARKERS * (1 + len(colors) // len(MARKERS)), strict=False))
-    with mpl.rc_context(STYLE):
-        size = (4.0 * len(tasks) + 1.8, 3.6)
-        figure, axes = plt.subplots(1, len(tasks), figsize=size, squeeze=False, layout="constrained")
-        for axis, task in zip(axes[0], tasks, strict=True):
+    with mpl.rc_context(colors.style):
+        figure, axes = colors.grid(len(tasks), 1, (4.0 * len(tasks) + 1.8, 3.8), 1.9)
+        for axis, task in zip(axes, tasks, strict=True):
             for label in (label for label in labels if (label, task) in pairs):
                 runs = pairs[label, task].values()
                 fits, tests = [run.fit for run in runs], [run.test for run in runs]
-                axis.scatter(fits, tests, s=12, color=colors[label], alpha=0.6, lw=0)
+                axis.scatter(fits, tests, s=12, color=colors[label], marker=colors.marker(label), alpha=0.6, lw=0)
                 axis.plot(
-                    sum(fits) / len(fits), sum(tests) / len(tests), color=colors[label], marker=markers[label],
-                    markersize=8, markeredgecolor="white", markeredgewidth=0.6,
+                    sum(fits) / len(fits), sum(tests) / len(tests), color=colors[label], marker=colors.marker(label),
+                    markersize=colors.marker_size, markeredgecolor="white", markeredgewidth=0.6,
                 )  # fmt: skip
             axis.axhline(0, color="black", lw=0.8, zorder=0)
             axis.axvline(0, color="black", lw=0.8, zorder=0)
             axis.set(xlabel="training loss below the baseline's [%]", title=task)
-        axes[0][0].set_ylabel("gain on test images [%]")
-        figure.suptitle("Train against test (right: fits better; up: tests better)", fontsize=11)
-        _legend(figure, {label: colors[label] for label in labels}, markers)
+        axes[0].set_ylabel("gain on test images [%]")
+        if colors.width is None:
+            figure.suptitle("Train against test (right: fits better; up: tests better)", fontsize=11)
+        colors.legend(figure, labels, "point")
+        colors.note(figure, "Small: seeds; large: their means. Right fits better, up tests better.")
     return Picture(
         figure, f"Against {summary.comparison.baseline} of the same seed; dots: seeds, markers: their means."
     )
 
 
-def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
+def tuning(summary: Summary, store: str, colors: Looks) -> Picture | None:
     """What the best of k trials is worth on validation images: the mean over all choices of k of the trials.
 
     The value is the log delta in percent, against the baseline that is tuned with all its trials. Returns None where
@@ -246,16 +211,21 @@ def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
     if summary.comparison.baseline not in worth:
         return None
     reference, num_tasks = worth[summary.comparison.baseline][-1], len(summary.comparison.tasks)
-    with mpl.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    with mpl.rc_context(colors.style):
+        size = (6.4, 3.8) if colors.width is None else (colors.width, 2.2)
+        figure, axis = plt.subplots(figsize=size, layout="constrained")
         for label, values in worth.items():
-            trials = range(1, len(values) + 1)
-            axis.plot(trials, 100 / num_tasks * (values - reference), color=colors[label], marker="o", markersize=4)
+            axis.plot(
+                range(1, len(values) + 1), 100 / num_tasks * (values - reference), color=colors[label],
+                ls=colors.dash(label), marker=colors.marker(label), markersize=0.6 * colors.marker_size,
+            )  # fmt: skip
         axis.axhline(0, color="black", lw=0.8, zorder=0)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="trials k", ylabel="log Δm on validation [%] (up is better)")
-        axis.set_title("Expected best of k trials")
-        _legend(figure, {label: colors[label] for label in worth})
+        if colors.width is None:
+            axis.set_title("Expected best of k trials")
+        colors.legend(figure, list(worth))
+        colors.note(figure, "Mean over all choices of k trials of the best one's score on validation images.")
     sentences = [
         "What a budget of k trials is worth: the mean over all choices of k of a row's trials of the best one's log Δm "
         "on validation images, against the baseline with its whole budget.",
@@ -265,9 +235,10 @@ def tuning(summary: Summary, store: str, colors: Colors) -> Picture | None:
     return Picture(figure, " ".join(filter(None, sentences)))
 
 
-def predictions(summary: Summary, store: str, colors: Colors) -> Picture | None:
+def predictions(summary: Summary, store: str, colors: Looks) -> Picture | None:
     """A few test images, with what each row predicts for them."""
-    drawn = panels(summary, store)
+    with mpl.rc_context(colors.style):
+        drawn = panels(summary, store, colors.width)
     return None if drawn is None else Picture(*drawn)
 
 
@@ -282,66 +253,26 @@ FIGURES: dict[str, Draw] = {
 }
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write path.png and path.pdf without dates or versions, and close the figure. Returns both paths."""
+def save(figure: Figure, path: Path, formats: tuple[str, ...] = ("png", "pdf")) -> list[Path]:
+    """Write path.png and path.pdf without dates or versions, and close the figure. Returns the paths."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+    undated: dict[str, dict[str, Any]] = {
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    }
+    paths = [path.with_name(f"{path.name}.{ending}") for ending in formats]
     with mpl.rc_context(STYLE):
-        figure.savefig(png, metadata={"Software": None})
-        figure.savefig(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        for written, ending in zip(paths, formats, strict=True):
+            figure.savefig(written, metadata=undated[ending])
     plt.close(figure)
-    return [png, pdf]
-
-
-def _curves(summary: Summary, store: str) -> tuple[pd.DataFrame, list[str]]:
-    """The means over each epoch, and the names of the damaged histories.
-
-    The columns of the means are label, seed, task, kind, unit, epoch and value.
-    """
-    rows: list[dict[str, Any]] = []
-    damaged: list[str] = []
-    for label, row in summary.rows.items():
-        for seed, run in row.row.runs.items():
-            for cell_id in run.records:
-                found = history(store, cell_id)
-                if found.unreadable:
-                    damaged.append(files.history(cell_id))
-                for event in found.rows:
-                    kind, _, name = str(event["name"]).partition("/")
-                    first, _, second = name.partition("/")
-                    base = {"label": label, "seed": seed, "epoch": event["epoch"], "value": event["value"]}
-                    if kind == "train" and first == "loss" and second:
-                        rows.append({**base, "task": second, "kind": "training loss", "unit": "loss of all outputs"})
-                    elif kind == "val" and second and (score := _reference(summary, first)) and second == score.metric:
-                        rows.append(
-                            {**base, "task": first, "kind": "validation", "unit": with_unit(titled(score), score.unit)}
-                        )
-    columns = ["label", "seed", "task", "kind", "unit", "epoch", "value"]
-    frame = pd.DataFrame(rows, columns=columns)
-    if rows:
-        frame = frame.groupby(columns[:-1], sort=False)["value"].mean().reset_index()
-    return frame, sorted(damaged)
-
-
-def _reference(summary: Summary, task: str) -> Score | None:
-    """The reference score of a task's column, which says what the column means."""
-    column = summary.columns.get(task)
-    return None if column is None else column.reference
+    return paths
 
 
 def _log_ticks(axis: Axes) -> None:
     """Give the x axis a log scale with plain numbers: 5, 10, 20 instead of powers."""
     axis.set_xscale("log")
     low, high = axis.get_xlim()
-    axis.set_xlim(low / 1.15, high * 1.15)
+    axis.set_xlim(low / 1.25, high * 1.25)
     axis.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _legend(figure: Figure, colors: Colors, markers: Mapping[str, str] | None = None) -> None:
-    handles = [
-        Line2D([], [], color=color, lw=0 if markers else 3, marker=markers[label] if markers else None, markersize=8)
-        for label, color in colors.items()
-    ]
-    figure.legend(handles, list(colors), loc="outside right upper")

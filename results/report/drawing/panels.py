@@ -27,6 +27,7 @@ Array = NDArray[Any]
 NO_LABEL = (0.85, 0.85, 0.85)
 MOST_LINES = 12  # of pictures below each other
 TILE = 1.15  # inches
+NARROWEST = 0.65  # inches; names do not fit beside each other above narrower pictures
 
 
 class Scale(NamedTuple):
@@ -35,6 +36,14 @@ class Scale(NamedTuple):
     low: float
     high: float
     worst: float
+
+
+class Page(NamedTuple):
+    """What is drawn, and how large."""
+
+    chosen: Sequence[str]  # images
+    scales: Mapping[str, Scale]  # by task
+    width: float | None  # of a paper, in inches
 
 
 class Shots(NamedTuple):
@@ -46,8 +55,11 @@ class Shots(NamedTuple):
     seed: int
 
 
-def panels(summary: Summary, store: str) -> tuple[Figure, str] | None:
-    """The figure and its caption. None where the store has no images, or no cell's predictions of them."""
+def panels(summary: Summary, store: str, width: float | None = None) -> tuple[Figure, str] | None:
+    """The figure and its caption. None where the store has no images, or no cell's predictions of them.
+
+    width: of a paper, in inches.
+    """
     shots = _shots(summary, store)
     if shots is None:
         return None
@@ -56,7 +68,7 @@ def panels(summary: Summary, store: str) -> tuple[Figure, str] | None:
     count = max(1, min(3, MOST_LINES // (2 * len(tasks))))
     chosen = _chosen(errors, shots.images, count)
     scales = {task: _scale(shots, errors[task], chosen, task) for task in tasks}
-    figure = _drawn(summary, shots, errors, chosen, scales)
+    figure = _drawn(summary, shots, errors, Page(chosen, scales, width))
     which = {1: "the median", 2: "the best and the worst", 3: "the best, the median and the worst"}[count]
     caption = (
         f"Seed {shots.seed}. Of {len(shots.images)} test images that are evenly spaced over the split, {which} by mean "
@@ -138,12 +150,16 @@ def _drawn(
     summary: Summary,
     shots: Shots,
     errors: Mapping[str, Mapping[str, Mapping[str, Array]]],
-    chosen: Sequence[str],
-    scales: Mapping[str, Scale],
+    page: Page,
 ) -> Figure:
-    lines = [(image, task) for image in chosen for task in errors]
-    rows, (height, width) = list(shots.predicted), shots.truth.arrays[chosen[0]][PIXELS].shape[:2]
-    size = (TILE * (len(rows) + 2) + 0.9, (TILE * height / width + 0.06) * 2 * len(lines) + 0.7)
+    lines = [(image, task) for image in page.chosen for task in errors]
+    rows, (height, width) = list(shots.predicted), shots.truth.arrays[page.chosen[0]][PIXELS].shape[:2]
+    tile, scales = TILE if page.width is None else 0.9 * page.width / (len(rows) + 2), page.scales
+    steep = tile < NARROWEST  # names stand upright
+    size = (
+        TILE * (len(rows) + 2) + 0.9 if page.width is None else page.width,
+        (tile * height / width + 0.06) * 2 * len(lines) + (1.1 if steep else 0.7),
+    )
     figure, axes = plt.subplots(
         2 * len(lines), len(rows) + 2, figsize=size, squeeze=False,
         layout=ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01),
@@ -151,7 +167,7 @@ def _drawn(
     for axis in axes.ravel():
         axis.set_axis_off()
     for axis, title in zip(axes[0], ["image", "label", *rows], strict=True):
-        axis.set_title(title, fontsize=8)
+        axis.set_title(title, fontsize=8, rotation=90 if steep else 0)
     for number, (image, task) in enumerate(lines):
         names, scale, upper, lower = shots.truth.classes[task], scales[task], axes[2 * number], axes[2 * number + 1]
         truth = shots.truth.arrays[image]

@@ -1,0 +1,185 @@
+"""How figures look: a colour, a marker and a dash for each label, and the size and letters of a page or of a paper."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+Color = tuple[float, float, float]
+
+
+class Picture(NamedTuple):
+    """A figure and the sentences below it."""
+
+    figure: Figure
+    caption: str
+
+
+# Found by a search from familiar hues. Any two differ by more than 20 (CIE 1976) for readers with normal vision,
+# deuteranopia and protanopia, and all are dark enough for white paper.
+COLORS = ("#1373b7", "#e7a002", "#2b9f6f", "#d04e27", "#5dbbf6", "#ca7dac", "#4a2b6e", "#5c3b1a")
+# Labels after the last colour take the first one again, with another marker, another dash and another hatch.
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
+HATCHES = ("", "////", "....", "xxxx")
+
+STYLE: dict[str, Any] = {
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "pdf.fonttype": 42,  # text stays text
+}
+PAPER: dict[str, Any] = {
+    # STIX is drawn after Times, which the templates are set in, and it comes with matplotlib: equal bytes everywhere.
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.titlepad": 3,
+    "axes.labelsize": 8,
+    "axes.labelpad": 2,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.size": 1.5,
+    "xtick.minor.width": 0.4,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "legend.fontsize": 7,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.1,
+}
+NARROW = 4.5  # inches; below, panels stand below each other
+PANEL = 1.5  # inches; a panel of a paper is at least this wide
+
+
+class Looks(Mapping[str, Color]):
+    """label -> colour, and what else tells labels apart. `width` is that of a paper in inches; None: for a screen."""
+
+    def __init__(self, labels: Sequence[str], width: float | None = None) -> None:
+        self.width = width
+        self._places = {label: place for place, label in enumerate(labels)}
+
+    def __getitem__(self, label: str) -> Color:
+        red, green, blue = mpl.colors.to_rgb(COLORS[self._places[label] % len(COLORS)])
+        return red, green, blue
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def marker(self, label: str) -> str:
+        return MARKERS[self._places[label] % len(MARKERS)]
+
+    def dash(self, label: str) -> Any:
+        return DASHES[self._round(label) % len(DASHES)]
+
+    def hatch(self, label: str) -> str:
+        return HATCHES[self._round(label) % len(HATCHES)]
+
+    def _round(self, label: str) -> int:
+        return self._places[label] // len(COLORS)
+
+    @property
+    def style(self) -> Any:
+        """For `mpl.rc_context`."""
+        return STYLE if self.width is None else STYLE | PAPER
+
+    @property
+    def marker_size(self) -> float:
+        """In points, of the mean of a row."""
+        return 8 if self.width is None else 5
+
+    @property
+    def small(self) -> float:
+        """In points, of the smallest letters."""
+        return 9 if self.width is None else 7
+
+    def columns(self, panels: int) -> int:
+        """How many of so many panels stand beside each other: all on a screen."""
+        if self.width is None:
+            return panels
+        most = max(1, min(panels, int(self.width // PANEL)))
+        return math.ceil(panels / math.ceil(panels / most))
+
+    def grid(self, panels: int, lines: int, size: tuple[float, float], height: float) -> tuple[Figure, list[Axes]]:
+        """A figure with `lines` times so many panels, line after line, and its axes in this order.
+
+        size: that of the figure on a screen, in inches. height: of a line of panels in a paper, in inches. A line that
+        is wider than the paper is broken; axes that are left over are switched off and not returned.
+        """
+        columns = self.columns(panels)
+        rows = lines * math.ceil(panels / columns)
+        figure, axes = plt.subplots(
+            rows, columns, figsize=size if self.width is None else (self.width, height * rows + 0.35),
+            squeeze=False, layout=ConstrainedLayoutEngine(h_pad=0.1 if self.width is None else 0.04),
+        )  # fmt: skip
+        kept = []
+        for line in range(lines):
+            block = axes[line * rows // lines : (line + 1) * rows // lines].ravel()
+            kept += list(block[:panels])
+            for axis in block[panels:]:
+                axis.set_axis_off()
+        return figure, kept
+
+    def note(self, figure: Figure, text: str) -> None:
+        """Write what is drawn below a figure, since a figure may be seen without its caption."""
+        points = self.small
+        letters = int(72 * figure.get_size_inches()[0] / (points * (0.56 if self.width is None else 0.46)))
+        figure.supxlabel(textwrap.fill(text, letters), x=0.01, ha="left", fontsize=points, color="0.25")
+
+    def legend(self, figure: Figure, labels: Sequence[str], kind: str = "line") -> None:
+        """kind: "line", "point" or "bar". Beside the panels on a screen, and above them in a paper."""
+        handles = [self._handle(label, kind) for label in labels]
+        if self.width is None:
+            figure.legend(handles, list(labels), loc="outside right upper")
+            return
+        options = {"handlelength": 2.2 if kind == "line" else 1.2, "columnspacing": 1.0, "handletextpad": 0.4}
+        for columns in range(len(labels), 0, -1):
+            made = figure.legend(
+                handles, list(labels), loc="outside upper center", ncols=columns, borderpad=0.1, labelspacing=0.25,
+                **options,
+            )  # fmt: skip
+            if columns == 1 or made.get_window_extent().width <= 0.98 * figure.bbox.width:
+                return
+            made.remove()
+
+    def _handle(self, label: str, kind: str) -> Line2D | Patch:
+        color = self[label]
+        if kind == "bar":
+            return Patch(facecolor=(*color, 0.75), edgecolor="white", hatch=self.hatch(label), lw=0)
+        size = 0.8 * self.marker_size
+        line: Any = self.dash(label) if kind == "line" else "none"
+        return Line2D([], [], color=color, ls=line, marker=self.marker(label), markersize=size, mec="white", mew=0.5)
+
+
+def palette(labels: Sequence[str], width: float | None = None) -> Looks:
+    """The looks of labels, in the manifest's order, which all figures of a matrix share."""
+    return Looks(labels, width)
