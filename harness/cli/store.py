@@ -32,26 +32,41 @@ def report(
     ] = None,
     url: StoreOption = "runs",
     out: OutOption = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            metavar="neurips|cvpr|ieee|WIDTH",
+            help="Also write MATRIX/paper/: LaTeX tables, figures and BibTeX for a column of this template, or of this "
+            "width, such as 5.5in, 84mm or 241pt.",
+        ),
+    ] = None,
 ) -> None:
     """Write tables (Markdown, LaTeX, CSV, HTML) and figures from a store's records. Trains nothing.
 
-    Example:  mtlbench report rooms --store runs --out results/rooms
+    Example:  mtlbench report rooms --store runs --out results/rooms --paper neurips
     """
     from rich.console import Console
 
     from mtlbench.harness.cli.outcome import show_report
     from mtlbench.results.records.reading import matrices as known
+    from mtlbench.results.report.paper.widths import paper as width_of
     from mtlbench.results.report.write import report as write
 
+    try:
+        width = None if paper is None else width_of(paper)
+    except ValueError as error:
+        raise fail(f"--paper: {error}") from None
     store = open_store(url)
     names = [matrix_name(each) for each in matrices or known(store.url)]
     if not names:
         raise fail(f"{store.url}: no matrix was run into this store")
     folder = report_folder(out, store)
-    written = write(store.url, names, folder)
+    written = write(store.url, names, folder, width)
     show_report(written, Console(highlight=False))
     for name in names:
         typer.echo(f"report   {folder / name / 'report.html'}")
+        if width is not None:
+            typer.echo(f"paper    {folder / name / 'paper'} ({width.text} wide)")
     refuse_unreadable(written.unreadable)
 
 

@@ -27,24 +27,8 @@ ASKED = (1.0, 2.0)  # points; the differences for which the page says how many s
 
 
 def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> tuple[str, ...]:
-    comparison = summary.comparison
-    sentences = [*_failed(controls)]
-    if manifest.demonstration:
-        sentences.append("A demonstration that the path from data to table works; it compares nothing.")
-    if manifest.caption:
-        sentences.append(manifest.caption)
-    if comparison.baseline:
-        sentences.append(
-            f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
-        )
-    sentences += [*_recipes(summary), *_networks(summary)]
-    counts = {len(row.row.finished()) for row in summary.rows.values()} - {0}
-    if counts and max(counts) > 1:
-        over = f"{counts.pop()} seeds" if len(counts) == 1 else "the seeds that a row has"
-        sentences += [f"Mean ± standard deviation over {over}.", *_judged(summary)]
-    elif counts:
-        sentences.append("One seed a row: there is no interval, nothing is bold, and no order is implied.")
     log = [f"{first} and {second}" for first, second, delta, other in _orders(summary) if delta * other < 0]
+    sentences = [*_shown(summary, manifest, controls), *_judged(summary)]
     if log:
         sentences.append(
             f"The log delta, which orders these rows the same whatever the baseline, disagrees on {'; '.join(log)}."
@@ -54,6 +38,41 @@ def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = 
     found = dict(provenance(summary))
     told = [f"{name} {found[name]}" for name in ("commit", "torch", "data", "device") if name in found]
     return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
+
+
+def short(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> tuple[str, ...]:
+    """The caption for a paper: what must not be missing below a table. `caption` has the details and the provenance."""
+    sentences = [*_shown(summary, manifest, controls)]
+    if any(row.delta.paired and row.delta.seeds is not None for row in summary.rows.values()):
+        sentences.append("The 95 % interval is simultaneous over all pairs of rows.")
+    if _bold(summary):
+        sentences.append("Bold: no other row is shown to be better.")
+    return (*sentences, *_exceptions(summary))
+
+
+def _shown(summary: Summary, manifest: Manifest, controls: Sequence[Finding]) -> Iterator[str]:
+    """What makes the table doubtful, what it compares, and over how many seeds."""
+    comparison = summary.comparison
+    yield from _failed(controls)
+    if manifest.demonstration:
+        yield "A demonstration that the path from data to table works; it compares nothing."
+    if manifest.caption:
+        yield manifest.caption
+    if comparison.baseline:
+        yield f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
+    yield from _recipes(summary)
+    yield from _networks(summary)
+    counts = _seed_counts(summary)
+    if counts and max(counts) > 1:
+        over = f"{counts.pop()} seeds" if len(counts) == 1 else "the seeds that a row has"
+        yield f"Mean ± standard deviation over {over}."
+    elif counts:
+        yield "One seed a row: there is no interval, nothing is bold, and no order is implied."
+
+
+def _seed_counts(summary: Summary) -> set[int]:
+    """How many finished seeds rows have, 0 left out."""
+    return {len(row.row.finished()) for row in summary.rows.values()} - {0}
 
 
 def _networks(summary: Summary) -> Iterator[str]:
@@ -164,27 +183,45 @@ def choosing(summary: Summary) -> str:
 def _judged(summary: Summary) -> Iterator[str]:
     """The rule, what it says of the interval beside a row and of bold, and which rows it says nothing of."""
     block, rows = summary.block, summary.rows.values()
+    if max(_seed_counts(summary), default=0) <= 1:
+        return
     if block.values:
         yield rule(len(block.values))
         if not math.isnan(block.half_width):
             yield f"Half the width of a pair's interval is {fixed(block.half_width, 2)} points (median over the pairs)."
         if any(row.delta.paired and row.delta.seeds is not None for row in rows):
             yield f"The interval beside a row is its interval against {summary.comparison.baseline}."
-    unpaired = [label for label, row in summary.rows.items() if not row.delta.paired and row.delta.seeds is not None]
-    if unpaired:
-        yield (
-            "Student's t over the row's runs and the baseline's, which share no seed, with Bonferroni's correction for "
-            f"all rows, and no verdict against the baseline: {', '.join(unpaired)}."
-        )
-    if any(row.delta.best or any(score.best for score in row.scores.values()) for row in rows):
+    exceptions = list(_exceptions(summary))
+    yield from (sentence for sentence in exceptions if sentence.startswith(UNPAIRED))
+    if _bold(summary):
         yield (
             "Bold: no other row is shown to be better; scores at a stricter level than Δm, so that at most "
             f"{round(100 * (0.05 + BOLD))} of 100 tables of equal rows deny any row its bold in any column."
         )
     else:
         yield "Nothing is bold: no two rows have two seeds each, with enough of them in common."
-    for reason in dict.fromkeys(block.left_out.values()):
-        rows_out = [label for label, why in block.left_out.items() if why == reason]
+    yield from (sentence for sentence in exceptions if not sentence.startswith(UNPAIRED))
+
+
+def _bold(summary: Summary) -> bool:
+    return any(row.delta.best or any(score.best for score in row.scores.values()) for row in summary.rows.values())
+
+
+UNPAIRED = "Student's t"
+
+
+def _exceptions(summary: Summary) -> Iterator[str]:
+    """The rows whose interval, verdict or numbers are not as those of the others."""
+    if max(_seed_counts(summary), default=0) <= 1:
+        return
+    unpaired = [label for label, row in summary.rows.items() if not row.delta.paired and row.delta.seeds is not None]
+    if unpaired:
+        yield (
+            f"{UNPAIRED} over the row's runs and the baseline's, which share no seed, with Bonferroni's correction for "
+            f"all rows, and no verdict against the baseline: {', '.join(unpaired)}."
+        )
+    for reason in dict.fromkeys(summary.block.left_out.values()):
+        rows_out = [label for label, why in summary.block.left_out.items() if why == reason]
         yield f"With {reason}, in no verdict on Δm: {', '.join(rows_out)}."
     if lossy := [label for label, row in summary.rows.items() if row.delta.lost]:
         yield (

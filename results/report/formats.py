@@ -48,17 +48,17 @@ def escape_markdown(text: str) -> str:
 
 
 def _latex(one: Table) -> str:
-    header = " & ".join(_escape_latex(column.text) for column in one.columns)
+    header = " & ".join(escape_latex(column.text) for column in one.columns)
     body = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in one.rows]
     if one.rows and one.rows[-1][0].text == CONSTANT:
         body.insert(-1, r"\midrule")
     notes = [
-        rf"\par\footnotesize\textsuperscript{{{letter}}} {_escape_latex(sentence)}" for letter, sentence in one.notes
+        rf"\par\footnotesize\textsuperscript{{{letter}}} {escape_latex(sentence)}" for letter, sentence in one.notes
     ]
     lines = [
         r"\begin{table}[t]",
         r"\centering",
-        rf"\caption{{{' '.join(_escape_latex(sentence) for sentence in (one.title + '.', *one.caption))}}}",
+        rf"\caption{{{' '.join(escape_latex(sentence) for sentence in (one.title + '.', *one.caption))}}}",
         rf"\label{{tab:{one.label}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(one.columns) - 1)}}}",
         r"\toprule",
@@ -74,7 +74,7 @@ def _latex(one: Table) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    text = _escape_latex(cell.text)
+    text = escape_latex(cell.text)
     text = rf"\textbf{{{text}}}" if cell.bold and text else text
     return text + (rf"\textsuperscript{{{' '.join(cell.marks)}}}" if cell.marks else "")
 
@@ -99,5 +99,6 @@ LATEX = {
 LATEX_PATTERN = re.compile("|".join(re.escape(key) for key in LATEX))
 
 
-def _escape_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """A text as LaTeX that shows it as it is."""
     return LATEX_PATTERN.sub(lambda match: LATEX[match.group()], text)

@@ -32,6 +32,9 @@ class Column(NamedTuple):
     title: str
     unit: str = ""
     arrow: str = ""  # ↑ higher is better, ↓ lower is better
+    part: str = ""  # "score", "delta", "size" or "time"
+    task: str = ""  # of a score
+    metric: str = ""  # of a score, without its task
 
     @property
     def suffix(self) -> str:
@@ -85,12 +88,12 @@ def table(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
         Column("Method"),
         Column("Seeds"),
         *(_score_column(task, summary.columns[task].reference) for task in comparison.tasks),
-        Column("Δm", "%", "↑"),
-        *([Column("95 % interval", "%")] if several else []),
-        Column("Parameters", "M"),
-        Column("MACs", "G"),
-        Column("Step", "s"),
-        Column("Training", unit),
+        Column("Δm", "%", "↑", "delta"),
+        *([Column("95 % interval", "%", "", "delta")] if several else []),
+        Column("Parameters", "M", "", "size"),
+        Column("MACs", "G", "", "size"),
+        Column("Step", "s", "", "time"),
+        Column("Training", unit, "", "time"),
     )
     rows = []
     for label, row in summary.rows.items():
@@ -142,8 +145,9 @@ def _against(summary: Summary, label: str) -> str:
 
 def _score_column(task: str, score: Score | None) -> Column:
     if score is None or score.metric == "undefined":
-        return Column(task)
-    return Column(f"{task} {titled(score)}", score.unit, "↑" if score.higher_is_better else "↓")
+        return Column(task, part="score", task=task)
+    arrow = "↑" if score.higher_is_better else "↓"
+    return Column(f"{task} {titled(score)}", score.unit, arrow, "score", task, titled(score))
 
 
 def _score_cells(entries: Mapping[str, ScoreSummary], summary: Summary, row: Row | None, notes: Notes) -> list[Cell]:

@@ -20,6 +20,8 @@ from mtlbench.results.report import formats, frames, page, tables
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.answers.claim import claim
 from mtlbench.results.report.drawing import figures
+from mtlbench.results.report.paper import kit
+from mtlbench.results.report.paper.widths import Paper
 from mtlbench.results.summary.controls import findings
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import Summary, summarise
@@ -37,16 +39,16 @@ class Report(NamedTuple):
     overview: str  # of several matrices, as Markdown; "" where there is none
 
 
-def report(store: str, names: Sequence[str], out: Path) -> Report:
+def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = None) -> Report:
     """Write out/MATRIX/ for each of the matrices `names` (all in the store when empty).
 
     Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score in long form),
     deltas.csv (Delta_m of every run), gains.csv (the gains on each task), contrasts.csv (every pair of rows),
     report.html (self-contained) and figures/*.png and *.pdf. Where rows occur in several tables of a matrix, its folder
-    has overview.md and overview.csv too, and where they occur in several tables of several matrices, `out` has. Equal
-    records give equal bytes. Raises FileNotFoundError
-    that says what the store holds, where it does not hold a matrix. Raises CorruptRecord that names the file of a
-    matrix; a record that cannot be read is a failed cell.
+    has overview.md and overview.csv too, and where they occur in several tables of several matrices, `out` has. With a
+    `paper`, each folder has paper/ too: tables, figures and BibTeX at the paper's width. Equal records give equal
+    bytes. Raises FileNotFoundError that says what the store holds, where it does not hold a matrix. Raises
+    CorruptRecord that names the file of a matrix; a record that cannot be read is a failed cell.
     """
     found = list(names) or matrices(store)
     if not found:
@@ -59,7 +61,7 @@ def report(store: str, names: Sequence[str], out: Path) -> Report:
     for results in everything:
         others = [other for other in (*everything, *beside) if other is not results]
         summaries = [summarise(comparison, store) for comparison in comparisons(results)]
-        written, its_tables = _report(results, summaries, others, out / results.manifest.name)
+        written, its_tables = _report(results, summaries, others, out / results.manifest.name, paper)
         paths += written
         texts.append(formats.markdown(its_tables))
         written_tables += its_tables
@@ -84,7 +86,7 @@ def _readable(store: str, names: Sequence[str]) -> list[Results]:
 
 
 def _report(
-    results: Results, summaries: Sequence[Summary], others: Sequence[Results], folder: Path
+    results: Results, summaries: Sequence[Summary], others: Sequence[Results], folder: Path, paper: Paper | None
 ) -> tuple[list[Path], list[tables.Table]]:
     manifest, store = results.manifest, results.store
     found = findings(results)
@@ -117,6 +119,9 @@ def _report(
     if together:
         paths += _overview(together, folder)
     paths.append(_write(folder / "report.html", _html(manifest, together, sections)))
+    if paper is not None:
+        material = kit.Material(manifest, store, found, list(zip(summaries, shown, strict=True)))
+        paths += kit.write(material, paper, folder)
     return paths, shown
 
 

@@ -65,24 +65,30 @@ def label_points(
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axis, points, corners in charts:
-        _label(axis, points, corners, size, letters)
+        _label(figure, axis, points, corners, (size, letters))
 
 
 def _label(
-    axis: Axes, points: Mapping[str, Point], corners: Sequence[tuple[float, float]], size: float, letters: float
+    figure: Figure,
+    axis: Axes,
+    points: Mapping[str, Point],
+    corners: Sequence[tuple[float, float]],
+    sizes: tuple[float, float],
 ) -> None:
-    to_points = axis.transData + axis.get_figure(root=True).dpi_scale_trans.inverted()
+    (size, letters), pixels = sizes, figure.dpi
+    to_points = axis.transData + figure.dpi_scale_trans.inverted()
     place = {label: 72 * to_points.transform((point.x, point.y)) for label, point in points.items()}
     taken = [Bbox.from_extents(x - size / 2, y - size / 2, x + size / 2, y + size / 2) for x, y in place.values()]
     for point in points.values():
         (x, low), (_, high) = 72 * to_points.transform([(point.x, point.low), (point.x, point.high)])
         taken.append(Bbox.from_extents(x - 2, low - 1, x + 2, high + 1))
     ends = 72 * to_points.transform(corners)
+    (left, zero), (right, _) = 72 * to_points.transform([(axis.get_xlim()[0], 0), (axis.get_xlim()[1], 0)])
+    taken.append(Bbox.from_extents(left, zero - 0.5, right, zero + 0.5))  # the line at 0
     taken += [
         Bbox.from_extents(min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1)
         for (a, b), (c, d) in pairwise(ends)
     ]
-    pixels = axis.get_figure(root=True).dpi
     frame = Bbox(axis.get_window_extent().get_points() * 72 / pixels)
     for label in sorted(points, key=lambda label: -place[label][0]):  # the right edge leaves the least choice
         text = axis.text(0, 0, label, fontsize=letters, color="0.1")
@@ -140,4 +146,4 @@ def _overlap(one: Bbox, other: Bbox) -> float:
     """The area that two boxes share."""
     across = min(one.x1, other.x1) - max(one.x0, other.x0)
     up = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return max(across, 0.0) * max(up, 0.0)
+    return float(max(across, 0.0) * max(up, 0.0))

@@ -69,9 +69,7 @@ def gains(summary: Summary, store: str, colors: Looks) -> Picture | None:
             [f"{task}\n{titled(score)}" if (score := reference_of(summary, task)) else task for task in tasks],
         )
         axis.grid(visible=False, axis="x")
-        axis.set(
-            ylabel=f"gain over {baseline} [%]" if colors.width is None else f"gain over {baseline} [%], up is better"
-        )
+        axis.set(ylabel=f"gain over {baseline} [%]")
         if colors.width is None:
             axis.set_title("Relative gain by task (up is better)")
         colors.legend(figure, labels, "bar")
@@ -93,9 +91,9 @@ def _bar(axis: Axes, place: float, width: float, values: list[float], label: str
 def _gains_note(summary: Summary) -> str:
     rows = [row.delta for row in summary.rows.values() if len(row.delta.values) > 1]
     if not rows:
-        return "Bars: one seed."
+        return "Bars: one seed. Up is better."
     whiskers = "; whiskers: paired 95 % intervals" if any(delta.paired for delta in rows) else ""
-    return f"Bars: means over seeds; dots: seeds{whiskers}."
+    return f"Bars: means over seeds; dots: seeds{whiskers}. Up is better."
 
 
 def _gains_caption(summary: Summary) -> str:
@@ -125,7 +123,7 @@ def delta_against_cost(summary: Summary, store: str, colors: Looks) -> Picture |
     with mpl.rc_context(colors.style):
         size, lines = (4.6 * len(names) + 0.4, 3.8), len(names) if below else 1
         if colors.width is not None:
-            size = (colors.width, (1.75 + 0.08 * len(defined)) * lines + 0.2)
+            size = (colors.width, (1.4 + 0.07 * len(defined)) * lines + 0.2)
         figure, axes = plt.subplots(
             lines, len(names) // lines, figsize=size, sharey=not below, squeeze=False, layout="constrained"
         )

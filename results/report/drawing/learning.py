@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from mtlbench.results.questions.fitting import FINAL_ALONE, images_of
 from mtlbench.results.records import files
@@ -48,7 +49,7 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
     several = curves.frame.groupby(["label", "task", "kind"])["seed"].nunique().max() > 1
     with mpl.rc_context(colors.style):
         size = (4.2 * len(tasks) + 1.6, 2.9 * len(kinds) + 0.5)
-        figure, axes = colors.grid(len(tasks), len(kinds), size, 1.35)
+        figure, axes = colors.grid(len(tasks), len(kinds), size, 1.45)
         places = [(kind, task) for kind in kinds for task in tasks]
         for axis, (kind, task) in zip(axes, places, strict=True):
             axis.set_title(f"{task}, {kind}")
@@ -59,7 +60,8 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
             for label in (label for label in summary.rows if label in set(panel["label"])):
                 _line(axis, panel[panel["label"] == label], label, colors)
             axis.set(xlabel="epoch", ylabel=curves.units[kind, task])
-            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+            axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
         shown = set(curves.frame["label"])
         colors.legend(figure, [label for label in summary.rows if label in shown])
         colors.note(

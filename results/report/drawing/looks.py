@@ -32,11 +32,11 @@ class Picture(NamedTuple):
 # deuteranopia and protanopia, and all are dark enough for white paper.
 COLORS = ("#1373b7", "#e7a002", "#2b9f6f", "#d04e27", "#5dbbf6", "#ca7dac", "#4a2b6e", "#5c3b1a")
 # Labels after the last colour take the first one again, with another marker, another dash and another hatch.
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
+MARKERS = ("o", "s", "^", "D", "v", "X", "<", ">", "P", "p", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
 HATCHES = ("", "////", "....", "xxxx")
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib has a type of its own for the keys
     "figure.dpi": 100,
     "savefig.dpi": 160,
     "font.size": 10,
@@ -50,7 +50,7 @@ STYLE: dict[str, Any] = {
     "hatch.linewidth": 0.6,
     "pdf.fonttype": 42,  # text stays text
 }
-PAPER: dict[str, Any] = {
+PAPER: Any = {
     # STIX is drawn after Times, which the templates are set in, and it comes with matplotlib: equal bytes everywhere.
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
