@@ -78,7 +78,10 @@ def _label(
     (size, letters), pixels = sizes, figure.dpi
     to_points = axis.transData + figure.dpi_scale_trans.inverted()
     place = {label: 72 * to_points.transform((point.x, point.y)) for label, point in points.items()}
-    taken = [Bbox.from_extents(x - size / 2, y - size / 2, x + size / 2, y + size / 2) for x, y in place.values()]
+    boxes = {
+        of: Bbox.from_extents(x - size / 2, y - size / 2, x + size / 2, y + size / 2) for of, (x, y) in place.items()
+    }
+    taken, solid = list(boxes.values()), dict(boxes)  # solid: what the line between a point and its label avoids
     for point in points.values():
         (x, low), (_, high) = 72 * to_points.transform([(point.x, point.low), (point.x, point.high)])
         taken.append(Bbox.from_extents(x - 2, low - 1, x + 2, high + 1))
@@ -94,15 +97,17 @@ def _label(
         text = axis.text(0, 0, label, fontsize=letters, color="0.1")
         extent = _measured(text, 72 / pixels)
         x, y = place[label]
-        found, far = _free(x, y, extent, size / 2 + GAP, frame, taken)
+        others = [box for of, box in solid.items() if of != label]
+        found, far = _free((x, y), extent, size / 2 + GAP, frame, (taken, others))
         text.remove()
-        line = {"arrowstyle": "-", "color": "0.5", "lw": 0.5, "shrinkA": 0, "shrinkB": size / 2}
+        line = {"arrowstyle": "-", "color": "0.5", "lw": 0.5, "shrinkA": 0, "shrinkB": size / 2, "relpos": (0.5, 0.5)}
         axis.annotate(
             label, (points[label].x, points[label].y), (found.x0 - x, (found.y0 + found.y1) / 2 - y),
             textcoords="offset points", ha="left", va="center_baseline", fontsize=letters, color="0.1",
             arrowprops=line if far else None, zorder=5,
         )  # fmt: skip
         taken.append(found)
+        solid[f"label of {label}"] = found
 
 
 def _measured(text: Text, scale: float) -> tuple[float, float]:
@@ -112,21 +117,41 @@ def _measured(text: Text, scale: float) -> tuple[float, float]:
 
 
 def _free(
-    x: float, y: float, extent: tuple[float, float], nearest: float, frame: Bbox, taken: Sequence[Bbox]
+    point: tuple[float, float],
+    extent: tuple[float, float],
+    nearest: float,
+    frame: Bbox,
+    avoided: tuple[Sequence[Bbox], Sequence[Bbox]],
 ) -> tuple[Bbox, bool]:
-    """The first free place for a label of this extent, and whether it is so far off that it needs a line."""
+    """The first free place for a label of this extent, and whether it is so far off that it needs a line.
+
+    avoided: what the label covers nothing of, and what its line does not cross.
+    """
+    taken, solid = avoided
     fallback: tuple[float, Bbox] | None = None
-    for box, distance in _places(x, y, extent, nearest):
+    for box, distance in _places(*point, extent, nearest):
         if not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1):
             continue
-        covered = sum(_overlap(box, other) for other in taken)
-        if covered == 0:
-            return box, distance > nearest + LEADER
+        covered, far = sum(_overlap(box, other) for other in taken), distance > nearest + LEADER
+        if covered == 0 and not (far and _crosses(point, box, solid)):
+            return box, far
         if fallback is None or covered < fallback[0]:
             fallback = (covered, box)
     if fallback is None:  # wider than the axes
-        return Bbox.from_bounds(x + nearest, y - extent[1] / 2, *extent), False
+        return Bbox.from_bounds(point[0] + nearest, point[1] - extent[1] / 2, *extent), False
     return fallback[1], True
+
+
+def _crosses(point: tuple[float, float], box: Bbox, solid: Sequence[Bbox]) -> bool:
+    """Whether a line from a point to the middle of a box crosses something before it reaches the box."""
+    middle = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+    for step in range(41):
+        x, y = (start + step / 40 * (end - start) for start, end in zip(point, middle, strict=True))
+        if box.contains(x, y):
+            return False
+        if any(other.contains(x, y) for other in solid):
+            return True
+    return False
 
 
 def _places(x: float, y: float, extent: tuple[float, float], nearest: float) -> Iterator[tuple[Bbox, float]]:

@@ -93,7 +93,7 @@ def _gains_note(summary: Summary) -> str:
     if not rows:
         return "Bars: one seed. Up is better."
     whiskers = "; whiskers: paired 95 % intervals" if any(delta.paired for delta in rows) else ""
-    return f"Bars: means over seeds; dots: seeds{whiskers}. Up is better."
+    return f"Bars: means; dots: seeds{whiskers}; up is better."
 
 
 def _gains_caption(summary: Summary) -> str:
@@ -147,8 +147,8 @@ def delta_against_cost(summary: Summary, store: str, colors: Looks) -> Picture |
         if colors.width is None:
             figure.suptitle("Gain against cost", fontsize=11)
         several = any(row.delta.seeds is not None for row in summary.rows.values())
-        whiskers = "whiskers: simultaneous 95 % intervals; " if several else ""
-        colors.note(figure, f"Points: means over seeds; {whiskers}dashed: the best mean Δm up to a cost.")
+        whiskers = "Whiskers: simultaneous 95 % intervals; dashed" if several else "Dashed"
+        colors.note(figure, f"{whiskers}: the best Δm up to a cost.")
         label_points(figure, charts, colors.marker_size, colors.small)
     caption = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
     if several:
@@ -270,7 +270,8 @@ def _log_ticks(axis: Axes) -> None:
     """Give the x axis a log scale with plain numbers: 5, 10, 20 instead of powers."""
     axis.set_xscale("log")
     low, high = axis.get_xlim()
-    axis.set_xlim(low / 1.25, high * 1.25)
+    room = max(1.25, (high / low) ** 0.15)  # for labels
+    axis.set_xlim(low / room, high * room)
     axis.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())

@@ -61,7 +61,7 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
                 _line(axis, panel[panel["label"] == label], label, colors)
             axis.set(xlabel="epoch", ylabel=curves.units[kind, task])
             axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-            axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
+            axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
         shown = set(curves.frame["label"])
         colors.legend(figure, [label for label in summary.rows if label in shown])
         colors.note(

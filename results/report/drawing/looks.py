@@ -152,7 +152,7 @@ class Looks(Mapping[str, Color]):
     def note(self, figure: Figure, text: str) -> None:
         """Write what is drawn below a figure, since a figure may be seen without its caption."""
         points = self.small
-        letters = int(72 * figure.get_size_inches()[0] / (points * (0.56 if self.width is None else 0.46)))
+        letters = int(72 * figure.get_size_inches()[0] / (points * (0.56 if self.width is None else 0.43)))
         figure.supxlabel(textwrap.fill(text, letters), x=0.01, ha="left", fontsize=points, color="0.25")
 
     def legend(self, figure: Figure, labels: Sequence[str], kind: str = "line") -> None:

@@ -18,6 +18,7 @@ from mtlbench.results.report.tables import CONSTANT, Cell, Column, Notes, Table
 
 POINTS = 72.27  # of TeX, in an inch
 GAPS = (12.0, 8.0, 6.0)  # points between columns
+SHORT = "Constant"  # the constant predictor, whose footnote says what it is
 HEADS = {"delta": "Δm", "size": "Size", "time": "Time"}
 
 
@@ -69,7 +70,7 @@ def _delta(one: Table) -> Column:
 def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: str, suffix: str) -> str:
     kept = [index for index, row in enumerate(one.rows) if not suffix or row[0].text != CONSTANT]
     fields = [field._replace(cells=tuple(field.cells[index] for index in kept)) for field in fields]
-    names = Field("", "Method", tuple(one.rows[index][0] for index in kept))
+    names = Field("", "Method", tuple(_named(one.rows[index][0]) for index in kept))
     if suffix:  # what became of a row's seeds is said below its scores
         names = names._replace(cells=tuple(Cell(cell.text) for cell in names.cells))
     found, notes = fit(names, fields, POINTS * paper.inches), Notes()
@@ -86,6 +87,7 @@ def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: str, suff
             r"\centering\emergencystretch=3em",
             rf"\caption{{{escape_latex(caption)}}}",
             rf"\label{{tab:{one.label}{suffix}}}",
+            r"\par\vspace{6pt}",
             rf"\{found.size}\setlength{{\tabcolsep}}{{{found.gap / 2:g}pt}}",
             "\n\\par\\vspace{6pt}\n".join(blocks),
             *(foot if below else []),
@@ -93,6 +95,10 @@ def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: str, suff
             "",
         ]
     )
+
+
+def _named(cell: Cell) -> Cell:
+    return cell._replace(text=SHORT) if cell.text == CONSTANT else cell
 
 
 def fit(names: Field, fields: Sequence[Field], room: float) -> Layout:
@@ -142,15 +148,19 @@ def _block(names: Field, block: Sequence[Field], paper: Paper, noted: tuple[Note
     rows = [
         " & ".join(_cell(field.cells[index], *noted) for field in (names, *block)) + r" \\"
         for index in range(len(names.cells))
+        if names.cells[index].text != SHORT or any(field.cells[index].text for field in block)
     ]
-    if names.cells and names.cells[-1].text == CONSTANT:
+    if names.cells[-1].text == SHORT and any(field.cells[-1].text for field in block):
         rows.insert(-1, r"\midrule")
     lines = [
         rf"\begin{{tabular*}}{{{paper.text}}}{{@{{\extracolsep{{\fill}}}}l{''.join(_aligned(f) for f in block)}@{{}}}}",
         r"\toprule",
         " & ".join(heads) + r" \\",
         " ".join(rules),
-        " & ".join([escape_latex(titles[0]), *(_centred(title) for title in titles[1:])]) + r" \\",
+        " & ".join(
+            [escape_latex(titles[0]), *(_head(title, field) for title, field in zip(titles[1:], block, strict=True))]
+        )
+        + r" \\",
         r"\midrule",
         *rows,
         r"\bottomrule",
@@ -164,8 +174,8 @@ def _aligned(field: Field) -> str:
     return "r" if field.group in (HEADS["size"], HEADS["time"]) else "c"
 
 
-def _centred(title: str) -> str:
-    return rf"\multicolumn{{1}}{{c}}{{{escape_latex(title)}}}"
+def _head(title: str, field: Field) -> str:
+    return rf"\multicolumn{{1}}{{{_aligned(field)}}}{{{escape_latex(title)}}}"
 
 
 def _cell(cell: Cell, notes: Notes, sentences: dict[str, str]) -> str:
