@@ -40,11 +40,14 @@ def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = 
     return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
 
 
+SIMULTANEOUS = "The 95 % interval is simultaneous over all pairs of rows."
+
+
 def short(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> tuple[str, ...]:
     """The caption for a paper: what must not be missing below a table. `caption` has the details and the provenance."""
     sentences = [*_shown(summary, manifest, controls)]
     if any(row.delta.paired and row.delta.seeds is not None for row in summary.rows.values()):
-        sentences.append("The 95 % interval is simultaneous over all pairs of rows.")
+        sentences.append(SIMULTANEOUS)
     if _bold(summary):
         sentences.append("Bold: no other row is shown to be better.")
     return (*sentences, *_exceptions(summary))

@@ -1,7 +1,8 @@
-r"""The tables of a paper at its exact width: scores with Delta_m, and costs.
+"""The tables of a paper at its exact width: scores with Delta_m, and costs.
 
-A table that is too wide gets smaller letters, then narrower gaps, then loses the standard deviation of Delta_m, whose
-interval stays. What is still too wide is broken into blocks below each other. It is never scaled.
+A table that is too wide gets narrower gaps and smaller letters, then loses the standard deviation of Delta_m, and then
+its interval in exchange for the standard deviation. What is still too wide is broken into blocks below each other. A
+table is never scaled.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from mtlbench.results.report.captions import SIMULTANEOUS
 from mtlbench.results.report.formats import escape_latex
 from mtlbench.results.report.paper.measure import width
 from mtlbench.results.report.paper.widths import Paper
@@ -18,6 +20,7 @@ from mtlbench.results.report.tables import CONSTANT, Cell, Column, Notes, Table
 
 POINTS = 72.27  # of TeX, in an inch
 GAPS = (12.0, 8.0, 6.0)  # points between columns
+INTERVAL = "95 % interval"
 SHORT = "Constant"  # the constant predictor, whose footnote says what it is
 HEADS = {"delta": "Δm", "size": "Size", "time": "Time"}
 
@@ -43,14 +46,14 @@ class Layout(NamedTuple):
 def scores(one: Table, paper: Paper, caption: Sequence[str]) -> str:
     """The table of scores and Delta_m."""
     fields = [_field(one, index) for index, column in enumerate(one.columns) if column.part in ("score", "delta")]
-    return _table(one, paper, fields, f"{one.title}. {' '.join(caption)}", "")
+    return _table(one, paper, fields, (f"{one.title}.", *caption), "")
 
 
 def costs(one: Table, paper: Paper) -> str:
     """The table of costs. The constant predictor has none."""
     fields = [_field(one, index) for index, column in enumerate(one.columns) if column.part in ("size", "time")]
-    caption = f"{one.title}. Cost: the networks of a row together, and means over its seeds."
-    return _table(one, paper, fields, caption, "-costs")
+    caption = "Cost: the networks of a row together, and means over its seeds."
+    return _table(one, paper, fields, (f"{one.title}.", caption), "-costs")
 
 
 def _field(one: Table, index: int) -> Field:
@@ -59,7 +62,7 @@ def _field(one: Table, index: int) -> Field:
     if column.part == "score":
         return Field(column.task.replace("_", " "), f"{column.metric} {column.suffix}".strip(), cells)
     if column.part == "delta":
-        return Field(f"{HEADS['delta']} {_delta(one).suffix}", "mean" if column.arrow else "95 % interval", cells)
+        return Field(f"{HEADS['delta']} {_delta(one).suffix}", "mean" if column.arrow else INTERVAL, cells)
     return Field(HEADS[column.part], column.text, cells)
 
 
@@ -67,7 +70,7 @@ def _delta(one: Table) -> Column:
     return next(column for column in one.columns if column.part == "delta" and column.arrow)
 
 
-def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: str, suffix: str) -> str:
+def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: Sequence[str], suffix: str) -> str:
     kept = [index for index, row in enumerate(one.rows) if not suffix or row[0].text != CONSTANT]
     fields = [field._replace(cells=tuple(field.cells[index] for index in kept)) for field in fields]
     names = Field("", "Method", tuple(_named(one.rows[index][0]) for index in kept))
@@ -81,11 +84,14 @@ def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: str, suff
         for sentence in list(notes.sentences)
     ]
     foot = [rf"\par\vspace{{3pt}}\parbox{{{paper.text}}}{{\scriptsize\raggedright", "\\\\\n".join(below) + "}"]
+    lost = [] if any(field.head == INTERVAL for block in found.blocks for field in block) else _intervals(names, fields)
+    told = [sentence for sentence in caption if not (lost and sentence == SIMULTANEOUS)]
     return "\n".join(
         [
+            *comment(lost),
             r"\begin{table}[t]",
             r"\centering\emergencystretch=3em",
-            rf"\caption{{{escape_latex(caption)}}}",
+            rf"\caption{{{escape_latex(' '.join(told))}}}",
             rf"\label{{tab:{one.label}{suffix}}}",
             r"\par\vspace{6pt}",
             rf"\{found.size}\setlength{{\tabcolsep}}{{{found.gap / 2:g}pt}}",
@@ -97,6 +103,13 @@ def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: str, suff
     )
 
 
+def _intervals(names: Field, fields: Sequence[Field]) -> list[str]:
+    """A line with the intervals of all rows."""
+    of_rows = [zip(names.cells, field.cells, strict=True) for field in fields if field.head == INTERVAL]
+    told = [f"{name.text} {cell.text}" for rows in of_rows for name, cell in rows if cell.text]
+    return [f"Without room for the {INTERVAL} of Δm: {'; '.join(told)}"] if told else []
+
+
 def _named(cell: Cell) -> Cell:
     return cell._replace(text=SHORT) if cell.text == CONSTANT else cell
 
@@ -105,9 +118,11 @@ def fit(names: Field, fields: Sequence[Field], room: float) -> Layout:
     """The largest letters and gaps with which the columns fit into `room` points."""
     whole = list(fields)
     lean = [_without_sd(field) if field.head == "mean" and len(fields) > 1 else field for field in whole]
-    if not any(field.head.startswith("95 %") for field in whole):
+    bare = [field for field in whole if field.head != INTERVAL]
+    if len(bare) == len(whole):
         lean = whole  # the standard deviation is all there is to say of the spread
-    tries = [(size, one) for one in (whole, lean) for size in ("small", "footnotesize")] + [("scriptsize", lean)]
+    tries = [(size, one) for one in (whole, lean) for size in ("small", "footnotesize")]
+    tries += [("scriptsize", lean), ("small", bare), ("footnotesize", bare), ("scriptsize", bare)]
     for size, columns in tries:
         for gap in GAPS:
             if _natural(names, columns, size, gap) <= room:

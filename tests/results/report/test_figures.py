@@ -8,15 +8,8 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from make_records import CENTRE, Store, pascal, three_seeds, without_metric
-from mtlbench.results.report.drawing.figures import (
-    FIGURES,
-    Picture,
-    delta_against_cost,
-    gains,
-    learning_curves,
-    palette,
-    save,
-)
+from mtlbench.results.report.drawing.figures import FIGURES, Picture, delta_against_cost, gains, palette, save
+from mtlbench.results.report.drawing.learning import learning_curves
 from mtlbench.results.report.write import report
 from tables_of import TASKS, summaries
 
@@ -32,13 +25,6 @@ def no_figure_stays_open():
 
 def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def test_colours_are_distinct_and_belong_to_the_label():
-    labels = [f"method {i}" for i in range(10)]
-    assert len(set(palette(labels).values())) == 10
-    assert palette(labels[:4]) == {label: palette(labels)[label] for label in labels[:4]}
-    assert len(set(palette([*labels, "one more"]).values())) == 11
 
 
 def test_gains_have_a_bar_a_task_and_row_and_a_dot_a_seed(tmp_path):
@@ -61,7 +47,8 @@ def test_delta_against_cost_places_every_defined_row_at_its_cost(tmp_path):
     expected = [(row.cost["parameters"] / 1e6, row.delta.mean) for row in summary.rows.values()]
     assert np.allclose(points, expected)
     assert (parameters.get_xscale(), macs.get_xscale()) == ("log", "log")
-    assert legend(figure) == list(summary.rows)
+    for axis in figure.axes:
+        assert {text.get_text() for text in axis.texts} == set(summary.rows)
 
 
 def test_learning_curves_have_a_panel_a_task_and_a_row_for_validation(tmp_path):
@@ -73,6 +60,39 @@ def test_learning_curves_have_a_panel_a_task_and_a_row_for_validation(tmp_path):
     assert all(len(axis.lines) == 5 for axis in figure.axes[:2])
     last = figure.axes[2].lines[0].get_ydata()[-1]
     assert last == pytest.approx(CENTRE["semseg"], rel=0.01)
+
+
+def curves(axis):
+    return {line.get_color(): line.get_xydata() for line in axis.lines}
+
+
+def test_losses_of_all_outputs_are_divided_by_their_own_first_and_final_losses_are_not(tmp_path):
+    sums = three_seeds(tmp_path / "sums")
+    figure = learning_curves(summaries(sums)[0][0], sums, COLORS).figure
+    for axis in figure.axes[:2]:
+        assert axis.get_ylabel() == "loss / own first loss"
+        assert all(line[0, 1] == pytest.approx(1) for line in curves(axis).values())
+        assert all(line[-1, 1] == pytest.approx(np.exp(-4 / 3)) for line in curves(axis).values())
+    store = Store(tmp_path / "final")
+    store.final = True
+    store.single(TASKS, 0)
+    store.run("SCA-MTL", TASKS, 0)
+    final = store.close()
+    figure = learning_curves(summaries(final)[0][0], final, COLORS).figure
+    assert figure.axes[0].get_ylabel() == "loss of final prediction"
+    found = curves(figure.axes[0])
+    assert found[COLORS["Single task"]][0, 1] == pytest.approx(2 * np.exp(-1 / 3))
+    assert found[COLORS["SCA-MTL"]][0, 1] == pytest.approx(2 * np.exp(-1 / 3) * 0.75)
+
+
+def test_a_run_without_a_first_loss_is_left_out_of_relative_losses_and_said(tmp_path):
+    store = three_seeds(tmp_path)
+    for file in (tmp_path / "cells").glob("sca-mtl*/history.jsonl"):
+        file.write_text("".join(line + "\n" for line in file.read_text().splitlines() if '"epoch": 1,' not in line))
+    picture = learning_curves(summaries(store)[0][0], store, COLORS)
+    assert "first epoch are left out of SCA-MTL." in picture.caption
+    assert COLORS["SCA-MTL"] not in curves(picture.figure.axes[0])
+    assert COLORS["SCA-MTL"] in curves(picture.figure.axes[2])
 
 
 def test_figures_name_a_metric_as_its_score_does(tmp_path):
@@ -142,7 +162,7 @@ def test_a_label_keeps_its_colour_where_other_rows_are_absent(tmp_path):
     for summary in (whole, *summaries(pascal(tmp_path / "part"), "pascal")[0]):
         figure = gains(summary, "", COLORS).figure
         handles = figure.legends[0].legend_handles
-        colours = dict(zip(legend(figure), [line.get_color() for line in handles], strict=True))
+        colours = dict(zip(legend(figure), [patch.get_facecolor()[:3] for patch in handles], strict=True))
         assert colours["SCA-MTL"] == COLORS["SCA-MTL"]
 
 
