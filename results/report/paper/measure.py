@@ -23,6 +23,8 @@ def _advance(character: str) -> float:
     """Of a character of Computer Modern, in sizes."""
     if character in f"±+{MINUS}=<>Δ":
         return SIGN + (0.44 if character == "±" else 0.0)  # in a formula, it stands apart from both numbers
+    if character in "_{}\\|":  # drawn by a rule, or from another font
+        return 0.6
     font = _font()
     if not font.get_char_index(ord(character)):
         return OTHER

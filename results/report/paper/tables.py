@@ -19,6 +19,7 @@ from mtlbench.results.report.paper.widths import Paper
 from mtlbench.results.report.tables import CONSTANT, Cell, Column, Notes, Table
 
 POINTS = 72.27  # of TeX, in an inch
+SPARE = 2.0  # points that a measure of letters alone may lack
 GAPS = (12.0, 8.0, 6.0)  # points between columns
 INTERVAL = "95 % interval"
 SHORT = "Constant"  # the constant predictor, whose footnote says what it is
@@ -33,7 +34,7 @@ class Field(NamedTuple):
     cells: tuple[Cell, ...]
 
     def width(self, size: str) -> float:
-        bodies = [width(cell.text, size, bold=cell.bold) + 3.0 * len("".join(cell.marks)) for cell in self.cells]
+        bodies = [width(cell.text, size, bold=cell.bold) + 4.0 * len(cell.marks) for cell in self.cells]
         return max([width(self.head, size), *bodies])
 
 
@@ -62,8 +63,15 @@ def _field(one: Table, index: int) -> Field:
     if column.part == "score":
         return Field(column.task.replace("_", " "), f"{column.metric} {column.suffix}".strip(), cells)
     if column.part == "delta":
+        cells = tuple(_footnoted(cell) for cell in cells)
         return Field(f"{HEADS['delta']} {_delta(one).suffix}", "mean" if column.arrow else INTERVAL, cells)
     return Field(HEADS[column.part], column.text, cells)
+
+
+def _footnoted(cell: Cell) -> Cell:
+    """The seeds that a row lost, which stand in brackets behind its Delta_m, as a footnote that has its own text."""
+    found = re.fullmatch(r"(.*) \((.*)\)", cell.text)
+    return cell if found is None else cell._replace(text=found[1], marks=(*cell.marks, found[2]))
 
 
 def _delta(one: Table) -> Column:
@@ -76,7 +84,7 @@ def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: Sequence[
     names = Field("", "Method", tuple(_named(one.rows[index][0]) for index in kept))
     if suffix:  # what became of a row's seeds is said below its scores
         names = names._replace(cells=tuple(Cell(cell.text) for cell in names.cells))
-    found, notes = fit(names, fields, POINTS * paper.inches), Notes()
+    found, notes = fit(names, fields, POINTS * paper.inches - SPARE), Notes()
     sentences = dict(one.notes)
     blocks = [_block(names, block, paper, (notes, sentences)) for block in found.blocks]
     below = [
@@ -196,7 +204,7 @@ def _head(title: str, field: Field) -> str:
 def _cell(cell: Cell, notes: Notes, sentences: dict[str, str]) -> str:
     text = escape_latex(cell.text)
     text = rf"\textbf{{{text}}}" if cell.bold and text else text
-    marks = [notes.mark(sentences[mark]) for mark in cell.marks]
+    marks = [notes.mark(sentences.get(mark, mark)) for mark in cell.marks]
     return text + (rf"\textsuperscript{{{' '.join(marks)}}}" if marks else "")
 
 
