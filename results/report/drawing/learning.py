@@ -51,15 +51,16 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
         size = (4.2 * len(tasks) + 1.6, 2.9 * len(kinds) + 0.5)
         figure, axes = colors.grid(len(tasks), len(kinds), size, 1.45)
         places = [(kind, task) for kind in kinds for task in tasks]
-        for axis, (kind, task) in zip(axes, places, strict=True):
-            axis.set_title(f"{task}, {kind}")
-            panel = curves.frame[(curves.frame["kind"] == kind) & (curves.frame["task"] == task)]
+        panels = dict(iter(curves.frame.groupby(["kind", "task"], sort=False)))
+        for axis, place in zip(axes, places, strict=True):
+            axis.set_title(f"{place[1]}, {place[0]}")
+            panel = panels.get(place, curves.frame[:0])
             if panel.empty:
                 axis.set_axis_off()
                 continue
             for label in (label for label in summary.rows if label in set(panel["label"])):
                 _line(axis, panel[panel["label"] == label], label, colors)
-            axis.set(xlabel="epoch", ylabel=curves.units[kind, task])
+            axis.set(xlabel="epoch", ylabel=curves.units[place])
             axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
             axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
         shown = set(curves.frame["label"])

@@ -32,6 +32,7 @@ class Field(NamedTuple):
     group: str  # what stands above it, over all columns of its group
     head: str
     cells: tuple[Cell, ...]
+    wrap: float = 0.0  # points after which a line of a cell is broken; 0 means never
 
     def width(self, size: str) -> float:
         bodies = [width(cell.text, size, bold=cell.bold) + 4.0 * len(cell.marks) for cell in self.cells]
@@ -86,7 +87,9 @@ def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: Sequence[
         names = names._replace(cells=tuple(Cell(cell.text) for cell in names.cells))
     found, notes = fit(names, fields, POINTS * paper.inches - SPARE), Notes()
     sentences = dict(one.notes)
-    blocks = [_block(names, block, paper, (notes, sentences)) for block in found.blocks]
+    room = POINTS * paper.inches - SPARE
+    wrapped = [_wrapped(names, block, found, room) for block in found.blocks]
+    blocks = [_block(*pair, paper, (notes, sentences)) for pair in zip(wrapped, found.blocks, strict=True)]
     below = [
         rf"\textsuperscript{{{notes.mark(sentence)}}}~{_breakable(escape_latex(sentence))}"
         for sentence in list(notes.sentences)
@@ -154,6 +157,12 @@ def _natural(names: Field, columns: Sequence[Field], size: str, gap: float) -> f
     return total
 
 
+def _wrapped(names: Field, block: Sequence[Field], found: Layout, room: float) -> Field:
+    """The names of rows, broken into lines where a block of one group is too wide with them."""
+    over = _natural(names, block, found.size, found.gap) - room
+    return names if over <= 0 else names._replace(wrap=max(40.0, names.width(found.size) - over))
+
+
 def _without_sd(field: Field) -> Field:
     return field._replace(cells=tuple(cell._replace(text=re.sub(r" ± [\d.]+", "", cell.text)) for cell in field.cells))
 
@@ -169,7 +178,7 @@ def _block(names: Field, block: Sequence[Field], paper: Paper, noted: tuple[Note
     spread = any("±" in cell.text for field in block if field.head == "mean" for cell in field.cells)
     titles = [names.head, *("mean ± sd" if spread and field.head == "mean" else field.head for field in block)]
     rows = [
-        " & ".join(_cell(field.cells[index], *noted) for field in (names, *block)) + r" \\"
+        " & ".join([_broken(names, index, noted), *(_cell(field.cells[index], *noted) for field in block)]) + r" \\"
         for index in range(len(names.cells))
         if names.cells[index].text != SHORT or any(field.cells[index].text for field in block)
     ]
@@ -199,6 +208,11 @@ def _aligned(field: Field) -> str:
 
 def _head(title: str, field: Field) -> str:
     return rf"\multicolumn{{1}}{{{_aligned(field)}}}{{{escape_latex(title)}}}"
+
+
+def _broken(names: Field, index: int, noted: tuple[Notes, dict[str, str]]) -> str:
+    text = _cell(names.cells[index], *noted)
+    return rf"\parbox[t]{{{names.wrap:.1f}pt}}{{\raggedright\strut {text}\strut}}" if names.wrap else text
 
 
 def _cell(cell: Cell, notes: Notes, sentences: dict[str, str]) -> str:
