@@ -46,7 +46,7 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
         return None
     tasks = [task for task in summary.comparison.tasks if task in set(curves.frame["task"])]
     kinds = [kind for kind in KINDS if kind in set(curves.frame["kind"])]
-    several = curves.frame.groupby(["label", "task", "kind"])["seed"].nunique().max() > 1
+    seeds = curves.frame.groupby(["label", "task", "kind"])["seed"].nunique()
     with mpl.rc_context(colors.style):
         size = (4.2 * len(tasks) + 1.6, 2.9 * len(kinds) + 0.5)
         figure, axes = colors.grid(len(tasks), len(kinds), size, 1.45)
@@ -66,7 +66,8 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
         shown = set(curves.frame["label"])
         colors.legend(figure, [label for label in summary.rows if label in shown])
         colors.note(
-            figure, "Lines: means over seeds; bands: ±1 standard deviation over seeds." if several else "One seed."
+            figure,
+            "Lines: means over seeds; bands: ±1 standard deviation over seeds." if seeds.max() > 1 else "One seed.",
         )
     return Picture(figure, _caption(curves))
 

@@ -13,6 +13,7 @@ from mtlbench.results.report.display import MINUS
 # Computer Modern is wider than the Times of the templates, so what fits in it fits there too. Its small sizes are wider
 # for their height, and its bold letters are wider.
 SIZES = {"small": (9.0, 1.03), "footnotesize": (8.0, 1.065), "scriptsize": (7.0, 1.14)}  # in points, in a text of 10
+# Kerning and rounding are no part of a measure, so 2 % are added.
 BOLD = 1.15
 SIGN = 0.778  # of a size; plus, minus and their like are of this width in Computer Modern
 OTHER = 1.0  # of a size; a letter that the font lacks
@@ -43,4 +44,4 @@ def width(text: str, size: str, *, bold: bool = False) -> float:
     points, wider = SIZES[size]
     spaces = 1 / 3 * text.count(" ")
     letters = sum(_advance(character) for character in text if character != " ")
-    return points * wider * (letters + spaces) * (BOLD if bold else 1.0)
+    return 1.02 * points * wider * (letters + spaces) * (BOLD if bold else 1.0)
