@@ -12,7 +12,7 @@ from mtlbench.results.records.files import read_shown
 from mtlbench.results.records.reading import read
 from mtlbench.results.records.record import CorruptRecord
 from mtlbench.results.report.drawing import panels
-from mtlbench.results.report.drawing.figures import predictions
+from mtlbench.results.report.drawing.figures import palette, predictions
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 
@@ -67,7 +67,7 @@ def test_the_best_the_median_and_the_worst_image_are_shown_in_that_order(store):
 
 
 def test_every_row_has_a_picture_and_an_error_for_each_task(store):
-    picture = predictions(summary(store), store, {})
+    picture = predictions(summary(store), store, palette([]))
     titles = [axis.get_title() for axis in picture.figure.axes if axis.get_title()]
     assert titles == ["image", "label", "Single task", "PAD-Net"]
     assert picture.caption.startswith("Seed 0. Of 4 test images")
@@ -77,7 +77,7 @@ def test_every_row_has_a_picture_and_an_error_for_each_task(store):
 
 @pytest.mark.parametrize("store", [["depth"], []], indirect=True, ids=["depth alone", "none"])
 def test_tasks_without_labels_in_these_images_have_gray_labels(store):
-    picture = predictions(summary(store), store, {})
+    picture = predictions(summary(store), store, palette([]))
     grays = [axis for axis in picture.figure.axes for image in axis.images if (image.get_array() == 0.85).all()]
     assert len(grays) >= 3 * (1 + 2)  # of three images: the label and the errors of two rows
 
@@ -86,7 +86,7 @@ def test_tasks_without_labels_in_these_images_have_gray_labels(store):
 def test_a_store_without_pictures_has_no_figure(store, tmp_path, missing):
     for file in tmp_path.glob(missing):
         file.unlink()
-    assert predictions(summary(store), store, {}) is None
+    assert predictions(summary(store), store, palette([])) is None
 
 
 def test_an_error_is_none_where_there_is_no_label():
