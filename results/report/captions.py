@@ -50,7 +50,9 @@ def short(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
         sentences.append(SIMULTANEOUS)
     if _bold(summary):
         sentences.append("Bold: no other row is shown to be better.")
-    return (*sentences, *_exceptions(summary))
+    if max(_seed_counts(summary), default=0) > 1:
+        sentences += [*_unpaired(summary), *_left_out(summary)]
+    return tuple(sentences)
 
 
 def _shown(summary: Summary, manifest: Manifest, controls: Sequence[Finding]) -> Iterator[str]:
@@ -194,8 +196,7 @@ def _judged(summary: Summary) -> Iterator[str]:
             yield f"Half the width of a pair's interval is {fixed(block.half_width, 2)} points (median over the pairs)."
         if any(row.delta.paired and row.delta.seeds is not None for row in rows):
             yield f"The interval beside a row is its interval against {summary.comparison.baseline}."
-    exceptions = list(_exceptions(summary))
-    yield from (sentence for sentence in exceptions if sentence.startswith(UNPAIRED))
+    yield from _unpaired(summary)
     if _bold(summary):
         yield (
             "Bold: no other row is shown to be better; scores at a stricter level than Δm, so that at most "
@@ -203,26 +204,25 @@ def _judged(summary: Summary) -> Iterator[str]:
         )
     else:
         yield "Nothing is bold: no two rows have two seeds each, with enough of them in common."
-    yield from (sentence for sentence in exceptions if not sentence.startswith(UNPAIRED))
+    yield from _left_out(summary)
 
 
 def _bold(summary: Summary) -> bool:
     return any(row.delta.best or any(score.best for score in row.scores.values()) for row in summary.rows.values())
 
 
-UNPAIRED = "Student's t"
-
-
-def _exceptions(summary: Summary) -> Iterator[str]:
-    """The rows whose interval, verdict or numbers are not as those of the others."""
-    if max(_seed_counts(summary), default=0) <= 1:
-        return
+def _unpaired(summary: Summary) -> Iterator[str]:
+    """The rows that share no seed with the baseline, and what their interval is."""
     unpaired = [label for label, row in summary.rows.items() if not row.delta.paired and row.delta.seeds is not None]
     if unpaired:
         yield (
-            f"{UNPAIRED} over the row's runs and the baseline's, which share no seed, with Bonferroni's correction for "
+            "Student's t over the row's runs and the baseline's, which share no seed, with Bonferroni's correction for "
             f"all rows, and no verdict against the baseline: {', '.join(unpaired)}."
         )
+
+
+def _left_out(summary: Summary) -> Iterator[str]:
+    """The rows that no verdict is about, and those that lost seeds."""
     for reason in dict.fromkeys(summary.block.left_out.values()):
         rows_out = [label for label, why in summary.block.left_out.items() if why == reason]
         yield f"With {reason}, in no verdict on Δm: {', '.join(rows_out)}."
