@@ -24,6 +24,7 @@ from mtlbench.harness.cli.usage import (
     open_store,
     report_folder,
     terminable,
+    written_matrix,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -65,15 +66,15 @@ def run(
 
     Real images:  mtlbench run smoke --set benchmark=pascal_context --data pascal_context=/data/PASCAL_MT
     """
+    written = written_matrix(matrix, [*overrides, *_as_overrides(workers_per_cell, save_predictions)])
+
     from rich.console import Console
 
     from mtlbench.harness.data import places
     from mtlbench.harness.driver import run as driver
     from mtlbench.harness.driver.standing import digest
     from mtlbench.harness.matrix.file import checked
-    from mtlbench.harness.matrix.text.written import load
 
-    written = load(matrix, [*overrides, *_as_overrides(workers_per_cell, save_predictions)])
     wanted, store = checked(written), open_store(url)
     with terminable() as status:
         try:
@@ -114,10 +115,12 @@ def doctor(
 
     Example:  mtlbench doctor rooms --store /shared/runs --address 10.0.0.1:6379
     """
-    from mtlbench.harness.driver.doctor import examine
-    from mtlbench.harness.matrix.file import read
+    written = written_matrix(matrix, overrides)
 
-    wanted, store = read(matrix, overrides), open_store(url)
+    from mtlbench.harness.driver.doctor import examine
+    from mtlbench.harness.matrix.file import checked
+
+    wanted, store = checked(written), open_store(url)
     if address is None:
         _require_sockets()
     with terminable():
@@ -144,20 +147,19 @@ def status(
     Example:  mtlbench status rooms --store runs
     """
     from mtlbench.harness.driver.standing import held, standing
-    from mtlbench.harness.matrix.text.written import load
 
     store = open_store(url)
     if matrix is None:
         matrices = held(store)
         typer.echo(json.dumps(matrices, indent=1) if as_json else _matrices(store, matrices))
         return
-    written = load(matrix, overrides)
+    written = written_matrix(matrix, overrides)
 
     def check() -> Standing:
         from mtlbench.harness.driver.work import standing_of
-        from mtlbench.harness.matrix.file import read
+        from mtlbench.harness.matrix.file import checked
 
-        return standing_of(read(matrix, overrides), store)
+        return standing_of(checked(written), store)
 
     found = standing(store, written, check)
     if as_json:

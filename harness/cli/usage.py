@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from mtlbench.harness.matrix.text.written import Written
     from mtlbench.harness.store.store import Store
 
 MatrixArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of an embedded matrix (see `list`).")]
@@ -138,6 +139,14 @@ def matrix_name(given: str) -> str:
     from mtlbench.harness.matrix.text.written import load
 
     return str(load(given).content["name"])
+
+
+def written_matrix(matrix: str, overrides: Sequence[str]) -> Written:
+    """A matrix as it is written. A slip of the pen is refused here, before anything waits for torch."""
+    from mtlbench.harness.matrix.text.first_look import first_look
+    from mtlbench.harness.matrix.text.written import load
+
+    return first_look(load(matrix, overrides))
 
 
 def report_folder(given: Path | None, store: Store) -> Path:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
+from mtlbench.harness.matrix.text.names import names_a_module
 from mtlbench.harness.matrix.text.written import Written
 from mtlbench.harness.store import source
 from mtlbench.harness.store.store import Store
@@ -67,7 +68,7 @@ def digest(written: Written) -> str:
 
     "" where something comes from outside of the package, whose code may decide too.
     """
-    if any(isinstance(word, str) and source.names_a_module(word) for word in _words(written.content)):
+    if any(isinstance(word, str) and names_a_module(word) for word in _words(written.content)):
         return ""
     text = json.dumps([written.content, source.source_hash()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,23 +1,29 @@
-"""A matrix as it is written: rows, benchmarks, recipe and resources, checked one by one."""
+"""A matrix as it is written: rows, benchmarks, recipe and resources, checked one by one.
+
+What a name stands for is imported when it is looked up, and torch with it. With the context FORM_ONLY nothing is looked
+up, so that a slip of the pen is said before torch is there; see text/first_look.py.
+
+Long because the text of each key stands below it, where pages and the schema take it from.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from mtlbench.benchmarks import BENCHMARKS
-from mtlbench.benchmarks.benchmark import Benchmark, shortcomings
-from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.matrix import presets
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Config, TrainConfig, plain
-from mtlbench.harness.matrix.optimization import check_optimizer, check_schedule
 from mtlbench.harness.matrix.text.written import require_file_name
 from mtlbench.harness.matrix.tuning import Tuning
-from mtlbench.methods import check_options, resolve
-from mtlbench.methods.outside import find, is_outside
+
+if TYPE_CHECKING:
+    from mtlbench.benchmarks.benchmark import Benchmark
+    from mtlbench.benchmarks.tasks.task import Task
+
+FORM_ONLY = "form only"  # a context of pydantic: check what is written, and look up no method, benchmark or optimiser
 
 
 class MethodEntry(Config):
@@ -36,13 +42,19 @@ class MethodEntry(Config):
 
     @field_validator("name")
     @classmethod
-    def _known(cls, name: str) -> str:
-        resolve(name)
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        if info.context != FORM_ONLY:
+            from mtlbench.methods import resolve
+
+            resolve(name)
         return name
 
     @model_validator(mode="after")
-    def _options_bind(self) -> MethodEntry:
-        check_options(self.name, self.options)
+    def _options_bind(self, info: ValidationInfo) -> MethodEntry:
+        if info.context != FORM_ONLY:
+            from mtlbench.methods import check_options
+
+            check_options(self.name, self.options)
         return self
 
     @property
@@ -60,8 +72,9 @@ class BenchmarkEntry(BenchmarkConfig):
 
     @field_validator("name")
     @classmethod
-    def _known(cls, name: str) -> str:
-        benchmark_class(name)
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        if info.context != FORM_ONLY:
+            benchmark_class(name)
         return name
 
     @field_validator("tasks", mode="before")
@@ -70,7 +83,9 @@ class BenchmarkEntry(BenchmarkConfig):
         return [tasks] if isinstance(tasks, list) and tasks and all(isinstance(task, str) for task in tasks) else tasks
 
     @model_validator(mode="after")
-    def _tasks_exist(self) -> BenchmarkEntry:
+    def _tasks_exist(self, info: ValidationInfo) -> BenchmarkEntry:
+        if info.context == FORM_ONLY:
+            return self
         _check_options(self.name, self.options)
         known = make_benchmark(self).tasks
         for task_set in self.task_sets:
@@ -160,14 +175,20 @@ class Recipe(TrainConfig):
 
     @field_validator("optimizer")
     @classmethod
-    def _updates(cls, name: str) -> str:
-        check_optimizer(name)
+    def _updates(cls, name: str, info: ValidationInfo) -> str:
+        if info.context != FORM_ONLY:
+            from mtlbench.harness.matrix.optimization import check_optimizer
+
+            check_optimizer(name)
         return name
 
     @field_validator("schedule")
     @classmethod
-    def _gives_factors(cls, name: str) -> str:
-        check_schedule(name)
+    def _gives_factors(cls, name: str, info: ValidationInfo) -> str:
+        if info.context != FORM_ONLY:
+            from mtlbench.harness.matrix.optimization import check_schedule
+
+            check_schedule(name)
         return name
 
     @model_validator(mode="before")
@@ -302,6 +323,10 @@ def benchmark_class(name: str) -> type[Benchmark]:
 
     Raises ValueError that says why there is none.
     """
+    from mtlbench.benchmarks import BENCHMARKS
+    from mtlbench.benchmarks.benchmark import Benchmark
+    from mtlbench.methods.outside import find
+
     found = find(name, "benchmark", BENCHMARKS)
     if not (isinstance(found, type) and issubclass(found, Benchmark)):
         raise ValueError(f"benchmark {name!r} is not a subclass of mtlbench.benchmarks.Benchmark but {found!r}")
@@ -328,6 +353,9 @@ def make_benchmark(config: BenchmarkConfig) -> Benchmark:
 
 
 def _make(config: BenchmarkConfig) -> Benchmark:
+    from mtlbench.benchmarks.benchmark import shortcomings
+    from mtlbench.methods.outside import is_outside
+
     size = {} if config.size is None else {"size": config.size}
     make = benchmark_class(config.name)
     if not is_outside(config.name):

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from mtlbench.harness.matrix.entries import Matrix, MethodEntry, Recipe, make_benchmark, merge_train
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
-from mtlbench.harness.matrix.problems import cross_checks, describe_mistake
+from mtlbench.harness.matrix.problems import cross_checks
+from mtlbench.harness.matrix.text.first_look import describe_mistake
 from mtlbench.harness.matrix.text.written import MatrixError, Override, Written, load, taken_by_none
 from mtlbench.methods import one_task, resolve
 

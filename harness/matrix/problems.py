@@ -9,22 +9,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from mtlbench.harness.matrix import presets, starts, weights
-from mtlbench.harness.matrix.cell import BackboneConfig, Config, TrainConfig
-from mtlbench.harness.matrix.entries import (
-    SHORT_FORMS,
-    BenchmarkEntry,
-    Controls,
-    Matrix,
-    MethodEntry,
-    Recipe,
-    Resources,
-    TaskSet,
-    in_full,
-    make_benchmark,
-    merge_train,
-)
+from mtlbench.harness.matrix.cell import BackboneConfig, Config
+from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, Recipe, in_full, make_benchmark, merge_train
 from mtlbench.harness.matrix.expand import baseline_of, expand, of_controls
-from mtlbench.harness.matrix.tuning import Tuning
+from mtlbench.harness.matrix.text.first_look import describe_mistake
 from mtlbench.methods import one_task, packaged, resolve
 from mtlbench.methods.feature_maps import STRIDES, strides_for
 from mtlbench.methods.feature_maps import check as check_backbone
@@ -264,37 +252,3 @@ def _row(entry: Any) -> str | None:
         return entry
     named = (entry.get("label") or entry.get("name")) if isinstance(entry, dict) else None
     return named if isinstance(named, str) else None
-
-
-def describe_mistake(mistake: Any, above: tuple[str | int, ...] = ()) -> str:
-    """A line for a mistake that pydantic found below the path `above`."""
-    loc = (*above, *mistake["loc"])
-    path = ".".join(map(str, loc))
-    message = str(mistake["msg"]).removeprefix("Value error, ")
-    if mistake["type"] == "extra_forbidden":
-        message = f"unknown key{_allowed(loc)}"
-    elif mistake["type"] == "missing":
-        message = "missing"
-    elif mistake["type"] != "value_error":
-        message = f"{message}, not {mistake['input']!r}"
-    return f"{path}: {message}" if path else message
-
-
-def _allowed(loc: tuple[Any, ...]) -> str:
-    """The keys allowed where an unknown one stood."""
-    model: Any = Matrix
-    for part in loc[:-1]:
-        if isinstance(part, int):
-            continue
-        found = {
-            "benchmarks": BenchmarkEntry, "methods": MethodEntry, "train": TrainConfig,
-            "resources": Resources, "backbone": BackboneConfig, "tune": Tuning,
-            "controls": Controls, "relatedness": TaskSet,
-        }  # fmt: skip
-        model = found.get(part)
-    if model is None:
-        return ""
-    keys = list(model.model_fields)
-    if model is Matrix:
-        keys += SHORT_FORMS
-    return f"; allowed: {', '.join(sorted(keys))}"

@@ -11,14 +11,14 @@ chooses for itself, which gives the row more chances than a multi-task network h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from mtlbench.harness import seeds
 from mtlbench.harness.matrix.cell import Cell, Config, TrainConfig
-from mtlbench.results.records.record import Record
-from mtlbench.results.summary.tuning import goodness, unjudged
+
+if TYPE_CHECKING:
+    from mtlbench.results.records.record import Record
 
 DIMENSIONS = ("lr", "weight_decay", "power", "clip", "weights")
 
@@ -96,6 +96,7 @@ def draw(tuning: Tuning, trial: int, tasks: Sequence[str]) -> dict[str, Any]:
     Each value comes from its own generator, so that one more dimension moves no other value. A network of one task
     draws no weight, because it has none to balance.
     """
+    from mtlbench.harness import seeds  # which brings torch, and the form of a matrix is checked without it
 
     def value(name: str, dimension: str) -> float:
         low, high = tuning.space[dimension]
@@ -129,6 +130,8 @@ def tuned(cells: Sequence[Cell], tuning: Tuning, records: Mapping[str, Record]) 
     Of numbers that are as good, the first is the best. Each cell is derived from the trials of all of the cells, those
     of the first cell first. None while a trial has no record, and where no number is the best; see `unjudged`.
     """
+    from mtlbench.results.summary.tuning import goodness, unjudged  # which bring scipy
+
     tried = [trials(cell, tuning) for cell in cells]
     ids = tuple(trial.id for of_cell in tried for trial in of_cell)
     if not all(cell_id in records for cell_id in ids):

@@ -13,6 +13,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mtlbench.harness.matrix.text.names import names_a_module
+
 PACKAGE = "mtlbench"
 FOLDERS = ("benchmarks", "methods", "results", "harness")
 ROOT = Path(__file__).resolve().parents[2]  # holds the four folders: a checkout, or the installed package
@@ -136,12 +138,6 @@ def _imports(text: str, package: str) -> tuple[str, ...]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and names_a_module(node.value):
             found.append(node.value.partition(":")[0])
     return tuple(found)
-
-
-def names_a_module(text: str) -> bool:
-    """Whether a text is "package.module:Name". `methods.outside.is_outside` says the same and brings torch along."""
-    module, _, attribute = text.partition(":")
-    return all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from mtlbench.harness.matrix.text import strict_yaml
+from mtlbench.harness.matrix.text.names import ROOT
+
+EMBEDDED = ROOT / "benchmarks" / "matrices"  # importlib.resources would import the package, and torch with it
 
 SIBLINGS = {"benchmark": "benchmarks", "benchmarks": "benchmark"}  # two ways to write the same; a file has one of them
 
@@ -82,15 +84,14 @@ def load(source: str, overrides: Sequence[str] = ()) -> Written:
 
 def embedded() -> list[str]:
     """Names of the matrices that come with the package."""
-    folder = resources.files("mtlbench.benchmarks") / "matrices"
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return sorted(file.stem for file in EMBEDDED.glob("*.yaml"))
 
 
 def find(source: str) -> Path:
     if Path(source).is_file():
         return Path(source)
     if source in embedded():
-        return Path(str(resources.files("mtlbench.benchmarks") / "matrices" / f"{source}.yaml"))
+        return EMBEDDED / f"{source}.yaml"
     raise FileNotFoundError(f"no matrix file {source!r}, and no embedded one of that name: {', '.join(embedded())}")
 
 

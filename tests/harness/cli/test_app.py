@@ -27,6 +27,9 @@ MAY_IMPORT = [
     (["audit"], {"pandas"}),
     (["status", "smoke"], {"torch", "scipy", "pandas"}),
     (["status"], {"pandas"}),
+    (["gc", "--store", "nowhere"], {"pandas"}),
+    (["run", "smoke", "--set", "trian.epochs=1"], set()),
+    (["doctor", "smoke", "--set", "methods=[singel_task]"], set()),
     (["show", "nothing", "--store", "nowhere"], {"pandas"}),  # a refusal waits for no more than a success
 ]
 
@@ -72,7 +75,7 @@ def test_errors_of_the_user_exist(module, name):
     assert issubclass(getattr(importlib.import_module(module), name), Exception)
 
 
-@pytest.mark.parametrize(("command", "allowed"), MAY_IMPORT, ids=[command[0] for command, _ in MAY_IMPORT])
+@pytest.mark.parametrize(("command", "allowed"), MAY_IMPORT, ids=[" ".join(command) for command, _ in MAY_IMPORT])
 def test_a_command_waits_for_no_library_that_it_does_not_need(command, allowed):
     assert imported(command) == allowed
 

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from garbage import changed
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import check
-from mtlbench.harness.matrix.text.written import MatrixError
+from mtlbench.harness.matrix.text.first_look import first_look
+from mtlbench.harness.matrix.text.written import MatrixError, Written
 
 pytestmark = pytest.mark.slow
 MATRIX = {
@@ -40,7 +41,16 @@ def test_the_matrix_is_right_before_it_is_changed():
 def test_a_matrix_is_right_or_its_mistakes_are_listed(content):
     if not isinstance(content, dict):
         return  # `load` says so
+    slips = mistakes(lambda: first_look(Written("small.yaml", content, [])))
+    found = mistakes(lambda: check(content, "small.yaml"))
+    assert set(slips) <= set(found)  # what is said without torch is what would be said with it
+
+
+def mistakes(look):
+    """What a look at a matrix refuses, by lines."""
     try:
-        check(content, "small.yaml")
+        look()
     except MatrixError as error:
         assert str(error).startswith("small.yaml: ")
+        return error.problems
+    return []

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from mtlbench.harness.matrix.text.names import names_a_module
 from mtlbench.harness.store import source
 from mtlbench.methods.outside import is_outside
 from paths import ROOT
@@ -180,4 +181,4 @@ def test_prepared_data_are_old_once_the_code_that_reads_files_has_changed(checko
 
 @pytest.mark.parametrize("text", ["a:B", "a.b:C", "a", ":", "a:", ":B", "a b:C", "a.:B", "a:B.c", "1a:B", "https://x"])
 def test_a_name_from_outside_is_the_same_for_the_hash_and_for_the_methods(text):
-    assert source.names_a_module(text) == is_outside(text)
+    assert names_a_module(text) == is_outside(text)
