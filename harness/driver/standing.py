@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 from mtlbench.harness.matrix.text.names import names_a_module
 from mtlbench.harness.matrix.text.written import Written
 from mtlbench.harness.store import source
-from mtlbench.harness.store.store import Store
+from mtlbench.harness.store.store import Store, state_of
 from mtlbench.results.records import files
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
 
+Folders = Mapping[str, Collection[str]]  # cell id -> the names in its folder, as Store.folders returns them
 Look = Callable[[Sequence[str]], Mapping[str, Record]]  # cell ids -> the records among them
 
 
@@ -42,9 +43,10 @@ def standing(store: Store, written: Written, check: Callable[[], Standing]) -> S
         return check()
     titles = {cell_id: f"{e.label} · {'+'.join(e.tasks)} · seed {e.seed}" for cell_id, e in manifest.cells().items()}
     unreadable: dict[str, str] = {}
-    records = recorded(store, unreadable)(list(titles))
+    folders = store.folders()
+    records = recorded(store, unreadable, folders)(list(titles))
     stale = {cell_id for cell_id, record in records.items() if made_otherwise(record)}
-    found = rows(store, titles, stale, unreadable)
+    found = rows(store, folders, titles, stale, unreadable)
     return Standing(found, blocked(found, {i: entry.starts for i, entry in manifest.cells().items()}), unreadable)
 
 
@@ -93,12 +95,13 @@ class Held(TypedDict):
 
 def held(store: Store) -> list[Held]:
     """The matrices of a store, with the states of their cells. Raises CorruptRecord for a manifest that is none."""
-    found = []
+    found, folders = [], store.folders()
     for name in files.matrix_names(store.names(files.MATRICES, "file")):
         cells = list(_manifest(store, name).cells())
-        records = recorded(store, {})(cells)
+        records = recorded(store, {}, folders)(cells)
         last = max((str(record.provenance.get("finished", "")) for record in records.values()), default="")
-        found.append(Held(matrix=name, cells=dict(Counter(map(store.state, cells))), last=last))
+        states = Counter[str](state_of(folders.get(cell_id, ())) for cell_id in cells)
+        found.append(Held(matrix=name, cells=dict(states), last=last))
     return found
 
 
@@ -117,42 +120,42 @@ def _same(store: Store, written: Written) -> Manifest | None:
     return manifest if whole else None
 
 
-def rows(store: Store, titles: Mapping[str, str], stale: Iterable[str], unreadable: Mapping[str, str]) -> list[Row]:
+def rows(
+    store: Store, folders: Folders, titles: Mapping[str, str], stale: Iterable[str], unreadable: Mapping[str, str]
+) -> list[Row]:
     """A row for each cell. titles: by cell id. stale: ids of cells that other code has made."""
     found, old = [], set(stale)
+    states: dict[str, str] = {cell_id: state_of(folders.get(cell_id, ())) for cell_id in titles}
+    failures = store.get_those_there(files.failure(cell_id) for cell_id in titles if states[cell_id] == "failed")
     for cell_id, title in titles.items():
-        state: str = store.state(cell_id)
-        error = unreadable.get(cell_id) or _problem(store, cell_id, state)
+        state, failure = states[cell_id], files.failure(cell_id)
+        error = unreadable.get(cell_id)
+        if error is None and failure in failures:
+            error = str(files.read_failure(failures[failure], store.path(failure))["error"])
+        elif error is None and state == "finished" and files.PER_IMAGE not in folders[cell_id]:
+            again = f"`mtlbench run ... --rerun all --only {cell_id}` trains the cell anew"
+            error = f"{files.PER_IMAGE} is missing, so that it has no interval over images; {again}"
         state = "corrupt" if cell_id in unreadable else "stale" if cell_id in old else state
         found.append(Row(cell_id, title, state, error))
     return found
 
 
-def _problem(store: Store, cell_id: str, state: str) -> str | None:
-    """What is wrong with a cell that has no corrupt record."""
-    if state == "failed":
-        return str((store.failure(cell_id) or {"error": ""})["error"])
-    if state == "finished" and not store.exists(files.per_image(cell_id)):
-        again = f"`mtlbench run ... --rerun all --only {cell_id}` trains the cell anew"
-        return f"{files.PER_IMAGE} is missing, so that it has no interval over images; {again}"
-    return None
-
-
-def recorded(store: Store, unreadable: dict[str, str]) -> Look:
+def recorded(store: Store, unreadable: dict[str, str], folders: Folders | None = None) -> Look:
     """A `Look` into a store that changes nothing in it. Why a record cannot be read is put into `unreadable`, by cell
-    id, and the cell then counts as one without a record.
+    id, and the cell then counts as one without a record. folders: without them every cell is asked for its record.
     """
 
     def look(ids: Sequence[str]) -> dict[str, Record]:
+        asked = ids if folders is None else [each for each in ids if files.RECORD in folders.get(each, ())]
+        contents = store.get_those_there(map(files.record, asked))
         found = {}
         for cell_id in ids:
+            content = contents.get(files.record(cell_id))
             try:
-                record = store.record(cell_id)
+                if content is not None:
+                    found[cell_id] = store.read_record(cell_id, content)
             except (CorruptRecord, NewerRecord) as error:
                 unreadable[cell_id] = str(error)
-                continue
-            if record is not None:
-                found[cell_id] = record
         return found
 
     return look

@@ -110,7 +110,8 @@ class Work:
 
     def blocked(self) -> list[str]:
         """A line for each cell that cannot start, because a cell that it starts from has failed."""
-        found = rows(self.store, {i: title(item) for i, item in self.cells.items()}, (), {})
+        titles = {i: title(item) for i, item in self.cells.items()}
+        found = rows(self.store, self.store.folders(), titles, (), {})
         return blocked(found, {i: item.entry.starts for i, item in self.cells.items()})
 
     def found(self) -> bool:
@@ -146,11 +147,12 @@ def stale(record: Record) -> bool:
 def standing_of(matrix: Matrix, store: Store) -> Standing:
     """How far the cells of a matrix are, whether a run has begun or not."""
     unreadable: dict[str, str] = {}
-    planned, records = survey(matrix, recorded(store, unreadable))
+    folders = store.folders()
+    planned, records = survey(matrix, recorded(store, unreadable, folders))
     titles: dict[str, str] = {}
     for item in planned:  # the first place that needs a cell names it
         titles.setdefault(item.cell.id, title(item))
     old = [cell_id for cell_id, record in records.items() if stale(record)]
-    found = rows(store, titles, old, unreadable)
+    found = rows(store, folders, titles, old, unreadable)
     stuck = blocked(found, {item.cell.id: item.entry.starts for item in planned})
     return Standing(found, plan(matrix, records)[1] + stuck, unreadable)

@@ -15,7 +15,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,6 +111,17 @@ class Store:
     def get(self, name: str) -> bytes:
         return bytes(self.fs.cat_file(self.path(name)))
 
+    def get_those_there(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The content of each of the files that exists. An object store is asked for all of them at once."""
+        by_path = {self.path(name): name for name in names}
+        found: dict[str, bytes] = {}
+        for path, content in self.fs.cat(list(by_path), on_error="return").items() if by_path else ():
+            if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                raise content
+            if not isinstance(content, Exception):
+                found[by_path[path]] = bytes(content)
+        return found
+
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self.path(name)))
 
@@ -189,20 +200,28 @@ class Store:
     def cells(self) -> list[str]:
         return self.names(files.CELLS, "directory")
 
+    def folders(self) -> dict[str, set[str]]:
+        """cell id -> the names in its folder, for all cells. An object store lists them all at once."""
+        if self.local:
+            return {cell_id: {*self.names(self.folder(cell_id))} for cell_id in self.cells()}
+        found: dict[str, set[str]] = {}
+        for path in self.fs.find(self.path(files.CELLS)):
+            cell_id, *below = path.removeprefix(self.path(f"{files.CELLS}/")).split("/")
+            found.setdefault(cell_id, set()).update(below[:1])
+        return found
+
     def state(self, cell_id: str) -> State:
-        names = self.names(self.folder(cell_id))
-        if files.RECORD in names:
-            return "finished"
-        if files.FAILURE in names:
-            return "failed"
-        if files.TRAINED in names:
-            return "trained"
-        return "started" if {files.CHECKPOINTS, files.HISTORY} & set(names) else "new"
+        return state_of(self.names(self.folder(cell_id)))
 
     def record(self, cell_id: str) -> Record | None:
         """The record of a finished cell; None where there is none. Raises CorruptRecord, naming the file."""
+        content = self.get_those_there([files.record(cell_id)]).get(files.record(cell_id))
+        return None if content is None else self.read_record(cell_id, content)
+
+    def read_record(self, cell_id: str, content: bytes) -> Record:
+        """The record in the content of a finished cell's file. Raises CorruptRecord, naming the file."""
         try:
-            return self._record(cell_id, files.record(cell_id))
+            return self._read(cell_id, files.record(cell_id), content)
         except CorruptRecord as error:
             raise CorruptRecord(f"{error}; `mtlbench run` sets it aside and trains the cell again") from error
 
@@ -211,9 +230,11 @@ class Store:
         return self._record(cell_id, files.trained(cell_id))
 
     def _record(self, cell_id: str, name: str) -> Record | None:
-        if not self.exists(name):
-            return None
-        record = Record.from_json(self.get(name).decode(errors="replace"), self.path(name))
+        content = self.get_those_there([name]).get(name)
+        return None if content is None else self._read(cell_id, name, content)
+
+    def _read(self, cell_id: str, name: str, content: bytes) -> Record:
+        record = Record.from_json(content.decode(errors="replace"), self.path(name))
         if record.id != cell_id:
             raise CorruptRecord(f"{self.path(name)}: holds the record of {record.id}")
         return record
@@ -253,7 +274,8 @@ class Store:
     def failure(self, cell_id: str) -> dict[str, Any] | None:
         """Why a cell failed, as `files.read_failure` returns it; None where nothing says that it has."""
         name = files.failure(cell_id)
-        return files.read_failure(self.get(name), self.path(name)) if self.exists(name) else None
+        content = self.get_those_there([name]).get(name)
+        return None if content is None else files.read_failure(content, self.path(name))
 
     def parts(self, cell_id: str) -> int:
         """Into how many parts the micro-batches of a cell are divided, after the memory of its device ran out."""
@@ -290,6 +312,17 @@ class Store:
                 f"{self.url} holds results on another copy of {benchmark}: data fingerprint {bound}, "
                 f"here {fingerprint}; use another --store for this copy"
             )
+
+
+def state_of(names: Collection[str]) -> State:
+    """The state of a cell, from the names in its folder."""
+    if files.RECORD in names:
+        return "finished"
+    if files.FAILURE in names:
+        return "failed"
+    if files.TRAINED in names:
+        return "trained"
+    return "started" if {files.CHECKPOINTS, files.HISTORY} & {*names} else "new"
 
 
 def _room(path: str) -> str:
