@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from mtlbench.benchmarks.tasks.task import Task
@@ -189,8 +190,13 @@ def join(recipe: TrainConfig, environment: Environment) -> Accelerator:
     # A shell's variables decide neither how a cell is trained nor with whom.
     forget_launchers(grouped=torch.distributed.is_initialized())
     AcceleratorState._reset_state(reset_partial_state=True)  # else the process would keep those of an earlier cell
+    # Otherwise a group sorts the gradients anew after its first step. Where a gradient lies in the message decides in
+    # which order three or more processes add it, and so a resumed training would end with other last digits.
+    in_one_order = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(
-        mixed_precision={"fp32": "no", "bf16": "bf16"}[recipe.precision], cpu=environment.device == "cpu"
+        mixed_precision={"fp32": "no", "bf16": "bf16"}[recipe.precision],
+        cpu=environment.device == "cpu",
+        kwargs_handlers=[in_one_order],
     )
     processes, parts = accelerator.num_processes, recipe.accumulate
     if recipe.batch % (processes * parts):

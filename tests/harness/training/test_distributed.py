@@ -33,16 +33,16 @@ PLAIN = "hrnet_w18_small_v2"  # has batch norms alone, and those of BACKBONE end
 METHODS = [name for name, method in methods.METHODS.items() if method.takes(2)]
 
 
-def start(function, folder, *arguments):
-    """Run function(*arguments) in two processes that have joined a group."""
-    multiprocessing.spawn(_join, (function, str(folder / "group"), arguments), nprocs=PROCESSES)
+def start(function, folder, *arguments, processes=PROCESSES):
+    """Run function(rank, *arguments) in processes that have joined a group."""
+    multiprocessing.spawn(_join, (processes, function, str(folder / "group"), arguments), nprocs=processes)
 
 
-def _join(rank, function, file, arguments):
+def _join(rank, processes, function, file, arguments):
     torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(PROCESSES), "OMP_NUM_THREADS": "1"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "OMP_NUM_THREADS": "1"}
     os.environ |= {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}  # as launchers say it
-    init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=PROCESSES)
+    init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=processes)
     function(rank, *arguments)
     destroy_process_group()
 
