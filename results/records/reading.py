@@ -143,9 +143,8 @@ def influence(store: str, cell_id: str) -> dict[str, pd.Series[float]] | None:
     if not fs.exists(path):
         return None
     rows = files.read_per_image(fs.cat_file(path), ["image", "task", "influence"], path).to_pandas()
-    if rows.duplicated(["image", "task"]).any():
+    values, of = rows.set_index("image")["influence"].astype(float), rows["task"].to_numpy()
+    found = {str(task): values[of == task].sort_index() for task in sorted(set(of))}
+    if any(each.index.has_duplicates for each in found.values()):
         raise CorruptRecord(f"{path}: an image occurs twice for a task")
-    return {
-        str(task): group.set_index("image")["influence"].astype(float).sort_index()
-        for task, group in rows.groupby("task")
-    }
+    return found

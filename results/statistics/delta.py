@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from mtlbench.results.records.record import Score, differences
 
@@ -52,6 +54,31 @@ def delta_m(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> float
     IncomparableScores (see `relative_gain`), and ValueError where there is no task.
     """
     return _mean_over_tasks(relative_gain, scores, baseline)
+
+
+def all_deltas(runs: Sequence[Mapping[str, Score]], baselines: Sequence[Mapping[str, Score]]) -> list[list[float]]:
+    """For each of the baselines, `delta_m` of every run against it, with the same bits, at the cost of a few.
+
+    All runs, and all baselines, have the same tasks. Raises what `delta_m` raises for one of the pairs.
+    """
+    if not runs or not baselines:
+        return [[] for _ in baselines]
+    tasks = sorted({task for scores in (*runs, *baselines) for task in scores})
+    if not tasks or any(set(scores) != set(tasks) for scores in (*runs, *baselines)):
+        return [[delta_m(scores, baseline) for scores in runs] for baseline in baselines]
+    terms = []
+    for task in tasks:
+        mine, theirs = [scores[task] for scores in runs], [scores[task] for scores in baselines]
+        for score, baseline in ((mine[0], each) for each in theirs):
+            require_comparable(score, baseline)
+        for score in mine:  # what is comparable with one baseline is comparable with those that are comparable with it
+            require_comparable(score, theirs[0])
+        value, base = (np.array([each.value if _defined(each) else math.nan for each in s]) for s in (mine, theirs))
+        base[base == 0] = math.nan
+        sign = 1.0 if mine[0].higher_is_better else -1.0
+        terms.append(100.0 * sign * (value - base[:, None]) / base[:, None])  # [baselines, runs]
+    gains = np.stack(terms, axis=-1).tolist()
+    return [[math.fsum(of_pair) / len(tasks) for of_pair in of_baseline] for of_baseline in gains]
 
 
 def log_delta(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
 import pandas as pd
 
@@ -45,16 +47,28 @@ def over_images(
             )
         # An image without a label of task t does not move the score of t. The N_t images with such a label move the
         # score as one of N_t images, not as one of N.
-        num_images = len(set().union(*(term.index for term in terms)))
-        total = pd.concat([term * (num_images / len(term)) for term in terms], axis=1).fillna(0.0).sum(axis=1)
+        together = terms[0].index if _same_images(terms) else set().union(*(term.index for term in terms))
+        num_images = len(together)
+        total = _added([term * (num_images / len(term)) for term in terms])
         pseudo_values[seed] = value + total.sort_index()
-    together = pd.DataFrame(pseudo_values)
-    if together.isna().any(axis=None):
+    table = pd.DataFrame(pseudo_values)
+    if table.isna().any(axis=None):
         raise NoInfluences("seeds were scored on different test images")
-    found = crossed_interval(together.to_numpy().T)
+    found = crossed_interval(table.to_numpy().T)
     if found is None:
         raise NoInfluences("there is a single test image")
     return found
+
+
+def _same_images(terms: Sequence[pd.Series[float]]) -> bool:
+    return all(term.index.equals(terms[0].index) for term in terms[1:])
+
+
+def _added(terms: Sequence[pd.Series[float]]) -> pd.Series[float]:
+    """The sum over tasks for each image. A task without a label of the image adds nothing."""
+    if _same_images(terms):  # the usual case, in a tenth of the time
+        return reduce(operator.add, terms)
+    return pd.concat(terms, axis=1).fillna(0.0).sum(axis=1)
 
 
 def _influence(run: Run, task: str, influences: Influences) -> pd.Series[float]:

@@ -14,7 +14,6 @@ from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from mtlbench.results.statistics.delta import relative_gain
 from mtlbench.results.statistics.intervals import mean_and_sd
@@ -47,14 +46,22 @@ def rank_probabilities(model: Additive, draws: int = DRAWS) -> Array:
 
 
 def taus(block: Block) -> list[float]:
-    """Kendall's tau between the orders of two seeds, for each pair of seeds that share at least three rows."""
-    values = np.array(by_seed(block.values))
-    found = []
-    for first, second in combinations(values.T, 2):
-        both = np.isfinite(first) & np.isfinite(second)
-        if both.sum() >= 3:
-            found.append(float(stats.kendalltau(first[both], second[both]).statistic))
-    return [tau for tau in found if math.isfinite(tau)]
+    """Kendall's tau-b between the orders of two seeds, for each pair of seeds that share at least three rows."""
+    if not block.values:
+        return []
+    values = np.array(by_seed(block.values))  # [rows, seeds]
+    there = np.isfinite(values)
+    one, other = np.triu_indices(len(values), 1)
+    both = (there[one] & there[other]).T  # [seeds, pairs of rows]
+    order = np.where(both, np.sign(values[one] - values[other]).T, 0.0)
+    # Whole numbers, [seeds, seeds]: concordant minus discordant pairs of rows, and those that the first tells apart.
+    agreement, apart = order @ order.T, np.abs(order) @ both.T.astype(np.float64)
+    shared = there.T.astype(np.int64) @ there
+    first, second = np.triu_indices(values.shape[1], 1)
+    kept = (shared[first, second] >= 3) & (apart[first, second] > 0) & (apart[second, first] > 0)
+    first, second = first[kept], second[kept]
+    found = agreement[first, second] / np.sqrt(apart[first, second]) / np.sqrt(apart[second, first])
+    return [float(tau) for tau in np.clip(found, -1.0, 1.0)]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from mtlbench.results.statistics import verdicts
-from mtlbench.results.statistics.delta import delta_m
+from mtlbench.results.statistics.delta import all_deltas, delta_m
 from mtlbench.results.statistics.intervals import Interval
 from mtlbench.results.statistics.planner import BadPlan, seeds_for_equivalence, seeds_needed
 from mtlbench.results.statistics.verdicts import Additive, Contrast
@@ -138,11 +138,10 @@ def rebased(
     baseline = comparison.rows.get(comparison.baseline)
     if baseline is None:
         return {}
-    return {
-        label: {
-            seed: float(np.mean([delta_m(scores, run) for scores in usable(row, columns)[0].values()]))
-            for seed, run in usable(baseline, columns)[0].items()
-        }
-        for label, row in comparison.rows.items()
-        if not deltas[label].problem
-    }
+    runs = usable(baseline, columns)[0]
+    found = {}
+    for label, row in comparison.rows.items():
+        if not deltas[label].problem:
+            against = all_deltas(list(usable(row, columns)[0].values()), list(runs.values()))
+            found[label] = {seed: float(np.mean(of_run)) for seed, of_run in zip(runs, against, strict=True)}
+    return found

@@ -136,8 +136,11 @@ def comparisons(results: Results) -> list[Comparison]:
 def row_of(results: Results, entries: Sequence[Entry]) -> Row:
     """The row of entries that share a label. Raises CorruptRecord where two cells of a seed train the same task."""
     runs = {}
-    for seed in sorted({entry.seed for entry in entries}):
-        cells = _shown([entry for entry in entries if entry.seed == seed])
+    seeds: dict[int, list[Entry]] = {}
+    for entry in entries:
+        seeds.setdefault(entry.seed, []).append(entry)
+    for seed, of_seed in sorted(seeds.items()):
+        cells = _shown(of_seed)
         owner: dict[str, str] = {}
         for entry in cells:
             for task in entry.tasks:
