@@ -84,11 +84,12 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
     results = read(store.url, matrix)
     uri = _tracking(store, tracking_uri)
     with Tracker(uri, store.url, results.manifest, results.manifest.caption) as tracker:
-        for cell_id in results.manifest.ids:
-            if cell_id in results.unreadable:
-                continue
-            state = store.state(cell_id)
-            tracker.project(cell_id, state if state in ("finished", "failed") else "waiting")
+        states = {
+            cell_id: store.state(cell_id) for cell_id in results.manifest.ids if cell_id not in results.unreadable
+        }
+        tracker.project_all(
+            {cell_id: state if state in ("finished", "failed") else "waiting" for cell_id, state in states.items()}
+        )
         tracker.project_deltas(deltas(store, matrix))
     typer.echo(f"{public(uri, uri)} shows {matrix}")
     refuse_unreadable(results.unreadable.values())

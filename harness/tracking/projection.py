@@ -82,10 +82,19 @@ class Projection:
         """Take a newer manifest, with the cells to which records of the matrix have led."""
         self.manifest = manifest
 
+    def cells(self, states: Mapping[str, State]) -> None:
+        """Bring the runs of many cells up to date. MLflow is asked once what it has of all of them."""
+        found = {run.data.tags["cell_id"]: run for run in self._runs() if "cell_id" in run.data.tags}
+        for cell_id, state in states.items():
+            self._bring(found.get(cell_id), cell_id, state)
+
     def cell(self, cell_id: str, state: State) -> None:
         """Bring a cell's run up to date with the store, or make it."""
+        self._bring(self._run(cell_id), cell_id, state)
+
+    def _bring(self, run: Run | None, cell_id: str, state: State) -> None:
+        """run: what MLflow has of the cell now."""
         now = view(self.store, self.manifest, cell_id, state)
-        run = self._run(cell_id)
         # MLflow cannot move the start of a run, and a cell that waited starts now.
         waited = run is not None and run.info.status == STATUS["waiting"] and state != "waiting"
         if run is not None and (waited or contradicts(run.data.params, run.data.tags, now)):
@@ -112,7 +121,7 @@ class Projection:
     def report(self, folder: Path, files_of_it: Sequence[Path], claim: str = "") -> None:
         """Put the tables and figures of a folder beside the runs, as the artifacts of a run of their own, and link them
         from the experiment's description. What else is in the folder, perhaps the store itself, is left out."""
-        run = next((run for run in self._runs() if run.data.tags.get("kind") == "report"), None)
+        run = next(self._runs("tags.kind = 'report'"), None)
         run = run or self.client.create_run(self.experiment_id, run_name="Tables and figures")
         for file in files_of_it:
             below = file.parent.relative_to(folder).as_posix()
@@ -128,10 +137,9 @@ class Projection:
 
     def interrupt(self) -> None:
         """Mark the runs that are not finished and that nobody works on any more."""
-        for run in self._runs():
-            if run.info.status == "RUNNING":
-                self.client.set_tag(run.info.run_id, "state", "interrupted")
-                self.client.set_terminated(run.info.run_id, "KILLED")
+        for run in list(self._runs("attributes.status = 'RUNNING'")):
+            self.client.set_tag(run.info.run_id, "state", "interrupted")
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _artifacts(self) -> str:
         store = Store(self.store)
@@ -139,10 +147,11 @@ class Projection:
             return (Path(store.root) / files.ARTIFACTS / self.manifest.name).as_uri()
         return f"{store.url.rstrip('/')}/{files.ARTIFACTS}/{quote(self.manifest.name)}"
 
-    def _runs(self) -> Iterator[Run]:
+    def _runs(self, which: str = "") -> Iterator[Run]:
+        """The runs of the experiment. which: a filter of MLflow; to read all of a thousand runs takes seconds."""
         token = None
         while True:
-            page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
+            page = self.client.search_runs([self.experiment_id], which, max_results=1000, page_token=token)
             yield from page
             token = page.token
             if not token:
@@ -211,12 +220,11 @@ class Projection:
             "all cells": page(self.experiment_id, "cells"),
         }
         claim = ""
-        for run in self._runs():
-            if run.data.tags.get("kind") == "report":
-                claim = run.data.tags.get("claim", "")
-                links["tables and figures"] = (
-                    f"#/experiments/{self.experiment_id}/runs/{run.info.run_id}/{run.data.tags['page']}"
-                )
+        for run in self._runs("tags.kind = 'report'"):
+            claim = run.data.tags.get("claim", "")
+            links["tables and figures"] = (
+                f"#/experiments/{self.experiment_id}/runs/{run.info.run_id}/{run.data.tags['page']}"
+            )
         text = "\n\n".join(filter(None, [note(self.manifest, self.scores, links, claim), self.description]))
         self.client.set_experiment_tag(self.experiment_id, "mlflow.note.content", text)
         for name, state in views(self.manifest, self.scores).items():

@@ -52,6 +52,10 @@ class Tracker:
         """Show what the store holds of a cell: params, tags, new points of its history; when finished, its scores."""
         self._submit(("cell", cell_id), lambda projection: projection.cell(cell_id, state))
 
+    def project_all(self, states: Mapping[str, State]) -> None:
+        """The same for many cells, where nothing is shown live: MLflow is asked once for all of them."""
+        self._submit(("cells", ""), lambda projection: projection.cells(states))
+
     def project_deltas(self, deltas: Mapping[str, Mapping[str, float]]) -> None:
         """cell id -> {"delta/m": percent, "delta/TASK": percent}: all there are now; rewritten where changed."""
         self._submit(("deltas", ""), lambda projection: projection.deltas(deltas))

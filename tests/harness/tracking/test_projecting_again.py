@@ -23,6 +23,23 @@ def test_projecting_twice_changes_nothing(store, projection):
     assert everything(projection) == before
 
 
+def test_many_cells_at_once_are_what_they_are_one_by_one(store, projection, monkeypatch):
+    states = {MULTI.id: "finished", SINGLE.id: "finished"}
+    for each in (MULTI, SINGLE):
+        store.put_record(record(each))
+    write_history(store, MULTI, [row(10)])
+    projection.cells(states)
+    before = everything(projection)
+    assert {run.info.status for run in runs(projection).values()} == {"FINISHED"}
+    for each in (MULTI, SINGLE):
+        projection.cell(each.id, "finished")
+    assert everything(projection) == before
+    monkeypatch.delattr(type(projection.client), "get_run")  # MLflow is asked for all of them at once
+    projection.cells(states)
+    monkeypatch.undo()
+    assert everything(projection) == before
+
+
 def test_another_driver_goes_on_where_the_last_one_stopped(uri, store, projection):
     write_history(store, MULTI, [row(10)])
     projection.cell(MULTI.id, "running")
