@@ -2,7 +2,6 @@
 # make test    install, run the tests that are fast;  make slow: all of them;  make gpu: those that need a GPU
 # make lint    ruff and mypy --strict
 # make docs    the pages in docs/, as a site in site/
-# make long    half an hour of training: the table and figures that the README shows
 # make verdict every method with five seeds, and with controls: more than an hour of training
 PYTHON ?= python3.11
 STORE ?= runs
@@ -10,7 +9,7 @@ BIN := .venv/bin
 # A worker a CPU. Each takes over tests of those that are behind, and otherwise keeps the tests of a file together.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: install bench smoke long verdict test slow gpu lint format docs clean
+.PHONY: install bench smoke verdict test slow gpu lint format docs clean
 
 install: .venv/.installed
 
@@ -24,9 +23,6 @@ bench: install
 
 smoke: install
 	$(BIN)/mtlbench run smoke --store $(STORE)
-
-long: install
-	$(BIN)/mtlbench run rooms_long --store results/rooms_long/store --out results
 
 verdict: install
 	$(BIN)/mtlbench run rooms_verdict --store results/rooms_verdict/store --out results

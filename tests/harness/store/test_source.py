@@ -18,7 +18,7 @@ def checkout(tmp_path_factory):
     """A copy of the four folders."""
     root = tmp_path_factory.mktemp("checkout")
     for folder in source.FOLDERS:
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("rooms_long", "__pycache__"))
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("rooms_verdict", "__pycache__"))
     return root
 
 

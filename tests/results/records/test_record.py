@@ -108,7 +108,7 @@ def test_a_record_that_is_not_text_is_named(tmp_path):
 
 def test_a_file_beside_the_matrices_is_no_matrix(tmp_path):
     store = three_seeds(tmp_path)
-    for name in ("rooms.json.0a1b.tmp", ".rooms_long.json.tmp", ".rooms.json"):
+    for name in ("rooms.json.0a1b.tmp", ".rooms_verdict.json.tmp", ".rooms.json"):
         (tmp_path / "matrices" / name).write_text("{")
     assert matrices(store) == ["rooms"]
 

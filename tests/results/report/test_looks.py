@@ -100,8 +100,8 @@ def covered(figure, axis):
 
 @pytest.mark.parametrize("width", [None, 5.5, 3.25])
 def test_labels_beside_points_overlap_nothing(tmp_path, width):
-    kept = str(ROOT / "results" / "rooms_long" / "store")
-    for store, name in ((three_seeds(tmp_path), "rooms"), (kept, "rooms_long")):
+    kept = str(ROOT / "results" / "rooms_verdict" / "store")
+    for store, name in ((three_seeds(tmp_path), "rooms"), (kept, "rooms_verdict")):
         (summary,), _ = summaries(store, name)
         figure = delta_against_cost(summary, store, palette(list(summary.rows), width)).figure
         for axis in figure.axes:

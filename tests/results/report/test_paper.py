@@ -18,7 +18,7 @@ from paths import ROOT
 from tables_of import TASKS
 
 LATEX = shutil.which("pdflatex") or shutil.which("tectonic")
-ROOMS_LONG = str(ROOT / "results" / "rooms_long" / "store")
+ROOMS_VERDICT = str(ROOT / "results" / "rooms_verdict" / "store")
 
 
 def test_a_width_is_a_template_or_a_length():
@@ -132,7 +132,7 @@ def odd(root):
 @pytest.mark.parametrize("asked", ["neurips", "cvpr", "84mm"])
 @pytest.mark.parametrize("make", [three_seeds, pascal, odd, None])
 def test_latex_takes_everything_without_an_error_and_nothing_sticks_out(tmp_path, asked, make):
-    store = ROOMS_LONG if make is None else make(tmp_path / "store")
+    store = ROOMS_VERDICT if make is None else make(tmp_path / "store")
     written = report(store, [], tmp_path / "out", paper(asked))
     (example,) = [path for path in written.paths if path.name == "example.tex"]
     if LATEX.endswith("tectonic"):

@@ -31,7 +31,7 @@ def correlated(baseline: float) -> np.ndarray:
 COVARIANCES = {
     "equal": np.eye(ROWS),
     "sds 0.3-3": np.diag(np.geomspace(0.3, 3, ROWS) ** 2),
-    "sds of rooms_long": np.diag(np.geomspace(1.05, 4.43, ROWS) ** 2),
+    "sds from 1.05 to 4.43": np.diag(np.geomspace(1.05, 4.43, ROWS) ** 2),
     "one row 6x": np.diag([1.0, 1, 1, 1, 1, 36]),
     "baseline 5x": np.diag([25.0, 1, 1, 1, 1, 1]),
     "rows correlated": correlated(1.0),
