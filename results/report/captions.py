@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mtlbench.results.records.record import Manifest, Record
+from mtlbench.results.report import recipe
 from mtlbench.results.report.display import fixed, interval_text, signed
 from mtlbench.results.statistics.verdicts import OWN
 from mtlbench.results.summary.columns import BOLD
@@ -19,8 +20,6 @@ from mtlbench.results.summary.gains import DeltaSummary
 from mtlbench.results.summary.summary import Summary
 from mtlbench.results.summary.tuning import searches
 
-# What rows of one table may do differently in training. Loss weights always differ between one task and several.
-RECIPE = ("optimizer", "lr", "momentum", "weight_decay", "schedule", "power", "per", "epochs", "steps", "batch", "clip")
 FEW = 3  # seeds; with so few, the page says what they could have found
 WIDE = 2.0  # points of Delta_m: half the width of an interval from which on the page warns
 ASKED = (1.0, 2.0)  # points; the differences for which the page says how many seeds find them
@@ -97,24 +96,8 @@ def _recipes(summary: Summary) -> Iterator[str]:
     trained = summary.comparison.trained()
     if searches(trained, summary.comparison.parents):
         return
-    found: dict[str, dict[str, list[str]]] = {}  # key -> value -> the labels of rows
-    for label, by_seed in trained.items():
-        cells = [record.cell.get("train", {}) for records in by_seed.values() for record in records]
-        for key in RECIPE:
-            values = sorted({str(recipe[key]) for recipe in cells if recipe.get(key) is not None})
-            if values:
-                found.setdefault(key, {}).setdefault(" and ".join(values), []).append(label)
-    told = [
-        f"{key} {' or '.join(f'{value} ({_listed(labels)})' for value, labels in values.items())}"
-        for key, values in found.items()
-        if len(values) > 1
-    ]
-    if told:
+    if told := recipe.differences(summary):
         yield f"Rows differ in their recipe: {'; '.join(told)}."
-
-
-def _listed(labels: Iterable[str]) -> str:
-    return ", ".join(labels)
 
 
 def _said(summary: Summary, key: str) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtlbench.results.records.reading import Results
-from mtlbench.results.report import baselines, captions, context, grids, tables
+from mtlbench.results.report import baselines, captions, context, grids, recipe, tables
 from mtlbench.results.report.answers import fitting
 from mtlbench.results.report.display import UNDEFINED, interval_text, signed
 from mtlbench.results.report.grids import Grid
@@ -53,6 +53,7 @@ def section(
         "definitions": _definitions(summary),
         "published": context.printed(summary),
         "provenance": captions.provenance(summary),
+        "recipe": recipe.box(summary),
     }
 
 

@@ -113,12 +113,14 @@ def _report(
                 width = round(100 * picture.figure.get_size_inches()[0])  # CSS pixels, so that all text has one size
                 saved = figures.save(picture.figure, folder / "figures" / f"{table.slug}-{name}")
                 paths += saved
-                drawn.append({"uri": _data_uri(saved[0]), "caption": picture.caption, "width": width})
+                pdf = saved[1].relative_to(folder).as_posix()
+                drawn.append({"uri": _data_uri(saved[0]), "caption": picture.caption, "width": width, "pdf": pdf})
         sections.append(page.section(summary, table, drawn, others, store))
     together = several([(manifest.name, summary) for summary in summaries])
     if together:
         paths += _overview(together, folder)
-    paths.append(_write(folder / "report.html", _html(manifest, together, sections)))
+    beside = [path.name for path in paths if path.parent == folder]
+    paths.append(_write(folder / "report.html", _html(manifest, together, sections, beside)))
     if paper is not None:
         material = kit.Material(manifest, store, found, list(zip(summaries, shown, strict=True)))
         paths += kit.write(material, paper, folder)
@@ -131,7 +133,10 @@ def _overview(found: Sequence[Several], folder: Path) -> list[Path]:
     return [_write(folder / "overview.md", text), _write(folder / "overview.csv", _csv(frame))]
 
 
-def _html(manifest: Manifest, together: Sequence[Several], sections: list[dict[str, Any]]) -> str:
+def _html(
+    manifest: Manifest, together: Sequence[Several], sections: list[dict[str, Any]], beside: Sequence[str]
+) -> str:
+    """The page. beside: the files in its folder to which it leads."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -139,7 +144,9 @@ def _html(manifest: Manifest, together: Sequence[Several], sections: list[dict[s
         keep_trailing_newline=True,
     )
     overviews = [{"title": overview.title(one), "grid": overview.grid(one)} for one in together]
-    return environment.get_template("report.html.j2").render(manifest=manifest, overviews=overviews, sections=sections)
+    return environment.get_template("report.html.j2").render(
+        manifest=manifest, overviews=overviews, sections=sections, beside=beside, constant=tables.CONSTANT
+    )
 
 
 def _csv(frame: pd.DataFrame, *, exact: bool = False) -> str:

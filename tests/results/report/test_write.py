@@ -44,11 +44,34 @@ def test_a_report_has_all_its_files_and_equal_records_give_equal_bytes(tmp_path,
 
 def test_the_page_stands_alone(written):
     page = (written[1] / "report.html").read_text()
-    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert not re.search(r"""src=["'](?!data:)""", page)
     assert "http" not in page
+    links = re.findall(r'href="([^"]+)"', page)
+    assert sorted(links) == sorted(
+        str(path.relative_to(written[1])) for path in written[0].paths if path.suffix not in (".html", ".png")
+    )
     assert page.count("data:image/png;base64,") == 3
     assert "loss is nan at step 7" in page
     assert "What the choice of the baseline run changes" in page
+
+
+def test_the_page_says_how_rows_were_trained_and_in_what_they_differ(tmp_path):
+    store = Store(tmp_path / "store")
+    cell = {
+        "train": {"optimizer": "adam", "lr": 1e-3, "weights": {"depth": 2.0}, "clip": None, "batch": 8},
+        "backbone": {"name": "resnet18", "weights": "none"},
+        "benchmark": {"size": [64, 96], "evaluate": "native", "options": {}},
+    }
+    store.single(TASKS, 0, cell=cell)
+    store.run("SCA-MTL", TASKS, 0, cell={**cell, "train": {**cell["train"], "batch": 6}})
+    report(store.close(), [], tmp_path / "out")
+    page = (tmp_path / "out/rooms/report.html").read_text()
+    found = dict(re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page))
+    assert found == {
+        "optimizer": "adam", "learning rate": "0.001", "batch": "8 (Single task); 6 (SCA-MTL)",
+        "loss weights": "depth 2", "backbone": "resnet18", "initial weights": "none", "input size": "64 x 96",
+        "evaluation": "native",
+    }  # fmt: skip
 
 
 def test_the_page_escapes_what_the_matrix_says(tmp_path):
