@@ -87,6 +87,13 @@ def test_only_of_a_row_trains_the_rows_that_it_starts_from_too(run):
     assert outcome.finished == 3
 
 
+def test_a_driver_that_ended_between_the_cells_before_and_the_start_goes_on(run):
+    outcome, _ = run(matrix(), only=("Single task",))
+    assert outcome.finished == 2 and outcome.missing == []
+    outcome, said = run(matrix())
+    assert outcome.finished == 3 and "1 of 3 cells to run" in said
+
+
 def test_a_cell_before_that_failed_blocks_those_after_it_and_no_other(run, tmp_path):
     rows = [
         {"name": "single_task", "label": "Single task"},
