@@ -6,8 +6,9 @@
 PYTHON ?= python3.11
 STORE ?= runs
 BIN := .venv/bin
-# A worker a CPU. Each takes over tests of those that are behind, and otherwise keeps the tests of a file together.
-PARALLEL := -n auto --dist worksteal
+# A worker a CPU, and one more: a test that starts a scheduler waits for it most of the time, and for its turn. Each takes
+# over tests of those that are behind, and otherwise keeps the tests of a file together.
+PARALLEL := -n $(shell echo $$(($$(nproc) + 1))) --dist worksteal
 
 .PHONY: install bench smoke verdict test slow gpu lint format docs clean
 

@@ -59,12 +59,25 @@ def check(uri: str) -> None:
         )
     unusable = errors()
     try:
+        if scheme in DATABASES:
+            _connect(uri)
         client(uri).search_experiments(max_results=1)
     except ImportError as error:
         way = "install mtlbench[postgres]" if scheme == "postgresql" else "install the driver of that database"
         raise ValueError(f"tracking URI {shown} needs {error.name}; {way}") from error
     except unusable as error:
         raise ValueError(f"tracking URI {shown} does not answer: {reason(error, uri)}") from error
+
+
+def _connect(uri: str) -> None:
+    """Connect to a database once. MLflow tries ten times, which takes minutes where a password is wrong."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _check_sqlite(uri: str) -> None:

@@ -195,7 +195,7 @@ def _schema(text: str) -> int:
     """The schema that a record names; 0 where it names none."""
     try:
         fields = from_json(text)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: half of a surrogate pair, which is no text
         return 0
     schema = fields.get("schema") if isinstance(fields, dict) else None
     return schema if type(schema) is int else 0
@@ -217,7 +217,7 @@ def _checked(kind: TypeAdapter[Kind], text: str, complaint: str) -> Kind:
         first = error.errors(include_url=False)[0]
         what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
         raise CorruptRecord(f"{complaint} ({' '.join(what.split())})") from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise CorruptRecord(f"{complaint} ({error})") from error
 
 

@@ -14,6 +14,7 @@ from mtlbench.harness.launch import container
 from mtlbench.harness.launch.job import Job, Nodes
 from mtlbench.harness.launch.kuberay import KubeRay, manifest
 from mtlbench.harness.launch.sky import Sky, task
+from paths import SHELLCHECK
 
 STORE, DATA = "/mnt/mtlbench/runs", ["nyud=/mnt/mtlbench/it's $HERE"]
 JOB = Job("rooms", STORE, Nodes(2, 8, 4), DATA, (), "http://host:5000")
@@ -185,12 +186,11 @@ def test_the_first_node_is_the_head_and_runs_the_matrix_and_the_others_join_it(t
     assert runs == (["mtlbench " + " ".join(JOB.command("10.0.0.1:6379")[1:])] if rank == "0" else [])
 
 
+@pytest.mark.skipif(not SHELLCHECK.exists(), reason="shellcheck is not installed")
 @pytest.mark.parametrize("part", ["setup", "run"])
 def test_the_scripts_of_a_task_are_clean_under_shellcheck(tmp_path, part):
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
     (tmp_path / "script").write_text("#!/bin/bash\n" + sky()[part])
-    done = subprocess.run(["shellcheck", tmp_path / "script"], capture_output=True, text=True)
+    done = subprocess.run([SHELLCHECK, tmp_path / "script"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -11,6 +10,7 @@ import pytest
 
 from mtlbench.harness.launch.job import Job, Nodes
 from mtlbench.harness.launch.slurm import Slurm, script
+from paths import SHELLCHECK
 
 # `srun` drops its options and runs the rest, or answers which address another node sees.
 SRUN = """#!/bin/bash
@@ -184,10 +184,9 @@ def test_a_job_that_is_over_before_ray_has_started_is_queued_again(batch, tmp_pa
     assert (tmp_path / "requeued").exists()
 
 
+@pytest.mark.skipif(not SHELLCHECK.exists(), reason="shellcheck is not installed")
 @pytest.mark.parametrize("options", [OPTIONS, Slurm("10", scratch="/shared/my folder", interface="ib0")])
 def test_the_script_is_clean_under_shellcheck(tmp_path, options):
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
     (tmp_path / "script").write_text(script(JOB, options))
-    done = subprocess.run(["shellcheck", tmp_path / "script"], capture_output=True, text=True)
+    done = subprocess.run([SHELLCHECK, tmp_path / "script"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
