@@ -40,6 +40,10 @@ def list_() -> None:
         typer.echo(f"  {name:16} {_first_line(method)}")
         if method.published_on:
             typer.echo(f"  {'':16}   published on {method.published_on}; anything else is a composition of ours")
+        if method.task_counts not in ((1, 1), (1, None)):
+            typer.echo(f"  {'':16}   {method.counted()} tasks")
+        if remark := method.remark({}):
+            typer.echo(f"  {'':16}   {remark}")
         for line in _options(method):
             typer.echo(f"  {'':16}   {line}")
     typer.echo(f"\nBackbones (any network of timm with maps at strides 4, 8, 16 and 32, or {OUTSIDE})")

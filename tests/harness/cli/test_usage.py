@@ -75,6 +75,11 @@ def test_list_names_methods_with_options_benchmarks_with_tasks_and_matrices():
     for word in ("pad_net", "head: ", "rooms", "edge", "--data needed", "smoke"):
         assert word in done.stdout
     assert "not scored" not in done.stdout
+    of_jtrl = done.stdout[done.stdout.index("  jtrl ") :].splitlines()[1:3]
+    assert [line.strip().split(",")[0] for line in of_jtrl] == [
+        "exactly 2 tasks",
+        "re-implemented from its description",
+    ]
 
 
 def test_status_knows_every_cell_before_anything_ran(here):
