@@ -164,7 +164,7 @@ def test_every_key_that_a_shipped_matrix_has_or_could_have_changes_something_or_
     assert len(rows) < 20 and len(changed) > 80
 
 
-@pytest.mark.parametrize("name", ["smoke", "table1", "rooms_verdict"])
+@pytest.mark.parametrize("name", ["smoke", "table1", "rooms"])
 def test_tasks_and_size_are_set_where_the_file_has_them(name):
     with pytest.raises(
         MatrixError, match=r"'tasks=\[semseg\]': not taken, because the benchmark has its own.*benchmark\.tasks"
