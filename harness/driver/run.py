@@ -16,7 +16,7 @@ from mtlbench.harness.data.places import NotReady, default_roots
 from mtlbench.harness.driver import making, preflight
 from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.driver.progress import Watch
-from mtlbench.harness.driver.work import Rerun, Work, require, select, starts_anew, survey, title
+from mtlbench.harness.driver.work import Rerun, Work, named, require, select, starts_anew, survey, title
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, make_benchmark
@@ -90,7 +90,9 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
                 name = entry.name if copy.benchmark.needs_root else f"{entry.name} {entry.size} {entry.options}"
                 store.bind(name, copy.fingerprint)
             ids = list(dict.fromkeys(item.cell.id for item in chosen))
-            again = [cell_id for cell_id in ids if starts_anew(request.rerun, cell_id, records, store)]
+            # A finished cell that is only taken along, because another one starts from it, is kept.
+            kept = set(records) & {before for item in chosen for before in item.entry.starts} - named(chosen, only)
+            again = [i for i in ids if i not in kept and starts_anew(request.rerun, i, records, store)]
             todo = [cell_id for cell_id in ids if cell_id not in records or cell_id in again]
             making.learn(chosen, store, folders, console)
             making.leave_out((item for item in chosen if item.cell.id in todo), store, folders, console)

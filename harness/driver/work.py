@@ -41,7 +41,7 @@ def select(planned: Iterable[Planned], only: Sequence[str]) -> list[Planned]:
     the cells that it starts from.
     """
     found = list(planned)
-    fitting = {item.cell.id for item in found if not only or any(_fits(item, word) for word in only)}
+    fitting = named(found, only)
     before = {item.cell.id: set(item.entry.starts) for item in found}
     while more := set[str]().union(*(before[cell_id] for cell_id in fitting)) - fitting:
         fitting |= more
@@ -49,6 +49,11 @@ def select(planned: Iterable[Planned], only: Sequence[str]) -> list[Planned]:
     return [
         item for item in found if item.cell.id in fitting or (item.trial is not None and item.trial.choice in choices)
     ]
+
+
+def named(planned: Iterable[Planned], only: Sequence[str]) -> set[str]:
+    """The ids of the planned cells whose id or label contains a word of `only`; all ids where `only` is empty."""
+    return {item.cell.id for item in planned if not only or any(_fits(item, word) for word in only)}
 
 
 def require(planned: Sequence[Planned], only: Sequence[str]) -> None:
@@ -110,6 +115,8 @@ class Work:
 
     def blocked(self) -> list[str]:
         """A line for each cell that cannot start, because a cell that it starts from has failed."""
+        if not any(item.entry.starts for item in self.cells.values()):
+            return []
         titles = {i: title(item) for i, item in self.cells.items()}
         found = rows(self.store, self.store.folders(), titles, (), {})
         return blocked(found, {i: item.entry.starts for i, item in self.cells.items()})

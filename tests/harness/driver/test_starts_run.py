@@ -94,6 +94,18 @@ def test_a_driver_that_ended_between_the_cells_before_and_the_start_goes_on(run)
     assert outcome.finished == 3 and "1 of 3 cells to run" in said
 
 
+def test_a_row_that_starts_anew_keeps_the_trained_networks_that_it_starts_from(run, tmp_path):
+    run(matrix())
+    store = Store(tmp_path / "s")
+    finished = {cell_id: store.record(cell_id).provenance["finished"] for cell_id in store.cells()}
+    _, said = run(matrix(), only=("Cross-stitch",), rerun="all")
+    assert "1 of 3 cells to run" in said
+    singles = [cell_id for cell_id in finished if "single_task" in cell_id]
+    assert all(store.record(cell_id).provenance["finished"] == finished[cell_id] for cell_id in singles)
+    _, said = run(matrix(), rerun="all")
+    assert "3 of 3 cells to run" in said
+
+
 def test_a_cell_before_that_failed_blocks_those_after_it_and_no_other(run, tmp_path):
     rows = [
         {"name": "single_task", "label": "Single task"},
