@@ -1,5 +1,6 @@
 """A cluster of real nodes: processes of a cell find each other, and nodes and the head may be lost."""
 
+import contextlib
 import json
 import time
 from dataclasses import replace
@@ -17,6 +18,24 @@ pytestmark = [
     pytest.mark.skipif(not possible(), reason="network namespaces need root and the command ip"),
 ]
 ADDRESS = f"{HEAD}:{PORT}"
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """A function that makes so many nodes, of which the first two have started; drivers have their token."""
+
+    @contextlib.contextmanager
+    def made(count):
+        with Nodes(tmp_path, count) as nodes:
+            for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+                monkeypatch.delenv(name, raising=False)
+            monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(nodes.token))
+            nodes.start(1)
+            nodes.start(2)
+            nodes.ready(2)
+            yield nodes
+
+    return made
 
 
 def waiting(marker, label):
@@ -43,14 +62,8 @@ def finished(folder):
     return [store.state(cell_id) for cell_id in store.cells()]
 
 
-def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(commands, tmp_path, monkeypatch):
-    with Nodes(tmp_path, 3) as nodes:
-        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(nodes.token))
-        nodes.start(1)
-        nodes.start(2)
-        nodes.ready(2)
+def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(commands, cluster, tmp_path):
+    with cluster(3) as nodes:
         head = replace(commands, before=nodes.on(1), first=OWN_PROCESSES)
 
         # The host name of each node is mapped to 127.0.0.1, and yet the two processes of a cell find each other.
@@ -105,15 +118,9 @@ def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(
         assert {row["state"] for row in json.loads(status.stdout)} == {"finished"}
 
 
-def test_a_new_head_goes_on_after_the_loss_of_the_head(commands, tmp_path, monkeypatch):
+def test_a_new_head_goes_on_after_the_loss_of_the_head(commands, cluster, tmp_path):
     marker, train = tmp_path / "go on", {"epochs": 2, "batch": 2}
-    with Nodes(tmp_path, 2) as nodes:
-        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(nodes.token))
-        nodes.start(1)
-        nodes.start(2)
-        nodes.ready(2)
+    with cluster(2) as nodes:
         head, second = (replace(commands, before=nodes.on(node), first=OWN_PROCESSES) for node in (1, 2))
         file = matrix_file(tmp_path, "headless", methods=[waiting(marker, "One")], baseline="One", train=train)
         running = second.start("run", file, "--store", "headless", "--address", ADDRESS)
