@@ -70,10 +70,18 @@ def take_over(module: nn.Module, state: Mapping[str, Tensor], prefix: str = "") 
     Raises ValueError where a tensor is missing, is left over, or has another shape.
     """
     found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    try:
-        module.load_state_dict(found)
-    except RuntimeError as error:
-        raise ValueError(f"the weights {prefix}* do not fit: {' '.join(str(error).split())[:300]}") from error
+    own = module.state_dict()
+    wrong = [f"{name} is missing" for name in own.keys() - found.keys()]
+    wrong += [f"{name} has no place" for name in found.keys() - own.keys()]
+    wrong += [
+        f"{name} is {list(found[name].shape)} in place of {list(own[name].shape)}"
+        for name in own.keys() & found.keys()
+        if own[name].shape != found[name].shape
+    ]
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise ValueError(f"the weights {prefix}* do not fit: {min(wrong)}{more}")
+    module.load_state_dict(found)
 
 
 class Method(nn.Module):

@@ -16,7 +16,7 @@ from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.progress import duration
 from mtlbench.harness.driver.standing import recorded
 from mtlbench.harness.driver.work import require, select, survey, title
-from mtlbench.harness.inspect.describe import align, on_meta
+from mtlbench.harness.inspect.describe import align
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, Resources, make_benchmark
 from mtlbench.harness.matrix.expand import Planned, waiting
@@ -169,14 +169,7 @@ def _estimate(cell: Cell, counted: _Counted, resources: Resources) -> float:
 def _count(cell: Cell, workers: int) -> _Counted:
     benchmark = make_benchmark(cell.benchmark)
     tasks = chosen_tasks(benchmark, cell)
-    network = on_meta(
-        cell.method,
-        tasks,
-        backbone=cell.backbone.name,
-        output_stride=cell.backbone.output_stride,
-        image_size=benchmark.size,
-        **cell.options,
-    )
+    network = preflight.on_meta_of(cell)
     cost = network_cost(network, benchmark.size)
     images = cell.train.batch // workers
     if methods.resolve(cell.method).needs_two_images(cell.options):

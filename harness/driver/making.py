@@ -28,7 +28,7 @@ def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], 
 
     Raises ValueError or OSError where the data cannot be read.
     """
-    problems = preflight.batches(cells, matrix.resources) + preflight.weights(matrix.backbone)
+    problems = preflight.batches(cells, matrix.resources) + preflight.starts(cells) + preflight.weights(matrix.backbone)
     if problems:
         raise NotReady(problems)  # now, and not after minutes of rendering
     with Progress(console=console, transient=True) as bars:

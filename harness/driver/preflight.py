@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from mtlbench.benchmarks.copies.layout import Split
 from mtlbench.harness.data import places
 from mtlbench.harness.data.copy import copy_of, held_out
 from mtlbench.harness.data.view import view_of
+from mtlbench.harness.inspect.describe import on_meta
 from mtlbench.harness.matrix.cell import BackboneConfig, Cell
 from mtlbench.harness.matrix.entries import Matrix, Resources, make_benchmark
-from mtlbench.methods import resolve
+from mtlbench.harness.training.network import chosen_tasks
+from mtlbench.methods import Method, resolve
 from mtlbench.methods.backbone import Backbone
 from mtlbench.methods.weights import require_pretrained
 
@@ -30,6 +33,7 @@ def missing(
     folders, found = places.available_roots(matrix, given)
     found += data([c for c in cells if c.benchmark.name in folders and make_benchmark(c.benchmark).needs_root], folders)
     found += batches(cells, matrix.resources)
+    found += starts(cells)
     found += weights(matrix.backbone, fetch=False)
     if alone:
         here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
@@ -138,3 +142,41 @@ def batches(cells: Sequence[Cell], resources: Resources) -> list[str]:
                 "take a larger batch"
             )
     return list(dict.fromkeys(problems))
+
+
+def starts(cells: Sequence[Cell]) -> list[str]:
+    """Cells whose network cannot take over the weights of the cells that it starts from. Each form is tried once."""
+    by_id, problems = {cell.id: cell for cell in cells}, {}
+    for cell in (each for each in cells if each.starts):
+        before = {task: by_id[cell_id] for task, cell_id in cell.starts.items() if cell_id in by_id}
+        forms = {
+            (each.method, json.dumps(each.options, sort_keys=True), each.tasks) for each in (cell, *before.values())
+        }
+        key = (*sorted(forms), cell.benchmark.name)
+        if key in problems:
+            continue
+        problems[key] = ""
+        network = on_meta_of(cell)
+        for earlier in {each.id: each for each in before.values()}.values():
+            tasks = [task for task, each in before.items() if each.id == earlier.id]
+            try:
+                network.load_start(tasks, on_meta_of(earlier).state_dict())
+            except ValueError as error:
+                problems[key] = (
+                    f"methods: {cell.method} cannot start from {earlier.method} ({'+'.join(cell.tasks)}): {error}; "
+                    "name a row whose network has the same parameters, or the same backbone"
+                )
+    return [line for line in problems.values() if line]
+
+
+def on_meta_of(cell: Cell) -> Method:
+    """A cell's network on the meta device, which has sizes but no values."""
+    benchmark = make_benchmark(cell.benchmark)
+    return on_meta(
+        cell.method,
+        chosen_tasks(benchmark, cell),
+        backbone=cell.backbone.name,
+        output_stride=cell.backbone.output_stride,
+        image_size=benchmark.size,
+        **cell.options,
+    )

@@ -6,6 +6,7 @@ from safetensors.torch import load
 
 from cells import small_matrix
 from in_process import running
+from mtlbench.harness.data.places import NotReady
 from mtlbench.harness.driver.work import standing_of
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store import cleanup
@@ -145,3 +146,13 @@ def test_a_fine_tuning_is_a_line(run, tmp_path):
     load_starts(network, pad, store)
     own = network.state_dict()
     assert all(torch.equal(own[name], tensor) for name, tensor in whole.items() if name.startswith("backbone."))
+
+
+def test_a_row_that_cannot_take_over_the_weights_of_the_row_before_it_is_named_before_anything_trains(run, tmp_path):
+    rows = [*ROWS, {"name": "multi_task", "label": "Tuned", "starts": "Cross-stitch"}]
+    with pytest.raises(NotReady) as refused:
+        run(matrix(rows))
+    (line,) = refused.value.problems
+    assert line.startswith("methods: multi_task cannot start from cross_stitch (semseg+depth): ")
+    assert line.endswith("name a row whose network has the same parameters, or the same backbone")
+    assert not list(Store(tmp_path / "s").cells())
