@@ -47,13 +47,10 @@ def _table(written: Written, width: int) -> Table:
 
 def _columns(written: Written) -> list[tuple[str, list[Cell]]]:
     """(header, cells) of each column: those of the table and, behind the interval, the verdict."""
-    from mtlbench.results.report.tables import Cell
+    from mtlbench.results.report.tables import with_verdicts
 
-    found = [(column.text, [row[index] for row in written.rows]) for index, column in enumerate(written.columns)]
-    if any(written.verdicts):
-        place = next((index for index, (header, _) in enumerate(found) if "interval" in header), len(found) - 1) + 1
-        found.insert(place, ("Verdict", [Cell(verdict) for verdict in written.verdicts]))
-    return found
+    shown = with_verdicts(written)
+    return [(column.text, [row[index] for row in shown.rows]) for index, column in enumerate(shown.columns)]
 
 
 def _width(header: str, cells: Sequence[Cell]) -> int:

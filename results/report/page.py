@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtlbench.results.records.reading import Results
 from mtlbench.results.report import baselines, captions, context, grids, recipe, tables
 from mtlbench.results.report.answers import fitting
 from mtlbench.results.report.display import UNDEFINED, interval_text, signed
 from mtlbench.results.report.grids import Grid
+from mtlbench.results.report.drawing.looks import Looks
 from mtlbench.results.report.tables import CONSTANT
+from mtlbench.results.report.web import choices
+from mtlbench.results.summary.costs import COSTS
 from mtlbench.results.summary.orders import task_gains
 from mtlbench.results.summary.summary import Summary
+
+
+LIVE = ("gains", "cost", "learning")  # the figures in whose place the page draws charts that its reader may change
+
+
+class Drawn(NamedTuple):
+    """A figure of the page."""
+
+    name: str
+    caption: str
+    width: int  # in CSS pixels
+    pdf: str  # its file for papers
+    uri: str  # the picture itself
+    dark: str  # the same for dark pages; "" where charts take its place
+    live: bool
+    numbers: Any  # of `Picture`
 
 
 def section(
     summary: Summary,
     table: tables.Table,
-    figures: list[dict[str, Any]],
+    figures: Sequence[Drawn],
+    looks: Looks,
     others: Sequence[Results] = (),
     store: str | None = None,
 ) -> dict[str, Any]:
@@ -45,8 +65,9 @@ def section(
         ("All scores", _secondary(summary), False),
     ]
     return {
-        "table": table,
+        "table": tables.with_verdicts(table),
         "figures": figures,
+        **_live(summary, figures, looks),
         "warnings": [*captions.limits(summary), *baselines.weak_baselines(summary)],
         "sure": _sure(summary),
         "details": [{"title": title, "grid": grid, "open": shown} for title, grid, shown in details if grid.rows],
@@ -55,6 +76,26 @@ def section(
         "provenance": captions.provenance(summary),
         "recipe": recipe.box(summary),
     }
+
+
+def _live(summary: Summary, figures: Sequence[Drawn], looks: Looks) -> dict[str, Any]:
+    """What the charts need that their reader may change; nothing where no row has a gain."""
+    by_name = {figure.name: figure for figure in figures}
+    if "gains" not in by_name:
+        return {"live": None, "captions": {}, "costs": []}
+    learning = by_name.get("learning")
+    rows = summary.rows.values()
+    known = [place for place, name in enumerate(COSTS) if any(row.cost[name] > 0 for row in rows)]
+    return {
+        "live": choices.embedded(summary, looks, learning.numbers if learning else None),
+        "captions": {"gains": _unpaired(summary), "learning": learning.caption if learning else ""},
+        "costs": [(choices.costs()[place][0], place) for place in known] if "cost" in by_name else [],
+    }
+
+
+def _unpaired(summary: Summary) -> str:
+    without = [label for label, row in summary.rows.items() if row.delta.values and not row.delta.paired]
+    return f"No whiskers on a task where runs share no seed with the baseline's: {', '.join(without)}." if without else ""
 
 
 def _sure(summary: Summary) -> Grid:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from mtlbench.results.records.record import Manifest, Score
@@ -134,13 +134,23 @@ def table(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
 
 def _against(summary: Summary, label: str) -> str:
     """The verdict on a row against the baseline; "" where there is none."""
-    baseline = summary.comparison.baseline
-    for first, second, pair in summary.block.contrasts():
-        if (first, second) == (label, baseline):
-            return pair.verdict
-        if (first, second) == (baseline, label):
-            return {"better": "worse", "worse": "better"}.get(pair.verdict, pair.verdict)
-    return ""
+    return summary.block.verdicts(label).get(summary.comparison.baseline, "")
+
+
+def with_verdicts(written: Table) -> Table:
+    """The table with a column of the verdicts behind that of the intervals; as it is where it has no verdict.
+
+    The terminal and the page show this column. In the other formats, the sentences above the table say it.
+    """
+    if not any(written.verdicts):
+        return written
+    titles = [column.title for column in written.columns]
+    place = next((index for index, title in enumerate(titles) if "interval" in title), len(titles) - 1) + 1
+    rows = [
+        (*row[:place], Cell(verdict), *row[place:]) for row, verdict in zip(written.rows, written.verdicts, strict=True)
+    ]
+    columns = (*written.columns[:place], Column("Verdict", part="delta"), *written.columns[place:])
+    return replace(written, columns=columns, rows=tuple(rows), verdicts=())
 
 
 def _score_column(task: str, score: Score | None) -> Column:

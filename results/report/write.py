@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import pandas as pd
 
 from mtlbench.results.questions.several import Several, several
@@ -19,14 +18,13 @@ from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord
 from mtlbench.results.report import formats, frames, page, tables
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.answers.claim import claim
-from mtlbench.results.report.drawing import figures
+from mtlbench.results.report.drawing import dark, figures
 from mtlbench.results.report.paper import kit
 from mtlbench.results.report.paper.widths import Paper
+from mtlbench.results.report.web import pages
 from mtlbench.results.summary.controls import findings
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import Summary, summarise
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 
 class Report(NamedTuple):
@@ -106,47 +104,52 @@ def _report(
     colors = figures.palette(list(dict.fromkeys(entry.label for entry in manifest.entries)))
     sections: list[dict[str, Any]] = []
     for summary, table in zip(summaries, shown, strict=True):
-        drawn = []
-        for name, draw in figures.FIGURES.items():
-            picture = draw(summary, store, colors)
-            if picture is not None:
-                width = round(100 * picture.figure.get_size_inches()[0])  # CSS pixels, so that all text has one size
-                saved = figures.save(picture.figure, folder / "figures" / f"{table.slug}-{name}")
-                paths += saved
-                pdf = saved[1].relative_to(folder).as_posix()
-                drawn.append({"uri": _data_uri(saved[0]), "caption": picture.caption, "width": width, "pdf": pdf})
-        sections.append(page.section(summary, table, drawn, others, store))
+        drawn, saved = _figures(summary, table.slug, store, colors, folder)
+        paths += saved
+        sections.append(page.section(summary, table, drawn, colors, others, store))
     together = several([(manifest.name, summary) for summary in summaries])
     if together:
         paths += _overview(together, folder)
     beside = [path.name for path in paths if path.parent == folder]
-    paths.append(_write(folder / "report.html", _html(manifest, together, sections, beside)))
+    paths.append(_write(folder / "report.html", pages.report(manifest, together, sections, beside)))
     if paper is not None:
         material = kit.Material(manifest, store, found, list(zip(summaries, shown, strict=True)))
         paths += kit.write(material, paper, folder)
     return paths, shown
 
 
+def _figures(
+    summary: Summary, slug: str, store: str, colors: figures.Looks, folder: Path
+) -> tuple[list[page.Drawn], list[Path]]:
+    """Draw and save the figures of a table. Returns them for the page, and the paths of their files."""
+    drawn, paths = [], []
+    for name, draw in figures.FIGURES.items():
+        picture = draw(summary, store, colors)
+        if picture is None:
+            continue
+        width = round(100 * picture.figure.get_size_inches()[0])  # CSS pixels, so that all text has one size
+        png, pdf = figures.save(picture.figure, folder / "figures" / f"{slug}-{name}")
+        paths += [png, pdf]
+        live = name in page.LIVE
+        drawn.append(
+            page.Drawn(
+                name,
+                picture.caption,
+                width,
+                pdf.relative_to(folder).as_posix(),
+                _data_uri(png.read_bytes()),
+                "" if live else _data_uri(dark.png(picture.figure)),
+                live,
+                picture.numbers,
+            )
+        )
+    return drawn, paths
+
+
 def _overview(found: Sequence[Several], folder: Path) -> list[Path]:
     """What several tables say together."""
     text, frame = overview.markdown(found), overview.frame(found)
     return [_write(folder / "overview.md", text), _write(folder / "overview.csv", _csv(frame))]
-
-
-def _html(
-    manifest: Manifest, together: Sequence[Several], sections: list[dict[str, Any]], beside: Sequence[str]
-) -> str:
-    """The page. beside: the files in its folder to which it leads."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    overviews = [{"title": overview.title(one), "grid": overview.grid(one)} for one in together]
-    return environment.get_template("report.html.j2").render(
-        manifest=manifest, overviews=overviews, sections=sections, beside=beside, constant=tables.CONSTANT
-    )
 
 
 def _csv(frame: pd.DataFrame, *, exact: bool = False) -> str:
@@ -164,5 +167,5 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

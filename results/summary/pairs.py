@@ -13,12 +13,13 @@ from mtlbench.results.statistics import verdicts
 from mtlbench.results.statistics.delta import all_deltas, delta_m
 from mtlbench.results.statistics.intervals import Interval
 from mtlbench.results.statistics.planner import BadPlan, seeds_for_equivalence, seeds_needed
-from mtlbench.results.statistics.verdicts import Additive, Contrast
+from mtlbench.results.statistics.verdicts import Additive, Contrast, Verdict
 from mtlbench.results.summary.columns import Column, by_seed, mean_score
 from mtlbench.results.summary.gains import DeltaSummary, runs_of_baseline, usable
 from mtlbench.results.summary.runs import Comparison
 
 PLANNED = (0.5, 1.0, 2.0)  # points
+TURNED: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}  # where the two rows of a pair change places
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ class Block:
                 label, sign = (first, 1.0) if second == baseline else (second, -1.0)
                 shared = len(set(self.values[first]) & set(self.values[second]))
                 found[label] = Interval(sign * pair.difference, (pair.high - pair.low) / 2, shared - 1)
+        return found
+
+    def verdicts(self, label: str) -> dict[str, Verdict]:
+        """Each row that `label` is compared with -> the verdict on `label` against it."""
+        found: dict[str, Verdict] = {}
+        for first, second, pair in self.contrasts():
+            if first == label:
+                found[second] = pair.verdict
+            elif second == label:
+                found[first] = TURNED.get(pair.verdict, pair.verdict)
         return found
 
     def best(self) -> set[str]:

@@ -47,12 +47,9 @@ def summarise(comparison: Comparison, store: str) -> Summary:
     """Everything that a table says of a comparison. The per-image files of its cells lie in `store`."""
     columns = {task: column(comparison, task) for task in comparison.tasks}
     influences = cache(lambda cell_id: influence(store, cell_id))
-    deltas = {label: gains_of(row, comparison, columns) for label, row in comparison.rows.items()}
-    compared = block(comparison, columns, deltas)
-    best, beside = compared.best(), compared.against(comparison.baseline)
+    deltas, compared = judged(comparison, columns)
+    best = compared.best()
     for label, row in comparison.rows.items():
-        if deltas[label].paired and label in beside:
-            deltas[label] = replace(deltas[label], seeds=beside[label])
         deltas[label] = _with_images(deltas[label], row, comparison, influences)
     rows = {
         label: RowSummary(
@@ -66,6 +63,17 @@ def summarise(comparison: Comparison, store: str) -> Summary:
     }
     pairs = tuple(compared.contrasts())
     return Summary(comparison, columns, rows, compared, pairs, rebased(comparison, columns, deltas))
+
+
+def judged(comparison: Comparison, columns: Mapping[str, Column]) -> tuple[dict[str, DeltaSummary], Block]:
+    """Delta_m of each row with its interval over seeds, and the block that judges all pairs of rows."""
+    deltas = {label: gains_of(row, comparison, columns) for label, row in comparison.rows.items()}
+    compared = block(comparison, columns, deltas)
+    beside = compared.against(comparison.baseline)
+    for label, delta in deltas.items():
+        if delta.paired and label in beside:
+            deltas[label] = replace(delta, seeds=beside[label])
+    return deltas, compared
 
 
 def _with_images(delta: DeltaSummary, row: Row, comparison: Comparison, influences: Influences) -> DeltaSummary:

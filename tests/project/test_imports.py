@@ -48,7 +48,7 @@ LEAVES = {
     "benchmarks": {"torch", "torchvision", "numpy", "scipy", "sklearn", "PIL", "h5py", "pyarrow"},
     "methods": {"torch", "timm", "huggingface_hub", "safetensors"},
     "results": {"numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "fsspec"}
-    | {"pydantic", "pydantic_core", "lxml", "markdown_it", "pylatexenc"},
+    | {"pydantic", "pydantic_core", "lxml", "markdown_it", "pylatexenc", "plotly"},
 }
 
 # A framework is known in one place.

@@ -70,12 +70,8 @@ def _first(block: Block, subject: str) -> str:
 def _verdicts(block: Block, label: str) -> dict[str, list[str]]:
     """verdict -> the rows of which `label` has it, as in "better" than these."""
     found: dict[str, list[str]] = {"better": [], "worse": [], "equivalent": [], "undecided": []}
-    turned = {"better": "worse", "worse": "better"}
-    for first, second, pair in block.contrasts():
-        if first == label:
-            found[pair.verdict].append(second)
-        elif second == label:
-            found[turned.get(pair.verdict, pair.verdict)].append(first)
+    for other, verdict in block.verdicts(label).items():
+        found[verdict].append(other)
     return found
 
 

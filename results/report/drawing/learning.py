@@ -69,7 +69,7 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
             figure,
             "Lines: means over seeds; bands: ±1 standard deviation over seeds." if seeds.max() > 1 else "One seed.",
         )
-    return Picture(figure, _caption(curves))
+    return Picture(figure, _caption(curves), curves)
 
 
 def _line(axis: Axes, of_label: pd.DataFrame, label: str, colors: Looks) -> None:

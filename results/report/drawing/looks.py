@@ -26,11 +26,14 @@ class Picture(NamedTuple):
 
     figure: Figure
     caption: str
+    numbers: Any = None  # what is drawn, where the page draws it anew for its reader
 
 
 # Found by a search from familiar hues. Any two differ by more than 20 (CIE 1976) for readers with normal vision,
 # deuteranopia and protanopia, and all are dark enough for white paper.
 COLORS = ("#1373b7", "#e7a002", "#2b9f6f", "#d04e27", "#5dbbf6", "#ca7dac", "#4a2b6e", "#5c3b1a")
+# On dark paper, the two that are too dark for it have others. The same holds of these eight.
+DARK = {"#4a2b6e": "#7247eb", "#5c3b1a": "#f3e5c8"}
 # Labels after the last colour take the first one again, with another marker, another dash and another hatch.
 MARKERS = ("o", "s", "^", "D", "v", "X", "<", ">", "P", "p", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
@@ -99,12 +102,13 @@ class Looks(Mapping[str, Color]):
         return MARKERS[self._places[label] % len(MARKERS)]
 
     def dash(self, label: str) -> Any:
-        return DASHES[self._round(label) % len(DASHES)]
+        return DASHES[self.round(label) % len(DASHES)]
 
     def hatch(self, label: str) -> str:
-        return HATCHES[self._round(label) % len(HATCHES)]
+        return HATCHES[self.round(label) % len(HATCHES)]
 
-    def _round(self, label: str) -> int:
+    def round(self, label: str) -> int:
+        """How many times the colours were used up before this label."""
         return self._places[label] // len(COLORS)
 
     @property
@@ -178,6 +182,11 @@ class Looks(Mapping[str, Color]):
         size = 0.8 * self.marker_size
         line: Any = self.dash(label) if kind == "line" else "none"
         return Line2D([], [], color=color, ls=line, marker=self.marker(label), markersize=size, mec="white", mew=0.5)
+
+
+def hexadecimal(color: Color) -> str:
+    """As in `COLORS`: #rrggbb."""
+    return mpl.colors.to_hex(color)
 
 
 def palette(labels: Sequence[str], width: float | None = None) -> Looks:

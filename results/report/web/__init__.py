@@ -1,0 +1,1 @@
+"""The pages for a browser: what a page embeds, and how it is rendered."""

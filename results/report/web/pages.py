@@ -1,0 +1,43 @@
+"""Pages as HTML, from their templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mtlbench.results.questions.several import Several
+from mtlbench.results.records.record import Manifest
+from mtlbench.results.report.answers import several as overview
+from mtlbench.results.report.tables import CONSTANT
+from mtlbench.results.report.web import choices, library
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+
+
+def report(
+    manifest: Manifest, together: Sequence[Several], sections: Sequence[Mapping[str, Any]], beside: Sequence[str]
+) -> str:
+    """The page of a matrix. beside: the files in its folder to which it leads."""
+    return _rendered(
+        "report.html.j2",
+        manifest=manifest,
+        overviews=[{"title": overview.title(one), "grid": overview.grid(one)} for one in together],
+        sections=sections,
+        beside=beside,
+        constant=CONSTANT,
+        plotly=library.plotly(),
+        costs=choices.costs(),
+    )
+
+
+def _rendered(template: str, **names: Any) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(**names)
