@@ -43,6 +43,8 @@ def report(
 ) -> None:
     """Write tables (Markdown, LaTeX, CSV, HTML) and figures from a store's records. Trains nothing.
 
+    Without a matrix, OUT/index.html shows all matrices of the store side by side.
+
     Example:  mtlbench report rooms --store runs --out results/rooms --paper neurips
     """
     from rich.console import Console
@@ -61,12 +63,14 @@ def report(
     if not names:
         raise fail(f"{store.url}: no matrix was run into this store")
     folder = report_folder(out, store)
-    written = write(store.url, names, folder, width)
+    written = write(store.url, names if matrices else [], folder, width)
     show_report(written, Console(highlight=False))
     for name in names:
         typer.echo(f"report   {folder / name / 'report.html'}")
         if width is not None:
             typer.echo(f"paper    {folder / name / 'paper'} ({width.text} wide)")
+    if written.start is not None:
+        typer.echo(f"index    {written.start}")
     refuse_unreadable(written.unreadable)
 
 

@@ -50,14 +50,14 @@ def printed(summary: Summary) -> list[Baseline]:
     for (source, table), group in rows.groupby(["source", "table"], sort=False):
         scores = {}
         for task, reference in ((task, column.reference) for task, column in summary.columns.items()):
-            if reference is not None and not (same := _same_metric(group, reference)).empty:
+            if reference is not None and not (same := same_metric(group, reference)).empty:
                 scores[task] = replace(reference, value=float(same["value"].iloc[0]))
         if set(scores) == set(summary.columns):
             found.append(Baseline(f"{source}, {table}", scores))
     return found
 
 
-def _same_metric(rows: pd.DataFrame, score: Score) -> pd.DataFrame:
+def same_metric(rows: pd.DataFrame, score: Score) -> pd.DataFrame:
     """The printed numbers of the same task and metric. The unit is the same too, where the score's record has one."""
     same = (rows["task"] == score.task) & (rows["metric"] == score.metric)
     return rows[same & (rows["unit"] == score.unit)] if score.unit else rows[same]
@@ -68,7 +68,7 @@ def stored(summary: Summary, others: Sequence[Results]) -> list[Baseline]:
 
     Models that were scored in another way are left out. A model that several matrices share occurs once.
     """
-    here = _cells(summary.rows[summary.comparison.baseline].row) if summary.comparison.baseline in summary.rows else ()
+    here = cells(summary.rows[summary.comparison.baseline].row) if summary.comparison.baseline in summary.rows else ()
     seen, found = {here}, []
     for results in others:
         for comparison in comparisons(results):
@@ -76,9 +76,9 @@ def stored(summary: Summary, others: Sequence[Results]) -> list[Baseline]:
                 continue
             for label, row in comparison.rows.items():
                 runs = row.finished()
-                if row.method != METHOD or not runs or _cells(row) in seen:
+                if row.method != METHOD or not runs or cells(row) in seen:
                     continue
-                seen.add(_cells(row))
+                seen.add(cells(row))
                 by_task = {task: [run[task] for run in runs.values() if task in run] for task in comparison.tasks}
                 if all(_compares(scores, summary, task) for task, scores in by_task.items()):
                     scores = {task: mean_score(scores) for task, scores in by_task.items()}
@@ -91,7 +91,7 @@ def _compares(scores: Sequence[Score], summary: Summary, task: str) -> bool:
     return bool(scores) and all(score.value and not distance(score, reference) for score in scores)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
     """The finished cells of a row."""
     return tuple(sorted(cell_id for run in row.runs.values() for cell_id in run.records))
 
@@ -111,7 +111,7 @@ def weak_baselines(summary: Summary) -> list[str]:
         shown = summary.columns[task].printed_as(entry)
         if shown is None or not entry.values:
             continue
-        same = _same_metric(rows, shown)
+        same = same_metric(rows, shown)
         sign = 1.0 if shown.higher_is_better else -1.0
         order = (sign * same["value"].astype(float)).sort_values(ascending=False, kind="stable")
         if order.empty or sign * entry.mean >= order.iloc[0]:

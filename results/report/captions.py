@@ -298,7 +298,7 @@ def provenance(summary: Summary) -> list[tuple[str, str]]:
     found = [record.provenance for record in _records(summary)]
     versions = sorted({name for p in found for name in p.get("versions", {})})
     values = [
-        ("commit", [_short(p["commit"]) for p in found if p.get("commit")]),
+        ("commit", [short_commit(p["commit"]) for p in found if p.get("commit")]),
         ("source", [str(p["source"]) for p in found if p.get("source")]),
         ("data", [str(p["data"]["fingerprint"]) for p in found if p.get("data", {}).get("fingerprint")]),
         ("device", [str(p["device"]) for p in found if p.get("device")]),
@@ -319,5 +319,5 @@ def _records(summary: Summary) -> list[Record]:
     return [found[cell_id] for cell_id in sorted(found)]
 
 
-def _short(commit: str) -> str:
+def short_commit(commit: str) -> str:
     return commit[:12] + ("+" if commit.endswith("+") else "")

@@ -10,14 +10,13 @@ from mtlbench.results.records.reading import Results
 from mtlbench.results.report import baselines, captions, context, grids, recipe, tables
 from mtlbench.results.report.answers import fitting
 from mtlbench.results.report.display import UNDEFINED, interval_text, signed
-from mtlbench.results.report.grids import Grid
 from mtlbench.results.report.drawing.looks import Looks
+from mtlbench.results.report.grids import Grid
 from mtlbench.results.report.tables import CONSTANT
 from mtlbench.results.report.web import choices
 from mtlbench.results.summary.costs import COSTS
 from mtlbench.results.summary.orders import task_gains
 from mtlbench.results.summary.summary import Summary
-
 
 LIVE = ("gains", "cost", "learning")  # the figures in whose place the page draws charts that its reader may change
 
@@ -95,7 +94,9 @@ def _live(summary: Summary, figures: Sequence[Drawn], looks: Looks) -> dict[str,
 
 def _unpaired(summary: Summary) -> str:
     without = [label for label, row in summary.rows.items() if row.delta.values and not row.delta.paired]
-    return f"No whiskers on a task where runs share no seed with the baseline's: {', '.join(without)}." if without else ""
+    return (
+        f"No whiskers on a task where runs share no seed with the baseline's: {', '.join(without)}." if without else ""
+    )
 
 
 def _sure(summary: Summary) -> Grid:

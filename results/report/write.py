@@ -14,7 +14,7 @@ import pandas as pd
 from mtlbench.results.questions.several import Several, several
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import Results, matrices, read
-from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord
+from mtlbench.results.records.record import CorruptRecord, NewerRecord
 from mtlbench.results.report import formats, frames, page, tables
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.answers.claim import claim
@@ -22,6 +22,7 @@ from mtlbench.results.report.drawing import dark, figures
 from mtlbench.results.report.paper import kit
 from mtlbench.results.report.paper.widths import Paper
 from mtlbench.results.report.web import pages
+from mtlbench.results.report.web.index import Matrix
 from mtlbench.results.summary.controls import findings
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import Summary, summarise
@@ -35,6 +36,7 @@ class Report(NamedTuple):
     unreadable: tuple[str, ...]  # a line for each record that is missing from the tables because it cannot be read
     tables: tuple[tables.Table, ...]
     overview: str  # of several matrices, as Markdown; "" where there is none
+    start: Path | None = None  # the page over all matrices
 
 
 def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = None) -> Report:
@@ -44,9 +46,10 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
     deltas.csv (Delta_m of every run), gains.csv (the gains on each task), contrasts.csv (every pair of rows),
     report.html (self-contained) and figures/*.png and *.pdf. Where rows occur in several tables of a matrix, its folder
     has overview.md and overview.csv too, and where they occur in several tables of several matrices, `out` has. With a
-    `paper`, each folder has paper/ too: tables, figures and BibTeX at the paper's width. Equal records give equal
-    bytes. Raises FileNotFoundError that says what the store holds, where it does not hold a matrix. Raises
-    CorruptRecord that names the file of a matrix; a record that cannot be read is a failed cell.
+    `paper`, each folder has paper/ too: tables, figures and BibTeX at the paper's width. Where `names` is empty,
+    out/index.html shows all matrices side by side. Equal records give equal bytes. Raises FileNotFoundError that says
+    what the store holds, where it does not hold a matrix. Raises CorruptRecord that names the file of a matrix; a
+    record that cannot be read is a failed cell.
     """
     found = list(names) or matrices(store)
     if not found:
@@ -55,7 +58,7 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
     beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []
     texts, written_tables, overall = [], list[tables.Table](), ""
-    shown: list[tuple[str, Summary]] = []
+    shown, made = list[tuple[str, Summary]](), list[Matrix]()
     for results in everything:
         others = [other for other in (*everything, *beside) if other is not results]
         summaries = [summarise(comparison, store) for comparison in comparisons(results)]
@@ -64,12 +67,16 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
         texts.append(formats.markdown(its_tables))
         written_tables += its_tables
         shown += [(results.manifest.name, summary) for summary in summaries]
-    if len(everything) > 1 and (together := several(shown)):
+        made.append(Matrix(results, summaries, its_tables))
+    together = several(shown) if len(everything) > 1 else []
+    if together:
         paths += _overview(together, out)
         overall = overview.markdown(together)
         texts.append(overall)
+    start = None if names else _write(out / "index.html", pages.store(made, together))
+    paths += [start] if start else []
     unreadable = dict.fromkeys(line for results in everything for line in results.unreadable.values())
-    return Report(tuple(paths), "\n".join(texts), tuple(unreadable), tuple(written_tables), overall)
+    return Report(tuple(paths), "\n".join(texts), tuple(unreadable), tuple(written_tables), overall, start)
 
 
 def _readable(store: str, names: Sequence[str]) -> list[Results]:

@@ -25,6 +25,7 @@ def png(figure: Figure) -> bytes:
     for artist in figure.findobj():
         _darken(artist)
     figure.set_facecolor(PAPER)
+    figure.set_layout_engine("none")  # everything stays where it was saved
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -82,7 +82,11 @@ class Live {
       const cells = [row.label, found ? signed(found.mean) : "\u2014", between(found && interval), found ? verdict : ""];
       cells.push(...table.tasks.map((_, t) => (found ? signed(found.gains[t]) : "\u2014")));
       const line = document.createElement("tr");
-      line.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
+      line.append(...cells.map((text) => {
+        const cell = Object.assign(document.createElement("td"), { textContent: text });
+        if (text === "better" || text === "worse") cell.className = text;
+        return cell;
+      }));
       return line;
     }));
   }
@@ -151,7 +155,7 @@ class Live {
         const spread = (j) => middle + ((j + 0.5) / found.runs.length - 0.5) * 0.5 * (0.8 / shown.length);
         traces.push({
           x: found.runs.map((_, j) => spread(j)), y: found.runs.map(value), mode: "markers",
-          marker: { color, size: 5, opacity: 0.5, symbol: row.symbol },
+          marker: { color, size: 4.5, opacity: 0.55 },
           text: found.runs.map((run) => `${plain(row.label)}, seed ${run.seed}: ${group} ${signed(value(run))}`), hovertemplate: "%{text}<extra></extra>",
         }, {
           x: [middle], y: [mean], mode: "markers", marker: { color, size: 11, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
@@ -181,7 +185,7 @@ class Live {
       const [row, color] = [table.rows[i], this.color(table.rows[i])];
       const pair = Delta.judged(table, this.baseline, this.weights, i).interval;
       traces.push({
-        x: [cost], y: [mean], mode: "markers+text", text: [plain(row.label)], textposition: "middle " + this.side(points, cost, mean), textfont: { size: 11.5 },
+        x: [cost], y: [mean], mode: "markers+text", text: [plain(row.label)], textposition: "top " + this.side(points, cost, mean), textfont: { size: 11.5 },
         cliponaxis: false, marker: { color, size: 12, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
         error_y: this.whiskers(mean, pair, color),
         hovertemplate: `<b>${plain(row.label)}</b><br>${plain(title)} ${Number(cost.toPrecision(3))}<br>Δm ${signed(mean)}${pair ? " " + between(pair) : ""}<extra></extra>`,

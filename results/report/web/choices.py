@@ -142,5 +142,3 @@ def costs() -> list[tuple[str, float]]:
         "train_seconds": ("time of training [min]", 60.0),
     }
     return [titles[name] for name in COSTS]
-
-

@@ -12,7 +12,7 @@ from mtlbench.results.questions.several import Several
 from mtlbench.results.records.record import Manifest
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.tables import CONSTANT
-from mtlbench.results.report.web import choices, library
+from mtlbench.results.report.web import choices, index, library
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -31,6 +31,11 @@ def report(
         plotly=library.plotly(),
         costs=choices.costs(),
     )
+
+
+def store(matrices: Sequence[index.Matrix], together: Sequence[Several]) -> str:
+    """The page over all matrices of a store. It lies beside their folders."""
+    return _rendered("index.html.j2", **index.contents(matrices), parts=index.parts(matrices, together))
 
 
 def _rendered(template: str, **names: Any) -> str:

@@ -1,5 +1,6 @@
 """Rows stay apart for every reader, and what is written beside points covers nothing."""
 
+import io
 from itertools import combinations
 
 import matplotlib.pyplot as plt
@@ -9,9 +10,10 @@ import seaborn as sns
 from matplotlib.colors import to_rgb
 
 from make_records import three_seeds
+from mtlbench.results.report.drawing.dark import INK, PAPER, png, turned
 from mtlbench.results.report.drawing.direct import Point, draw_frontier, frontier, label_points
 from mtlbench.results.report.drawing.figures import FIGURES, delta_against_cost, palette
-from mtlbench.results.report.drawing.looks import COLORS, DASHES
+from mtlbench.results.report.drawing.looks import COLORS, DARK, DASHES
 from paths import ROOT
 from tables_of import summaries
 
@@ -30,11 +32,14 @@ TO_XYZ = np.array(
 )
 
 
+def linear(rgb):
+    rgb = np.array(rgb[:3])
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
 def lab(color, sight):
     """CIE Lab under D65 of an sRGB colour, as somebody with this sight sees it."""
-    rgb = np.array(to_rgb(color))
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    xyz = TO_XYZ @ np.clip(SIGHT[sight] @ linear, 0, 1) / TO_XYZ.sum(1)
+    xyz = TO_XYZ @ np.clip(SIGHT[sight] @ linear(to_rgb(color)), 0, 1) / TO_XYZ.sum(1)
     x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
@@ -47,6 +52,36 @@ def closest(colors, sight):
 def test_any_two_colours_stay_apart_for_every_reader(sight):
     assert len(COLORS) >= 7
     assert closest(COLORS, sight) >= 20
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_the_colours_of_dark_paper_stay_apart_too_and_are_seen_on_it(sight):
+    colors = [DARK.get(color, color) for color in COLORS]
+    assert set(DARK) <= set(COLORS)
+    assert closest(colors, sight) >= 20
+    assert closest([*colors, PAPER], sight) >= 20
+    assert min(contrast(color, PAPER) for color in colors) >= 3
+
+
+def contrast(one, other):
+    """The ratio of WCAG 2: at least 3 for what has to be seen in a figure."""
+    dark, light = sorted(TO_XYZ[1] @ linear(to_rgb(color)) for color in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_on_dark_paper_grays_turn_and_colours_stay(tmp_path):
+    assert turned("black") == pytest.approx((*INK, 1)) and turned("white") == pytest.approx((*PAPER, 1))
+    assert turned((0.5, 0.5, 0.5, 0.3))[3] == 0.3
+    assert turned(COLORS[0]) == pytest.approx((*to_rgb(COLORS[0]), 1))
+    figure, axis = plt.subplots()
+    axis.imshow(np.full((4, 4, 3), 255, dtype=np.uint8))  # a white picture is data
+    axis.set_title("title")
+    (bar,) = axis.bar(1, 2, color="0.9")
+    picture = plt.imread(io.BytesIO(png(figure)))
+    assert picture[0, 0, :3] == pytest.approx(PAPER, abs=0.01)
+    assert (picture[..., :3] > 0.99).all(-1).mean() > 0.1
+    assert bar.get_facecolor()[:3] == (0.9, 0.9, 0.9)
+    assert contrast(axis.title.get_color(), PAPER) > 10
 
 
 def test_the_simulation_sees_colours_that_fall_together():
