@@ -67,6 +67,8 @@ class Live {
 
   get own() { return this.baseline === this.table.baseline; }
   get equal() { return this.weights.every((weight) => weight === this.weights[0]); }
+  get quantity() { return this.equal ? "Δm" : "weighted Δm"; }
+  get weighting() { return this.table.tasks.map((task, t) => `${task.name} ${this.weights[t]}`).join(", "); }
   get against() { return this.table.rows[this.baseline]?.label ?? "no row"; }
 
   // What the choice means, in words, and its numbers.
@@ -96,11 +98,10 @@ class Live {
     if (!(this.weights.reduce((sum, weight) => sum + weight, 0) > 0)) return "At least one weight must be above 0.";
     const rest = "The sentences, tables and verdicts outside of this box stay those of the matrix: its own baseline, equal weights.";
     if (this.own && this.equal) return `As in the table above: against ${this.against}, with equal weights of the tasks.`;
-    const weights = this.table.tasks.map((task, t) => `${task.name} ${this.weights[t]}`).join(", ");
     const told = this.equal
       ? "Means are computed here from the scores of the runs; intervals and verdicts were computed with the report for this baseline, by the same rule as the table's."
       : "Means are computed here from the scores of the runs. There is no interval and no verdict for unequal weights.";
-    return `Your choice: against ${this.against}, ${this.equal ? "with equal weights" : "weights " + weights}. ${told} ${rest} No interval knows that a choice was made after the results were seen.`;
+    return `Your choice: against ${this.against}, ${this.equal ? "with equal weights" : "weights " + this.weighting}. ${told} ${rest} No interval knows that a choice was made after the results were seen.`;
   }
 
   draw() {
@@ -143,7 +144,7 @@ class Live {
   drawGains() {
     const { table } = this;
     const shown = table.rows.map((_, i) => i).filter((i) => i !== this.baseline && !this.hidden.has(i) && this.rows[i]);
-    const groups = ["Δm", ...table.tasks.map((task) => task.name)];
+    const groups = [this.quantity, ...table.tasks.map((task) => task.name)];
     const traces = [];
     shown.forEach((i, place) => {
       const [row, found, color] = [table.rows[i], this.rows[i], this.color(table.rows[i])];
@@ -166,8 +167,8 @@ class Live {
     });
     const rule = (x) => ({ type: "line", x0: x, x1: x, yref: "paper", y0: 0, y1: 1, line: { color: this.line, width: x === 0.5 ? 2 : 1 } });
     this.plot(this.parts.gains, traces, {
-      title: { text: `Δm and each task's term, against ${plain(this.against)}`, font: { size: 14 } },
-      xaxis: { tickvals: groups.map((_, g) => g), ticktext: groups.map((group, g) => (g ? `${group}<br>${table.tasks[g - 1].title}` : "<b>Δm</b>")), range: [-0.5, groups.length - 0.5], showgrid: false },
+      title: { text: `Gain over ${plain(this.against)}${this.equal ? "" : `, weights ${plain(this.weighting)}`}`, font: { size: 14 } },
+      xaxis: { tickvals: groups.map((_, g) => g), ticktext: groups.map((group, g) => (g ? `${group}<br>${table.tasks[g - 1].title}` : `<b>${group}</b>`)), range: [-0.5, groups.length - 0.5], showgrid: false },
       yaxis: { title: { text: "gain [%] (up is better)" }, zeroline: true, zerolinecolor: this.ink, zerolinewidth: 1 },
       shapes: groups.slice(1).map((_, g) => rule(g + 0.5)),
     });
@@ -185,16 +186,16 @@ class Live {
       const [row, color] = [table.rows[i], this.color(table.rows[i])];
       const pair = Delta.judged(table, this.baseline, this.weights, i).interval;
       traces.push({
-        x: [cost], y: [mean], mode: "markers+text", text: [plain(row.label)], textposition: "top " + this.side(points, cost, mean), textfont: { size: 11.5 },
+        x: [cost], y: [mean], mode: points.length > 10 ? "markers" : "markers+text", text: [plain(row.label)], textposition: "top " + this.side(points, cost, mean), textfont: { size: 11.5 },
         cliponaxis: false, marker: { color, size: 12, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
         error_y: this.whiskers(mean, pair, color),
-        hovertemplate: `<b>${plain(row.label)}</b><br>${plain(title)} ${Number(cost.toPrecision(3))}<br>Δm ${signed(mean)}${pair ? " " + between(pair) : ""}<extra></extra>`,
+        hovertemplate: `<b>${plain(row.label)}</b><br>${plain(title)} ${Number(cost.toPrecision(3))}<br>${this.quantity} ${signed(mean)}${pair ? " " + between(pair) : ""}<extra></extra>`,
       });
     });
     this.plot(this.parts.costs, traces, {
-      title: { text: `Δm against cost; dashed: the best Δm up to a cost`, font: { size: 14 } },
+      title: { text: `Gain over ${plain(this.against)} against cost; dashed: the best gain up to a cost`, font: { size: 14 } },
       xaxis: { type: "log", title: { text: title }, ...this.ticks(points.map((point) => point[0])) },
-      yaxis: { title: { text: "Δm [%] (up is better)" }, zeroline: true, zerolinecolor: this.ink, zerolinewidth: 1 },
+      yaxis: { title: { text: `${this.quantity} [%] (up is better)` }, zeroline: true, zerolinecolor: this.ink, zerolinewidth: 1 },
     });
   }
 
