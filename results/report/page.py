@@ -10,7 +10,7 @@ from mtlbench.results.records.reading import Results
 from mtlbench.results.report import baselines, captions, context, grids, recipe, tables
 from mtlbench.results.report.answers import fitting
 from mtlbench.results.report.display import UNDEFINED, interval_text, signed
-from mtlbench.results.report.drawing.looks import Looks
+from mtlbench.results.report.drawing.looks import Looks, palette
 from mtlbench.results.report.grids import Grid
 from mtlbench.results.report.tables import CONSTANT
 from mtlbench.results.report.web import choices
@@ -38,14 +38,14 @@ def section(
     summary: Summary,
     table: tables.Table,
     figures: Sequence[Drawn],
-    looks: Looks,
     others: Sequence[Results] = (),
     store: str | None = None,
+    looks: Looks | None = None,
 ) -> dict[str, Any]:
     """Everything that the template shows of a table.
 
     others: other matrices of the same store. store: where the histories of its cells lie; without it, no training
-    losses are shown.
+    losses are shown. looks: those of the figures, for the charts that take their place.
     """
     compared = task_gains(summary.comparison, summary.columns, summary.block)
     fits = Grid([], [], "") if store is None else fitting.grid(summary, store)
@@ -66,7 +66,7 @@ def section(
     return {
         "table": tables.with_verdicts(table),
         "figures": figures,
-        **_live(summary, figures, looks),
+        **_live(summary, figures, looks or palette(list(summary.rows))),
         "warnings": [*captions.limits(summary), *baselines.weak_baselines(summary)],
         "sure": _sure(summary),
         "details": [{"title": title, "grid": grid, "open": shown} for title, grid, shown in details if grid.rows],

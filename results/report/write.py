@@ -113,7 +113,7 @@ def _report(
     for summary, table in zip(summaries, shown, strict=True):
         drawn, saved = _figures(summary, table.slug, store, colors, folder)
         paths += saved
-        sections.append(page.section(summary, table, drawn, colors, others, store))
+        sections.append(page.section(summary, table, drawn, others, store, colors))
     together = several([(manifest.name, summary) for summary in summaries])
     if together:
         paths += _overview(together, folder)

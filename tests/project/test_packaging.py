@@ -21,6 +21,8 @@ DATA = (
     "benchmarks/matrices/*.yaml",
     "results/papers/*.csv",
     "results/report/templates/*.j2",
+    "results/report/templates/*.js",
+    "results/report/templates/*.css",
     "harness/launch/templates/*.j2",
     "harness/matrix/reference/*.json",
     "harness/matrix/reference/*.yaml",
