@@ -193,7 +193,7 @@ class Live {
       });
     });
     this.plot(this.parts.costs, traces, {
-      title: { text: `Gain over ${plain(this.against)} against cost; dashed: the best gain up to a cost`, font: { size: 14 } },
+      title: { text: "Gain against cost", font: { size: 14 } },
       xaxis: { type: "log", title: { text: title }, ...this.ticks(points.map((point) => point[0])) },
       yaxis: { title: { text: `${this.quantity} [%] (up is better)` }, zeroline: true, zerolinecolor: this.ink, zerolinewidth: 1 },
     });
