@@ -9,20 +9,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 IGNORE = 255  # the class id of a pixel that has no label; this is the only place where the number is written
-
-# A function that takes the name of a colour map of matplotlib and the numbers to look up in it, which are floats in
-# [0, 1] or integer positions in the map. It returns colours as float [..., 3], each channel in [0, 1].
-Colours = Callable[[str, NDArray[Any]], NDArray[Any]]
-
 
 # A function that brings predictions [B, C, h, w] to another size, by the rule "nearest" or "bilinear".
 Resize = Callable[[Tensor, Literal["nearest", "bilinear"]], Tensor]
@@ -120,10 +113,6 @@ class Kind(ABC):
         """One prediction [C, H, W] for people to read, as values that a label of this kind could have."""
         return self.answer(prediction)
 
-    @abstractmethod
-    def picture(self, values: NDArray[Any], colours: Colours) -> NDArray[np.uint8]:
-        """A picture uint8 [H, W, 3] to look at, from an array of `values`."""
-
 
 @dataclass(frozen=True)
 class Label(Kind):
@@ -169,12 +158,6 @@ class Label(Kind):
         """[H, W]: of several logits the likeliest class, uint8; of a single logit its probability, floating point."""
         return prediction.argmax(0).byte() if len(prediction) > 1 else prediction[0].sigmoid()
 
-    def picture(self, values: NDArray[Any], colours: Colours) -> NDArray[np.uint8]:
-        """Classes take twenty colours in turn; a probability is grey."""
-        if np.issubdtype(values.dtype, np.integer):
-            return _bytes(colours("tab20", values % 20))
-        return _bytes(colours("gray", values))
-
 
 @dataclass(frozen=True)
 class Scalar(Kind):
@@ -193,11 +176,6 @@ class Scalar(Kind):
     def values(self, prediction: Tensor) -> Tensor:
         """[H, W], in the unit of the label."""
         return prediction[0]
-
-    def picture(self, values: NDArray[Any], colours: Colours) -> NDArray[np.uint8]:
-        """The least value of the picture is dark, and the greatest is bright."""
-        low, high = float(values.min()), float(values.max())
-        return _bytes(colours("viridis", (values - low) / max(high - low, 1e-6)))
 
 
 @dataclass(frozen=True)
@@ -234,10 +212,6 @@ class Vector(Kind):
         """Unit vectors [3, H, W]."""
         return F.normalize(prediction, dim=0)
 
-    def picture(self, values: NDArray[Any], colours: Colours) -> NDArray[np.uint8]:
-        """Red, green and blue grow with x, y and z, from -1 to 1."""
-        return (np.moveaxis(values, 0, -1) * 127.5 + 127.5).astype(np.uint8)
-
 
 def require_same_shape(prediction: Tensor, label: Tensor) -> None:
     """Raise ValueError where a prediction and a batch of labels, which are compared pixel by pixel, differ in shape.
@@ -259,8 +233,3 @@ def require_classes(label: Tensor, num_classes: int) -> None:
     if lowest < 0 or highest >= num_classes:
         stray = int(lowest if lowest < 0 else highest)
         raise ValueError(f"label {stray} is neither a class in 0..{num_classes - 1} nor {IGNORE}")
-
-
-def _bytes(colours: NDArray[Any]) -> NDArray[np.uint8]:
-    """Colours in [0, 1] -> uint8."""
-    return (colours * 255).astype(np.uint8)

@@ -33,7 +33,7 @@ def truth(copy: Copy, names: Sequence[str]) -> bytes:
     for sample in (split[place] for place in places(len(split))):
         arrays[f"{sample.id}/{files.PIXELS}"] = sample.image.permute(1, 2, 0).numpy()
         arrays |= {f"{sample.id}/{name}": _marked(tasks[name], label) for name, label in sample.labels.items()}
-    classes = {name: _class_names(task) for name, task in tasks.items()}
+    classes = {name: class_names(task) for name, task in tasks.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{files.CLASSES: np.array(json.dumps(classes))}, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -43,7 +43,8 @@ def _marked(task: Task, label: Tensor) -> np.ndarray:
     return label.float().masked_fill(~task.kind.valid(label), float("nan")).numpy()
 
 
-def _class_names(task: Task) -> list[str]:
+def class_names(task: Task) -> list[str]:
+    """The names of the classes among which a prediction chooses; [] where its values are no classes."""
     if not task.several_classes:
         return []
     return list(getattr(task.metric, "names", None) or map(str, range(task.channels)))

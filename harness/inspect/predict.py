@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import colormaps
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -17,11 +15,16 @@ from mtlbench.benchmarks.copies.files import read_image
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.loading import normalise
 from mtlbench.harness.data.view import view_of
+from mtlbench.harness.inspect.painted import TILE, sheet
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.network import build, chosen_tasks
 from mtlbench.methods.method import Method
 from mtlbench.results.records import files
+from mtlbench.results.report.drawing.figures import save
+
+ENDINGS = ("npz", "png", "pdf")  # of what is written for an image
+DOTS = (100, 300)  # for each inch of a picture, at least and at most
 
 
 def load(store: Store, cell_id: str) -> Method:
@@ -39,7 +42,7 @@ def load(store: Store, cell_id: str) -> Method:
 
 @torch.no_grad()
 def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> Iterator[Path]:
-    """Write NAME.npz (an array a task) and NAME.png (the image beside its predictions) for each image.
+    """Write NAME.npz (an array a task), and NAME.png and NAME.pdf (the image beside its predictions) for each image.
 
     An image is turned as its EXIF data say. Arrays have its size then: class indices, probabilities, metres, or unit
     normals [3, H, W]. Raises ValueError or OSError naming a file that cannot be read or is not whole, and ValueError
@@ -49,20 +52,19 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
     cell = store.cell(cell_id)
     benchmark = make_benchmark(cell.benchmark)
     network, view = load(store, cell_id), view_of(cell.benchmark, benchmark)
+    tasks = {name: benchmark.tasks[name] for name in cell.tasks}
     out.mkdir(parents=True, exist_ok=True)
     for path in images:
         image = read_image(path, upright=True)
         size = (image.shape[-2], image.shape[-1])
         final = network(normalise(view.resize(image)[None])).final
-        arrays, panels = {}, [image.permute(1, 2, 0).numpy()]
-        for name in cell.tasks:
-            task = benchmark.tasks[name]
-            array = values(task, view.restore(final[name].float(), size, task.kind)[0])
-            arrays[name] = array
-            panels.append(picture(task, array))
+        arrays = {
+            name: values(task, view.restore(final[name].float(), size, task.kind)[0]) for name, task in tasks.items()
+        }
         np.savez_compressed(out / f"{path.stem}.npz", **arrays)  # type: ignore[arg-type]
-        Image.fromarray(np.concatenate(panels, axis=1)).save(out / f"{path.stem}.png")
-        yield out / f"{path.stem}.png"
+        figure = sheet(image.permute(1, 2, 0).numpy(), arrays, tasks)
+        dots = round(min(max(size[1] / TILE, DOTS[0]), DOTS[1]))
+        yield save(figure, out / path.stem, ("png", "pdf"), dots)[0]
 
 
 def require_own_places(images: Sequence[Path], out: Path) -> None:
@@ -70,7 +72,7 @@ def require_own_places(images: Sequence[Path], out: Path) -> None:
     given = {path.resolve(): path for path in images}
     named: dict[str, Path] = {}
     for path in images:
-        for file in (out / f"{path.stem}.png", out / f"{path.stem}.npz"):
+        for file in (out / f"{path.stem}.{ending}" for ending in ENDINGS):
             if file.resolve() in given:
                 raise ValueError(
                     f"{file}: its predictions would be written over this image; give another folder by --out"
@@ -83,8 +85,3 @@ def require_own_places(images: Sequence[Path], out: Path) -> None:
 def values(task: Task, prediction: Tensor) -> np.ndarray:
     """prediction [C, H, W] -> what it says: classes uint8, probability, metres [H, W], or unit vectors [3, H, W]."""
     return task.kind.values(prediction).numpy()
-
-
-def picture(task: Task, array: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] to look at, from an array of `values`."""
-    return task.kind.picture(array, lambda name, numbers: np.asarray(colormaps[name](numbers))[..., :3])

@@ -236,7 +236,7 @@ def tuning(summary: Summary, store: str, colors: Looks) -> Picture | None:
 def predictions(summary: Summary, store: str, colors: Looks) -> Picture | None:
     """A few test images, with what each row predicts for them."""
     with mpl.rc_context(colors.style):
-        drawn = panels(summary, store, colors.width)
+        drawn = panels(summary, store, colors)
     return None if drawn is None else Picture(*drawn)
 
 
@@ -251,8 +251,13 @@ FIGURES: dict[str, Draw] = {
 }
 
 
-def save(figure: Figure, path: Path, formats: tuple[str, ...] = ("png", "pdf")) -> list[Path]:
-    """Write path.png and path.pdf without dates or versions, and close the figure. Returns the paths."""
+def save(
+    figure: Figure, path: Path, formats: tuple[str, ...] = ("png", "pdf"), dots: float | None = None
+) -> list[Path]:
+    """Write path.png and path.pdf without dates or versions, and close the figure. Returns the paths.
+
+    dots: for each inch of pictures; None for those of all figures.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     undated: dict[str, dict[str, Any]] = {
         "png": {"Software": None},
@@ -261,7 +266,7 @@ def save(figure: Figure, path: Path, formats: tuple[str, ...] = ("png", "pdf")) 
     paths = [path.with_name(f"{path.name}.{ending}") for ending in formats]
     with mpl.rc_context(STYLE):
         for written, ending in zip(paths, formats, strict=True):
-            figure.savefig(written, metadata=undated[ending])
+            figure.savefig(written, metadata=undated[ending], dpi=dots or STYLE["savefig.dpi"])
     plt.close(figure)
     return paths
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from matplotlib import colormaps
 from torch.testing import assert_close
 
 from mtlbench.benchmarks.benchmark import Sample
@@ -45,9 +44,6 @@ class Phase(Kind):
         images, *size = shape
         return 1 + torch.rand(images, 2, *size, device=device)
 
-    def picture(self, values, colours):
-        return (colours("viridis", values[0]) * 255).astype(np.uint8)
-
 
 KINDS = {"label": (Label(), CLASSES), "binary": (Label(), 1), "scalar": (Scalar(), 1), "vector": (Vector(), 3)}
 KINDS["phase"] = (Phase(), 2)
@@ -63,10 +59,6 @@ def draw_label(kind, channels, invalid=0.3):
     """One label at NATIVE of which a share of the pixels is invalid."""
     label = kind.random((1, *NATIVE), max(2, channels))[0]
     return label.masked_fill(torch.rand(NATIVE) < invalid, kind.invalid)
-
-
-def colours(name, numbers):
-    return np.asarray(colormaps[name](numbers))[..., :3]
 
 
 def test_a_kind_is_its_class(case):
@@ -234,29 +226,11 @@ def test_values_are_what_a_label_could_have(case):
         assert torch.equal(values, prediction[0])
 
 
-def test_pictures_show_every_kind(case):
-    kind, channels = case
-    shown = kind.picture(kind.values(torch.randn(channels, *NATIVE)).numpy(), colours)
-    assert shown.shape == (*NATIVE, 3) and shown.dtype == np.uint8 and shown.std() > 0
-
-
-def test_pictures_have_the_colours_that_their_values_stand_for():
-    tab20 = (np.asarray(colormaps["tab20"].colors) * 255).astype(np.uint8)
-    classes = np.array([[0, 1, 19, 20, 21, 254]], dtype=np.uint8)
-    assert np.array_equal(Label().picture(classes, colours), tab20[[[0, 1, 19, 0, 1, 14]]])
-    assert Label().picture(np.array([[0.0, 0.5, 1.0]], dtype=np.float32), colours)[0, :, 0].tolist() == [0, 128, 255]
-    depth = Scalar().picture(np.array([[2.0, 3.0, 4.0]], dtype=np.float32), colours)
-    assert np.array_equal(depth[0], (colours("viridis", np.array([0.0, 0.5, 1.0])) * 255).astype(np.uint8))
-    assert not Scalar().picture(np.full((1, 3), 2.0, dtype=np.float32), colours).std(axis=1).any()
-    axes = np.eye(3, dtype=np.float32)[..., None]
-    assert Vector().picture(axes, colours)[:, 0].tolist() == [[255, 127, 127], [127, 255, 127], [127, 127, 255]]
-
-
 def test_a_fourth_kind_is_one_class():
     """The consumers outside of this package take a kind that they have never heard of."""
     from mtlbench.harness.data.loading import Evaluation, Training
     from mtlbench.harness.data.view import View
-    from mtlbench.harness.inspect import predict
+    from mtlbench.harness.inspect import painted, predict
     from mtlbench.harness.scoring import constant, protocol
 
     task = Task("phase", Phase(), 2, 1, l1, l1, factories.depth(1, 2).metric, 1.0)
@@ -273,6 +247,7 @@ def test_a_fourth_kind_is_one_class():
     assert_close(constant.fit(samples, {"phase": task})["phase"], label[:, Phase().valid(label)].mean(1))
     values = predict.values(task, label)
     assert np.array_equal(values, label.numpy())
-    assert predict.picture(task, values).shape == (*NATIVE, 3)
+    sheet = painted.sheet(image.permute(1, 2, 0).numpy(), {"phase": values}, {"phase": task})
+    assert [axis.get_label() for axis in sheet.axes] == ["image", "phase", "scale"]
     taken = protocol.Conditions("the stored size", "stretch", 2)
     assert protocol.origin(task, taken) != protocol.origin(replace(task, kind=Scalar()), taken)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from mtlbench.results.records.reading import read
 from mtlbench.results.records.record import CorruptRecord
 from mtlbench.results.report.drawing import panels
 from mtlbench.results.report.drawing.figures import palette, predictions
+from mtlbench.results.report.drawing.painting import NO_LABEL, error
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 
-TASKS = ("semseg", "depth")
-CLASSES = {"semseg": ["wall", "floor"], "depth": []}
+TASKS, ROWS = ("semseg", "depth"), ("Single task", "PAD-Net")
+CLASSES = {"semseg": ["wall", "floor", "ceiling"], "depth": []}
 WRONG = {"a": 0.5, "b": 0.0, "c": 0.25, "d": 1.0}  # image -> share of its pixels that are predicted wrongly
 
 
@@ -68,17 +70,24 @@ def test_the_best_the_median_and_the_worst_image_are_shown_in_that_order(store):
 
 def test_every_row_has_a_picture_and_an_error_for_each_task(store):
     picture = predictions(summary(store), store, palette([]))
-    titles = [axis.get_title() for axis in picture.figure.axes if axis.get_title()]
-    assert titles == ["image", "label", "Single task", "PAD-Net"]
+    assert [text.get_text() for text in picture.figure.texts][:4] == ["image", "label", "Single task", "PAD-Net"]
     assert picture.caption.startswith("Seed 0. Of 4 test images")
-    shown = sum(len(axis.images) for axis in picture.figure.axes if axis.get_label() != "<colorbar>")
-    assert shown == 3 * (1 + 2 * (1 + 2 * 2))  # three images: each once, and for each task a label, and two for a row
+    names = Counter(axis.get_label() for axis in picture.figure.axes)
+    del names["scale"]  # of depth, and of its error
+    of_tasks = [f"{task}, {what}" for task in TASKS for what in ("label", *ROWS, *(f"error of {row}" for row in ROWS))]
+    assert names == dict.fromkeys(["image", *of_tasks], 3)  # three images
+
+
+def test_the_key_has_the_classes_that_occur_and_the_depth_in_metres(store):
+    texts = [text.get_text() for text in predictions(summary(store), store, palette([])).figure.texts]
+    key = texts[texts.index("semseg") :]
+    assert key == ["semseg", "wall", "floor", "depth", "1", "1 m", "error", "0", "1 m", "no label"]
 
 
 @pytest.mark.parametrize("store", [["depth"], []], indirect=True, ids=["depth alone", "none"])
 def test_tasks_without_labels_in_these_images_have_gray_labels(store):
     picture = predictions(summary(store), store, palette([]))
-    grays = [axis for axis in picture.figure.axes for image in axis.images if (image.get_array() == 0.85).all()]
+    grays = [axis for axis in picture.figure.axes for image in axis.images if (image.get_array() == NO_LABEL).all()]
     assert len(grays) >= 3 * (1 + 2)  # of three images: the label and the errors of two rows
 
 
@@ -90,13 +99,13 @@ def test_a_store_without_pictures_has_no_figure(store, tmp_path, missing):
 
 
 def test_an_error_is_none_where_there_is_no_label():
-    wrong = panels.error(np.array([[1.0, 0, 1]]), np.array([[0, np.nan, 1]]), classes=True)
+    wrong = error(np.array([[1.0, 0, 1]]), np.array([[0, np.nan, 1]]), classes=True)
     assert wrong[0, ::2].tolist() == [1, 0] and np.isnan(wrong[0, 1])
-    metres = panels.error(np.array([[3.0, 3]]), np.array([[[2.0, np.nan]]]), classes=False)
+    metres = error(np.array([[3.0, 3]]), np.array([[[2.0, np.nan]]]), classes=False)
     assert metres[0, 0] == 1 and np.isnan(metres[0, 1])
     up, right = np.array([0.0, 1, 0]), np.array([2.0, 0, 0])
     found, known = np.stack([up, right, up], 1)[:, None], np.stack([right, right, np.nan * up], 1)[:, None]
-    angles = panels.error(found, known, classes=False)
+    angles = error(found, known, classes=False)
     assert angles[0, :2].round(6).tolist() == [90, 0] and np.isnan(angles[0, 2])
 
 
