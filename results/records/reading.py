@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import fsspec
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mtlbench.results.records import files
 from mtlbench.results.records.files import Events
@@ -128,6 +130,23 @@ def history(store: str, cell_id: str) -> Events:
     fs, root = open_store(store)
     path = f"{root}/{files.history(cell_id)}"
     return files.read_history(fs.cat_file(path)) if fs.exists(path) else Events([], [])
+
+
+def totals(store: str, cell_id: str) -> dict[str, NDArray[np.float64]] | None:
+    """The statistics of a cell, summed over its test images: task -> [S].
+
+    Returns None where the cell has no per_image.parquet. Raises CorruptRecord that names the file where the file cannot
+    be read.
+    """
+    fs, root = open_store(store)
+    path = f"{root}/{files.per_image(cell_id)}"
+    if not fs.exists(path):
+        return None
+    rows = files.read_per_image(fs.cat_file(path), ["task", "statistics"], path).to_pandas()
+    try:
+        return {str(task): np.stack(list(of["statistics"])).sum(0) for task, of in rows.groupby("task")}
+    except (ValueError, TypeError) as error:
+        raise CorruptRecord(f"{path}: the statistics of a task differ in length ({error})") from error
 
 
 def influence(store: str, cell_id: str) -> dict[str, pd.Series[float]] | None:

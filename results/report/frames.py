@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from mtlbench.results.questions.classes import ByClass
 from mtlbench.results.records.record import Manifest, Score
 from mtlbench.results.report.tables import CONSTANT
 from mtlbench.results.summary.runs import UNFINISHED
@@ -129,6 +130,33 @@ def gains(summary: Summary) -> pd.DataFrame:
     return pd.DataFrame(
         found, columns=["benchmark", "task_set", "label", "task", "mean", "low", "high", "harmed", "runs"]
     )
+
+
+def classes(summary: Summary, found: Sequence[ByClass]) -> pd.DataFrame:
+    """The score of every row on every class: mean and 95 % interval over seeds. Each interval stands for itself."""
+    comparison = summary.comparison
+    head = {"benchmark": comparison.benchmark, "task_set": "+".join(comparison.tasks)}
+    return pd.DataFrame(
+        [
+            {
+                **head,
+                "task": of_task.task,
+                "metric": of_task.metric,
+                "class": name,
+                "pixels": None if of_task.pixels is None else of_task.pixels[name],
+                "label": label,
+                "seeds": len(of_row[name].values),
+                "mean": of_row[name].mean,
+                "low": math.nan if (interval := of_row[name].interval) is None else interval.low,
+                "high": math.nan if interval is None else interval.high,
+            }
+            for of_task in found
+            for name in of_task.classes
+            for label, of_row in of_task.rows.items()
+            if name in of_row
+        ],
+        columns=["benchmark", "task_set", "task", "metric", "class", "pixels", "label", "seeds", "mean", "low", "high"],
+    ).astype({"pixels": "Int64"})
 
 
 def contrasts(summary: Summary) -> pd.DataFrame:

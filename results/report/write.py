@@ -6,14 +6,16 @@ import base64
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mtlbench.results.questions.classes import by_class
 from mtlbench.results.questions.several import Several, several
 from mtlbench.results.records import files
-from mtlbench.results.records.reading import Results, matrices, read
+from mtlbench.results.records.reading import Results, matrices, read, totals
 from mtlbench.results.records.record import CorruptRecord, NewerRecord
 from mtlbench.results.report import formats, frames, page, tables
 from mtlbench.results.report.answers import several as overview
@@ -44,12 +46,12 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
 
     Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score in long form),
     deltas.csv (Delta_m of every run), gains.csv (the gains on each task), contrasts.csv (every pair of rows),
-    report.html (self-contained) and figures/*.png and *.pdf. Where rows occur in several tables of a matrix, its folder
-    has overview.md and overview.csv too, and where they occur in several tables of several matrices, `out` has. With a
-    `paper`, each folder has paper/ too: tables, figures and BibTeX at the paper's width. Where `names` is empty,
-    out/index.html shows all matrices side by side. Equal records give equal bytes. Raises FileNotFoundError that says
-    what the store holds, where it does not hold a matrix. Raises CorruptRecord that names the file of a matrix; a
-    record that cannot be read is a failed cell.
+    classes.csv (the scores of classes, where a metric has them), report.html (self-contained) and figures/*.png and
+    *.pdf. Where rows occur in several tables of a matrix, its folder has overview.md and overview.csv too, and where
+    they occur in several tables of several matrices, `out` has. With a `paper`, each folder has paper/ too: tables,
+    figures and BibTeX at the paper's width. Where `names` is empty, out/index.html shows all matrices side by side.
+    Equal records give equal bytes. Raises FileNotFoundError that says what the store holds, where it does not hold a
+    matrix. Raises CorruptRecord that names the file of a matrix; a record that cannot be read is a failed cell.
     """
     found = list(names) or matrices(store)
     if not found:
@@ -108,6 +110,9 @@ def _report(
         _write(folder / "gains.csv", _csv(pd.concat([frames.gains(summary) for summary in summaries]))),
         _write(folder / "contrasts.csv", _csv(pd.concat([frames.contrasts(summary) for summary in summaries]))),
     ]
+    of_classes = [frames.classes(summary, by_class(summary, partial(totals, store))) for summary in summaries]
+    if any(len(frame) for frame in of_classes):
+        paths.append(_write(folder / "classes.csv", _csv(pd.concat(of_classes))))
     colors = figures.palette(list(dict.fromkeys(entry.label for entry in manifest.entries)))
     sections: list[dict[str, Any]] = []
     for summary, table in zip(summaries, shown, strict=True):

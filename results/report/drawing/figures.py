@@ -22,6 +22,7 @@ from mtlbench.results.questions.fitting import fitting
 from mtlbench.results.records.reading import history
 from mtlbench.results.report import captions
 from mtlbench.results.report.display import titled
+from mtlbench.results.report.drawing.classes import classes
 from mtlbench.results.report.drawing.direct import Point, draw_frontier, label_points
 from mtlbench.results.report.drawing.learning import learning_curves, reference_of
 from mtlbench.results.report.drawing.looks import NARROW, STYLE, Looks, Picture, palette
@@ -247,6 +248,7 @@ FIGURES: dict[str, Draw] = {
     "learning": learning_curves,
     "fit": fit_against_test,
     "tuning": tuning,
+    "classes": classes,
     "predictions": predictions,
 }
 

@@ -124,7 +124,7 @@ def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]]
     sheet = Sheet(TILE * columns if looks.width is None else looks.width, looks.small)
     tile = (sheet.width - GAP * (columns + 1)) / columns
     lefts = [GAP + place * (tile + GAP) for place in range(columns)]
-    top = _titles(sheet, ["image", "label", *rows], lefts, tile)
+    top = sheet.headings(["image", "label", *rows], lefts, tile, GAP)
     for image in page.chosen:
         truth = shots.truth.arrays[image]
         rise, whole = truth[PIXELS].shape[:2]
@@ -143,18 +143,6 @@ def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]]
             top = below + max(size[1], 2 * sheet.line()) + GAP
         top += APART
     return sheet.drawn(_legend(sheet, shots, page, top))
-
-
-def _titles(sheet: Sheet, titles: Sequence[str], lefts: Sequence[float], tile: float) -> float:
-    """The names of the columns, upright where they do not fit beside each other. Returns where the pictures begin."""
-    widest, size = max(sheet.width_of(title, 8) for title in titles), 8
-    upright = widest > tile
-    height = (widest if upright else sheet.line(size)) + 2 * GAP
-    for title, left in zip(titles, lefts, strict=True):
-        shift = (tile - sheet.line(size)) / 2 if upright else 0.0
-        box = Box(left + shift, GAP, tile, height - 2 * GAP)
-        sheet.text(title, box, "left" if upright else "center", upright=upright, size=size)
-    return height
 
 
 def _legend(sheet: Sheet, shots: Shots, page: Page, top: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
+HEADING = 8.0  # points, of the titles of columns
 LINE = 1.25 / 72  # inches from line to line for each point of the letters
 
 
@@ -45,10 +46,19 @@ class Sheet:
 
         self._items.append(draw)
 
-    def text(self, text: str, box: Box, ha: str = "left", *, upright: bool = False, size: float | None = None) -> None:
+    def text(
+        self,
+        text: str,
+        box: Box,
+        ha: str = "left",
+        *,
+        upright: bool = False,
+        size: float | None = None,
+        color: str | None = None,
+    ) -> None:
         """Text whose first line begins at the top of the box, at its left, in its middle or at its right.
 
-        upright: the text is turned by 90 degrees and ends at the bottom of the box.
+        upright: the text is turned by 90 degrees and begins at the bottom of the box. color: None for that of all text.
         """
         across = {"left": 0.0, "center": 0.5, "right": 1.0}[ha] * box.width
         points = size or self.letters
@@ -56,6 +66,7 @@ class Sheet:
 
         def draw(figure: Figure, height: float) -> None:
             look: dict[str, Any] = {"transform": figure.dpi_scale_trans, "fontsize": points, "parse_math": False}
+            look |= {} if color is None else {"color": color}
             if upright:
                 place = (box.left + 0.8 * step, height - box.top - box.height)
                 figure.text(*place, text, rotation=90, rotation_mode="anchor", **look)
@@ -65,6 +76,17 @@ class Sheet:
                 figure.text(box.left + across, height - below, line, ha=ha, va="baseline", **look)
 
         self._items.append(draw)
+
+    def headings(self, titles: Sequence[str], lefts: Sequence[float], width: float, top: float) -> float:
+        """Titles of columns of a width, upright where they do not fit beside each other. Returns where they end."""
+        widest, size = max(self.width_of(title, HEADING) for title in titles), HEADING
+        upright = widest > width - 0.04
+        height = widest if upright else self.line(size)
+        for title, left in zip(titles, lefts, strict=True):
+            shift = (width - self.line(size)) / 2 if upright else 0.0
+            align = "left" if upright else "center"
+            self.text(title, Box(left + shift, top, width, height), align, upright=upright, size=size)
+        return top + height + 0.04
 
     def swatch(self, color: tuple[float, float, float], box: Box) -> None:
         def draw(figure: Figure, height: float) -> None:

@@ -1,0 +1,147 @@
+"""The score of every row on every class, as a map of colours with the numbers in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+
+from mtlbench.results.questions.classes import ByClass, OfClass, by_class
+from mtlbench.results.records.reading import totals
+from mtlbench.results.report.display import fixed, with_unit
+from mtlbench.results.report.drawing import keys
+from mtlbench.results.report.drawing.looks import Looks, Picture
+from mtlbench.results.report.drawing.painting import NO_LABEL
+from mtlbench.results.report.drawing.sheet import Box, Sheet
+from mtlbench.results.summary.summary import Summary
+
+COLORS = "Blues"
+CELL = 0.95  # inches, on a screen
+GAP = 0.06  # inches
+TALL = 24  # classes; more of them have no room for two lines each
+DARK = 0.45  # of the brightness of a colour, below which letters on it are white
+
+
+class Form(NamedTuple):
+    """What is written in a cell."""
+
+    lines: int
+    number: bool
+    interval: bool
+
+
+# In the order of choice: the first that fits all cells is taken.
+FORMS = (Form(1, True, True), Form(2, True, True), Form(1, True, False), Form(1, False, False))
+
+
+def classes(summary: Summary, store: str, colors: Looks) -> Picture | None:
+    """The mean over seeds of each row's score on each class, with half of its 95 % interval where that fits.
+
+    Classes that no pixel of the test split has are left out. Returns None where no metric scores single classes.
+    """
+    found = by_class(summary, partial(totals, store))
+    if not found:
+        return None
+    with mpl.rc_context(colors.style):
+        most = max(len(of_task.rows) for of_task in found)
+        names = [name for of_task in found for name in of_task.classes]
+        width = 1.4 + CELL * most if colors.width is None else colors.width
+        sheet = Sheet(width, colors.small)
+        beside = min(max(sheet.width_of(name) for name in names), 0.3 * width) + 2 * GAP
+        forms, top = [], GAP
+        for of_task in found:
+            top, form = _map(sheet, of_task, beside, top)
+            forms.append(form)
+        note = sheet.wrapped(_note(found, forms), width - 2 * GAP)
+        sheet.text(note, Box(GAP, top, width))
+        figure = sheet.drawn(top + sheet.line() * (note.count("\n") + 1) + GAP)
+    return Picture(figure, " ".join(_caption(found)))
+
+
+def _map(sheet: Sheet, found: ByClass, beside: float, top: float) -> tuple[float, Form]:
+    """Draw a task. beside: inches left of the cells. Returns where it ends, and what is written in its cells."""
+    labels = list(found.rows)
+    cell = (sheet.width - beside - GAP) / len(labels)
+    form = next(form for form in FORMS if _fits(sheet, found, form, cell))
+    names = [sheet.wrapped(name, beside - 2 * GAP) for name in found.classes]
+    height = (max(form.lines, *(name.count("\n") + 1 for name in names)) + 0.35) * sheet.line()
+    low, high = _ends(found)
+    sheet.text(with_unit(f"{found.task}: {_title(found)} by class", found.score.unit), Box(GAP, top, sheet.width))
+    top += sheet.line() + GAP
+    top = sheet.headings(labels, [beside + place * cell for place in range(len(labels))], cell, top)
+    shades = np.full((len(found.classes), len(labels), 3), NO_LABEL)
+    for across, label in enumerate(labels):
+        for down, name in enumerate(found.classes):
+            if (score := found.rows[label].get(name)) is not None:
+                shades[down, across] = mpl.colormaps[COLORS]((score.mean - low) / (high - low))[:3]
+                bright = float(shades[down, across] @ (0.299, 0.587, 0.114))
+                middle = top + height * (down + 0.5) - form.lines * sheet.line() / 2
+                color = "white" if bright < DARK else "black"
+                sheet.text(_text(score, found, form), Box(beside + across * cell, middle, cell), "center", color=color)
+    whole = Box(beside, top, cell * len(labels), height * len(found.classes))
+    sheet.picture(shades, whole, f"{found.task}, {found.metric}")
+    for down, name in enumerate(names):
+        middle = top + height * (down + 0.5) - (name.count("\n") + 1) * sheet.line() / 2
+        sheet.text(name, Box(GAP, middle, beside - 2 * GAP), "right")
+    top += whole.height + GAP
+    end = keys.scale(sheet, COLORS, (low, high), found.score.unit, Box(beside, top, sheet.width - beside - GAP))
+    return end + GAP, form
+
+
+def _ends(found: ByClass) -> tuple[float, float]:
+    """The values of the lightest and the darkest colour."""
+    means = [score.mean for row in found.rows.values() for score in row.values()]
+    if found.score.unit == "%":
+        return 0.0, 100.0
+    return min(means), max(*means, min(means) + 1e-9)
+
+
+def _fits(sheet: Sheet, found: ByClass, form: Form, cell: float) -> bool:
+    if not form.number:
+        return True
+    if form.lines > 1 and len(found.classes) > TALL:
+        return False
+    texts = [_text(score, found, form) for row in found.rows.values() for score in row.values()]
+    return max(sheet.width_of(text) for text in texts) <= cell - 0.04
+
+
+def _text(score: OfClass, found: ByClass, form: Form) -> str:
+    if not form.number:
+        return ""
+    decimals = max(found.score.decimals - 1, 0)
+    mean, interval = fixed(score.mean, decimals), score.interval
+    if interval is None or not form.interval:
+        return mean
+    return f"{mean}{' ' if form.lines == 1 else chr(10)}±{fixed(interval.half, decimals)}"
+
+
+def _title(found: ByClass) -> str:
+    return found.score.title.partition(" of ")[0] or found.metric
+
+
+def _note(found: Sequence[ByClass], forms: Sequence[Form]) -> str:
+    several = any(score.interval for of_task in found for row in of_task.rows.values() for score in row.values())
+    if not several:
+        return "One seed."
+    if any(form.interval for form in forms):
+        return "Means over seeds, ± half of their 95 % intervals."
+    return "Means over seeds; their intervals are in classes.csv."
+
+
+def _caption(found: Sequence[ByClass]) -> Iterator[str]:
+    yield (
+        "Means over seeds of the scores of single classes, ± half of the 95 % t interval over seeds, each of which "
+        "stands for itself: of many intervals, some miss. All numbers are in classes.csv."
+    )
+    if any(of_task.pixels is not None for of_task in found):
+        yield "Classes with more labelled pixels in the test split stand above."
+    for of_task in found:
+        where = f" of {of_task.task}" if len(found) > 1 else ""
+        if of_task.absent:
+            why = "no pixel of the test split has them" if of_task.pixels is not None else "no run has a score of them"
+            yield f"Classes{where} left out, since {why}: {', '.join(of_task.absent)}."
+        if of_task.strange:
+            yield f"Rows{where} left out, since they are scored in another way: {', '.join(of_task.strange)}."
