@@ -184,3 +184,69 @@ def without_metric(root: Path) -> str:
         )
     store.constant("rooms", (score("semseg", 1.16),))
     return store.close()
+
+
+CROWD = (
+    *("Single task", "Multi-task", "PAD-Net", "MTI-Net", "Cross-stitch networks", "NDDR-CNN, pairwise search"),
+    *("SCA-MTL", "SCA-MTL without cross-task attention", "ATRC (global, local and label contexts)"),
+)
+
+
+def crowded(
+    root: Path, classes: int = 40, tasks: tuple[str, ...] = ("semseg", "human_parts", "depth", "normals")
+) -> str:
+    """Nine rows with long names: tuned, with final losses, with scores of classes, and with pictures of seed 0."""
+    store, rng = Store(root, "crowd"), np.random.default_rng(0)
+    store.final = True
+    names = {"semseg": [f"class {i}" if i % 7 else f"{i}th class with a long name" for i in range(classes)]}
+    names["human_parts"] = ["background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs"]
+    for label in CROWD:
+        for seed in range(3):
+            trials = tuple(_trial(store, label, number, tasks, rng) for number in range(8)) if seed == 0 else ()
+            cell = {"tasks": list(tasks), "train": {"lr": 0.1, "weights": {}}}
+            scores = [score(task, value(label, task, seed)) for task in tasks]
+            for task in set(tasks) & names.keys():
+                scores += [
+                    Score(task, f"iou/{name}", float(rng.uniform(0, 100)), True, False, "native resolution",
+                          title=f"IoU of {name}", unit="%", decimals=2)
+                    for name in names[task]
+                ]  # fmt: skip
+            made = store.run(label, tasks, seed, scores=tuple(scores), cell=cell, derived_from=trials)
+            if seed == 0:
+                _save(root / f"cells/{made}/samples.npz", _pictures(tasks, names, rng, labels=False))
+    held = _pictures(tasks, names, rng, labels=True)
+    _save(root / "shown/rooms.npz", {"classes": np.array(json.dumps({t: names.get(t, []) for t in tasks})), **held})
+    return store.close()
+
+
+def _trial(store: Store, label: str, number: int, tasks: tuple[str, ...], rng: np.random.Generator) -> str:
+    """A trial of a search, which only its children name."""
+    cell_id = f"trial-{label}-{number}".replace(" ", "_")
+    cell = {"tasks": list(tasks), "trial": True, "train": {"lr": 0.01 * (number + 1), "weights": {}}}
+    scores = tuple(score(task, CENTRE[task] * float(rng.uniform(0.8, 1.1))) for task in tasks)
+    folder = store.root / "cells" / cell_id
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(record(cell_id, scores, cell=cell).to_json())
+    return cell_id
+
+
+def _pictures(tasks, names, rng, *, labels: bool) -> dict[str, np.ndarray]:
+    """Labels, or predictions, of three images of 24 x 32 pixels."""
+    arrays = {}
+    for image in ("a", "b", "c"):
+        if labels:
+            arrays[f"{image}/pixels"] = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        for task in tasks:
+            if task in names:
+                values = rng.integers(0, len(names[task]), (24, 32)).astype(np.float32 if labels else np.uint8)
+            else:
+                values = rng.uniform(0.5, 9, (3 if task == "normals" else 1, 24, 32)).astype(np.float32)
+            if labels:
+                values[..., :4, :4] = np.nan
+            arrays[f"{image}/{task}"] = values
+    return arrays
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)

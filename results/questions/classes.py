@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mtlbench.results.records.record import Score
+from mtlbench.results.records.record import CorruptRecord, Score
 from mtlbench.results.statistics.intervals import Array, Interval, mean_and_sd, mean_interval
 from mtlbench.results.summary.runs import Run
 from mtlbench.results.summary.summary import Summary
@@ -96,6 +96,14 @@ def _shown(
     return tuple(kept), tuple(name for name in classes if name not in kept)
 
 
+def _of_cell(totals: Totals, cell_id: str) -> Mapping[str, Array]:
+    """The totals of a cell, none where its file is damaged: they only say which classes are shown, and no number."""
+    try:
+        return totals(cell_id) or {}
+    except CorruptRecord:
+        return {}
+
+
 def _pixels(summary: Summary, task: str, metrics: list[str], totals: Totals) -> dict[str, int] | None:
     """Class -> its labelled pixels in the test split, from the statistics of any run; None where no run has them.
 
@@ -108,7 +116,7 @@ def _pixels(summary: Summary, task: str, metrics: list[str], totals: Totals) -> 
             owner = next((entry.id for entry in run.entries if task in entry.tasks and entry.id in run.records), None)
             if owner is None or list(scores) != metrics:
                 continue
-            total = (totals(owner) or {}).get(task)
+            total = _of_cell(totals, owner).get(task)
             if total is None or len(total) != 3 * len(metrics):
                 continue
             both, predicted, labelled = total.reshape(3, -1)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import NamedTuple
 
 import matplotlib as mpl
-import numpy as np
 
 from mtlbench.results.questions.classes import ByClass, OfClass, by_class
 from mtlbench.results.records.reading import totals
@@ -20,7 +19,7 @@ from mtlbench.results.summary.summary import Summary
 
 COLORS = "Blues"
 CELL = 0.95  # inches, on a screen
-GAP = 0.06  # inches
+GAP, BETWEEN = 0.06, 0.01  # inches; between cells
 TALL = 24  # classes; more of them have no room for two lines each
 DARK = 0.45  # of the brightness of a colour, below which letters on it are white
 
@@ -52,8 +51,19 @@ def classes(summary: Summary, store: str, colors: Looks) -> Picture | None:
         sheet = Sheet(width, colors.small)
         beside = min(max(sheet.width_of(name) for name in names), 0.3 * width) + 2 * GAP
         forms, top = [], GAP
+        above: list[str] = []
         for of_task in found:
-            top, form = _map(sheet, of_task, beside, top)
+            labels = list(of_task.rows)
+            cell = (width - beside - GAP) / len(labels)
+            sheet.text(
+                with_unit(f"{of_task.task}: {_title(of_task)} by class", of_task.score.unit), Box(GAP, top, width)
+            )
+            top += sheet.line() + GAP
+            if labels != above:
+                top = sheet.headings(labels, [beside + place * cell for place in range(len(labels))], cell, top)
+            above = labels
+            form = next(form for form in FORMS if _fits(sheet, of_task, form, cell))
+            top = _map(sheet, of_task, form, Box(beside, top, cell)) + GAP
             forms.append(form)
         note = sheet.wrapped(_note(found, forms), width - 2 * GAP)
         sheet.text(note, Box(GAP, top, width))
@@ -61,34 +71,28 @@ def classes(summary: Summary, store: str, colors: Looks) -> Picture | None:
     return Picture(figure, " ".join(_caption(found)))
 
 
-def _map(sheet: Sheet, found: ByClass, beside: float, top: float) -> tuple[float, Form]:
-    """Draw a task. beside: inches left of the cells. Returns where it ends, and what is written in its cells."""
-    labels = list(found.rows)
-    cell = (sheet.width - beside - GAP) / len(labels)
-    form = next(form for form in FORMS if _fits(sheet, found, form, cell))
-    names = [sheet.wrapped(name, beside - 2 * GAP) for name in found.classes]
-    height = (max(form.lines, *(name.count("\n") + 1 for name in names)) + 0.35) * sheet.line()
+def _map(sheet: Sheet, found: ByClass, form: Form, first: Box) -> float:
+    """Draw the cells of a task, and their scale. first: the place of the first cell. Returns where the scale ends."""
     low, high = _ends(found)
-    sheet.text(with_unit(f"{found.task}: {_title(found)} by class", found.score.unit), Box(GAP, top, sheet.width))
-    top += sheet.line() + GAP
-    top = sheet.headings(labels, [beside + place * cell for place in range(len(labels))], cell, top)
-    shades = np.full((len(found.classes), len(labels), 3), NO_LABEL)
-    for across, label in enumerate(labels):
-        for down, name in enumerate(found.classes):
-            if (score := found.rows[label].get(name)) is not None:
-                shades[down, across] = mpl.colormaps[COLORS]((score.mean - low) / (high - low))[:3]
-                bright = float(shades[down, across] @ (0.299, 0.587, 0.114))
-                middle = top + height * (down + 0.5) - form.lines * sheet.line() / 2
-                color = "white" if bright < DARK else "black"
-                sheet.text(_text(score, found, form), Box(beside + across * cell, middle, cell), "center", color=color)
-    whole = Box(beside, top, cell * len(labels), height * len(found.classes))
-    sheet.picture(shades, whole, f"{found.task}, {found.metric}")
-    for down, name in enumerate(names):
-        middle = top + height * (down + 0.5) - (name.count("\n") + 1) * sheet.line() / 2
-        sheet.text(name, Box(GAP, middle, beside - 2 * GAP), "right")
-    top += whole.height + GAP
-    end = keys.scale(sheet, COLORS, (low, high), found.score.unit, Box(beside, top, sheet.width - beside - GAP))
-    return end + GAP, form
+    top, cell = first.top, first.width
+    for name in found.classes:
+        text = sheet.wrapped(name, first.left - 2 * GAP)
+        lines = text.count("\n") + 1
+        height = (max(form.lines, lines) + 0.2) * sheet.line()
+        for across, row in enumerate(found.rows.values()):
+            box = Box(first.left + across * cell, top, cell - BETWEEN, height - BETWEEN)
+            if (score := row.get(name)) is None:
+                sheet.swatch(NO_LABEL, box)
+                continue
+            red, green, blue, _ = mpl.colormaps[COLORS]((score.mean - low) / (high - low))
+            sheet.swatch((red, green, blue), box)
+            color = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < DARK else "black"
+            middle = top + (height - BETWEEN - form.lines * sheet.line()) / 2
+            sheet.text(_text(score, found, form), box._replace(top=middle), "center", color=color)
+        sheet.text(text, Box(GAP, top + (height - lines * sheet.line()) / 2, first.left - 2 * GAP), "right")
+        top += height
+    below = Box(first.left, top + GAP, sheet.width - first.left - GAP)
+    return keys.scale(sheet, COLORS, (low, high), found.score.unit, below)
 
 
 def _ends(found: ByClass) -> tuple[float, float]:

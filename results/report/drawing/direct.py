@@ -62,7 +62,8 @@ def label_points(
     charts: of each panel the axes, the points, and corners of a line that no label may cross. size: of the markers, in
     points. letters: size of the labels, likewise.
     """
-    figure.draw_without_rendering()
+    for _ in range(2):  # the first layout changes the ticks, and so the room that their labels take
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axis, points, corners in charts:
         _label(figure, axis, points, corners, (size, letters))

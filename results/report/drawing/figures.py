@@ -189,7 +189,7 @@ def fit_against_test(summary: Summary, store: str, colors: Looks) -> Picture | N
                 )  # fmt: skip
             axis.axhline(0, color="black", lw=0.8, zorder=0)
             axis.axvline(0, color="black", lw=0.8, zorder=0)
-            axis.set(xlabel="training loss below the baseline's [%]", title=task)
+            axis.set(xlabel="lower training loss [%]", title=task)
         axes[0].set_ylabel("gain on test images [%]")
         if colors.width is None:
             figure.suptitle("Train against test (right: fits better; up: tests better)", fontsize=11)

@@ -16,7 +16,7 @@ from mtlbench.results.report.drawing.sheet import Box, Sheet
 
 SWATCH, GAP, BETWEEN = 0.14, 0.05, 0.12  # inches: a colour, then a gap and its name, and what is between two names
 BALL = 0.34  # inches
-TWO_COLUMNS = 1.6  # inches; a wider key has two columns of names at least
+COLUMNS = range(1, 9)  # how many columns of names a key may have
 DIRECTIONS = "colour of a surface: that of the ball where the ball faces the same way"
 
 
@@ -33,11 +33,8 @@ def key(sheet: Sheet, meaning: Reading, numbers: Sequence[int], box: Box) -> flo
 def names(sheet: Sheet, entries: Sequence[tuple[Color, str]], box: Box) -> float:
     """Colours with their names, in as many columns as fit. A name that is too long is broken into lines."""
     beside = SWATCH + GAP + BETWEEN
-    most = (box.width / 2 if box.width > TWO_COLUMNS else box.width) - beside
-    texts = [sheet.wrapped(name, most) for _, name in entries]
+    texts, lines = min((_lined(sheet, entries, box.width, beside, columns) for columns in COLUMNS), key=_height)
     column = max((sheet.width_of(text) for text in texts), default=0.0) + beside
-    columns = max(1, min(len(texts), int(box.width / column)))
-    lines = math.ceil(len(texts) / columns)
     top = box.top
     for start in range(lines):
         of_line = range(start, len(texts), lines)  # read downwards
@@ -47,6 +44,23 @@ def names(sheet: Sheet, entries: Sequence[tuple[Color, str]], box: Box) -> float
             sheet.text(texts[entry], Box(left + SWATCH + GAP, top, column))
         top += max(texts[entry].count("\n") + 1 for entry in of_line) * sheet.line()
     return top
+
+
+def _lined(
+    sheet: Sheet, entries: Sequence[tuple[Color, str]], width: float, beside: float, columns: int
+) -> tuple[list[str], int]:
+    """The names in so many columns, and in how many lines. Words are broken in a single column alone."""
+    words = max((sheet.width_of(word) for _, name in entries for word in sheet.words(name)), default=0.0)
+    if columns > 1 and words > width / columns - beside:  # a word would be broken
+        columns = 1
+    texts = [sheet.wrapped(name, width / columns - beside) for _, name in entries]
+    return texts, math.ceil(len(texts) / columns)
+
+
+def _height(lined: tuple[list[str], int]) -> int:
+    """In lines of letters."""
+    texts, lines = lined
+    return sum(max(text.count("\n") + 1 for text in texts[start::lines]) for start in range(lines))
 
 
 def scale(sheet: Sheet, colors: str, ends: tuple[float, float], unit: str, box: Box) -> float:

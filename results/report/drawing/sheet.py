@@ -67,26 +67,35 @@ class Sheet:
         def draw(figure: Figure, height: float) -> None:
             look: dict[str, Any] = {"transform": figure.dpi_scale_trans, "fontsize": points, "parse_math": False}
             look |= {} if color is None else {"color": color}
-            if upright:
-                place = (box.left + 0.8 * step, height - box.top - box.height)
-                figure.text(*place, text, rotation=90, rotation_mode="anchor", **look)
-                return
             for number, line in enumerate(text.split("\n")):  # each on its own, since letters differ in height
-                below = box.top + (number + 0.8) * step
-                figure.text(box.left + across, height - below, line, ha=ha, va="baseline", **look)
+                along = (number + 0.8) * step
+                if upright:
+                    place = (box.left + along, height - box.top - box.height)
+                    figure.text(*place, line, rotation=90, rotation_mode="anchor", **look)
+                else:
+                    figure.text(box.left + across, height - box.top - along, line, ha=ha, va="baseline", **look)
 
         self._items.append(draw)
 
     def headings(self, titles: Sequence[str], lefts: Sequence[float], width: float, top: float) -> float:
         """Titles of columns of a width, upright where they do not fit beside each other. Returns where they end."""
-        widest, size = max(self.width_of(title, HEADING) for title in titles), HEADING
-        upright = widest > width - 0.04
-        height = widest if upright else self.line(size)
-        for title, left in zip(titles, lefts, strict=True):
-            shift = (width - self.line(size)) / 2 if upright else 0.0
+        upright = max(self.width_of(title, HEADING) for title in titles) > width - 0.04
+        texts = self._upright(titles, width) if upright else list(titles)
+        height = max(self.width_of(text, HEADING) for text in texts) if upright else self.line(HEADING)
+        for text, left in zip(texts, lefts, strict=True):
+            shift = (width - self.line(HEADING) * (text.count("\n") + 1)) / 2 if upright else 0.0
             align = "left" if upright else "center"
-            self.text(title, Box(left + shift, top, width, height), align, upright=upright, size=size)
+            self.text(text, Box(left + shift, top, width, height), align, upright=upright, size=HEADING)
         return top + height + 0.04
+
+    def _upright(self, titles: Sequence[str], width: float) -> list[str]:
+        """The titles in as many lines as stand beside each other in a width, and so as short as they can be."""
+        lines, length = max(1, int(width / self.line(HEADING))), 0.7
+        texts = [self.wrapped(title, length, HEADING) for title in titles]
+        while max(text.count("\n") for text in texts) >= lines:
+            length += 0.1
+            texts = [self.wrapped(title, length, HEADING) for title in titles]
+        return texts
 
     def swatch(self, color: tuple[float, float, float], box: Box) -> None:
         def draw(figure: Figure, height: float) -> None:
@@ -107,13 +116,17 @@ class Sheet:
             max(text_to_path.get_text_width_height_descent(line, letters, False)[0] for line in text.split("\n")) / 72
         )
 
-    def wrapped(self, text: str, width: float) -> str:
+    def words(self, text: str) -> list[str]:
+        """The parts between which a text may break."""
+        return re.findall(r"[^\s_/-]*[\s_/-]|[^\s_/-]+", text)
+
+    def wrapped(self, text: str, width: float, size: float | None = None) -> str:
         """The text in lines that are no wider. It breaks after a space, a hyphen, a slash or an underscore, if any."""
         lines = [""]
-        for word in re.findall(r"[^\s_/-]*[\s_/-]|[^\s_/-]+", text):
-            whole = self.width_of(word.rstrip()) <= width
+        for word in self.words(text):
+            whole = self.width_of(word.rstrip(), size) <= width
             for part in [word] if whole else list(word):
-                if lines[-1] and self.width_of((lines[-1] + part).rstrip()) > width:
+                if lines[-1] and self.width_of((lines[-1] + part).rstrip(), size) > width:
                     lines.append("")
                 lines[-1] += part
         return "\n".join(line.rstrip() for line in lines)

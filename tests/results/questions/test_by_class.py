@@ -96,13 +96,15 @@ def test_one_seed_has_no_interval(tmp_path):
     assert of_semseg.rows["Single task"]["sofa"].interval is None
 
 
-@pytest.mark.parametrize("case", ["without statistics", "other statistics"])
+@pytest.mark.parametrize("case", ["without statistics", "other statistics", "garbage"])
 def test_where_pixels_are_not_known_only_classes_without_a_score_are_left_out(tmp_path, case):
     """Statistics that do not give the recorded scores are those of another metric."""
     store = made(tmp_path, change=1 if case == "other statistics" else 0)
-    if case == "without statistics":
-        for file in tmp_path.glob(f"cells/*/{files.PER_IMAGE}"):
+    for file in tmp_path.glob(f"cells/*/{files.PER_IMAGE}"):
+        if case == "without statistics":
             file.unlink()
+        if case == "garbage":
+            file.write_bytes(b"PAR1")
     (of_semseg,) = found(store)
     assert of_semseg.pixels is None and of_semseg.absent == ("ghost",)
     assert of_semseg.classes == ("wall", "floor", "lamp", "sofa")
