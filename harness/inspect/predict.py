@@ -24,7 +24,7 @@ from mtlbench.results.records import files
 from mtlbench.results.report.drawing.figures import save
 
 ENDINGS = ("npz", "png", "pdf")  # of what is written for an image
-DOTS = (100, 300)  # for each inch of a picture, at least and at most
+DOTS = (160, 300)  # for each inch of a picture, at least and at most
 
 
 def load(store: Store, cell_id: str) -> Method:

@@ -6,17 +6,21 @@ Of our own, since the libraries that place labels stop after a time, so that equ
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 DIRECTIONS = (0, 180, 90, 270, 45, 315, 135, 225, 20, 340, 160, 200, 65, 295, 115, 245)  # degrees, best first
 GAP, FARTHEST, STEP = 2.5, 150.0, 3.0  # points between a marker and its label
+WIDEST = 0.4  # of the width of the axes; a longer label is broken into lines
 LEADER = 7.0  # points; a label that is farther off gets a line to its marker
 
 
@@ -56,17 +60,17 @@ def label_points(
     charts: Sequence[tuple[Axes, Mapping[str, Point], Sequence[tuple[float, float]]]],
     size: float,
     letters: float,
-) -> None:
+) -> bool:
     """Write each point's label beside it. The layout of the figure is fixed first, and must not change afterwards.
 
     charts: of each panel the axes, the points, and corners of a line that no label may cross. size: of the markers, in
-    points. letters: size of the labels, likewise.
+    points. letters: size of the labels, likewise. Returns whether each label found a place where it covers nothing and
+    its line crosses nothing.
     """
     for _ in range(2):  # the first layout changes the ticks, and so the room that their labels take
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    for axis, points, corners in charts:
-        _label(figure, axis, points, corners, (size, letters))
+    return all([_label(figure, axis, points, corners, (size, letters)) for axis, points, corners in charts])
 
 
 def _label(
@@ -75,8 +79,8 @@ def _label(
     points: Mapping[str, Point],
     corners: Sequence[tuple[float, float]],
     sizes: tuple[float, float],
-) -> None:
-    (size, letters), pixels = sizes, figure.dpi
+) -> bool:
+    (size, letters), pixels, clean = sizes, figure.dpi, True
     to_points = axis.transData + figure.dpi_scale_trans.inverted()
     place = {label: 72 * to_points.transform((point.x, point.y)) for label, point in points.items()}
     boxes = {
@@ -96,19 +100,25 @@ def _label(
     frame = Bbox(axis.get_window_extent().get_points() * 72 / pixels)
     for label in sorted(points, key=lambda label: -place[label][0]):  # the right edge leaves the least choice
         text = axis.text(0, 0, label, fontsize=letters, color="0.1")
-        extent = _measured(text, 72 / pixels)
+        wide = _measured(text, 72 / pixels)[0] / (WIDEST * frame.width)
+        if wide > 1:
+            text.set_text(textwrap.fill(label, max(8, int(len(label) / wide)), break_long_words=False))
+        written, extent = text.get_text(), _measured(text, 72 / pixels)
         x, y = place[label]
         others = [box for of, box in solid.items() if of != label]
-        found, far = _free((x, y), extent, size / 2 + GAP, frame, (taken, others))
+        found, far, free = _free((x, y), extent, size / 2 + GAP, frame, (taken, others))
+        clean = clean and free
         text.remove()
+        middle = "center" if "\n" in written else "center_baseline"
         line = {"arrowstyle": "-", "color": "0.5", "lw": 0.5, "shrinkA": 0, "shrinkB": size / 2, "relpos": (0.5, 0.5)}
         axis.annotate(
-            label, (points[label].x, points[label].y), (found.x0 - x, (found.y0 + found.y1) / 2 - y),
-            textcoords="offset points", ha="left", va="center_baseline", fontsize=letters, color="0.1",
+            written, (points[label].x, points[label].y), (found.x0 - x, (found.y0 + found.y1) / 2 - y),
+            textcoords="offset points", ha="left", va=middle, fontsize=letters, color="0.1",
             arrowprops=line if far else None, zorder=5,
         )  # fmt: skip
-        taken.append(found)
+        taken += [found, *(_line((x, y), found) if far else [])]
         solid[f"label of {label}"] = found
+    return clean
 
 
 def _measured(text: Text, scale: float) -> tuple[float, float]:
@@ -123,36 +133,45 @@ def _free(
     nearest: float,
     frame: Bbox,
     avoided: tuple[Sequence[Bbox], Sequence[Bbox]],
-) -> tuple[Bbox, bool]:
-    """The first free place for a label of this extent, and whether it is so far off that it needs a line.
+) -> tuple[Bbox, bool, bool]:
+    """The first free place for a label of this extent, whether it is far off and needs a line, and whether it is free.
 
     avoided: what the label covers nothing of, and what its line does not cross.
     """
-    taken, solid = avoided
+    taken, solid = (np.array([box.extents for box in boxes]).reshape(-1, 4) for boxes in avoided)
     fallback: tuple[float, Bbox] | None = None
     for box, distance in _places(*point, extent, nearest):
         if not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1):
             continue
-        covered, far = sum(_overlap(box, other) for other in taken), distance > nearest + LEADER
+        covered, far = _overlap(box, taken), distance > nearest + LEADER
         if covered == 0 and not (far and _crosses(point, box, solid)):
-            return box, far
+            return box, far, True
         if fallback is None or covered < fallback[0]:
             fallback = (covered, box)
     if fallback is None:  # wider than the axes
-        return Bbox.from_bounds(point[0] + nearest, point[1] - extent[1] / 2, *extent), False
-    return fallback[1], True
+        return Bbox.from_bounds(point[0] + nearest, point[1] - extent[1] / 2, *extent), False, False
+    return fallback[1], True, False
 
 
-def _crosses(point: tuple[float, float], box: Bbox, solid: Sequence[Bbox]) -> bool:
-    """Whether a line from a point to the middle of a box crosses something before it reaches the box."""
-    middle = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
-    for step in range(41):
-        x, y = (start + step / 40 * (end - start) for start, end in zip(point, middle, strict=True))
-        if box.contains(x, y):
-            return False
-        if any(other.contains(x, y) for other in solid):
-            return True
-    return False
+def _line(point: tuple[float, float], box: Bbox) -> list[Bbox]:
+    """Small boxes along the line from a point to the middle of a box, so that no label covers it."""
+    x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    steps = [(point[0] + step / 20 * (x - point[0]), point[1] + step / 20 * (y - point[1])) for step in range(21)]
+    return [Bbox.from_extents(across - 1, up - 1, across + 1, up + 1) for across, up in steps]
+
+
+def _crosses(point: tuple[float, float], box: Bbox, solid: NDArray[np.float64]) -> bool:
+    """Whether a line from a point to the middle of a box crosses one of others [N, 4] before it reaches the box."""
+    middle = np.array([(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2])
+    steps = np.array(point) + np.linspace(0, 1, 41)[:, None] * (middle - point)
+    outside = steps[~_inside(steps, np.array([box.extents]))[:, 0]]  # the line is straight, so it enters the box once
+    return bool(_inside(outside, solid).any())
+
+
+def _inside(points: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """points [P, 2] and boxes [N, 4] -> [P, N]."""
+    x, y = points[:, :1], points[:, 1:]
+    return (boxes[:, 0] <= x) & (x <= boxes[:, 2]) & (boxes[:, 1] <= y) & (y <= boxes[:, 3])
 
 
 def _places(x: float, y: float, extent: tuple[float, float], nearest: float) -> Iterator[tuple[Bbox, float]]:
@@ -168,8 +187,8 @@ def _places(x: float, y: float, extent: tuple[float, float], nearest: float) -> 
         distance += STEP
 
 
-def _overlap(one: Bbox, other: Bbox) -> float:
-    """The area that two boxes share."""
-    across = min(one.x1, other.x1) - max(one.x0, other.x0)
-    up = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return float(max(across, 0.0) * max(up, 0.0))
+def _overlap(one: Bbox, others: NDArray[np.float64]) -> float:
+    """The area that a box shares with others [N, 4]: x0, y0, x1, y1."""
+    across = np.minimum(one.x1, others[:, 2]) - np.maximum(one.x0, others[:, 0])
+    up = np.minimum(one.y1, others[:, 3]) - np.maximum(one.y0, others[:, 1])
+    return float((across.clip(0) * up.clip(0)).sum())

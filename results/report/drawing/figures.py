@@ -6,7 +6,7 @@ A new figure is a function (summary, store, colors) -> Picture or None, and a li
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ from mtlbench.results.report.drawing.learning import learning_curves, reference_
 from mtlbench.results.report.drawing.looks import NARROW, STYLE, Looks, Picture, palette
 from mtlbench.results.report.drawing.panels import panels
 from mtlbench.results.statistics.intervals import paired_interval
-from mtlbench.results.summary.summary import Summary
+from mtlbench.results.summary.summary import RowSummary, Summary
 from mtlbench.results.summary.tuning import by_row, searches
+
+ROOM = (0.0, 0.4, 0.8, 1.2, 1.6)  # inches by which a chart may grow
 
 __all__ = ["FIGURES", "Draw", "Looks", "Picture", "palette", "save"]
 
@@ -120,41 +122,55 @@ def delta_against_cost(summary: Summary, store: str, colors: Looks) -> Picture |
     names = [name for name in costs if any(row.cost[name] > 0 for row in defined.values())]
     if not names or set(defined) <= {summary.comparison.baseline}:
         return None
-    below = colors.width is not None and colors.width < NARROW
+    several = any(row.delta.seeds is not None for row in summary.rows.values())
+    whiskers = "Whiskers: simultaneous 95 % intervals; dashed" if several else "Dashed"
     with mpl.rc_context(colors.style):
-        size, lines = (4.6 * len(names) + 0.4, 3.8), len(names) if below else 1
-        if colors.width is not None:
-            size = (colors.width, (1.4 + 0.07 * len(defined)) * lines + 0.2)
-        figure, axes = plt.subplots(
-            lines, len(names) // lines, figsize=size, sharey=not below, squeeze=False, layout="constrained"
-        )
-        charts = []
-        for axis, name in zip(axes.ravel(), names, strict=True):
-            title, scale = costs[name]
-            points = {}
-            for label, row in defined.items():
-                if row.cost[name] > 0:
-                    half = 0.0 if row.delta.seeds is None else row.delta.seeds.half
-                    mean = row.delta.mean
-                    points[label] = Point(row.cost[name] / scale, mean, mean - half, mean + half)
-            _points(axis, points, colors)
-            axis.axhline(0, color="black", lw=0.8, zorder=0)
-            _log_ticks(axis)
-            axis.set(xlabel=title)
-            axis.margins(y=0.12)
-            charts.append((axis, points, draw_frontier(axis, points)))
-        for axis in axes[:, 0]:
-            axis.set_ylabel("Δm [%] (up is better)")
-        if colors.width is None:
-            figure.suptitle("Gain against cost", fontsize=11)
-        several = any(row.delta.seeds is not None for row in summary.rows.values())
-        whiskers = "Whiskers: simultaneous 95 % intervals; dashed" if several else "Dashed"
-        colors.note(figure, f"{whiskers}: the best Δm up to a cost.")
-        label_points(figure, charts, colors.marker_size, colors.small)
+        for taller in ROOM:  # until the names beside the points cover nothing
+            figure, charts = _against_cost(defined, {name: costs[name] for name in names}, colors, taller)
+            colors.note(figure, f"{whiskers}: the best Δm up to a cost.")
+            if label_points(figure, charts, colors.marker_size, colors.small) or taller == ROOM[-1]:
+                break
+            plt.close(figure)
     caption = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
     if several:
         caption += " Whiskers: 95 % interval over seeds."
     return Picture(figure, f"{caption} Dashed: the best mean Δm up to a cost (Pareto).")
+
+
+def _against_cost(
+    defined: Mapping[str, RowSummary], costs: Mapping[str, tuple[str, float]], colors: Looks, taller: float
+) -> tuple[Figure, list[tuple[Axes, dict[str, Point], list[tuple[float, float]]]]]:
+    """The figure without names beside its points, and what `label_points` asks for.
+
+    costs: name -> title and scale. taller: inches for each line of panels, which more names need.
+    """
+    below = colors.width is not None and colors.width < NARROW
+    lines = len(costs) if below else 1
+    size = (4.6 * len(costs) + 0.4, 3.8 + taller)
+    if colors.width is not None:
+        size = (colors.width, (1.4 + 0.07 * len(defined) + taller) * lines + 0.2)
+    figure, axes = plt.subplots(
+        lines, len(costs) // lines, figsize=size, sharey=not below, squeeze=False, layout="constrained"
+    )
+    charts = []
+    for axis, (name, (title, scale)) in zip(axes.ravel(), costs.items(), strict=True):
+        points = {}
+        for label, row in defined.items():
+            if row.cost[name] > 0:
+                half = 0.0 if row.delta.seeds is None else row.delta.seeds.half
+                mean = row.delta.mean
+                points[label] = Point(row.cost[name] / scale, mean, mean - half, mean + half)
+        _points(axis, points, colors)
+        axis.axhline(0, color="black", lw=0.8, zorder=0)
+        _log_ticks(axis)
+        axis.set(xlabel=title)
+        axis.margins(y=0.12)
+        charts.append((axis, points, draw_frontier(axis, points)))
+    for axis in axes[:, 0]:
+        axis.set_ylabel("Δm [%] (up is better)")
+    if colors.width is None:
+        figure.suptitle("Gain against cost", fontsize=11)
+    return figure, charts
 
 
 def _points(axis: Axes, points: dict[str, Point], colors: Looks) -> None:
@@ -220,11 +236,13 @@ def tuning(summary: Summary, store: str, colors: Looks) -> Picture | None:
             )  # fmt: skip
         axis.axhline(0, color="black", lw=0.8, zorder=0)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(xlabel="trials k", ylabel="log Δm on validation [%] (up is better)")
+        axis.set(xlabel="trials k", ylabel="log Δm, validation [%]")
         if colors.width is None:
             axis.set_title("Expected best of k trials")
         colors.legend(figure, list(worth))
-        colors.note(figure, "Mean over all choices of k trials of the best one's score on validation images.")
+        colors.note(
+            figure, "Mean over all choices of k trials of the best one's score on validation images; up is better."
+        )
     sentences = [
         "What a budget of k trials is worth: the mean over all choices of k of a row's trials of the best one's log Δm "
         "on validation images, against the baseline with its whole budget.",

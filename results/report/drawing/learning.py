@@ -20,6 +20,7 @@ from mtlbench.results.summary.runs import Run
 from mtlbench.results.summary.summary import Summary
 
 KINDS = ("training loss", "validation")
+LONG = 22  # letters of a title that is too long for one line above a panel of a paper
 COLUMNS = ["label", "seed", "task", "kind", "epoch", "value"]
 
 
@@ -53,7 +54,8 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
         places = [(kind, task) for kind in kinds for task in tasks]
         panels = dict(iter(curves.frame.groupby(["kind", "task"], sort=False)))
         for axis, place in zip(axes, places, strict=True):
-            axis.set_title(f"{place[1]}, {place[0]}")
+            beside = colors.width is None or len(place[1]) + len(place[0]) < LONG
+            axis.set_title(f"{place[1]}, {place[0]}" if beside else f"{place[1]}\n{place[0]}")
             panel = panels.get(place, curves.frame[:0])
             if panel.empty:
                 axis.set_axis_off()

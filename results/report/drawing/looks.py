@@ -157,7 +157,9 @@ class Looks(Mapping[str, Color]):
         """Write what is drawn below a figure, since a figure may be seen without its caption."""
         points = self.small
         letters = int(72 * figure.get_size_inches()[0] / (points * (0.56 if self.width is None else 0.43)))
-        figure.supxlabel(textwrap.fill(text, letters), x=0.01, ha="left", fontsize=points, color="0.25")
+        lines = textwrap.wrap(text, letters)
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=points, color="0.25")
+        self._grow(figure, len(lines))
 
     def legend(self, figure: Figure, labels: Sequence[str], kind: str = "line") -> None:
         """kind: "line", "point" or "bar". Beside the panels on a screen, and above them in a paper."""
@@ -172,8 +174,15 @@ class Looks(Mapping[str, Color]):
                 **options,
             )  # fmt: skip
             if columns == 1 or made.get_window_extent().width <= 0.98 * figure.bbox.width:
+                self._grow(figure, math.ceil(len(labels) / columns))
                 return
             made.remove()
+
+    def _grow(self, figure: Figure, lines: int) -> None:
+        """Give a figure of a paper the room of so many lines of letters, of which its height has that of one."""
+        if self.width is not None:
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(width, height + (lines - 1) * 1.35 * self.small / 72)
 
     def _handle(self, label: str, kind: str) -> Line2D | Patch:
         color = self[label]

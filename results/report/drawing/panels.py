@@ -133,14 +133,14 @@ def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]]
         for task, meaning in page.readings.items():
             below = top + size[1] + GAP
             sheet.picture(painted(truth[task], meaning), Box(lefts[1], top, *size), f"{task}, label")
-            text = f"\N{UPWARDS ARROW} {task}\nerror \N{RIGHTWARDS ARROW}"
+            text = sheet.wrapped(f"\N{UPWARDS ARROW} {task}", 2 * tile) + "\nerror \N{RIGHTWARDS ARROW}"
             sheet.text(text, Box(lefts[1], below, tile), "right")
             for left, row in zip(lefts[2:], rows, strict=True):
                 predicted = painted(shots.predicted[row][image][task], meaning)
                 wrong = shaded(errors[task][image][row], page.worst[task])
                 sheet.picture(predicted, Box(left, top, *size), f"{task}, {row}")
                 sheet.picture(wrong, Box(left, below, *size), f"{task}, error of {row}")
-            top = below + max(size[1], 2 * sheet.line()) + GAP
+            top = below + max(size[1], (text.count("\n") + 1) * sheet.line()) + GAP
         top += APART
     return sheet.drawn(_legend(sheet, shots, page, top))
 

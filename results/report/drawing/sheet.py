@@ -14,6 +14,7 @@ from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
 HEADING = 8.0  # points, of the titles of columns
+WIDER = 1.02
 LINE = 1.25 / 72  # inches from line to line for each point of the letters
 
 
@@ -110,11 +111,10 @@ class Sheet:
         return LINE * (size or self.letters)
 
     def width_of(self, text: str, size: float | None = None) -> float:
-        """In inches."""
+        """In inches, with a margin, since letters made of pixels are a little wider than letters of a PDF."""
         letters = FontProperties(size=size or self.letters)
-        return (
-            max(text_to_path.get_text_width_height_descent(line, letters, False)[0] for line in text.split("\n")) / 72
-        )
+        widths = [text_to_path.get_text_width_height_descent(line, letters, False)[0] for line in text.split("\n")]
+        return WIDER * max(widths) / 72
 
     def words(self, text: str) -> list[str]:
         """The parts between which a text may break."""

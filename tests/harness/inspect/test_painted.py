@@ -41,6 +41,7 @@ def test_every_task_has_its_name_its_picture_and_its_key(drawn, names):
 @pytest.mark.parametrize("size", [(40, 60), (60, 40), (10, 400), (400, 10)])
 def test_nothing_is_cut_and_no_picture_is_stretched(drawn, size):
     figure = drawn(["depth", "semseg"], size)
+    figure.set_dpi(160)
     figure.draw_without_rendering()
     things = [*figure.axes, *figure.texts]
     boxes = [thing.get_window_extent() for thing in things]

@@ -57,6 +57,7 @@ def test_numbers_and_intervals_stand_where_they_fit_and_all_is_on_the_page(
 ):
     picture = drawn(made(tmp_path, count, rows, seeds), width)
     figure = picture.figure
+    figure.set_dpi(160)
     figure.draw_without_rendering()
     texts = [text.get_text() for text in figure.texts]
     cells = [text for text in texts if re.match(r"\d+\.\d|±", text)]

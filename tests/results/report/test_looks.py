@@ -9,7 +9,7 @@ import pytest
 import seaborn as sns
 from matplotlib.colors import to_rgb
 
-from make_records import three_seeds
+from make_records import crowded, three_seeds
 from mtlbench.results.report.drawing.dark import INK, PAPER, png, turned
 from mtlbench.results.report.drawing.direct import Point, draw_frontier, frontier, label_points
 from mtlbench.results.report.drawing.figures import FIGURES, delta_against_cost, palette
@@ -159,6 +159,28 @@ def test_labels_of_a_crowd_overlap_nothing():
     label_points(figure, [(axis, points, draw_frontier(axis, points))], 6, 7)
     assert len(axis.texts) == 14 and covered(figure, axis) == []
     plt.close(figure)
+
+
+@pytest.mark.slow  # hundreds of texts
+@pytest.mark.parametrize("width", [5.5, 3.25])
+def test_a_crowd_of_long_names_is_not_cut_and_overlaps_nothing(tmp_path, width):
+    store = crowded(tmp_path)
+    (summary,), _ = summaries(store, "crowd")
+    colors = palette(list(summary.rows), width)
+    for name, draw in FIGURES.items():
+        figure = draw(summary, store, colors).figure
+        figure.set_dpi(160)
+        figure.draw_without_rendering()
+        ticks = {text for axis in figure.axes for text in (*axis.get_xticklabels(), *axis.get_yticklabels())}
+        texts = [text for text in figure.findobj(plt.Text) if text.get_text() and text not in ticks]
+        boxes = {text: plt.Text.get_window_extent(text) for text in texts if text.get_visible()}
+        for text, box in boxes.items():
+            assert box.x0 >= -1 and box.x1 <= figure.bbox.width + 1, (name, text)
+            assert box.y0 >= -1 and box.y1 <= figure.bbox.height + 1, (name, text)
+            assert 7 <= text.get_fontsize() <= 9
+        for (one, box), (other, beside) in combinations(boxes.items(), 2):
+            assert not box.padded(-1.5).overlaps(beside.padded(-1.5)), (name, one, other)
+        plt.close(figure)
 
 
 @pytest.mark.parametrize("width", [5.5, 3.25])

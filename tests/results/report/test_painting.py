@@ -88,6 +88,7 @@ def test_every_name_of_forty_lies_on_the_sheet_and_none_overlaps(width, style):
         sheet = Sheet(width + 0.2, 7)
         end = keys.key(sheet, Reading(names, "", 0, 1), range(40), Box(0.1, 0.1, width))
         figure = sheet.drawn(end + 0.1)
+        figure.set_dpi(160)
         figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.texts]
     boxes += [patch.get_window_extent() for patch in figure.patches if patch is not figure.patch]
