@@ -64,7 +64,7 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
         np.savez_compressed(out / f"{path.stem}.npz", **arrays)  # type: ignore[arg-type]
         figure = sheet(image.permute(1, 2, 0).numpy(), arrays, tasks)
         dots = round(min(max(size[1] / TILE, DOTS[0]), DOTS[1]))
-        yield save(figure, out / path.stem, ("png", "pdf"), dots)[0]
+        yield save(figure, out / path.stem, ("png", "pdf"), dots=dots)[0]
 
 
 def require_own_places(images: Sequence[Path], out: Path) -> None:

@@ -272,11 +272,17 @@ FIGURES: dict[str, Draw] = {
 
 
 def save(
-    figure: Figure, path: Path, formats: tuple[str, ...] = ("png", "pdf"), dots: float | None = None
+    figure: Figure,
+    path: Path,
+    formats: tuple[str, ...] = ("png", "pdf"),
+    *,
+    dots: float | None = None,
+    style: Any = STYLE,
 ) -> list[Path]:
     """Write path.png and path.pdf without dates or versions, and close the figure. Returns the paths.
 
-    dots: for each inch of pictures; None for those of all figures.
+    dots: for each inch of pictures; None for those of all figures. style: the one that the figure was drawn in. In
+    another one, an axis may get other ticks, for which the layout has no room.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     undated: dict[str, dict[str, Any]] = {
@@ -284,7 +290,7 @@ def save(
         "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     }
     paths = [path.with_name(f"{path.name}.{ending}") for ending in formats]
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(style):
         for written, ending in zip(paths, formats, strict=True):
             figure.savefig(written, metadata=undated[ending], dpi=dots or STYLE["savefig.dpi"])
     plt.close(figure)

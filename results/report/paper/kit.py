@@ -78,7 +78,7 @@ def _figures(summary: Summary, table: Table, store: str, colors: figures.Looks, 
         if wide != colors.width:  # a figure from outside of mtlbench, which knows nothing of papers
             assert colors.width is not None
             picture.figure.set_size_inches(colors.width, high * colors.width / wide)
-        (path,) = figures.save(picture.figure, place / "figures" / f"{table.slug}-{name}", ("pdf",))
+        (path,) = figures.save(picture.figure, place / "figures" / f"{table.slug}-{name}", ("pdf",), style=colors.style)
         paths.append(path)
         environments += [
             r"\begin{figure}[t]",

@@ -3,6 +3,7 @@
 import io
 from itertools import combinations
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from matplotlib.colors import to_rgb
 from make_records import crowded, three_seeds
 from mtlbench.results.report.drawing.dark import INK, PAPER, png, turned
 from mtlbench.results.report.drawing.direct import Point, draw_frontier, frontier, label_points
-from mtlbench.results.report.drawing.figures import FIGURES, delta_against_cost, palette
+from mtlbench.results.report.drawing.figures import FIGURES, delta_against_cost, palette, save
 from mtlbench.results.report.drawing.looks import COLORS, DARK, DASHES
 from paths import ROOT
 from tables_of import summaries
@@ -161,6 +162,20 @@ def test_labels_of_a_crowd_overlap_nothing():
     plt.close(figure)
 
 
+@pytest.mark.parametrize("width", [5.5, 3.25])
+def test_a_saved_figure_of_a_paper_is_cut_nowhere(tmp_path, width):
+    """Ticks depend on the style in which a figure is saved, and the layout is made for those of its own style."""
+    kept = str(ROOT / "results" / "rooms_verdict" / "store")
+    (summary,), _ = summaries(kept, "rooms_verdict")
+    colors = palette(list(summary.rows), width)
+    for name in ("gains", "cost", "classes"):
+        figure = FIGURES[name](summary, kept, colors).figure
+        (path,) = save(figure, tmp_path / name, ("png",), style=colors.style)
+        pixels = plt.imread(path)[..., :3]
+        for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+            assert (edge > 0.85).all(), name  # the page, or a line of a grid
+
+
 @pytest.mark.slow  # hundreds of texts
 @pytest.mark.parametrize("width", [5.5, 3.25])
 def test_a_crowd_of_long_names_is_not_cut_and_overlaps_nothing(tmp_path, width):
@@ -170,7 +185,8 @@ def test_a_crowd_of_long_names_is_not_cut_and_overlaps_nothing(tmp_path, width):
     for name, draw in FIGURES.items():
         figure = draw(summary, store, colors).figure
         figure.set_dpi(160)
-        figure.draw_without_rendering()
+        with mpl.rc_context(colors.style):
+            figure.draw_without_rendering()
         ticks = {text for axis in figure.axes for text in (*axis.get_xticklabels(), *axis.get_yticklabels())}
         texts = [text for text in figure.findobj(plt.Text) if text.get_text() and text not in ticks]
         boxes = {text: plt.Text.get_window_extent(text) for text in texts if text.get_visible()}
