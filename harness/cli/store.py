@@ -247,7 +247,7 @@ def predict(
     url: StoreOption = "runs",
     out: Annotated[Path, typer.Option(help="Folder for the predictions.")] = Path("predictions"),
 ) -> None:
-    """Predict all tasks of a cell for images of yours: a picture to look at and an array (npz) for each image.
+    """Predict all tasks of a cell for images of yours: a sheet (PNG, PDF) to look at and arrays (npz) for each image.
 
     A cell with `resampling: cubic` needs images of about the size that it was trained on: larger ones become grainy.
 
