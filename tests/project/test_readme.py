@@ -12,7 +12,16 @@ from paths import ROOT
 
 def test_the_committed_report_follows_from_the_committed_records(tmp_path):
     report(str(ROOT / "results" / "rooms_verdict" / "store"), ["rooms_verdict"], tmp_path)
-    for name in ("table.md", "table.tex", "table.csv", "scores.csv", "deltas.csv", "gains.csv", "contrasts.csv"):
+    for name in (
+        "table.md",
+        "table.tex",
+        "table.csv",
+        "scores.csv",
+        "deltas.csv",
+        "gains.csv",
+        "contrasts.csv",
+        "classes.csv",
+    ):
         made, committed = tmp_path / "rooms_verdict" / name, ROOT / "results" / "rooms_verdict" / name
         assert made.read_text() == committed.read_text(), f"{committed} is not up to date: make verdict"
 
