@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.spines import Spine
 from matplotlib.text import Text
 
-from mtlbench.results.report.drawing.looks import DARK, STYLE, hexadecimal
+from mtlbench.results.report.drawing.looks import DARK, KEPT, STYLE, hexadecimal
 
 PAPER, INK = (0x15 / 255, 0x17 / 255, 0x1A / 255), (0xE4 / 255, 0xE6 / 255, 0xE9 / 255)  # as in templates/style.css
 
@@ -34,6 +34,8 @@ def png(figure: Figure) -> bytes:
 
 def _darken(artist: Artist) -> None:
     """Turn what is gray, from black on white to light on dark, and the colours of rows that are too dark."""
+    if artist.get_gid() == KEPT:
+        return
     if isinstance(artist, Axes):
         artist.set_facecolor(PAPER)
     elif isinstance(artist, Axis):

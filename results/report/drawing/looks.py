@@ -77,6 +77,7 @@ PAPER: Any = {
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.1,
 }
+KEPT = "kept"  # the gid of letters on a colour that means something, which stay as they are on dark paper
 NARROW = 4.5  # inches; below, panels stand below each other
 PANEL = 1.5  # inches; a panel of a paper is at least this wide
 

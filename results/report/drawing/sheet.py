@@ -13,6 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
+from mtlbench.results.report.drawing.looks import KEPT
+
 HEADING = 8.0  # points, of the titles of columns
 WIDER = 1.02
 LINE = 1.25 / 72  # inches from line to line for each point of the letters
@@ -59,7 +61,8 @@ class Sheet:
     ) -> None:
         """Text whose first line begins at the top of the box, at its left, in its middle or at its right.
 
-        upright: the text is turned by 90 degrees and begins at the bottom of the box. color: None for that of all text.
+        upright: the text is turned by 90 degrees and begins at the bottom of the box. color: of letters
+        on a colour that means something; None for that of all text.
         """
         across = {"left": 0.0, "center": 0.5, "right": 1.0}[ha] * box.width
         points = size or self.letters
@@ -67,7 +70,7 @@ class Sheet:
 
         def draw(figure: Figure, height: float) -> None:
             look: dict[str, Any] = {"transform": figure.dpi_scale_trans, "fontsize": points, "parse_math": False}
-            look |= {} if color is None else {"color": color}
+            look |= {} if color is None else {"color": color, "gid": KEPT}
             for number, line in enumerate(text.split("\n")):  # each on its own, since letters differ in height
                 along = (number + 0.8) * step
                 if upright:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from make_records import Store, score
+from mtlbench.results.report.drawing import dark
 from mtlbench.results.report.drawing.figures import classes, palette
 from mtlbench.results.report.write import report
 from tables_of import summaries
@@ -76,6 +77,15 @@ def test_the_colour_follows_the_mean(tmp_path):
     shades = np.array([patch.get_facecolor()[:3] for patch in figure.artists])
     brightness = shades.sum(-1).reshape(5, 2)
     assert (np.diff(brightness, axis=0) < 0).all()  # the classes score more and more, so the cells get darker
+
+
+def test_on_dark_paper_numbers_keep_the_letters_that_are_read_on_their_cells(tmp_path):
+    figure = drawn(made(tmp_path, 5, 2, 1), None).figure
+    before = {text: text.get_color() for text in figure.texts}
+    dark.png(figure)
+    number = re.compile(r"\d+\.\d")
+    kept = {text for text, color in before.items() if text.get_color() == color}
+    assert kept == {text for text in figure.texts if number.match(text.get_text())} and len(kept) == 10
 
 
 def test_the_report_has_the_figure_and_all_numbers_as_csv(tmp_path):
