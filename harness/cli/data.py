@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtlbench.harness.cli.usage import INTERRUPTED, fail, one_line
+from mtlbench.harness.cli.usage import INTERRUPTED, fail, one_line, opening
 
 if TYPE_CHECKING:
     from mtlbench.benchmarks.copies.evidence import Finding
@@ -47,7 +47,7 @@ def verify(
 
     Example:  mtlbench data verify nyud --data /data/NYUD_MT
     """
-
+    opening(f"reading every file of {name}", "torch")
     from mtlbench.benchmarks.copies.verify import verify as run_verify
 
     try:
@@ -77,6 +77,7 @@ def doctor(
 
     Example:  mtlbench data doctor nyud --data /data/NYUD_MT
     """
+    opening(f"looking at {images} images of {name}", "torch")
     from mtlbench.benchmarks.copies.doctor import examine
     from mtlbench.harness.data.prepare import available
 
@@ -114,6 +115,7 @@ def prepare(
 
     Example:  mtlbench data prepare nyud --data /data/NYUD_MT --task semseg --task depth
     """
+    opening(f"preparing {name}", "torch")
     from mtlbench.harness.data.places import default_roots, named_copy
     from mtlbench.harness.data.prepare import prepare as run_prepare
     from mtlbench.harness.matrix.cell import slug
@@ -155,19 +157,12 @@ def _copy(name: str, data: Path | None, options: list[str], told: Callable[[str,
 
 @contextmanager
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Progress bars on a terminal, one for each thing that is counted."""
+    """How far each thing is that is counted. It goes to standard error: the result may be JSON."""
     from rich.console import Console
-    from rich.progress import Progress
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
+    from mtlbench.harness.driver.bars import bars
 
-        def told(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
+    with bars(Console(stderr=True)) as told:
         yield told
 
 

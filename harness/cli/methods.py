@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtlbench.harness.cli.data import OptionOption, PathOption
-from mtlbench.harness.cli.usage import fail
+from mtlbench.harness.cli.usage import fail, opening
 
 if TYPE_CHECKING:
     from mtlbench.methods import Method
@@ -29,6 +29,7 @@ def list_() -> None:
 
     Example:  mtlbench list
     """
+    opening("listing what a matrix can choose", "torch")
     from mtlbench.benchmarks import BENCHMARKS
     from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
     from mtlbench.harness.matrix.text.written import embedded, find
@@ -99,19 +100,25 @@ def describe(
 
     Example:  mtlbench describe mti_net sca_mtl --benchmark nyud --tasks semseg,depth --tasks semseg,depth,normals
     """
+    opening(f"counting what {', '.join(names or ['every method'])} costs on {benchmark}", "torch")
+    from rich.console import Console
+
+    from mtlbench.harness.driver.bars import bars
     from mtlbench.harness.inspect.describe import describe, named_benchmark, table
     from mtlbench.methods import METHODS
 
     try:
         made, sets = named_benchmark(benchmark, size), [words.split(",") for words in tasks]
-        rows, left_out = [], []
-        for name in names or METHODS:
-            try:
-                rows += list(describe([name], made, sets, backbone=backbone, batch=batch, measured=measured))
-            except ValueError as error:
-                left_out.append(f"{name} is left out: {error}")
-                if names:
-                    raise
+        rows, left_out, chosen = [], [], names or list(METHODS)
+        with bars(Console(stderr=True)) as told:
+            for number, name in enumerate(chosen):
+                told("methods", number, len(chosen))
+                try:
+                    rows += list(describe([name], made, sets, backbone=backbone, batch=batch, measured=measured))
+                except ValueError as error:
+                    left_out.append(f"{name} is left out: {error}")
+                    if names:
+                        raise
         if not rows:
             raise ValueError(left_out[0].partition(": ")[2])
     except ValueError as error:
@@ -133,6 +140,7 @@ def check(
 
     Example:  mtlbench check my_package.my_method:MyMethod
     """
+    opening(f"checking {name}", "torch")
     from mtlbench.benchmarks import BENCHMARKS, Benchmark
     from mtlbench.harness.data.places import named_copy
     from mtlbench.harness.inspect.benchmark_conformance import check_benchmark
@@ -142,20 +150,21 @@ def check(
 
     try:
         found = find(name, "method or benchmark", {**METHODS, **BENCHMARKS})
+        results: Iterator[tuple[str, str | None]]
         if isinstance(found, type) and issubclass(found, Benchmark):
             results = check_benchmark(named_copy(name, data, options))
         elif data is not None or options:
             raise ValueError(f"--data and --set are for benchmarks, and {name} is none; leave them out")
         else:
             results = check_method(name)
+        said: set[str | None] = {None}  # one cause may break every rule
+        for rule, problem in results:
+            why = "" if problem is None else ": the same" if problem in said else f": {problem}"
+            typer.echo(f"{'ok  ' if problem is None else 'FAIL'} {rule}{why}")
+            said.add(problem)
     except (ValueError, OSError) as error:
         raise fail(str(error)) from None
-    said: set[str | None] = {None}  # one cause may break every rule
-    for rule, problem in results:
-        why = "" if problem is None else ": the same" if problem in said else f": {problem}"
-        typer.echo(f"{'ok  ' if problem is None else 'FAIL'} {rule}{why}")
-        said.add(problem)
-    if any(problem for _, problem in results):
+    if len(said) > 1:
         raise typer.Exit(1)
 
 

@@ -20,8 +20,10 @@ from mtlbench.harness.cli.usage import (
     SetOption,
     StoreOption,
     TrackingOption,
+    at_a_glance,
     fail,
     open_store,
+    opening,
     report_folder,
     terminable,
     written_matrix,
@@ -67,6 +69,7 @@ def run(
     Real images:  mtlbench run smoke --set benchmark=pascal_context --data pascal_context=/data/PASCAL_MT
     """
     written = written_matrix(matrix, [*overrides, *_as_overrides(workers_per_cell, save_predictions)])
+    opening(f"{at_a_glance(written)}; store {url}", "torch", err=dry_run)
 
     from rich.console import Console
 
@@ -88,7 +91,8 @@ def run(
             request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, digest(written))
             outcome = driver.run(request, store, partial(_on_ray, address, autoscaled), Console(highlight=False))
         except KeyboardInterrupt:
-            typer.echo("\nstopped; the same command goes on from the last checkpoints", err=True)
+            then = "nothing was written" if dry_run else "the same command goes on from the last checkpoints"
+            typer.echo(f"\nstopped; {then}", err=True)
             raise typer.Exit(status()) from None
         except driver.Stopped as stopped:
             typer.echo(f"mtlbench: {stopped}; the same command goes on from the last checkpoints", err=True)
@@ -116,6 +120,7 @@ def doctor(
     Example:  mtlbench doctor rooms --store /shared/runs --address 10.0.0.1:6379
     """
     written = written_matrix(matrix, overrides)
+    opening(f"{at_a_glance(written)}; store {url}", "torch")
 
     from mtlbench.harness.driver.doctor import examine
     from mtlbench.harness.matrix.file import checked
@@ -156,6 +161,7 @@ def status(
     written = written_matrix(matrix, overrides)
 
     def check() -> Standing:
+        opening(at_a_glance(written), "torch")
         from mtlbench.harness.driver.work import standing_of
         from mtlbench.harness.matrix.file import checked
 

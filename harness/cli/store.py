@@ -18,6 +18,7 @@ from mtlbench.harness.cli.usage import (
     find_cell,
     matrix_name,
     open_store,
+    opening,
     refuse_unreadable,
     report_folder,
 )  # fmt: skip
@@ -47,6 +48,7 @@ def report(
 
     Example:  mtlbench report rooms --store runs --out results/rooms --paper neurips
     """
+    opening(f"writing the report of {', '.join(matrices or ['all matrices'])} in {url}", "pandas")
     from rich.console import Console
 
     from mtlbench.harness.cli.outcome import show_report
@@ -79,6 +81,7 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
 
     Example:  mtlbench track rooms --store runs --tracking-uri http://127.0.0.1:5000
     """
+    opening(f"bringing MLflow up to date with {matrix} in {url}", "mlflow")
     from mtlbench.harness.driver.deltas import deltas
     from mtlbench.harness.tracking.connection import public
     from mtlbench.harness.tracking.tracker import Tracker
@@ -178,6 +181,7 @@ def rescore(
 
     Example:  mtlbench rescore rooms --store runs
     """
+    opening(f"computing the scores of {', '.join(names)} anew", "torch")
     from contextlib import nullcontext
 
     from mtlbench.harness.inspect import rescore as again
@@ -253,6 +257,7 @@ def predict(
 
     Example:  mtlbench predict mti_net-semseg-depth-s0 kitchen.jpg --out predictions
     """
+    opening(f"predicting for {len(images)} images", "torch")
     from mtlbench.harness.inspect.predict import predict as run_predict
 
     store = open_store(url)

@@ -71,6 +71,18 @@ def terminable() -> Iterator[Callable[[], int]]:
         signal.signal(signal.SIGTERM, earlier)
 
 
+LIBRARIES = {"torch": "PyTorch", "mlflow": "MLflow", "matplotlib": "Matplotlib", "pandas": "pandas"}
+
+
+def opening(doing: str, library: str, *, err: bool = True) -> None:
+    """Say at once what a command does, before it waits for a library. Where the library is here, nobody waits.
+
+    err: on standard error, because standard output is data.
+    """
+    if library not in sys.modules:
+        typer.echo(f"{doing}; loading {LIBRARIES[library]}", err=err)
+
+
 def fail(message: str) -> typer.Exit:
     typer.echo(f"mtlbench: {message}", err=True)
     return typer.Exit(WRONG)
@@ -147,6 +159,17 @@ def written_matrix(matrix: str, overrides: Sequence[str]) -> Written:
     from mtlbench.harness.matrix.text.written import load
 
     return first_look(load(matrix, overrides))
+
+
+def at_a_glance(written: Written) -> str:
+    """What a matrix compares, as far as it is known without torch: "rooms: 6 methods, 10 seeds, on rooms"."""
+    from mtlbench.harness.matrix.entries import in_full
+
+    content = in_full(written.content)
+    benchmarks = ", ".join(entry["name"] for entry in content["benchmarks"])
+    counts = (len(content["methods"]), "method"), (len(content.get("seeds") or [0]), "seed")
+    said = ", ".join(f"{count} {what}" + ("s" if count != 1 else "") for count, what in counts)
+    return f"{content['name']}: {said}, on {benchmarks}"
 
 
 def report_folder(given: Path | None, store: Store) -> Path:

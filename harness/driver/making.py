@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from mtlbench.harness.data import learning, shown
 from mtlbench.harness.data.copy import Copy, copy_of, trained_on
 from mtlbench.harness.data.places import NotReady, default_roots, prepared_in
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
+from mtlbench.harness.driver.bars import bars
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import Planned, of_controls, tables
@@ -31,12 +31,11 @@ def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], 
     problems = preflight.batches(cells, matrix.resources) + preflight.starts(cells) + preflight.weights(matrix.backbone)
     if problems:
         raise NotReady(problems)  # now, and not after minutes of rendering
-    with Progress(console=console, transient=True) as bars:
+    with bars(console) as told:
         changed = [entry for _, _, control in of_controls(matrix) for entry in control.benchmarks]
         for entry in (*matrix.benchmarks, *changed):
             copy = copy_here(entry, folders)
-            bar = bars.add_task(f"making {entry.name}", total=None, visible=not copy.benchmark.needs_root)
-            copy.benchmark.make(copy.root, partial(_tick, bars, bar))
+            copy.benchmark.make(copy.root, partial(told, f"making {entry.name}"))
     problems = preflight.data(cells, folders)
     if problems:
         raise NotReady(problems)
@@ -81,9 +80,8 @@ def leave_out(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Pat
     cells, said = [item.cell for item in chosen], set()
     for cell in {(c.benchmark.model_dump_json(), c.tasks, c.train.batch, c.train.holdout): c for c in cells}.values():
         copy = copy_here(cell.benchmark, folders)
-        with Progress(console=console, transient=True) as bars:
-            bar = bars.add_task(f"reading labels of {'+'.join(cell.tasks)}", total=None)
-            left_out = unlabelled(store, copy, cell, partial(_tick, bars, bar))
+        with bars(console) as told:
+            left_out = unlabelled(store, copy, cell, partial(told, f"reading labels of {'+'.join(cell.tasks)}"))
         if left_out:
             images = len(copy.split("train", cell.tasks))
             line = (
@@ -102,10 +100,6 @@ def leave_out(chosen: Iterable[Planned], store: Store, folders: Mapping[str, Pat
             length(cell, left)
 
 
-def _tick(bars: Progress, bar: TaskID, done: int, total: int) -> None:
-    bars.update(bar, completed=done, total=total)
-
-
 def constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console: Console) -> dict[str, str]:
     """benchmark -> the id of the record of its best constant prediction. What the store lacks is made."""
     names = {}
@@ -117,9 +111,8 @@ def constants(matrix: Matrix, store: Store, folders: Mapping[str, Path], console
         found = constant.record_id(config, copy.benchmark, tasks, holdout)
         if not store.exists(files.constant(found)):
             console.print(f"scoring the best constant prediction on {name}", markup=False)
-            with Progress(console=console, transient=True) as bars:
-                report = partial(_tick, bars, bars.add_task("images", total=None))
-                record = constant.record(config, copy, tasks, holdout, report)
+            with bars(console) as told:
+                record = constant.record(config, copy, tasks, holdout, partial(told, f"images of {name}"))
             store.put(files.constant(found), record.to_json())
         names[name] = found
     return names

@@ -7,7 +7,7 @@ verdicts are the same under `python -O`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -35,25 +35,24 @@ class Broken(Exception):
     """A rule is broken; the message says how."""
 
 
-def check_method(name: str) -> list[tuple[str, str | None]]:
-    """(rule, None or what is wrong) for every rule. Raises ValueError where there is no such method."""
+def check_method(name: str) -> Iterator[tuple[str, str | None]]:
+    """(rule, None or what is wrong) for every rule, as it is found. Raises ValueError where there is no such method."""
     methods.resolve(name)
     return verdicts(RULES, name)
 
 
-def verdicts(rules: Sequence[Callable[[Subject], None]], subject: Subject) -> list[tuple[str, str | None]]:
+def verdicts(rules: Sequence[Callable[[Subject], None]], subject: Subject) -> Iterator[tuple[str, str | None]]:
     """(the first line of a rule's docstring, None or what is wrong with the subject) for every rule."""
-    results: list[tuple[str, str | None]] = []
     for rule in rules:
         title = (rule.__doc__ or rule.__name__).strip().splitlines()[0]
         try:
             rule(subject)
-            results.append((title, None))
+            found = None
         except Broken as broken:
-            results.append((title, str(broken)))
+            found = str(broken)
         except Exception as error:  # a rule runs the subject's own code, which may fail in any way
-            results.append((title, f"{type(error).__name__}: {error}"))
-    return results
+            found = f"{type(error).__name__}: {error}"
+        yield title, found
 
 
 def task_sets(name: str) -> list[list[str]]:

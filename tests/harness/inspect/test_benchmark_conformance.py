@@ -113,15 +113,15 @@ def test_every_rule_is_broken_by_a_benchmark():
 
 @pytest.mark.parametrize(("rule", "benchmark", "message"), BROKEN)
 def test_a_benchmark_that_breaks_a_rule_is_told_how(rule, benchmark, message, tmp_path):
-    results = conformance.check_benchmark(Copy(benchmark(), tmp_path))
+    results = dict(conformance.check_benchmark(Copy(benchmark(), tmp_path)))
     title = getattr(conformance, rule).__doc__
-    assert message in dict(results)[title], dict(results)
+    assert message in results[title], results
 
 
 @pytest.mark.parametrize("made", [Squares(), BENCHMARKS["rooms"](size=(32, 64), train=2, val=2, test=2)])
 def test_a_whole_benchmark_keeps_every_rule(made, tmp_path):
     torch.manual_seed(5)
-    results = conformance.check_benchmark(Copy(made, tmp_path))
+    results = list(conformance.check_benchmark(Copy(made, tmp_path)))
     assert [problem for _, problem in results] == [None] * len(conformance.RULES)
     after = torch.rand(1)
     torch.manual_seed(5)
