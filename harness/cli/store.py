@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -130,29 +132,34 @@ def ui(
 
 
 def show(
-    cell: Annotated[str, typer.Argument(help="A cell's id, or any part of it that fits one cell only.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="WORD...", help="Parts of its id or title that fit one cell only.")
+    ],
     url: StoreOption = "runs",
+    matrix: Annotated[str | None, typer.Option(help="A matrix of the store, by name or file: only its cells.")] = None,
 ) -> None:
-    """Show a cell: its configuration, scores or traceback, the end of its log, and its folder.
+    """Show a cell: its configuration, scores or traceback, last losses, costs, the end of its log, and its folder.
 
-    Example:  mtlbench show pad_net-semseg-depth-s0
+    Example:  mtlbench show pad seed 1 --matrix rooms
     """
     from mtlbench.results.records import files
 
     store = open_store(url)
-    cell_id = find_cell(store, cell)
+    cell_id = find_cell(store, " ".join(words), None if matrix is None else matrix_name(matrix))
     typer.echo(f"{cell_id}: {store.state(cell_id)}\n{store.path(files.cell(cell_id))}\n")
     if store.exists(files.config(cell_id)):
         typer.echo(store.get(files.config(cell_id)).decode(errors="replace"))
     else:
         typer.echo(f"{files.CONFIG} is missing; a run that trains the cell writes it anew\n")
+    if store.exists(files.history(cell_id)):
+        typer.echo(_losses(files.read_history(store.get(files.history(cell_id))).rows))
     record, failure = store.record(cell_id), store.failure(cell_id)
     if record is not None:
         for score in record.scores:
             value = "undefined" if score.value is None else f"{score.value:.4f}"
             arrow = "higher is better" if score.higher_is_better else "lower is better"
             typer.echo(f"{'*' if score.primary else ' '} {score.task:12} {score.metric:18} {value:>12}  {arrow}")
-        typer.echo("\n" + "\n".join(f"{name:22} {value:,.6g}" for name, value in record.cost.items()))
+        typer.echo("\n" + "\n".join(f"{name:20} {text}" for name, text in starmap(_cost, record.cost.items())))
         typer.echo(f"\n{json.dumps(record.provenance, indent=1)}")
     if failure is not None:
         typer.echo(f"attempts: {failure['attempts']}\n{failure['traceback']}")
@@ -281,6 +288,31 @@ def _tracking(store: Store, given: str | None) -> str:
     except ValueError as error:
         raise fail(str(error)) from None
     return uri
+
+
+def _losses(events: Sequence[Mapping[str, Any]]) -> str:
+    """The last losses of a history: the sum, and each task and term."""
+    last = {str(event["name"]).removeprefix("train/"): event for event in events if "loss" in str(event["name"])}
+    lines = [
+        f"  {name:26} {'undefined' if event['value'] is None else format(event['value'], '.4g'):>9}"
+        f"  step {event['step']:,}, epoch {event['epoch']:,}"
+        for name, event in last.items()
+    ]
+    return "\n".join(["last losses:", *lines, ""]) if lines else "no loss was written yet\n"
+
+
+def _cost(name: str, value: float) -> tuple[str, str]:
+    """The name of a cost without its unit, and its value with a unit."""
+    from mtlbench.harness.driver.progress import duration
+
+    if name.endswith("_bytes"):
+        return name.removesuffix("_bytes").replace("_", " "), _bytes(value)
+    if name == "seconds_per_step":
+        return "a step", f"{1e3 * value:,.1f} ms"
+    if name.endswith("_seconds"):
+        return name.removesuffix("_seconds").replace("_", " "), duration(value)
+    scaled = {"macs": ("multiply-accumulates", f"{value / 1e9:,.2f} G")}
+    return scaled.get(name, (name.replace("_", " "), f"{value:,.0f}"))
 
 
 def _bytes(size: float) -> str:

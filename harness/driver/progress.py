@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from mtlbench.harness.driver.bars import animated
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.views import State
@@ -44,6 +46,16 @@ class Line:
         return self.seconds / self.step if self.step else None
 
 
+class Left(NamedTuple):
+    """The time that is left."""
+
+    seconds: float
+    at_least: bool  # a lower bound
+
+    def __str__(self) -> str:
+        return f"{'at least ' if self.at_least else ''}~{duration(self.seconds)} left"
+
+
 class Watch:
     """Keeps the state of every cell and shows it. A schedule.Board."""
 
@@ -67,12 +79,12 @@ class Watch:
         self.lines = {**self.lines, cell_id: Line(cell, label)}  # a new one: another thread may read the old one
 
     def __enter__(self) -> Watch:
-        if self.console.is_terminal:
+        if animated(self.console):
             self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
+        if animated(self.console):
             self.live.stop()
 
     def started(self, cell_id: str) -> None:
@@ -122,23 +134,26 @@ class Watch:
         self._say(cell_id, f"failed: {failure['error']}" if failure else end)
         self.tell(cell_id, end)
 
-    def remaining(self) -> float | None:
-        """Seconds until all are done; None where nothing is known yet.
+    def remaining(self) -> Left | None:
+        """The time until all are done; None where nothing is known yet.
 
         A cell takes as long as finished cells of its size took, start and scoring included. Before one has finished, it
-        takes its steps at the pace that was seen, and as much longer as finished cells of other sizes did.
+        takes its steps at the pace that was seen, and as much longer as finished cells of other sizes did. A cell of a
+        size that was never seen takes at least as long as the quickest size that was. The time is then a lower bound,
+        and so is one before any cell has finished: how long start and scoring take is not known by then.
         """
         left = [line for line in self.lines.values() if line.state not in ("finished", "failed")]
         whole = [self._whole(line) for line in left]
-        if not any(whole):
+        known = [seconds for seconds in map(self._whole, self.lines.values()) if seconds]
+        if not left or not known:
             return None
-        average = statistics.fmean(seconds for seconds in whole if seconds)
         now = self.clock()
         work = 0.0
         for line, seconds in zip(left, whole, strict=True):
             since = line.since if line.state in ("starting", "running", "scoring") else None
-            work += max((seconds or average) - (0.0 if since is None else now - since), 0.0)
-        return work / max(1, min(self.slots, len(left)))
+            work += max((seconds or min(known)) - (0.0 if since is None else now - since), 0.0)
+        finished = any(line.took is not None for line in self.lines.values())
+        return Left(work / max(1, min(self.slots, len(left))), at_least=not finished or not all(whole))
 
     def _whole(self, line: Line) -> float | None:
         """The seconds of a cell from its start to its record; None where nothing like it has been seen."""
@@ -153,7 +168,7 @@ class Watch:
         return steps * paces[0] * max(1.0, statistics.median(more) if more else 1.0)
 
     def _say(self, cell_id: str, what: str, often: bool = False) -> None:
-        if self.console.is_terminal:
+        if animated(self.console):
             return
         line = self.lines[cell_id]
         if often and line.said is not None and self.clock() - line.said < 20:
@@ -162,7 +177,7 @@ class Watch:
         left = self.remaining()
         states = [line.state for line in self.lines.values()]
         count = f"{states.count('finished') + states.count('failed')}/{len(states)}"
-        when = f"  ~{duration(left)} left" if left else ""
+        when = f"  {left}" if left else ""
         with suppress(OSError):  # a full disk under a log, or a terminal that is gone, is no reason to stop
             self.console.print(f"[{count}] {line.label}: {what}{when}", markup=False, soft_wrap=True)
 
@@ -172,7 +187,7 @@ class Watch:
         title = f"{states.count('finished')} of {len(states)} cells finished"
         if states.count("failed"):
             title += f", {states.count('failed')} failed"
-        title += f", {duration(self.clock() - self.began)} so far" + (f", ~{duration(left)} left" if left else "")
+        title += f", {duration(self.clock() - self.began)} so far" + (f", {left}" if left else "")
         table = Table(title=title, title_justify="left")
         for column, justify in (
             ("cell", "left"),

@@ -48,7 +48,8 @@ def test_before_a_cell_has_finished_its_pace_is_that_of_all(watched):
     watch.started(first)
     clock.now = 10.0
     watch.progressed(first, progress(step=20, seconds=4.0))  # 20 s a cell, of which 10 s have gone
-    assert watch.remaining() == pytest.approx((6 * 20 - 10) / 2)
+    assert watch.remaining() == (pytest.approx((6 * 20 - 10) / 2), True)
+    assert str(watch.remaining()) == "at least ~55 s left"
 
 
 def test_whole_cells_count_and_not_their_steps_alone(watched):
@@ -58,9 +59,36 @@ def test_whole_cells_count_and_not_their_steps_alone(watched):
     clock.now = 60.0
     watch.progressed(first, progress(step=100, seconds=10.0))  # most of a cell is no training
     finish(watch, store, first)
-    assert watch.remaining() == pytest.approx((5 * 60 - 60) / 2)
+    assert watch.remaining() == (pytest.approx((5 * 60 - 60) / 2), False)
     clock.now = 90.0  # the second takes longer than the first did
-    assert watch.remaining() == pytest.approx(4 * 60 / 2)
+    assert watch.remaining() == (pytest.approx(4 * 60 / 2), False)
+    assert str(watch.remaining()) == "~2 min left"
+
+
+def test_the_time_is_a_lower_bound_while_cells_of_sizes_are_left_that_were_never_seen(tmp_path):
+    quick, same, *others = cells = [
+        small_cell(tasks=("semseg",)), small_cell(tasks=("depth",)),
+        small_cell(method="pad_net", tasks=("semseg", "depth")),
+        small_cell(method="mti_net", tasks=("semseg", "depth")),
+    ]  # fmt: skip
+    store, clock, said = Store(tmp_path), Clock(), io.StringIO()
+    watch = Watch({cell.id: (cell, "") for cell in cells}, store, 1, console=Console(file=said), clock=clock)
+    watch.started(quick.id)
+    clock.now = 10.0
+    finish(watch, store, quick.id)
+    assert watch.remaining() == (3 * 10.0, True)  # the others take at least as long as the quickest
+    watch.started(same.id)
+    clock.now = 20.0
+    finish(watch, store, same.id)
+    assert watch.remaining() == (2 * 10.0, True)
+    watch.started(others[0].id)
+    clock.now = 120.0
+    finish(watch, store, others[0].id)
+    assert watch.remaining() == (10.0, True)
+    watch.started(others[1].id)
+    watch.progressed(others[1].id, progress(step=10, seconds=9.0))  # by now its pace is known
+    assert watch.remaining() == (pytest.approx(100 * 0.9), False)
+    assert "at least ~30 s left" in said.getvalue()
 
 
 def test_a_cell_that_was_put_back_waits_and_the_reason_is_said(watched):
@@ -69,3 +97,36 @@ def test_a_cell_that_was_put_back_waits_and_the_reason_is_said(watched):
     watch.put_back(first, "node x gets no cells: no store")
     assert watch.lines[first].state == "waiting"
     assert "warning: node x gets no cells: no store" in said.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "TERM=dumb"])
+def test_a_log_says_that_a_cell_starts_and_how_much_of_it_is_scored(tmp_path, terminal):
+    cell, said, clock = small_cell(), io.StringIO(), Clock()
+    console = Console(file=said, width=80, force_terminal=terminal, _environ={"TERM": "dumb"})
+    with Watch({cell.id: (cell, "Multi-task")}, Store(tmp_path), 1, console=console, clock=clock) as watch:
+        watch.started(cell.id)
+        clock.now = 30.0
+        watch.scoring(cell.id, 40, 200)
+    assert said.getvalue().splitlines() == [
+        "[0/1] Multi-task: started",
+        "[0/1] Multi-task: scored 40 of 200 images",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_live_table_fits_and_shows_starting_and_scoring(tmp_path, width):
+    cells, said = [small_cell(seed=seed) for seed in range(3)], io.StringIO()
+    label = "A method of a very long name, deep supervision · semseg+depth+normals+edge · seed {}"
+    console = Console(file=said, width=width, force_terminal=False)
+    lines = {cell.id: (cell, label.format(cell.seed)) for cell in cells}
+    watch = Watch(lines, Store(tmp_path), 3, console=console, clock=Clock())
+    for cell in cells:
+        watch.started(cell.id)
+    watch.scoring(cells[1].id, 40, 200)
+    watch.progressed(cells[2].id, progress(step=20, seconds=4.0))
+    so_far = len(said.getvalue())
+    console.print(watch.table())
+    text = said.getvalue()[so_far:]
+    assert max(map(len, text.splitlines())) <= width and "…" not in text
+    for word in ("starting", "scoring", "40/200", "running", "16 s"):
+        assert word in text

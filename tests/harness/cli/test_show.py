@@ -1,0 +1,71 @@
+"""`mtlbench show` takes what a person types, and prints losses, sizes and times with their units."""
+
+import json
+
+import pytest
+
+from cells import small_matrix
+from command import invoke
+from mtlbench.harness.matrix.expand import expand, manifest
+from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
+from mtlbench.results.records.record import Record
+
+METHODS = [{"name": "single_task", "label": "Single task"}, {"name": "pad_net", "label": "PAD-Net"}]
+COST = {"parameters": 3455844.0, "macs": 2.3e8, "peak_memory_bytes": 1.43e9, "seconds_per_step": 0.294, "train_seconds": 4000.0}  # fmt: skip
+HISTORY = [
+    {"step": 50, "epoch": 1, "name": "train/loss", "value": 9.5},
+    {"step": 1200, "epoch": 2, "name": "train/loss", "value": 1.25},
+    {"step": 1200, "epoch": 2, "name": "train/loss/depth", "value": 0.75},
+    {"step": 1200, "epoch": 2, "name": "train/lr", "value": 0.001},
+]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store of two matrices of seeds 0, 1 and 10; the PAD-Net of seed 1 in `first` is finished."""
+    store = Store(tmp_path / "s")
+    for name, epochs in (("first", 1), ("second", 2)):
+        matrix = small_matrix(
+            name=name, methods=METHODS, baseline="Single task", seeds=[0, 1, 10], train={"epochs": epochs, "batch": 2}
+        )
+        store.put(files.matrix(name), manifest(matrix, {}).to_json())
+        for item in expand(matrix):
+            store.put_cell(item.cell)
+            if (name, item.cell.method, item.cell.seed) == ("first", "pad_net", 1):
+                record = Record(item.cell.id, item.cell.model_dump(mode="json"), (), COST, {}, {}, ())
+                store.put_record(record)
+                store.put(files.history(item.cell.id), "\n".join(map(json.dumps, HISTORY)))
+    return store
+
+
+def test_words_of_a_title_find_the_cell_and_its_numbers_have_units(store):
+    done = invoke("show", "pad", "seed", "1", "--matrix", "first", "--store", store.url)
+    assert done.exit_code == 0, done.output
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    for expected in (
+        "loss 1.25 step 1,200, epoch 2", "loss/depth 0.75 step 1,200, epoch 2", "parameters 3,455,844",
+        "multiply-accumulates 0.23 G", "peak memory 1.4 GB", "a step 294.0 ms", "train 1 h 07 min",
+    ):  # fmt: skip
+        assert expected in lines
+    assert "9.5" not in done.stdout and "lr" not in " ".join(lines).split("last losses:")[1].split("parameters")[0]
+
+
+@pytest.mark.parametrize("words", [["s10"], ["PAD", "seed 10"], ["pad_net", "10"]])
+def test_a_seed_is_no_part_of_a_greater_one_and_case_does_not_matter(store, words):
+    done = invoke("show", "pad", *words, "--matrix", "second", "--store", store.url)
+    assert done.exit_code == 0 and "-s10-" in done.stdout
+
+
+def test_what_fits_several_cells_is_refused_in_one_line_that_lists_them(store):
+    done = invoke("show", "pad", "--matrix", "first", "--store", store.url)
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert "'pad' fits 3 cells of first" in done.stderr
+    assert all(f"PAD-Net · semseg+depth · seed {seed}" in done.stderr for seed in (0, 1, 10))
+    both = invoke("show", "pad", "seed", "1", "--store", store.url)  # of two matrices, the ids tell them apart
+    assert both.exit_code == 2 and both.stderr.count("\n") == 1 and both.stderr.count("-pad_net-") == 2
+
+
+def test_a_matrix_that_the_store_lacks_is_named(store):
+    done = invoke("show", "pad", "--matrix", "third", "--store", store.url)
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1 and "no matrix 'third'" in done.stderr
