@@ -81,8 +81,16 @@ def _options(method: type[Method]) -> Iterator[str]:
             yield f"{option}: {parameter.annotation} = {parameter.default!r}"
 
 
+def _method_names(incomplete: str) -> list[str]:
+    """For the completion of a shell."""
+    from mtlbench.harness.matrix.text.first_look import METHODS
+    from mtlbench.harness.matrix.text.names import known_names
+
+    return [name for name in known_names(*METHODS[1:]) if name.startswith(incomplete)]
+
+
 def describe(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Default: all methods.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Default: all methods.", autocompletion=_method_names)] = None,
     benchmark: Annotated[str, typer.Option(help="A name from `list`, or package.module:Name.")] = "rooms",
     tasks: Annotated[
         list[str], typer.Option(help="A task set, as semseg,depth; repeatable; default: the benchmark's.")

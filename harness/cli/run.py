@@ -22,6 +22,7 @@ from mtlbench.harness.cli.usage import (
     TrackingOption,
     at_a_glance,
     fail,
+    matrix_names,
     open_store,
     opening,
     report_folder,
@@ -140,7 +141,7 @@ def doctor(
 
 
 def status(
-    matrix: Annotated[str | None, typer.Argument(help="As for `run`; default: what the store holds.")] = None,
+    matrix: Annotated[str | None, typer.Argument(help="As for `run`; default: what the store holds.", autocompletion=matrix_names)] = None,
     url: StoreOption = "runs",
     overrides: SetOption = [],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell, or a matrix.")] = False,
@@ -221,10 +222,10 @@ def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], add
     from mtlbench.harness.driver import forecast
 
     try:
-        found = forecast.forecast(matrix, store, data, only, address)
+        found = forecast.forecast(matrix, store, data, only, address, typer.echo)
     except ValueError as error:
         raise fail(str(error)) from None
-    typer.echo(forecast.show(found, matrix.resources))
+    typer.echo("\n" + forecast.show(found, matrix.resources))
     if found.missing:
         lines = [f"  {number}. {problem}" for number, problem in enumerate(found.missing, start=1)]
         raise fail("\n".join(["not ready; what is missing on this machine:", *lines]))

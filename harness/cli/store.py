@@ -19,6 +19,7 @@ from mtlbench.harness.cli.usage import (
     fail,
     find_cell,
     matrix_name,
+    matrix_names,
     open_store,
     opening,
     refuse_unreadable,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 def report(
     matrices: Annotated[
-        list[str] | None, typer.Argument(help="Names or files of matrices in the store; default: all.")
+        list[str] | None, typer.Argument(help="Names or files of matrices in the store; default: all.", autocompletion=matrix_names)
     ] = None,
     url: StoreOption = "runs",
     out: OutOption = None,

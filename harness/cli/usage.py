@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,28 @@ if TYPE_CHECKING:
     from mtlbench.harness.matrix.text.written import Written
     from mtlbench.harness.store.store import Store
 
-MatrixArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of an embedded matrix (see `list`).")]
+
+def matrix_names(incomplete: str) -> list[str]:
+    """For the completion of a shell: embedded matrices, and YAML files and folders that begin like this."""
+    from mtlbench.harness.matrix.text.written import embedded
+
+    folder, _, start = incomplete.rpartition("/")
+    there = Path(f"{folder}/") if folder or incomplete.startswith("/") else Path()
+    with suppress(OSError):
+        found = sorted(there.iterdir())
+        files = [f"{path.name}/" if path.is_dir() else path.name for path in found if not path.name.startswith(".")]
+        files = [name for name in files if name.endswith((".yaml", ".yml", "/")) and name.startswith(start)]
+        before = incomplete[: len(incomplete) - len(start)]
+        return [name for name in embedded() if name.startswith(incomplete)] + [before + name for name in files]
+    return []
+
+
+MatrixArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A YAML file, or the name of an embedded matrix (see `list`).", autocompletion=matrix_names
+    ),
+]
 StoreOption = Annotated[
     str, typer.Option("--store", help="The folder of records, or an fsspec URL.", envvar="MTLBENCH_STORE")
 ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from mtlbench import methods
 from mtlbench.harness.data.copy import copy_of, trained_on
@@ -68,15 +72,25 @@ class Forecast(NamedTuple):
     lines: list[Line]
     waiting: list[str]  # a line for cells that are planned once a search or a tuning is done, and for corrupt records
     missing: list[str]  # what is missing on this machine, each with the way out
+    slots: int | None  # how many cells run at once on this machine; None where they run on a cluster
+
+
+def _quietly(line: str) -> None:
+    pass
 
 
 def forecast(
-    matrix: Matrix, store: Store, data: Sequence[str], only: Sequence[str] = (), address: str | None = None
+    matrix: Matrix,
+    store: Store,
+    data: Sequence[str],
+    only: Sequence[str] = (),
+    address: str | None = None,
+    tell: Callable[[str], None] = _quietly,
 ) -> Forecast:
     """Every chosen cell once, and everything that is known to be missing.
 
-    data: NAME=PATH. address: of a Ray cluster; its resources are not looked at. Raises ValueError for a word of
-    `only` that fits no cell.
+    data: NAME=PATH. address: of a Ray cluster; its resources are not looked at. tell: is told a line for each cell as
+    soon as it is known. Raises ValueError for a word of `only` that fits no cell.
     """
     unreadable: dict[str, str] = {}
     planned, records = survey(matrix, recorded(store, unreadable))
@@ -90,40 +104,69 @@ def forecast(
         done.setdefault(_network(record.cell), []).append(record)
     counted: dict[str, _Counted] = {}
     lines = []
+    width = max(len(title(item)) for item in items.values())
     for item in items.values():
         key = _network(item.cell.model_dump(mode="json"))
         if key not in counted:
             counted[key] = _count(item.cell, matrix.resources.workers)
         state = "corrupt" if item.cell.id in unreadable else store.state(item.cell.id)
         steps = _steps(item.cell, folders, store)
-        lines.append(_line(item, state, steps, counted[key], done.get(key, []), matrix.resources))
-    return Forecast(lines, [*waiting(chosen, records), *unreadable.values()], missing)
+        line = _line(item, state, steps, counted[key], done.get(key, []), matrix.resources)
+        tell(f"{state:8} {title(item):{width}}  {steps:>9,} steps  {duration(line.seconds):>10}")
+        lines.append(line)
+    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    slots = preflight.slots(matrix.resources, here) if address is None else None
+    return Forecast(lines, [*waiting(chosen, records), *unreadable.values()], missing, slots)
 
 
-def show(found: Forecast, resources: Resources) -> str:
-    """The cells as a table, with their sum and what the times are based on."""
-    titles = ["state", "cell", "parameters", "GMAC", "memory", "steps", "time"]
-    table = [
+def _rows(lines: Sequence[Line]) -> list[list[str]]:
+    """The networks of each row of the tables, with the sum of what their cells take."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        label = ", ".join(filter(None, [line.item.entry.label, line.item.control]))
+        groups.setdefault(f"{label} · {'+'.join(line.item.cell.tasks)}", []).append(line)
+    return [
         [
-            line.state,
-            title(line.item),
-            f"{line.parameters:,.0f}",
-            f"{line.macs / 1e9:.1f}",
-            f"{line.step_bytes / 2**30:.1f} GiB",
-            f"{line.steps:,}",
-            duration(line.seconds),
+            name,
+            f"{len(each)}",
+            f"{sum(line.state != 'finished' for line in each)}",
+            f"{max(line.parameters for line in each) / 1e6:,.2f} M",
+            f"{max(line.macs for line in each) / 1e9:,.1f} G",
+            f"{max(line.step_bytes for line in each) / 2**30:.1f} GiB",
+            duration(sum(line.seconds for line in each if line.state != "finished")),
         ]
-        for line in found.lines
+        for name, each in groups.items()
     ]
+
+
+def _end(left: Sequence[Line], slots: int | None, now: datetime) -> str:
+    """When the cells that are left would be done, if they began now."""
+    together = sum(line.seconds for line in left)
+    if not left:
+        return ""
+    if slots is None or slots == 1:
+        ends, how = together, "one cell after another"
+    else:
+        ends, how = max(together / slots, *(line.seconds for line in left)), f"{slots} cells at once, as here"
+    return f"Begun now, the steps would end on {now + timedelta(seconds=ends):%a %d %b %Y at %H:%M}: {how}."
+
+
+def show(found: Forecast, resources: Resources, now: datetime | None = None) -> str:
+    """The rows as a table, the sum of their cells with the date that they would end, and what the times are based on.
+
+    now: default: the clock's.
+    """
+    titles = ["row", "cells", "to run", "parameters", "MACs", "memory", "time"]
     left = [line for line in found.lines if line.state != "finished"]
     counted = [line for line in left if not line.records]
-    text = [align([titles, *table], left=2), *found.waiting, ""]
+    text = [align([titles, *_rows(found.lines)], left=1), *found.waiting, ""]
     total = sum(line.seconds for line in left)
     text.append(
         f"{len(found.lines)} cells, {len(left)} to run: {duration(total)} of training steps, one cell after another. "
         "Reading images, evaluation and start-up come on top. Training leaves out images without a label of any of its "
         "tasks; they are counted here until a run has found them."
     )
+    text += filter(None, [_end(left, found.slots, now or datetime.now().astimezone())])
     if len(counted) < len(left):
         measured = {line.item.cell.id: line.records for line in left if line.records}
         devices = sorted({str(record.provenance.get("device")) for each in measured.values() for record in each})

@@ -100,3 +100,50 @@ def test_the_list_of_commands_fits_a_terminal_of_80_columns():
 def test_the_version_is_that_of_the_package():
     done = CliRunner().invoke(app, ["--version"])
     assert done.exit_code == 0 and done.output == f"mtlbench {metadata.version('mtlbench')}\n"
+
+
+@pytest.fixture(scope="module")
+def completed(tmp_path_factory):
+    """({words of a command: what bash is offered}, the heavy libraries that this took)."""
+    folder = tmp_path_factory.mktemp("completed")
+    (folder / "roomy.yaml").touch()
+    (folder / "sub").mkdir()
+    (folder / "sub" / "mine.yml").touch()
+    asked = ["mtlbench ru", "mtlbench run roo", "mtlbench run sub/m", "mtlbench status smo", "mtlbench report table1",
+             "mtlbench describe pad"]  # fmt: skip
+    code = (
+        "import contextlib, io, json, os, sys\nfrom mtlbench.harness.cli.app import app\nfound = {}\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    said = io.StringIO()\n"
+        "    last = str(len(words.split()) - 1)\n"
+        "    os.environ.update(_MTLBENCH_COMPLETE='complete_bash', COMP_WORDS=words, COMP_CWORD=last)\n"
+        "    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):\n"
+        "        app(prog_name='mtlbench')\n"
+        "    found[words] = said.getvalue().split()\n"
+        "print(json.dumps([found, sorted(set(sys.argv[2].split()) & sys.modules.keys())]))\n"
+    )
+    command = [sys.executable, "-c", code, json.dumps(asked), " ".join(HEAVY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, timeout=60)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [
+        ("mtlbench ru", {"run"}),
+        ("mtlbench run roo", {"rooms", "roomy.yaml"}),
+        ("mtlbench run sub/m", {"sub/mine.yml"}),
+        ("mtlbench status smo", {"smoke"}),
+        ("mtlbench report table1", {"table1"}),
+        ("mtlbench describe pad", {"pad_net"}),
+    ],
+)
+def test_a_shell_completes_commands_matrices_and_methods_without_a_heavy_library(completed, words, offers):
+    found, libraries = completed
+    assert offers <= set(found[words]) and libraries == []
+    assert all(offer.startswith(words.split()[-1]) for offer in found[words])
+
+
+def test_without_an_argument_the_commands_are_listed():
+    done = CliRunner().invoke(app, [])
+    assert "Commands:" in done.output and "mtlbench run smoke" in done.output

@@ -1,6 +1,7 @@
 """A dry run: what a matrix would take and what is missing, known without data, a GPU, a network, or a written file."""
 
 import os
+from datetime import datetime
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ TABLES = {
     "table1": 21, "table2": 24, "table3": 21, "table4": 24, "table5": 18, "ablation_rooms": 18, "atrc_search": 7,
     "survey_nyud": 18, "survey_pascal": 27, "rooms_encoders": 7,
 }  # fmt: skip
+LATE = datetime(2026, 11, 27, 23, 0)
 SMALL = {
     "benchmark": {"name": "rooms", "tasks": ["semseg", "depth"], "options": IMAGES},
     "methods": ["single_task", "multi_task"],
@@ -149,9 +151,11 @@ def test_table_1_lists_its_cells_and_all_that_is_missing_and_writes_nothing(tmp_
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     result = mtlbench("table1", "--only", "MTI-Net")
     assert result.exit_code == 2
-    assert [line.split(" · ")[0] for line in result.stdout.splitlines()[1:5]] == [*3 * ["new    MTI-Net"], ""]
-    for word in ("8,578,179", "17.1", "9,900"):
-        assert word in result.stdout.splitlines()[1].split()
+    cells, _, rows = result.stdout.partition("\n\n")
+    assert [line.split(" · ")[0] for line in cells.splitlines()] == 3 * ["new      MTI-Net"]
+    assert all("9,900 steps" in line for line in cells.splitlines())
+    assert " ".join(rows.splitlines()[1].split()).startswith("MTI-Net · semseg+depth 3 3 8.58 M 17.1 G")
+    assert max(map(len, [*cells.splitlines(), *rows.splitlines()[:2]])) <= 80
     assert "an estimate from counted operations" in result.stdout
     message, *missing = result.stderr.splitlines()
     assert message == "mtlbench: not ready; what is missing on this machine:"
@@ -234,8 +238,15 @@ def test_times_come_from_records_of_the_same_network_where_there_are_some(tmp_pa
     times = {line.item.cell.id: line.seconds for line in found.lines}
     assert times[multi_task[0].id] == times[multi_task[1].id] == 20.0 * (2 * 3)
     assert [line.state for line in found.lines if line.item.cell.method == "multi_task"] == ["finished", "new"]
-    text = show(found, asked.resources)
+    text = show(found, asked.resources, LATE)
     assert "6 cells, 5 to run" in text
+    alone = found._replace(
+        slots=1, lines=[line for line in found.lines if line.records]
+    )  # one of them, of 120 s, is left
+    assert "would end on Fri 27 Nov 2026 at 23:02: one cell after another." in show(alone, asked.resources, LATE)
+    twice = found._replace(slots=4, lines=[*alone.lines, *alone.lines])
+    assert "would end on Fri 27 Nov 2026 at 23:02: 4 cells at once" in show(twice, asked.resources, LATE)
+    assert " ".join(text.splitlines()[3].split()).startswith("multi_task · ")
     assert "Times of 1 cells: median of records of the same network on a GPU." in text
     assert "Times of 4 cells: an estimate" in text
 
@@ -265,6 +276,23 @@ def test_a_share_that_is_no_image_and_a_backbone_of_other_sizes_are_told_in_a_li
     ):
         result = invoke("run", matrix_file(tmp_path), "--dry-run", "--store", tmp_path / "s", "--set", override)
         assert result.exit_code == 2 and expected in result.stderr and not result.stdout
+
+
+def test_each_cell_is_told_before_the_next_is_counted(tmp_path, monkeypatch):
+    events = []
+    count = forecasting._count
+    monkeypatch.setattr(forecasting, "_count", lambda cell, workers: events.append("count") or count(cell, workers))
+    forecast(matrix(), Store(tmp_path), [], tell=lambda line: events.append("line"))
+    assert events == 3 * ["count", "line"]
+
+
+def test_a_dry_run_that_is_stopped_promises_nothing(tmp_path, monkeypatch):
+    def interrupt(cell, workers):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(forecasting, "_count", interrupt)
+    result = mtlbench(matrix_file(tmp_path, **SMALL), "--store", tmp_path / "store")
+    assert result.exit_code == 130 and result.stderr == "\nstopped; nothing was written\n"
 
 
 def test_cells_of_one_network_are_counted_once(tmp_path, monkeypatch):
