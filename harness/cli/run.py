@@ -22,6 +22,7 @@ from mtlbench.harness.cli.usage import (
     TrackingOption,
     at_a_glance,
     fail,
+    fitted,
     matrix_names,
     open_store,
     opening,
@@ -179,9 +180,10 @@ def status(
 
 def _show_status(found: Standing) -> None:
     for row in found.rows:
-        typer.echo(f"{row.state:9} {row.cell}  [{row.id}]" + (f"  {row.error}" if row.error else ""))
+        line = f"{row.state:9} {row.cell}  [{row.id}]" + (f"  {row.error}" if row.error else "")
+        typer.echo(fitted(line))
     for line in found.waiting:
-        typer.echo(line)
+        typer.echo(fitted(line))
     typer.echo(f"{len(found.rows)} cells: {_counts(Counter(row.state for row in found.rows))}")
 
 
@@ -225,7 +227,7 @@ def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], add
         found = forecast.forecast(matrix, store, data, only, address, typer.echo)
     except ValueError as error:
         raise fail(str(error)) from None
-    typer.echo("\n" + forecast.show(found, matrix.resources))
+    typer.echo("\n" + fitted(forecast.show(found, matrix.resources)))
     if found.missing:
         lines = [f"  {number}. {problem}" for number, problem in enumerate(found.missing, start=1)]
         raise fail("\n".join(["not ready; what is missing on this machine:", *lines]))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,6 +106,15 @@ def opening(doing: str, library: str, *, err: bool = True) -> None:
     """
     if library not in sys.modules:
         typer.echo(f"{doing}; loading {LIBRARIES[library]}", err=err)
+
+
+def fitted(text: str, width: int | None = None) -> str:
+    """A text whose lines end between words. width: default: that of the terminal; a file or a pipe gets lines whole."""
+    if width is None and not sys.stdout.isatty():
+        return text
+    room = width or shutil.get_terminal_size().columns
+    fill = partial(textwrap.fill, width=room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(fill(line) if len(line) > room else line for line in text.split("\n"))
 
 
 def fail(message: str) -> typer.Exit:

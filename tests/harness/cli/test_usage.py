@@ -9,6 +9,7 @@ import pytest
 
 from cells import matrix_file
 from command import invoke
+from mtlbench.harness.cli.usage import fitted
 
 
 @pytest.fixture
@@ -105,3 +106,14 @@ def test_the_address_of_tracking_may_come_from_the_variable_of_mlflow(here, monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "htp://x")
     done = invoke("run", "smoke")
     assert done.exit_code == 2 and "tracking URI 'htp://x': unknown kind" in done.stderr
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_lines_end_between_words_on_a_terminal_and_stay_whole_in_a_pipe(width):
+    text = "\n".join(
+        ["new       PAD-Net · semseg+depth · seed 0  " + "some words of an error that is long " * 5, "", "short"]
+    )
+    lines = fitted(text, width).splitlines()
+    assert max(map(len, lines)) <= width and lines[-2:] == ["", "short"]
+    assert " ".join(fitted(text, width).split()) == " ".join(text.split())
+    assert fitted(text) == text
