@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from mtlbench.harness.matrix.entries import Matrix
     from mtlbench.harness.store.store import Store
 
+GOES_ON = "the same command goes on from the last checkpoints"
+
 
 def run(
     matrix: MatrixArgument,
@@ -93,11 +95,10 @@ def run(
             request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, digest(written))
             outcome = driver.run(request, store, partial(_on_ray, address, autoscaled), Console(highlight=False))
         except KeyboardInterrupt:
-            then = "nothing was written" if dry_run else "the same command goes on from the last checkpoints"
-            typer.echo(f"\nstopped; {then}", err=True)
+            typer.echo(f"\nstopped; {'nothing was written' if dry_run else GOES_ON}", err=True)
             raise typer.Exit(status()) from None
         except driver.Stopped as stopped:
-            typer.echo(f"mtlbench: {stopped}; the same command goes on from the last checkpoints", err=True)
+            typer.echo(f"mtlbench: {stopped}; {GOES_ON}", err=True)
             raise typer.Exit(1) from None
     _show_outcome(wanted, store, outcome, target, tracking_uri)
 
