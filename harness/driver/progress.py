@@ -177,7 +177,7 @@ class Watch:
         left = self.remaining()
         states = [line.state for line in self.lines.values()]
         count = f"{states.count('finished') + states.count('failed')}/{len(states)}"
-        when = f"  {left}" if left else ""
+        when = f"  {left}" if left and left.seconds >= 0.5 else ""
         with suppress(OSError):  # a full disk under a log, or a terminal that is gone, is no reason to stop
             self.console.print(f"[{count}] {line.label}: {what}{when}", markup=False, soft_wrap=True)
 
@@ -187,7 +187,7 @@ class Watch:
         title = f"{states.count('finished')} of {len(states)} cells finished"
         if states.count("failed"):
             title += f", {states.count('failed')} failed"
-        title += f", {duration(self.clock() - self.began)} so far" + (f", {left}" if left else "")
+        title += f", {duration(self.clock() - self.began)} so far" + (f", {left}" if left and left.seconds >= 0.5 else "")
         table = Table(title=title, title_justify="left")
         for column, justify in (
             ("cell", "left"),
