@@ -90,7 +90,10 @@ def _method_names(incomplete: str) -> list[str]:
 
 
 def describe(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[METHOD]...", help="Default: all methods.", autocompletion=_method_names)] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[METHOD]...", help="Default: all methods.", autocompletion=_method_names),
+    ] = None,
     benchmark: Annotated[str, typer.Option(help="A name from `list`, or package.module:Name.")] = "rooms",
     tasks: Annotated[
         list[str], typer.Option(help="A task set, as semseg,depth; repeatable; default: the benchmark's.")

@@ -143,7 +143,9 @@ def doctor(
 
 
 def status(
-    matrix: Annotated[str | None, typer.Argument(help="As for `run`; default: what the store holds.", autocompletion=matrix_names)] = None,
+    matrix: Annotated[
+        str | None, typer.Argument(help="As for `run`; default: what the store holds.", autocompletion=matrix_names)
+    ] = None,
     url: StoreOption = "runs",
     overrides: SetOption = [],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell, or a matrix.")] = False,

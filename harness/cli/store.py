@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 def report(
     matrices: Annotated[
-        list[str] | None, typer.Argument(help="Names or files of matrices in the store; default: all.", autocompletion=matrix_names)
+        list[str] | None,
+        typer.Argument(help="Names or files of matrices in the store; default: all.", autocompletion=matrix_names),
     ] = None,
     url: StoreOption = "runs",
     out: OutOption = None,

@@ -38,9 +38,7 @@ def matrix_names(incomplete: str) -> list[str]:
 
 MatrixArgument = Annotated[
     str,
-    typer.Argument(
-        help="A YAML file, or the name of an embedded matrix (see `list`).", autocompletion=matrix_names
-    ),
+    typer.Argument(help="A YAML file, or the name of an embedded matrix (see `list`).", autocompletion=matrix_names),
 ]
 StoreOption = Annotated[
     str, typer.Option("--store", help="The folder of records, or an fsspec URL.", envvar="MTLBENCH_STORE")
@@ -203,7 +201,9 @@ def _titles(store: Store, matrix: str | None) -> dict[str, str]:
 
     known = files.matrix_names(store.names(files.MATRICES, "file"))
     if matrix is not None and matrix not in known:
-        raise FileNotFoundError(f"{store.url}: no matrix {matrix!r} was run into this store; it holds: {', '.join(known) or 'none'}")
+        raise FileNotFoundError(
+            f"{store.url}: no matrix {matrix!r} was run into this store; it holds: {', '.join(known) or 'none'}"
+        )
     titles = {} if matrix else dict.fromkeys(store.cells(), "")
     for name in known if matrix is None else [matrix]:
         file = files.matrix(name)

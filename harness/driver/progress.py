@@ -187,7 +187,9 @@ class Watch:
         title = f"{states.count('finished')} of {len(states)} cells finished"
         if states.count("failed"):
             title += f", {states.count('failed')} failed"
-        title += f", {duration(self.clock() - self.began)} so far" + (f", {left}" if left and left.seconds >= 0.5 else "")
+        title += f", {duration(self.clock() - self.began)} so far" + (
+            f", {left}" if left and left.seconds >= 0.5 else ""
+        )
         table = Table(title=title, title_justify="left")
         for column, justify in (
             ("cell", "left"),
