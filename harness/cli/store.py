@@ -17,7 +17,6 @@ from mtlbench.harness.cli.usage import (
     StoreOption,
     TrackingOption,
     fail,
-    find_cell,
     matrix_name,
     matrix_names,
     open_store,
@@ -144,6 +143,7 @@ def show(
 
     Example:  mtlbench show pad seed 1 --matrix rooms
     """
+    from mtlbench.harness.cli.cells import find_cell
     from mtlbench.results.records import files
 
     store = open_store(url)
@@ -193,6 +193,7 @@ def rescore(
     opening(f"computing the scores of {', '.join(names)} anew", "torch")
     from contextlib import nullcontext
 
+    from mtlbench.harness.cli.cells import find_cell
     from mtlbench.harness.inspect import rescore as again
     from mtlbench.harness.store.lease import Lease
 
@@ -267,6 +268,7 @@ def predict(
     Example:  mtlbench predict mti_net-semseg-depth-s0 kitchen.jpg --out predictions
     """
     opening(f"predicting for {len(images)} images", "torch")
+    from mtlbench.harness.cli.cells import find_cell
     from mtlbench.harness.inspect.predict import predict as run_predict
 
     store = open_store(url)
