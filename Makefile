@@ -1,5 +1,6 @@
 # make bench   install, train every method on the embedded rooms, print the table
 # make test    install, run the tests that are fast;  make slow: all of them;  make gpu: those that need a GPU
+# make nightly a run whose processes are killed at random, for MTLBENCH_KILLS_MINUTES (20)
 # make lint    ruff and mypy --strict
 # make docs    the pages in docs/, as a site in site/
 # make verdict every method with five seeds, and with controls: more than an hour of training
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # over tests of those that are behind, and otherwise keeps the tests of a file together.
 PARALLEL := -n $(shell echo $$(($$(nproc) + 1))) --dist worksteal
 
-.PHONY: install bench smoke verdict test slow gpu lint format docs clean
+.PHONY: install bench smoke verdict test slow gpu nightly lint format docs clean
 
 install: .venv/.installed
 
@@ -29,13 +30,16 @@ verdict: install
 	$(BIN)/mtlbench run rooms_verdict --store results/rooms_verdict/store --out results
 
 test: install
-	$(BIN)/pytest $(PARALLEL) -W error -m 'not slow and not gpu'
+	$(BIN)/pytest $(PARALLEL) -W error -m 'not slow and not gpu and not nightly'
 
 slow: install
-	$(BIN)/pytest $(PARALLEL) -W error -m 'not gpu'
+	$(BIN)/pytest $(PARALLEL) -W error -m 'not gpu and not nightly'
 
 gpu: install
 	$(BIN)/pytest -W error -m gpu -s
+
+nightly: install
+	$(BIN)/pytest -W error -m nightly -s
 
 lint: install
 	$(BIN)/ruff format --check .

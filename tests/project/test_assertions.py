@@ -64,7 +64,7 @@ def test_tests_pass_without_assertions():
         "-p",
         "no:cacheprovider",
         "-m",
-        "not slow and not gpu",
+        "not slow and not gpu and not nightly",
         *SELECTION,
     ]
     done = subprocess.run(
