@@ -84,11 +84,7 @@ class Server:
         """Start it where it does not run, 5 seconds after that was first seen. All of its processes go together."""
         if self.process is not None and self._whole():
             return
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process, self.gone = None, time.monotonic()
+        self.end()
         if time.monotonic() - self.gone < 5:
             return
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
@@ -99,6 +95,13 @@ class Server:
                 cwd=self.folder, start_new_session=True,
             )  # fmt: skip
         self.size = 0
+
+    def end(self):
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process, self.gone = None, time.monotonic()
 
     def _whole(self):
         """Whether none of its processes has ended since most of them were seen."""

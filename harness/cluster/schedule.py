@@ -15,6 +15,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
+from functools import partial
 from typing import Any
 
 import ray
@@ -135,17 +136,19 @@ class OnRay:
         return problems
 
     def watched(self) -> contextlib.AbstractContextManager[None]:
-        return head.watched(ray.get_runtime_context().gcs_address, head.end)
+        return head.watched(ray.get_runtime_context().gcs_address, head.end, local=self.address is None)
 
     def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:
         """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends.
 
-        When Tune itself fails, the cells that it ran are tried again or fail, and the others go on. Raises Gone where
-        Ray cannot be joined again, StoreError or CorruptRecord where the store cannot be used.
+        When Tune itself fails, or a process of Ray on this machine dies, the cells that ran are tried again or fail, and
+        the others go on. Raises Gone where Ray cannot be joined again, StoreError or CorruptRecord where the store
+        cannot be used.
         """
         cells, tries = Cells(ready, Store(environment.store)), Counter[str]()
         while True:
-            tell = Tell(board, cells.store, environment.resources)
+            needed = head.servers(self.address is None)
+            tell = Tell(board, cells.store, environment.resources, partial(head.require, needed))
             try:
                 with self.watched():
                     self._fit(cells, environment, tell)
@@ -154,7 +157,8 @@ class OnRay:
                 error = _cause(caught)
                 if isinstance(error, StoreError | CorruptRecord | NewerRecord):
                     raise error from None
-                why, text = f"Ray Tune failed: {reason(error)}", traceback.format_exc()
+                why = str(error) if isinstance(error, head.Lost) else f"Ray Tune failed: {reason(error)}"
+                text = traceback.format_exc()
                 for cell_id in cells.interrupted(tell.known):
                     tries[cell_id] += 1
                     if tries[cell_id] <= environment.resources.retries:

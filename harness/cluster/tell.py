@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,8 +52,11 @@ class Seen(NamedTuple):
 class Tell(Callback):  # type: ignore[misc]
     """Tells the board what Tune says about its trials, and the store why one failed that could not say so itself."""
 
-    def __init__(self, board: Board, store: Store, resources: Resources) -> None:
-        self.board, self.store, self.deadline = board, store, resources.deadline
+    def __init__(
+        self, board: Board, store: Store, resources: Resources, require: Callable[[], None] = lambda: None
+    ) -> None:
+        """require: raises where Ray has been lost, which ends Tune's loop."""
+        self.board, self.store, self.deadline, self.require = board, store, resources.deadline, require
         self.closed = Closed(resources)
         self.known: dict[str, int] = {}  # cell -> failures in the store before its attempt
         self.pulses: dict[str, Seen] = {}  # cell -> its pulse, while it runs
@@ -62,6 +66,7 @@ class Tell(Callback):  # type: ignore[misc]
 
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
         """End each cell whose pulse has not changed for `deadline` seconds of this machine's clock."""
+        self.require()
         now = time.monotonic()
         if now - self.looked < min(10.0, self.deadline / 10):
             return

@@ -249,6 +249,8 @@ def _schedule(work: Work, joined: Joined, environment: Environment, tracker: Tra
             raise
         except (Gone, StoreError) as error:
             return str(error)
+        finally:
+            joined.scheduler.leave()  # now, so that nothing of Ray can end this process while it writes the report
     return ""
 
 

@@ -1,9 +1,11 @@
 """The head of a Ray cluster is missed once it is gone, and not before."""
 
 import socket
+import subprocess
 import threading
 import time
 
+import psutil
 import pytest
 
 from mtlbench.harness.cluster import head
@@ -28,7 +30,30 @@ def test_a_head_that_is_gone_is_told_once_with_its_address(server):
         server.close()
         assert heard.wait(10)
         time.sleep(0.3)
-    assert told == [f"the head of the Ray cluster, {at}, has not answered for 0.3 s; start a head anew"]
+    assert told == [
+        f"the head of the Ray cluster, {at}, has not answered for 0.3 s; start a head anew and give the same command"
+    ]
+
+
+def test_of_a_ray_of_this_machine_no_head_is_to_be_started(server):
+    told, heard, at = [], threading.Event(), address(server)
+    server.close()
+    with head.watched(at, lambda line: (told.append(line), heard.set()), patience=0.3, local=True):
+        assert heard.wait(10)
+    assert told == ["Ray on this machine has not answered for 0.3 s; give the same command"]
+
+
+def test_a_process_that_has_died_is_missed_and_named_also_before_its_parent_has_asked_for_its_status():
+    with subprocess.Popen(["sleep", "60"]) as started:
+        processes = {"raylet": psutil.Process(started.pid)}
+        head.require(processes)
+        started.kill()
+        while processes["raylet"].status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        with pytest.raises(head.Lost, match="Ray's process raylet on this machine has died or was killed"):
+            head.require(processes)
+    with pytest.raises(head.Lost):
+        head.require(processes)
 
 
 def test_a_head_that_is_away_for_a_moment_is_not_missed(server):
@@ -44,9 +69,8 @@ def test_a_head_that_is_away_for_a_moment_is_not_missed(server):
 def test_the_process_ends_with_one_line_that_says_the_way_out(monkeypatch, capsys):
     codes = []
     monkeypatch.setattr(head.os, "_exit", codes.append)
-    head.end("the head is gone; start a head anew")
+    head.end("the head is gone; give the same command")
     assert codes == [1]
     assert capsys.readouterr().err == (
-        "mtlbench: the head is gone; start a head anew and give the same command, which goes on from the last "
-        "checkpoints\n"
+        "mtlbench: the head is gone; give the same command, which goes on from the last checkpoints\n"
     )
