@@ -141,14 +141,13 @@ class OnRay:
     def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:
         """Run what `ready` returns until it returns nothing new; it is asked again after each cell that ends.
 
-        When Tune itself fails, or a process of Ray on this machine dies, the cells that ran are tried again or fail, and
-        the others go on. Raises Gone where Ray cannot be joined again, StoreError or CorruptRecord where the store
+        When Tune itself fails, or Ray's processes on this machine die, the cells that it ran are tried again or fail,
+        and the others go on. Raises Gone where Ray cannot be joined again, StoreError or CorruptRecord where the store
         cannot be used.
         """
         cells, tries = Cells(ready, Store(environment.store)), Counter[str]()
         while True:
-            needed = head.servers(self.address is None)
-            tell = Tell(board, cells.store, environment.resources, partial(head.require, needed))
+            tell = Tell(board, cells.store, environment.resources)
             try:
                 with self.watched():
                     self._fit(cells, environment, tell)
@@ -185,6 +184,7 @@ class OnRay:
         resources, searcher = environment.resources, cells
         if resources.max_concurrent:
             searcher = ConcurrencyLimiter(cells, max_concurrent=resources.max_concurrent)
+        tell.require = partial(head.require, head.servers(self.address is None))
         trainable = tune.with_parameters(run_stage, environment=environment, folders=_folders(), asked=self.asked)
         with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
             tuner = tune.Tuner(

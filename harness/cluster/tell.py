@@ -52,11 +52,9 @@ class Seen(NamedTuple):
 class Tell(Callback):  # type: ignore[misc]
     """Tells the board what Tune says about its trials, and the store why one failed that could not say so itself."""
 
-    def __init__(
-        self, board: Board, store: Store, resources: Resources, require: Callable[[], None] = lambda: None
-    ) -> None:
-        """require: raises where Ray has been lost, which ends Tune's loop."""
-        self.board, self.store, self.deadline, self.require = board, store, resources.deadline, require
+    def __init__(self, board: Board, store: Store, resources: Resources) -> None:
+        self.board, self.store, self.deadline = board, store, resources.deadline
+        self.require: Callable[[], None] = lambda: None  # raises where Ray is lost, which ends Tune's loop
         self.closed = Closed(resources)
         self.known: dict[str, int] = {}  # cell -> failures in the store before its attempt
         self.pulses: dict[str, Seen] = {}  # cell -> its pulse, while it runs
