@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 HEAD, PORT = "10.77.0.1", 6379
+OUTSIDE = "10.77.0.254"  # of this machine itself, for servers that nodes are to reach
 SPACE = f"mt{os.getpid() % 100000}"  # begins the names of this process's namespaces and links, of 15 characters at most
 RAY = str(Path(sys.executable).with_name("ray"))
 
@@ -66,6 +67,7 @@ class Nodes:
         self._remove()
         ip("link", "add", f"{SPACE}-b", "type", "bridge")
         ip("link", "set", f"{SPACE}-b", "up")
+        ip("addr", "add", f"{OUTSIDE}/24", "dev", f"{SPACE}-b")
         for node in range(1, self.count + 1):
             space = f"{SPACE}-{node}"
             ip("netns", "add", space)

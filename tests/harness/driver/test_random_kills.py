@@ -152,8 +152,9 @@ def test_runs_under_random_kills_end_with_the_bits_of_an_undisturbed_run(command
         run = Run(commands, folder, command)
         took = disturbed(run, marked, server if tracked else None, seconds[name])
         completed, ends = completed + 1, ends + run.ends
-        print(f"{time.strftime('%H:%M:%S')} run {completed} ({name}, {'server' if tracked else 'database'}): {took:.0f} s, drivers ended "
-              f"{dict(run.ends)}; kills so far {dict(marked.killed)}", flush=True)  # fmt: skip
+        how = f"{name}, {'server' if tracked else 'database'}"
+        print(f"{time.strftime('%H:%M:%S')} run {completed} ({how}): {took:.0f} s, drivers ended {dict(run.ends)}; "
+              f"kills so far {dict(marked.killed)}", flush=True)  # fmt: skip
         said = run.text()
         assert numbers(folder) == undisturbed[name], said
         assert "Traceback" not in said, said
