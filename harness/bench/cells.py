@@ -26,6 +26,7 @@ import yaml
 from mtlbench.harness.bench.loading import Row
 from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Cell, TrainConfig
 from mtlbench.harness.training.environment import Environment
+from mtlbench.results.records import files
 
 GOAL, MOST_MEMORY, MOST_GROWTH = 1.3, 1.5e9, 1e6  # times plain Tune; bytes; bytes a cell
 SIZE, IMAGES = (32, 64), {"train": 6, "val": 2, "test": 4}
@@ -90,7 +91,7 @@ def _ours(count: int, folder: Path, cells: int = 0) -> Measured:
     }  # fmt: skip
     matrix.write_text(yaml.safe_dump(content))
     command = ["-m", "mtlbench", "run", str(matrix), "--store", str(folder / "store"), "--out", str(folder / "out")]
-    return measure(command, folder, lambda: _times(folder.glob("store/cells/*/record.json")), count)
+    return measure(command, folder, lambda: _times(folder.glob(f"store/{files.record('*')}")), count)
 
 
 def _plain(count: int, folder: Path) -> Measured:
@@ -99,8 +100,8 @@ def _plain(count: int, folder: Path) -> Measured:
     return measure(["-c", code], folder, lambda: _times(folder.glob("*.done")), count)
 
 
-def _times(files: Iterable[Path]) -> list[float]:
-    return sorted(file.stat().st_mtime for file in files)
+def _times(written: Iterable[Path]) -> list[float]:
+    return sorted(file.stat().st_mtime for file in written)
 
 
 def measure(command: Sequence[str], folder: Path, ends: Callable[[], list[float]], count: int) -> Measured:
@@ -150,10 +151,9 @@ def step(folder: str, number: int) -> None:
     from mtlbench.harness.data.copy import copy_of
     from mtlbench.harness.data.view import view_of
     from mtlbench.harness.matrix.entries import Resources
-    from mtlbench.harness.training import judge, optimizers, train
+    from mtlbench.harness.training import judge, optimizers, train  # noqa: F401  # a cell imports `judge` too
     from mtlbench.harness.training.network import build, chosen_tasks
 
-    assert judge
     benchmark = BenchmarkConfig(name="rooms", size=SIZE, options=IMAGES)
     cell = Cell(
         method="single_task", tasks=("depth",), benchmark=benchmark, backbone=BackboneConfig(name=BACKBONE),

@@ -117,7 +117,7 @@ def disturbed(run, marked, server, unit):
             server.keep()
         now = time.monotonic()
         if now > after and now - began < CALM * unit:
-            after = now + pause(marked.dice) * max(1.0, unit / 60)
+            after = now + pause(marked.dice) * max(1.0, unit / 120)
             if spared(marked):
                 continue
             kind = marked.kill_one()
@@ -125,7 +125,7 @@ def disturbed(run, marked, server, unit):
             last = now
             # Ray is lost, and nothing hides how the driver ends.
             lost = kind in ("raylet", "GCS of Ray") and marked.dice.random() < 0.7
-            after = now + unit if lost else after
+            after = now + unit / 3 if lost else after
         assert now - max(last, run.since) < LONGEST * unit, f"the driver hangs\n{run.text()}"
         time.sleep(0.2)
     return time.monotonic() - began
