@@ -18,10 +18,11 @@ import psutil
 from ray._private import worker
 
 PATIENCE = 30.0  # seconds without an answer; Ray gives up after 60
+GCS = "gcs_server"  # the process that is the head
 
 
 class Lost(RuntimeError):
-    """A process of Ray on this machine has died; the message says which."""
+    """The raylet of this machine has died. Ray can be left and joined again."""
 
 
 def servers(local: bool) -> dict[str, psutil.Process]:
@@ -32,7 +33,7 @@ def servers(local: bool) -> dict[str, psutil.Process]:
     node, found = worker._global_node, {}
     names = {"raylet": f"--raylet_socket_name={node.raylet_socket_name}"}
     if local:
-        names["gcs_server"] = f"--session-dir={node.get_session_dir_path()}"
+        names[GCS] = f"--session-dir={node.get_session_dir_path()}"
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             name = process.name()
@@ -42,10 +43,13 @@ def servers(local: bool) -> dict[str, psutil.Process]:
 
 
 def require(processes: Mapping[str, psutil.Process]) -> None:
-    """Raise Lost where one of the processes has died."""
+    """Raise Lost where the raylet has died. Where the head has, end this process: Tune and Ray would wait for it."""
     for name, process in processes.items():
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-            raise Lost(f"Ray's process {name} on this machine has died or was killed")
+            line = f"Ray's process {name} on this machine has died or was killed"
+            if name == GCS:
+                end(f"{line}; give the same command")
+            raise Lost(line)
 
 
 @contextlib.contextmanager

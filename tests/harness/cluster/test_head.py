@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -43,17 +44,29 @@ def test_of_a_ray_of_this_machine_no_head_is_to_be_started(server):
     assert told == ["Ray on this machine has not answered for 0.3 s; give the same command"]
 
 
-def test_a_process_that_has_died_is_missed_and_named_also_before_its_parent_has_asked_for_its_status():
+@pytest.fixture
+def died():
+    """A process that was killed, and whose parent has not asked for its status."""
     with subprocess.Popen(["sleep", "60"]) as started:
-        processes = {"raylet": psutil.Process(started.pid)}
-        head.require(processes)
+        process = psutil.Process(started.pid)
+        head.require({"raylet": process, head.GCS: process})
         started.kill()
-        while processes["raylet"].status() != psutil.STATUS_ZOMBIE:
+        while process.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
-        with pytest.raises(head.Lost, match="Ray's process raylet on this machine has died or was killed"):
-            head.require(processes)
-    with pytest.raises(head.Lost):
-        head.require(processes)
+        yield process
+
+
+def test_a_raylet_that_has_died_is_missed(died):
+    with pytest.raises(head.Lost, match="Ray's process raylet on this machine has died or was killed"):
+        head.require({"raylet": died})
+
+
+def test_a_head_of_this_machine_that_has_died_ends_the_process_because_all_else_would_wait_for_it(died, monkeypatch):
+    lines = []
+    monkeypatch.setattr(head, "end", lambda line: lines.append(line) or sys.exit(1))
+    with pytest.raises(SystemExit):
+        head.require({head.GCS: died})
+    assert lines == ["Ray's process gcs_server on this machine has died or was killed; give the same command"]
 
 
 def test_a_head_that_is_away_for_a_moment_is_not_missed(server):
