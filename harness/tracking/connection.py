@@ -106,6 +106,8 @@ def _mlflow() -> ModuleType:
     # They print a line for every migration of a new database, and the traceback of every error that they raise too.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    # A line for each try at a server that is down. The error at the end says it once.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return mlflow
 
 

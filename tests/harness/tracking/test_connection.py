@@ -52,6 +52,14 @@ def test_a_place_that_cannot_be_tracked_to_is_refused_in_one_line(uri, reason, m
     assert uri in str(raised.value)
 
 
+def test_no_line_is_logged_for_each_try_at_a_server_that_is_down(monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    with pytest.raises(ValueError, match="does not answer"):
+        connection.check("http://127.0.0.1:1")
+    assert caplog.messages == []
+
+
 def test_a_password_is_not_shown(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ValueError, match="does not answer") as raised:
