@@ -59,7 +59,7 @@ def test_the_table_compares_pairs_and_says_what_is_missed(monkeypatch, capsys):
         (Measured(each=2.8, whole=150.0, peak=1.6e9, growth=1.5e6), ["cells", "cells_memory", "cells_growth"]),
     ):
         found = [(ours, plain)] * 3
-        monkeypatch.setattr(bench, "OTHERS", {"cells": lambda rounds, found=found: bench_cells.table(found)})
+        monkeypatch.setattr(bench, "LONG", {"cells": lambda rounds, cells, found=found: bench_cells.table(found)})
         assert bench.main(["cells"]) == bool(missed)
         lines = [line for line in capsys.readouterr().out.splitlines() if line]
         assert [line.split()[0] for line in lines if line.endswith("missed")] == missed
@@ -69,7 +69,8 @@ def test_the_table_compares_pairs_and_says_what_is_missed(monkeypatch, capsys):
 def test_it_takes_minutes_and_so_runs_where_it_is_named_and_once(monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(bench, "ITEMS", {})
-    monkeypatch.setattr(bench, "OTHERS", {"data": lambda n: asked.append(n) or [], "cells": bench.OTHERS["cells"]})
-    monkeypatch.setitem(bench.OTHERS, "cells", lambda n: asked.append(n) or [])
-    assert bench.main([]) == 0 and asked == [11]
-    assert bench.main(["cells"]) == 0 and asked == [11, 1]
+    monkeypatch.setattr(bench, "OTHERS", {"data": lambda rounds: asked.append(("data", rounds)) or []})
+    monkeypatch.setattr(bench, "LONG", {"cells": lambda rounds, cells: asked.append((rounds, cells)) or []})
+    assert bench.main([]) == 0 and asked == [("data", 11)]
+    assert bench.main(["cells", "--cells", "30"]) == bench.main(["cells", "--rounds", "2"]) == 0
+    assert asked[1:] == [(1, 30), (2, 100)]
