@@ -151,6 +151,8 @@ def _why(trial: Any) -> tuple[str, str]:
     error = None
     with contextlib.suppress(Exception):  # it may be of a class that only the trial could import
         error = trial.get_pickled_error()
+    if isinstance(error, RayTaskError) and isinstance(error.cause, RayActorError):
+        error = error.cause  # of the process that leads a group
     if isinstance(error, RayTaskError):
         return reason(error.cause), text
     if isinstance(error, RayActorError) or re.match(r"The actor (died|\w+ is unavailable)", text):

@@ -371,6 +371,14 @@ def test_what_ray_says_of_a_lost_process_becomes_a_line(told, tmp_path, text, li
     assert store.failure(cell_id)["error"] == f"{line} (log.txt has its last lines)"
 
 
+def test_where_the_process_dies_that_leads_a_group_the_line_says_it_as_of_any_other(told, tmp_path):
+    store, _, tell, cell_id = told
+    start(tell, cell_id)
+    error = RayTaskError("fit", "The actor died unexpectedly", ActorDiedError())
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, "ray::run_stage()\nActorDiedError: The actor died", error))
+    assert store.failure(cell_id)["error"].startswith("its process died, or was killed by the system")
+
+
 def test_a_crash_is_named_by_the_signal_that_the_log_has(told, tmp_path):
     store, _, tell, cell_id = told
     start(tell, cell_id)

@@ -149,6 +149,7 @@ def test_runs_under_random_kills_end_with_the_bits_of_an_undisturbed_run(command
         folder = tmp_path / f"{name}-{completed}"
         command = ["run", files[name], "--store", folder.name]
         command += ["--tracking-uri", server.uri] if tracked else []
+        server.end()  # of the run before
         run = Run(commands, folder, command)
         took = disturbed(run, marked, server if tracked else None, seconds[name])
         completed, ends = completed + 1, ends + run.ends
