@@ -101,12 +101,14 @@ def _follow(starts: Iterable[str], find: Callable[[str], Path | None]) -> dict[s
 
     find: the file of a module; None for a module of somebody else, whose imports are not followed.
     """
-    waiting = list(starts)
+    waiting, seen = list(starts), {""}
     found: dict[str, Path] = {}
     while waiting:
         module = waiting.pop()
-        file = find(module) if module and module not in found else None
-        if file is None:
+        if module in seen:
+            continue
+        seen.add(module)
+        if (file := find(module)) is None:
             continue
         found[module] = file
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
@@ -145,7 +147,7 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
     waiting = [tree]
     while waiting:
         node = waiting.pop()
-        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
             yield node
             waiting += ast.iter_child_nodes(node)
 
@@ -167,19 +169,35 @@ class _Text(str):
 
 
 def _written(tree: ast.AST) -> str:
-    """A syntax tree as text. Fields that are empty are left out: newer versions of Python have more of them."""
+    """A syntax tree as text. Fields that are empty are left out: newer versions of Python have more of them.
+
+    Every cell waits for it, so it visits each node once and makes no object that it can do without.
+    """
     pieces: list[str] = []
     waiting: list[object] = [tree]  # and no recursion: a tree may be deeper than Python's stack
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.AST):
-            waiting.append(_Text(")"))
-            for name, value in reversed(list(ast.iter_fields(node))):
+        if type(node) is _Text:
+            pieces.append(node)
+        elif isinstance(node, ast.AST):
+            pieces.append(f"{type(node).__name__}(")
+            waiting.append(CLOSED)
+            for name in reversed(node._fields):
+                value = getattr(node, name, None)
                 if value is not None and value != []:
-                    waiting += [value, _Text(f" {name}=")]
-            waiting.append(_Text(f"{type(node).__name__}("))
-        elif isinstance(node, list):
-            waiting += [_Text("]"), *reversed(node), _Text("[")]
+                    waiting += (value, _named(name))
+        elif type(node) is list:
+            pieces.append("[")
+            waiting.append(END)
+            waiting += reversed(node)
         else:
-            pieces.append(node if isinstance(node, _Text) else repr(node))
+            pieces.append(repr(node))
     return "".join(pieces)
+
+
+CLOSED, END = _Text(")"), _Text("]")
+
+
+@functools.cache
+def _named(field: str) -> _Text:
+    return _Text(f" {field}=")
