@@ -28,6 +28,9 @@ class Tracked:
     def project_deltas(self, deltas):
         assert deltas.keys() <= self.known
 
+    def project_rows(self, rows):
+        pass
+
     def log_report(self, folder, files, claim=""):
         pass
 

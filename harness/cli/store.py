@@ -80,20 +80,23 @@ def report(
 
 
 def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: TrackingOption = None) -> None:
-    """Bring MLflow up to date with the store, for example after its server was down.
+    """Bring MLflow up to date with the store, for example after its server was down: cells, rows, tables and figures.
 
     Example:  mtlbench track rooms --store runs --tracking-uri http://127.0.0.1:5000
     """
     opening(f"bringing MLflow up to date with {matrix} in {url}", "mlflow")
+    from tempfile import TemporaryDirectory
+
     from mtlbench.harness.driver.deltas import deltas
     from mtlbench.harness.tracking.connection import public
-    from mtlbench.harness.tracking.tracker import Tracker
+    from mtlbench.harness.tracking.tracker import Tracker, show_report
     from mtlbench.results.records.reading import read
+    from mtlbench.results.report.write import report as write
 
     store, matrix = open_store(url), matrix_name(matrix)
     results = read(store.url, matrix)
     uri = _tracking(store, tracking_uri)
-    with Tracker(uri, store.url, results.manifest, results.manifest.caption) as tracker:
+    with TemporaryDirectory() as folder, Tracker(uri, store.url, results.manifest) as tracker:
         states = {
             cell_id: store.state(cell_id) for cell_id in results.manifest.ids if cell_id not in results.unreadable
         }
@@ -101,6 +104,7 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
             {cell_id: state if state in ("finished", "failed") else "waiting" for cell_id, state in states.items()}
         )
         tracker.project_deltas(deltas(store, matrix))
+        show_report(tracker, results.manifest, Path(folder) / matrix, write(store.url, [matrix], Path(folder)))
     typer.echo(f"{public(uri, uri)} shows {matrix}")
     refuse_unreadable(results.unreadable.values())
 

@@ -25,7 +25,7 @@ from mtlbench.harness.scoring import constant
 from mtlbench.harness.store.lease import Lease, LeaseLost
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.tracking import connection
-from mtlbench.harness.tracking.tracker import Tracker
+from mtlbench.harness.tracking.tracker import Tracker, show_report
 from mtlbench.harness.tracking.views import State
 from mtlbench.harness.training.environment import Environment
 from mtlbench.results.records import files
@@ -112,17 +112,17 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
             for cell_id in again:
                 store.forget(cell_id)
             work = Work(matrix, store, only, look, constants, request.written)  # a forgotten search leads to no cell
-            with Tracker(uri, store.url, work.publish(), matrix.caption) as tracker:
+            with Tracker(uri, store.url, work.publish()) as tracker:
                 _project(work, tracker)
                 stopped = _schedule(work, joined, environment, tracker, console) if joined and work.todo else ""
                 with _stopping(stopped, request.out):
                     work.refresh()
-                    tracker.expect(work.publish())
+                    published = work.publish()
+                    tracker.expect(published)
                     _project(work, tracker)
                     tracker.project_deltas(deltas(store, matrix.name))
                     written = report(store.url, [matrix.name], request.out)
-                claims = " ".join(table.claim for table in written.tables)
-                tracker.log_report(request.out / matrix.name, written.paths, claims)
+                show_report(tracker, published, request.out / matrix.name, written)
     return replace(_outcome(matrix, store, work, written), stopped=stopped)
 
 

@@ -1,4 +1,4 @@
-"""MLflow shows what the store holds: one experiment for a matrix, one run for a cell. Only the driver speaks to it.
+"""MLflow shows what the store holds: one experiment for a matrix, one run for a cell, and one for a row of a table.
 
 The store is the truth and MLflow a projection of it. A run is looked up by its cell's id, brought up to date from the
 cell's record and history, and made anew where it contradicts them; projecting twice changes nothing. Logging live is
@@ -18,8 +18,13 @@ from urllib.parse import quote, urlsplit
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.connection import client
 from mtlbench.harness.tracking.moved import adopt
+from mtlbench.harness.tracking.pages import PAGES, note, page, views
+from mtlbench.harness.tracking.rows import AGGREGATE, Aggregate, row_of
 from mtlbench.harness.tracking.views import (  # fmt: skip
+    KIND,
+    NOTE,
     RECORD,
+    STRANGE,
     Point,
     State,
     View,
@@ -29,15 +34,12 @@ from mtlbench.harness.tracking.views import (  # fmt: skip
     finals,
     flatten,
     metric,
-    note,
-    page,
     progress,
     projected,
     rounded,
     run_name,
     tags,
     view,
-    views,
 )
 from mtlbench.results.records import files
 from mtlbench.results.records.record import Manifest, Score
@@ -46,9 +48,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
+MATRIX = "matrix.json"  # artifact of the report: the manifest of the matrix
 STATUS = {"waiting": "SCHEDULED", "running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
 
-OF_A_FAILURE = {"error", "mlflow.note.content"}  # tags that go when a cell is tried again
+PASSING = {"error", NOTE, STRANGE}  # tags that go when they no longer hold, as when a failed cell is tried again
 
 METRICS_A_CALL, PARAMS_A_CALL, TAGS_A_CALL = 800, 90, 90  # below the limits of log_batch: 1000 in all, 100, 100
 
@@ -58,12 +61,11 @@ class Projection:
     experiment. Every method waits for MLflow, may be repeated, and raises what MLflow raises.
     """
 
-    def __init__(self, uri: str, store: str, manifest: Manifest, description: str = "") -> None:
+    def __init__(self, uri: str, store: str, manifest: Manifest) -> None:
         adopt(uri, store)
         self.client = client(uri)
         self.store = Store(store).url
         self.manifest = manifest
-        self.description = description
         self.scores: dict[str, Score] = {}  # by metric: a score that tells the metric's direction
         name, found = find_experiment(self.client, self.store, manifest.name)
         if found is None:
@@ -112,25 +114,45 @@ class Projection:
         for cell_id in deltas.keys() - self.run_ids.keys():
             self.cell(cell_id, "finished")
         for run in self._runs():
+            if "cell_id" not in run.data.tags:
+                continue  # of a row, whose delta is the report's
             shown = {name: value for name, value in run.data.metrics.items() if name.startswith("delta/")}
-            now = deltas.get(run.data.tags.get("cell_id", ""), {})
-            wanted = dict.fromkeys(shown, math.nan) | {name: rounded(value) for name, value in now.items()}
-            changed = [Point(name, value, 0) for name, value in wanted.items() if not _same(value, shown.get(name))]
-            self._log(run.info.run_id, changed, since=_milliseconds())  # MLflow shows the newest value of a step
+            now = deltas.get(run.data.tags["cell_id"], {})
+            self._renew(run.info.run_id, shown, {name: rounded(value) for name, value in now.items()})
+
+    def rows(self, rows: Sequence[Aggregate]) -> None:
+        """Bring the runs of all rows up to date, or make them. A value that a row has lost becomes NaN, as a delta
+        does. The run of a row that the matrix no longer has is deleted, as is one that a row has twice."""
+        found: dict[tuple[str, ...], Run] = {}
+        wanted = {row.key for row in rows}
+        for run in self._runs(f"tags.{KIND} = '{AGGREGATE}'"):
+            if row_of(run.data.tags) in found or row_of(run.data.tags) not in wanted:
+                self.client.delete_run(run.info.run_id)
+            else:
+                found[row_of(run.data.tags)] = run
+        for row in rows:
+            run = found.get(row.key) or self.client.create_run(
+                self.experiment_id, tags=dict(row.tags), run_name=row.name
+            )
+            self._renew(run.info.run_id, run.data.metrics, row.metrics)
+            self._tag(run.info.run_id, run.data.tags, row.tags)
+            if run.info.status != "FINISHED":
+                self.client.set_terminated(run.info.run_id, "FINISHED")
 
     def report(self, folder: Path, files_of_it: Sequence[Path], claim: str = "") -> None:
         """Put the tables and figures of a folder beside the runs, as the artifacts of a run of their own, and link them
         from the experiment's description. What else is in the folder, perhaps the store itself, is left out."""
-        run = next(self._runs("tags.kind = 'report'"), None)
+        run = next(self._runs(f"tags.{KIND} = 'report'"), None)
         run = run or self.client.create_run(self.experiment_id, run_name="Tables and figures")
         for file in files_of_it:
             below = file.parent.relative_to(folder).as_posix()
             self.client.log_artifact(run.info.run_id, str(file), None if below == "." else below)
+        self.client.log_text(run.info.run_id, self.manifest.to_json(), MATRIX)
         page = "artifacts/report.html" if folder / "report.html" in files_of_it else "artifacts"
         self._tag(
             run.info.run_id,
             run.data.tags,
-            {"kind": "report", "matrix": self.manifest.name, "page": page, "claim": claim},
+            {KIND: "report", "matrix": self.manifest.name, "page": page, "claim": claim},
         )
         self.client.set_terminated(run.info.run_id, "FINISHED")
         self._describe()
@@ -185,11 +207,13 @@ class Projection:
             self.client.log_text(run_id, now.record.to_json(), files.RECORD)
         if now.failure:
             self.client.log_text(run_id, json.dumps(now.failure, indent=1), files.FAILURE)
+        if now.log:
+            self.client.log_text(run_id, now.log, files.LOG)
         params = {key: value for key, value in flatten(now.config or {}) if key not in have.params}
         # A history has no clock, so a point's time is its step, in milliseconds after the start of the run: a point
         # logged twice, because a driver died before it noted how far it came, is then one point.
         self._log(run_id, points, run.info.start_time, params)
-        self._tag(run_id, have.tags, tags(now, self.manifest.name) | progress(now, projected(have.tags)))
+        self._tag(run_id, have.tags, tags(now, self.manifest) | progress(now, projected(have.tags)))
         if run.info.status != STATUS[now.state]:
             if now.state in ("finished", "failed"):
                 self.client.set_terminated(run_id, STATUS[now.state], end_time=now.ended)
@@ -205,28 +229,31 @@ class Projection:
         for chunk in _chunks([Param(key, value) for key, value in (params or {}).items()], PARAMS_A_CALL):
             self.client.log_batch(run_id, params=chunk)
 
+    def _renew(self, run_id: str, shown: Mapping[str, float], now: Mapping[str, float]) -> None:
+        """Log the values that have changed. Those that are gone become NaN."""
+        wanted = dict.fromkeys(shown, math.nan) | dict(now)
+        changed = [Point(name, value, 0) for name, value in wanted.items() if not _same(value, shown.get(name))]
+        self._log(run_id, changed, since=_milliseconds())  # MLflow shows the newest value of a step
+
     def _tag(self, run_id: str, have: Mapping[str, str], wanted: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
         changed = [RunTag(key, value) for key, value in wanted.items() if have.get(key) != value]
         for chunk in _chunks(changed, TAGS_A_CALL):
             self.client.log_batch(run_id, tags=chunk)
-        for gone in OF_A_FAILURE & have.keys() - wanted.keys():
+        for gone in PASSING & have.keys() - wanted.keys():
             self.client.delete_tag(run_id, gone)
 
     def _describe(self) -> None:
-        links = {
-            "means over seeds": page(self.experiment_id, "methods"),
-            "all cells": page(self.experiment_id, "cells"),
-        }
+        links = {text: page(self.experiment_id, name) for name, text in PAGES.items()}
         claim = ""
-        for run in self._runs("tags.kind = 'report'"):
+        for run in self._runs(f"tags.{KIND} = 'report'"):
             claim = run.data.tags.get("claim", "")
             links["tables and figures"] = (
                 f"#/experiments/{self.experiment_id}/runs/{run.info.run_id}/{run.data.tags['page']}"
             )
-        text = "\n\n".join(filter(None, [note(self.manifest, self.scores, links, claim), self.description]))
-        self.client.set_experiment_tag(self.experiment_id, "mlflow.note.content", text)
+        text = note(self.manifest, self.scores, links, claim)
+        self.client.set_experiment_tag(self.experiment_id, NOTE, text)
         for name, state in views(self.manifest, self.scores).items():
             self.client.set_experiment_tag(self.experiment_id, f"mlflow.sharedViewState.{name}", json.dumps(state))
 

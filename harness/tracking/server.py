@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.connection import ENVIRONMENT, client, public
 from mtlbench.harness.tracking.moved import adopt
+from mtlbench.harness.tracking.pages import PAGES, page
 from mtlbench.harness.tracking.projection import find_experiment
-from mtlbench.harness.tracking.views import page
 
 # Without MLflow's job runner and telemetry. The server and the processes that it starts import no file of the current
 # folder in place of a library.
@@ -21,7 +21,7 @@ SERVER_ENVIRONMENT = ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false
 
 
 def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
-    """The prepared pages of a matrix under a server's address: {"methods": ..., "cells": ...}.
+    """The prepared pages of a matrix under a server's address: {"rows": ..., "cells": ...}.
 
     Raises ValueError where nothing of the matrix was tracked there.
     """
@@ -32,7 +32,7 @@ def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
             f"tracking URI {public(uri, uri)!r} holds nothing of matrix {matrix!r} of {store}; "
             f"show it with: mtlbench track {matrix}"
         )
-    return {view: f"{address.rstrip('/')}/{page(found.experiment_id, view)}" for view in ("methods", "cells")}
+    return {view: f"{address.rstrip('/')}/{page(found.experiment_id, view)}" for view in PAGES}
 
 
 def server(uri: str, port: int) -> tuple[list[str], dict[str, str]]:

@@ -8,12 +8,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mtlbench.harness.store.store import FULL
 from mtlbench.harness.tracking.connection import errors, public, reason
 from mtlbench.harness.tracking.projection import Projection
+from mtlbench.harness.tracking.rows import Aggregate, aggregates
 from mtlbench.harness.tracking.views import State
 from mtlbench.results.records.record import Manifest
+
+if TYPE_CHECKING:
+    from mtlbench.results.report.write import Report
 
 RETRY_SECONDS = 30.0  # how long a tracking server that failed is left alone
 
@@ -30,10 +35,10 @@ class Tracker:
     and `flush` raise them. To be closed, or used as a context manager.
     """
 
-    def __init__(self, uri: str, store: str, manifest: Manifest, description: str = "") -> None:
-        self._make: Callable[[], Projection] = lambda: Projection(uri, store, manifest, description)
+    def __init__(self, uri: str, store: str, manifest: Manifest) -> None:
+        self._make: Callable[[], Projection] = lambda: Projection(uri, store, manifest)
         self._projection: Projection | None = None
-        self._uri, self._store, self._description = uri, store, description
+        self._uri, self._store = uri, store
         self._again = f"mtlbench track {manifest.name} --store {store} --tracking-uri {public(uri, uri)}"
         self._jobs: dict[tuple[str, str], Job] = {}  # what to bring up to date -> how
         self._lock = threading.Lock()
@@ -45,7 +50,7 @@ class Tracker:
 
     def expect(self, manifest: Manifest) -> None:
         """Take a newer manifest of the matrix, before a cell is projected that only this one has."""
-        self._make = lambda: Projection(self._uri, self._store, manifest, self._description)
+        self._make = lambda: Projection(self._uri, self._store, manifest)
         self._submit(("manifest", ""), lambda projection: projection.expect(manifest))
 
     def project(self, cell_id: str, state: State) -> None:
@@ -59,6 +64,10 @@ class Tracker:
     def project_deltas(self, deltas: Mapping[str, Mapping[str, float]]) -> None:
         """cell id -> {"delta/m": percent, "delta/TASK": percent}: all there are now; rewritten where changed."""
         self._submit(("deltas", ""), lambda projection: projection.deltas(deltas))
+
+    def project_rows(self, rows: Sequence[Aggregate]) -> None:
+        """Show the rows of the report: all there are now."""
+        self._submit(("rows", ""), lambda projection: projection.rows(rows))
 
     def log_report(self, folder: Path, files: Sequence[Path], claim: str = "") -> None:
         """Show the tables and figures in a folder as the artifacts of one more run, linked from the description, which
@@ -130,3 +139,9 @@ class Tracker:
                 "later: %s", reason(error, self._uri), RETRY_SECONDS, self._again,
             )  # fmt: skip
         self._warned = True
+
+
+def show_report(tracker: Tracker, manifest: Manifest, folder: Path, written: Report) -> None:
+    """Show a report of one matrix, which is in a folder, and its rows."""
+    tracker.project_rows(aggregates(manifest, written.tables, written.summaries))
+    tracker.log_report(folder, written.paths, " ".join(table.claim for table in written.tables))

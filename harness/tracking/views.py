@@ -1,4 +1,4 @@
-"""What MLflow is to show of a cell and of a matrix, made from the store alone. Nothing here speaks to MLflow.
+"""What MLflow is to show of a cell, made from the store alone. Nothing here speaks to MLflow.
 
 A run's metrics, by the prefix that groups its charts:
 
@@ -21,13 +21,17 @@ from mtlbench.results.records import files
 from mtlbench.results.records.files import Events
 from mtlbench.results.records.reading import history
 from mtlbench.results.records.record import Entry, Manifest, Record, Score
-from mtlbench.results.report.formats import escape_markdown
+from mtlbench.results.report.drawing.colors import color
 from mtlbench.results.summary.tuning import is_trial
 
 State = Literal["waiting", "running", "finished", "failed"]
 
 LONGEST = 6000  # characters of a parameter that MLflow keeps
 HISTORY, RECORD = "mtlbench.history", "mtlbench.record"  # tags: how far a run is projected
+KIND = "kind"  # tag: CELL, "aggregate" (a row of a table; tracking/rows.py) or "report" (tables and figures)
+CELL = "cell"
+STRANGE = "not_comparable"  # tag: how the scores of a row differ from the scores of the other rows
+NOTE, COLOR = "mlflow.note.content", "mlflow.runColor"  # tags that MLflow's pages read
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class View:
     history: Events
     record: Record | None
     failure: dict[str, Any] | None
+    log: str = ""  # of a failed cell
 
     @property
     def ended(self) -> int | None:
@@ -73,7 +78,9 @@ def view(store: str, manifest: Manifest, cell_id: str, state: State) -> View:
     if config is None and source.exists(files.config(cell_id)):
         config = source.cell(cell_id).model_dump(mode="json")
     failure = source.failure(cell_id) if state == "failed" else None
-    return View(entries, state, config, history(store, cell_id), record, failure)
+    has_log = failure is not None and source.exists(files.log(cell_id))
+    log = source.get(files.log(cell_id)).decode(errors="replace") if has_log else ""
+    return View(entries, state, config, history(store, cell_id), record, failure, log)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -100,13 +107,15 @@ def run_name(entries: Sequence[Entry], several_benchmarks: bool) -> str:
     return " · ".join([entry.label, *search, f"seed {entry.seed}", *benchmark, "+".join(entry.tasks)])
 
 
-def tags(view: View, matrix: str) -> dict[str, str]:
+def tags(view: View, manifest: Manifest) -> dict[str, str]:
     """What a run is found, grouped and judged by. Of the provenance the plain values; versions are in record.json."""
     entry = view.entries[0]
+    labels = list(dict.fromkeys(entry.label for entry in manifest.entries))
     provenance = view.record.provenance if view.record else {}
     tags = {key: str(value) for key, value in provenance.items() if isinstance(value, str | int | float)}
     tags |= {
-        "matrix": matrix,
+        KIND: CELL,
+        "matrix": manifest.name,
         "cell_id": entry.id,
         "label": ", ".join(dict.fromkeys(entry.label for entry in view.entries)),
         "method": entry.method,
@@ -116,6 +125,7 @@ def tags(view: View, matrix: str) -> dict[str, str]:
         "seed": str(entry.seed),
         "state": view.state,
     }
+    tags |= {COLOR: color(labels, entry.label)} if entry.label in labels else {}  # the row of a control has none
     if view.record:
         undefined = [f"{score.task}_{score.metric}" for score in view.record.scores if score.value is None]
         tags |= {"undefined": ", ".join(undefined)} if undefined else {}
@@ -124,8 +134,9 @@ def tags(view: View, matrix: str) -> dict[str, str]:
         tags["history"] = f"without {len(view.history.unreadable)} lines that cannot be read"
     if view.failure:
         tags["error"] = str(view.failure["error"])[:500]
-        tags["mlflow.note.content"] = (
-            f"**Failed** after {view.failure['attempts']} attempt(s); log: `{view.failure['log']}`\n\n"
+        where = f"artifact `{files.LOG}`, and `{view.failure['log']}`" if view.log else f"`{view.failure['log']}`"
+        tags[NOTE] = (
+            f"**Failed** after {view.failure['attempts']} attempt(s); log: {where}\n\n"
             f"```\n{str(view.failure['traceback'])[-4000:]}\n```"
         )
     return tags
@@ -185,87 +196,3 @@ def contradicts(params: Mapping[str, str], tags: Mapping[str, str], view: View) 
 
 def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def note(manifest: Manifest, scores: Mapping[str, Score], links: Mapping[str, str], claim: str = "") -> str:
-    """Markdown above the runs: what the matrix is, what may be claimed, how its numbers read, and where to look.
-
-    scores: by metric, any run's. links: text -> address. claim: '' before there is a report.
-    """
-    # The first line is what a folded description shows.
-    first = " · ".join([escape_markdown(manifest.title), *(f"[{text}]({address})" for text, address in links.items())])
-    lines = [f"### {first}", f"**{escape_markdown(claim)}**" if claim else "", escape_markdown(manifest.caption)]
-    if manifest.demonstration:
-        lines.append("**A demonstration**: it shows that the path works and compares nothing.")
-    lines.append(
-        f"`delta/m` is Eq. (6): the mean over tasks of the relative gain on **{escape_markdown(manifest.baseline)}**, "
-        "in percent; `delta/TASK` is one task's part. Positive is better, whatever the direction of the metric."
-    )
-    for text, wanted in (("Higher is better", True), ("Lower is better", False)):
-        metrics = [f"`{name}`" for name, score in scores.items() if score.higher_is_better is wanted]
-        lines += [f"{text}: {', '.join(metrics)}."] if metrics else []
-    return "\n\n".join(line for line in lines if line)
-
-
-def views(manifest: Manifest, scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:
-    """Two prepared pages, as MLflow shares them: ``methods``, charts of means over seeds, and ``cells``, a table.
-
-    Both show delta and the primary scores first, and the best run on top. The keys are those of MLflow 3.17's own
-    pages; a page that knows others shows its defaults.
-    """
-    primary = [name for name, score in scores.items() if score.primary]
-    several_sets = len({entry.task_set for entry in manifest.entries}) > 1
-    several_benchmarks = len({entry.benchmark for entry in manifest.entries}) > 1
-    groups = ["label"] + ["tasks"] * several_sets + ["benchmark"] * several_benchmarks
-    cells: dict[str, Any] = {
-        "searchFilter": "",
-        "orderByKey": "metrics.`delta/m`",
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"metrics.`{name}`" for name in ["delta/m", *primary]]
-        + ["attributes.`Duration`", "tags.`state`", "tags.`tasks`"],
-        "columnOrder": [],
-        "columnWidths": {},
-        "runsExpanded": {},
-        "runsPinned": [],
-        "runsHidden": [],
-        "runsVisibilityMap": {},
-        "runsHiddenMode": "SHOW_ALL",  # by default all but ten runs are missing from the charts
-        "viewMaximized": False,
-        "runListHidden": False,
-        "useGroupedValuesInCharts": True,
-        "hideEmptyCharts": True,
-        "groupBy": None,
-        "groupsExpanded": {},
-        "autoRefreshEnabled": True,
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-    }
-    sections = [
-        {"uuid": name, "name": name, "display": True, "isReordered": True, "deleted": False, "isGenerated": True}
-        | {"columns": columns, "cardHeight": 300}
-        for name, columns in (("delta", 5), ("test", 3), ("val", 3), ("train/loss", 3), ("train", 3), ("cost", 3))
-    ]
-    first = [  # charts that are not listed follow these
-        {"uuid": name, "type": "BAR", "metricKey": name, "displayName": name, "metricSectionId": name.split("/")[0]}
-        | {"deleted": False, "isGenerated": True}
-        for name in ["delta/m", *primary]
-    ]
-    methods = cells | {
-        "compareRunCharts": first,
-        "compareRunSections": sections,
-        "isAccordionReordered": True,
-        "groupBy": {
-            "aggregateFunction": "average",
-            "groupByKeys": [{"mode": "tag", "groupByData": group} for group in groups],
-        },
-    }
-    return {"methods": methods, "cells": cells}
-
-
-def page(experiment_id: str, view: str) -> str:
-    """Where a prepared page is, under the server's address."""
-    charts = "&compareRunsMode=CHART" if view == "methods" else ""
-    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={view}{charts}"

@@ -38,6 +38,7 @@ class Report(NamedTuple):
     unreadable: tuple[str, ...]  # a line for each record that is missing from the tables because it cannot be read
     tables: tuple[tables.Table, ...]
     overview: str  # of several matrices, as Markdown; "" where there is none
+    summaries: tuple[Summary, ...]  # of `tables`, in their order
     start: Path | None = None  # the page over all matrices
 
 
@@ -78,7 +79,15 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
     start = None if names else _write(out / "index.html", pages.store(made, together))
     paths += [start] if start else []
     unreadable = dict.fromkeys(line for results in everything for line in results.unreadable.values())
-    return Report(tuple(paths), "\n".join(texts), tuple(unreadable), tuple(written_tables), overall, start)
+    return Report(
+        tuple(paths),
+        "\n".join(texts),
+        tuple(unreadable),
+        tuple(written_tables),
+        overall,
+        tuple(summary for _, summary in shown),
+        start,
+    )
 
 
 def _readable(store: str, names: Sequence[str]) -> list[Results]:

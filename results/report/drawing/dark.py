@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.spines import Spine
 from matplotlib.text import Text
 
-from mtlbench.results.report.drawing.looks import DARK, KEPT, STYLE, hexadecimal
+from mtlbench.results.report.drawing.colors import DARK
+from mtlbench.results.report.drawing.looks import KEPT, STYLE, hexadecimal
 
 PAPER, INK = (0x15 / 255, 0x17 / 255, 0x1A / 255), (0xE4 / 255, 0xE6 / 255, 0xE9 / 255)  # as in templates/style.css
 

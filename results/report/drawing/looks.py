@@ -18,6 +18,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from mtlbench.results.report.drawing.colors import COLORS
+
 Color = tuple[float, float, float]
 
 
@@ -29,11 +31,6 @@ class Picture(NamedTuple):
     numbers: Any = None  # what is drawn, where the page draws it anew for its reader
 
 
-# Found by a search from familiar hues. Any two differ by more than 20 (CIE 1976) for readers with normal vision,
-# deuteranopia and protanopia, and all are dark enough for white paper.
-COLORS = ("#1373b7", "#e7a002", "#2b9f6f", "#d04e27", "#5dbbf6", "#ca7dac", "#4a2b6e", "#5c3b1a")
-# On dark paper, the two that are too dark for it have others. The same holds of these eight.
-DARK = {"#4a2b6e": "#7247eb", "#5c3b1a": "#f3e5c8"}
 # Labels after the last colour take the first one again, with another marker, another dash and another hatch.
 MARKERS = ("o", "s", "^", "D", "v", "X", "<", ">", "P", "p", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))

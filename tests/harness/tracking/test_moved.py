@@ -7,6 +7,7 @@ import pytest
 
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking import connection, server
+from mtlbench.harness.tracking.pages import PAGES
 from mtlbench.harness.tracking.projection import Projection
 from tracked import MANIFEST, MULTI, finish, runs
 
@@ -37,7 +38,7 @@ def test_it_is_one_experiment_whose_artifacts_are_where_the_store_is(tracked, tm
     assert again.client.get_experiment_by_name(MANIFEST.name).artifact_location == there
     assert run.info.artifact_uri.startswith(f"{there}/")
     assert [one.path for one in again.client.list_artifacts(run.info.run_id)] == ["record.json"]
-    assert server.pages(uri, new, MANIFEST.name, "http://x").keys() == {"methods", "cells"}
+    assert server.pages(uri, new, MANIFEST.name, "http://x").keys() == PAGES.keys()
     again.report(tmp_path / "tables", [tmp_path / "tables" / "report.html"])  # what comes later lies there too
     assert list((tmp_path / "elsewhere").rglob("report.html"))
 
@@ -52,7 +53,7 @@ def test_a_store_that_is_reached_by_another_path_is_the_same(tracked, tmp_path):
 
 def test_pages_are_found_before_anything_is_tracked_again(tracked, tmp_path):
     new = shutil.move(tracked.url, str(tmp_path / "moved"))
-    assert server.pages(connection.default_uri(new), new, MANIFEST.name, "http://x").keys() == {"methods", "cells"}
+    assert server.pages(connection.default_uri(new), new, MANIFEST.name, "http://x").keys() == PAGES.keys()
 
 
 def test_the_experiment_of_another_store_that_tracks_here_stays_its_own(tracked, uri, tmp_path):

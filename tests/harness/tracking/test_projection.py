@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtlbench.harness.tracking.projection import Projection
+from mtlbench.results.records import files
 from tracked import MANIFEST, MULTI, SINGLE, finish, points, record, row, runs, write_history
 
 
@@ -68,9 +69,11 @@ def test_a_cell_that_waits_or_runs_shows_its_config_already(store, projection):
 
 def test_a_failed_cell_says_why_until_it_is_tried_again(store, projection):
     store.put_failure(MULTI.id, "FloatingPointError: the loss of edge is nan", "Traceback\n  in train")
+    store.put(files.log(MULTI.id), b"step 7: the loss is nan \xff\n")
     projection.cell(MULTI.id, "failed")
     run = runs(projection)[MULTI.id]
     assert run.info.status == "FAILED"
+    assert {one.path for one in projection.client.list_artifacts(run.info.run_id)} == {files.FAILURE, files.LOG}
     assert run.data.tags["error"] == "FloatingPointError: the loss of edge is nan"
     assert "in train" in run.data.tags["mlflow.note.content"]
 

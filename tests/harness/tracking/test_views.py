@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from mtlbench.harness.tracking import pages as tracking_pages
 from mtlbench.harness.tracking import server
-from mtlbench.harness.tracking import views as tracking_views
 from mtlbench.results.records.record import Score
 from tracked import MANIFEST, MULTI, finish
 
@@ -30,11 +30,12 @@ def test_the_prepared_pages_show_delta_then_primary_scores_for_all_runs():
         "test/semseg_pixel_accuracy": Score("semseg", "pixel_accuracy", 1.0, True, False),
     }
     one_set = replace(MANIFEST, entries=MANIFEST.entries[::2])
-    methods = tracking_views.views(one_set, scores)["methods"]
-    assert [chart["metricKey"] for chart in methods["compareRunCharts"]] == ["delta/m", "test/semseg_miou"]
+    methods = tracking_pages.views(one_set, scores)["methods"]
+    shown = [chart["metricKey"] for chart in methods["compareRunCharts"]]
+    assert shown == ["delta/m", "delta/semseg", "delta/edge", "test/semseg_miou", "test/semseg_pixel_accuracy"]
     assert methods["runsHiddenMode"] == "SHOW_ALL"
     assert [key["groupByData"] for key in methods["groupBy"]["groupByKeys"]] == ["label"]
-    several = tracking_views.views(MANIFEST, scores)["methods"]  # a mean over different task sets means nothing
+    several = tracking_pages.views(MANIFEST, scores)["methods"]  # a mean over different task sets means nothing
     assert [key["groupByData"] for key in several["groupBy"]["groupByKeys"]] == ["label", "tasks"]
 
 
@@ -58,13 +59,41 @@ def test_a_report_is_one_run_however_often_it_is_made(tmp_path, projection):
     (folder / "store" / "mlflow.db").write_text("")
     projection.report(folder, [folder / "figures" / "delta.svg", folder / "report.html"], "A beats B.")
     (run,) = projection._runs()
-    assert {file.path for file in projection.client.list_artifacts(run.info.run_id)} == {"figures", "report.html"}
+    assert {file.path for file in projection.client.list_artifacts(run.info.run_id)} == {
+        "figures",
+        "matrix.json",
+        "report.html",
+    }
     text = experiment_tags(projection)["mlflow.note.content"]
     assert f"{run.info.run_id}/artifacts/report.html" in text
     assert text.split("\n\n")[1] == "**A beats B.**"
 
 
+def test_the_description_names_a_family_of_scores_and_not_each_of_its_classes():
+    scores = {
+        f"test/semseg_iou/{name}": Score("semseg", f"iou/{name}", 1.0, True, False) for name in ("bed", "wall", "sofa")
+    }
+    text = tracking_pages.note(MANIFEST, scores, {})
+    assert "Higher is better: `test/semseg_iou/...`." in text and "sofa" not in text
+    assert text.count(MANIFEST.caption) == 1
+
+
+def test_lists_show_the_runs_of_one_kind_and_charts_of_rows_hide_the_ends_of_intervals():
+    scores = {"test/semseg_miou": Score("semseg", "miou", 1.0, True, True, title="mIoU", unit="%")}
+    views = tracking_pages.views(MANIFEST, scores)
+    filters = {name: view["searchFilter"] for name, view in views.items()}
+    assert filters == {name: f"tags.kind = '{kind}'" for name, kind in KINDS.items()}
+    shown = {c["metricKey"]: c["displayName"] for c in views["charts"]["compareRunCharts"] if not c["deleted"]}
+    assert shown["test/semseg_miou"] == "semseg mIoU [%] ↑"
+    assert not any(name.endswith(("_low", "_high")) for name in shown)
+    ends = {chart["metricKey"] for chart in views["charts"]["compareRunCharts"] if chart["deleted"]}
+    assert {"delta/m_low", "delta/edge_high", "test/semseg_miou_low"} <= ends
+
+
+KINDS = {"rows": "aggregate", "charts": "aggregate", "methods": "cell", "cells": "cell"}
+
+
 def test_a_text_of_a_matrix_is_no_link_in_the_description():
     manifest = replace(MANIFEST, title="[x](javascript:alert(1))", caption="<script>", baseline="![y](http://z)")
-    text = tracking_views.note(manifest, {}, {}, "[x](http://z) beats <b>")
+    text = tracking_pages.note(manifest, {}, {}, "[x](http://z) beats <b>")
     assert "](" not in text and "<script" not in text.replace("\\<", "")

@@ -11,10 +11,11 @@ import seaborn as sns
 from matplotlib.colors import to_rgb
 
 from make_records import crowded, three_seeds
+from mtlbench.results.report.drawing.colors import COLORS, DARK
 from mtlbench.results.report.drawing.dark import INK, PAPER, png, turned
 from mtlbench.results.report.drawing.direct import Point, draw_frontier, frontier, label_points
 from mtlbench.results.report.drawing.figures import FIGURES, delta_against_cost, palette, save
-from mtlbench.results.report.drawing.looks import COLORS, DARK, DASHES
+from mtlbench.results.report.drawing.looks import DASHES
 from paths import ROOT
 from tables_of import summaries
 
