@@ -5,23 +5,22 @@ Nothing here speaks to MLflow.
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mtlbench.harness.tracking.rows import AGGREGATE
+from mtlbench.harness.tracking.rows import AGGREGATE, ENDS
 from mtlbench.harness.tracking.views import CELL, KIND
 from mtlbench.results.records.record import Manifest, Score
 from mtlbench.results.report.formats import escape_markdown
 
-# The prepared pages, and what the description calls them. Those of CHARTS open as charts, the others as lists.
-PAGES = {
-    "rows": "rows",
-    "charts": "charts of rows",
-    "methods": "curves, means over seeds",
-    "cells": "all cells",
-}
-CHARTS = ("charts", "methods")
-SECTIONS = (("delta", 4), ("test", 3), ("val", 3), ("train/loss", 3), ("train", 3), ("cost", 3))  # columns of charts
+# The prepared pages, by their names, and what the description and MLflow's menu "Views" call them.
+PAGES = {"rows": "rows", "charts": "charts of rows", "methods": "curves, means over seeds", "cells": "all cells"}
+CHARTS = {"charts": "rows", "methods": "methods"}  # pages that open as charts -> the view that they show
+NAME, CREATED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"  # columns of every list of MLflow
+SECTIONS = (("delta", 3), ("test", 3), ("val", 3), ("train/loss", 3), ("train", 3), ("cost", 3))  # columns of charts
 
 
 def note(manifest: Manifest, scores: Mapping[str, Score], links: Mapping[str, str], claim: str = "") -> str:
@@ -52,70 +51,68 @@ def _family(metric: str) -> str:
     return f"{metric.removesuffix(member)}..." if group and member else metric
 
 
-def views(manifest: Manifest, scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:
-    """The prepared pages, as MLflow shares them, by the names of PAGES.
+def views(manifest: Manifest, scores: Mapping[str, Score]) -> dict[str, str]:
+    """The views of the prepared pages, as MLflow keeps them in the tags ``mlflow.sharedViewState.NAME``.
 
-    ``rows`` and ``charts`` show the rows of the tables, ``methods`` shows means over seeds that MLflow makes of cells,
-    and ``cells`` is a list. All show delta and the primary scores first, and the best run on top. The keys are those of
-    MLflow 3.17's own pages; a page that knows others shows its defaults.
+    ``rows`` shows the rows of the tables, ``methods`` shows means over seeds that MLflow makes of cells, and ``cells``
+    shows cells. All show delta and the primary scores first, and the best run on top.
     """
+    found = states(manifest, scores)
+    # MLflow lists the newest view first. The times are no real ones, so that the same view has the same text.
+    return {name: _kept(PAGES[name], len(found) - place, state) for place, (name, state) in enumerate(found.items())}
+
+
+def _kept(title: str, time: int, state: Mapping[str, Any]) -> str:
+    """A view as MLflow keeps one that a user has saved under a title. A tag holds 20,000 characters, hence packed."""
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
+    return json.dumps({"name": title, "createdAt": time, "updatedAt": time, "state": f"deflate;{packed}"})
+
+
+def states(manifest: Manifest, scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:
+    """What is in a view. The keys are those of MLflow 3.17's own pages; a page that knows others shows its defaults."""
     primary = [name for name, score in scores.items() if score.primary]
-    tasks = list(dict.fromkeys(task for entry in manifest.entries for task in entry.task_set))
-    titles = {"delta/m": "Δm [%] ↑"} | {f"delta/{task}": f"Δ {task} [%] ↑" for task in tasks}
-    titles |= {name: _title(score) for name, score in scores.items() if "/" not in score.metric}
-    first = ["delta/m", *(name for name in titles if name.startswith("delta/") and name != "delta/m"), *primary]
-    first += [name for name in titles if name not in first]
+    tasks = dict.fromkeys(task for entry in manifest.entries for task in entry.task_set)
+    first = ["delta/m", *(f"delta/{task}" for task in tasks), *primary]
     several_sets = len({entry.task_set for entry in manifest.entries}) > 1
     several_benchmarks = len({entry.benchmark for entry in manifest.entries}) > 1
     groups = ["label"] + ["tasks"] * several_sets + ["benchmark"] * several_benchmarks
     told = [f"tags.`{group}`" for group in groups[1:]]
-    cells = _state(CELL, ["delta/m", *primary], ["attributes.`Duration`", "tags.`state`", "tags.`tasks`"])
-    rows = _state(AGGREGATE, ["delta/m", "delta/m_low", "delta/m_high", *primary], ["tags.`verdict`", "tags.`seeds`"])
-    rows["selectedColumns"] += told
-    ends = [f"{name}_{end}" for name in (*titles, *scores) for end in ("low", "high")]
+    cells = _state(CELL, [], ["delta/m", *primary], ["tags.`state`", "tags.`tasks`"])
+    delta = [f"delta/m{end}" for end in ("", *(f"_{end}" for end in ENDS))]
+    rows = _state(AGGREGATE, ["tags.`verdict`"], [*delta, *primary], ["tags.`seeds`", *told])
     sections = {
+        "runListHidden": True,  # beside a list, a chart is too narrow for its title
         "isAccordionReordered": True,
         "compareRunSections": [
             {"uuid": name, "name": name, "display": True, "isReordered": True, "deleted": False, "isGenerated": True}
-            | {"columns": columns, "cardHeight": 300}
+            | {"columns": columns, "cardHeight": 340}
             for name, columns in SECTIONS
         ],
     }
-    charts = [_chart(name, titles[name]) for name in first]  # charts that are not listed follow these
-    hidden = [_chart(name, name, deleted=True) for name in (*dict.fromkeys(ends), "seeds")]  # columns and no charts
+    charts = [_chart(name) for name in first]  # charts that are not listed follow these
+    ends = [f"{name}_{end}" for name in dict.fromkeys([*first, *scores]) for end in ENDS]
+    hidden = [_chart(name, deleted=True) for name in (*ends, "seeds")]  # these are columns, and no charts
     grouped = {
         "aggregateFunction": "average",
         "groupByKeys": [{"mode": "tag", "groupByData": group} for group in groups],
     }
-    of_rows = rows | sections | {"compareRunCharts": charts + hidden}
     return {
-        "rows": of_rows,
-        "charts": of_rows,
+        "rows": rows | sections | {"compareRunCharts": charts + hidden},
         "methods": cells | sections | {"compareRunCharts": charts, "groupBy": grouped},
         "cells": cells,
     }
 
 
-def _title(score: Score) -> str:
-    """Of a chart: semseg mIoU [%] ↑."""
-    unit = f" [{score.unit}]" if score.unit else ""
-    return f"{score.task} {score.title or score.metric}{unit} {'↑' if score.higher_is_better else '↓'}"
+def _chart(name: str, *, deleted: bool = False) -> dict[str, Any]:
+    section = name.rpartition("/")[0]
+    chart = {"uuid": name, "type": "BAR", "metricKey": name, "displayName": name, "metricSectionId": section}
+    return chart | {"deleted": deleted, "isGenerated": True}
 
 
-def _chart(name: str, title: str, *, deleted: bool = False) -> dict[str, Any]:
-    return {
-        "uuid": name,
-        "type": "BAR",
-        "metricKey": name,
-        "displayName": title,
-        "metricSectionId": name.rpartition("/")[0],
-        "deleted": deleted,
-        "isGenerated": True,
-    }
-
-
-def _state(kind: str, metrics: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
-    """A list of the runs of a kind."""
+def _state(kind: str, before: Sequence[str], metrics: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+    """A list of the runs of a kind. before, columns: what stands before the scores of a run, and after."""
+    shown = [*before, *(f"metrics.`{name}`" for name in metrics), *columns]
+    order = [NAME, CREATED, *shown, DURATION]
     return {
         "searchFilter": f"tags.{KIND} = '{kind}'",
         "orderByKey": "metrics.`delta/m`",
@@ -124,9 +121,9 @@ def _state(kind: str, metrics: Sequence[str], columns: Sequence[str]) -> dict[st
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [*(f"metrics.`{name}`" for name in metrics), *columns],
-        "columnOrder": [],
-        "columnWidths": {},
+        "selectedColumns": shown,
+        "columnOrder": order,
+        "columnWidths": {name: 40 + 6 * len(name.partition("`")[2]) for name in order} | {NAME: 190, CREATED: 150},
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
@@ -143,7 +140,8 @@ def _state(kind: str, metrics: Sequence[str], columns: Sequence[str]) -> dict[st
     }
 
 
-def page(experiment_id: str, view: str) -> str:
+def page(experiment_id: str, name: str) -> str:
     """Where a prepared page is, under the server's address."""
-    charts = "&compareRunsMode=CHART" if view in CHARTS else ""
+    charts = "&compareRunsMode=CHART" if name in CHARTS else ""
+    view = CHARTS.get(name, name)
     return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={view}{charts}"

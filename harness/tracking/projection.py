@@ -203,7 +203,7 @@ class Projection:
         run_id, have = run.info.run_id, run.data
         points = curve(now.history.rows[projected(have.tags) :])
         if now.record and RECORD not in have.tags:
-            points += finals(now.record)
+            points = finals(now.record) + points  # MLflow's page that compares runs begins with their first metric
             self.client.log_text(run_id, now.record.to_json(), files.RECORD)
         if now.failure:
             self.client.log_text(run_id, json.dumps(now.failure, indent=1), files.FAILURE)
@@ -255,7 +255,7 @@ class Projection:
         text = note(self.manifest, self.scores, links, claim)
         self.client.set_experiment_tag(self.experiment_id, NOTE, text)
         for name, state in views(self.manifest, self.scores).items():
-            self.client.set_experiment_tag(self.experiment_id, f"mlflow.sharedViewState.{name}", json.dumps(state))
+            self.client.set_experiment_tag(self.experiment_id, f"mlflow.sharedViewState.{name}", state)
 
 
 def find_experiment(client: MlflowClient, store: str, matrix: str) -> tuple[str, Experiment | None]:

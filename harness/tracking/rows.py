@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mtlbench.results.summary.summary import RowSummary, Summary
 
 AGGREGATE = "aggregate"  # the value of the tag KIND
+ENDS = ("low", "high")
 
 
 @dataclass(frozen=True)
@@ -92,16 +93,16 @@ def _note(table: Table, cells: Sequence[Cell], verdict: str, baseline: str) -> s
 
 
 def _metrics(row: RowSummary) -> Iterator[tuple[str, float]]:
-    yield "seeds", float(len(row.row.finished()))
-    for scores in (*(list(entry.scores.values()) for entry in row.scores.values()), *_secondary(row.row)):
-        if scores:
-            values = [value_of(score) for score in scores]
-            name = f"test/{scores[0].task}_{scores[0].metric}"
-            yield from _spread(name, value_of(mean_score(scores)), paired_interval(values))
+    """delta/m comes first: MLflow's page that compares runs begins with the first metric."""
     yield from _spread("delta/m", row.delta.mean, row.delta.seeds)
     for task, gain in by_task(row.delta).items():
         yield from _spread(f"delta/{task}", gain.mean, gain.interval)
+    for scores in (*(list(entry.scores.values()) for entry in row.scores.values()), *_secondary(row.row)):
+        if scores:
+            interval = paired_interval([value_of(score) for score in scores])
+            yield from _spread(f"test/{scores[0].task}_{scores[0].metric}", value_of(mean_score(scores)), interval)
     yield from ((f"cost/{name}", value) for name, value in row.cost.items() if math.isfinite(value))
+    yield "seeds", float(len(row.row.finished()))
 
 
 def _secondary(row: Row) -> Iterator[list[Score]]:
@@ -119,5 +120,4 @@ def _spread(name: str, mean: float, interval: Interval | None) -> Iterator[tuple
         return
     yield name, rounded(mean)
     if interval is not None:
-        yield f"{name}_low", rounded(interval.low)
-        yield f"{name}_high", rounded(interval.high)
+        yield from ((f"{name}_{end}", rounded(getattr(interval, end))) for end in ENDS)

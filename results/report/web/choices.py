@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from mtlbench.results.report.display import titled
+from mtlbench.results.report.drawing.colors import DARK
 from mtlbench.results.report.drawing.learning import KINDS, Curves
-from mtlbench.results.report.drawing.looks import DARK, Looks, hexadecimal
+from mtlbench.results.report.drawing.looks import Looks, hexadecimal
 from mtlbench.results.summary.columns import mean_score, value_of
 from mtlbench.results.summary.costs import COSTS
 from mtlbench.results.summary.gains import runs_of_baseline, usable

@@ -1,6 +1,9 @@
 """The pages that an experiment is prepared with."""
 
+import base64
 import json
+import re
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -30,21 +33,25 @@ def test_the_prepared_pages_show_delta_then_primary_scores_for_all_runs():
         "test/semseg_pixel_accuracy": Score("semseg", "pixel_accuracy", 1.0, True, False),
     }
     one_set = replace(MANIFEST, entries=MANIFEST.entries[::2])
-    methods = tracking_pages.views(one_set, scores)["methods"]
+    methods = tracking_pages.states(one_set, scores)["methods"]
     shown = [chart["metricKey"] for chart in methods["compareRunCharts"]]
-    assert shown == ["delta/m", "delta/semseg", "delta/edge", "test/semseg_miou", "test/semseg_pixel_accuracy"]
+    assert shown == ["delta/m", "delta/semseg", "delta/edge", "test/semseg_miou"]
     assert methods["runsHiddenMode"] == "SHOW_ALL"
     assert [key["groupByData"] for key in methods["groupBy"]["groupByKeys"]] == ["label"]
-    several = tracking_pages.views(MANIFEST, scores)["methods"]  # a mean over different task sets means nothing
+    several = tracking_pages.states(MANIFEST, scores)["methods"]  # a mean over different task sets means nothing
     assert [key["groupByData"] for key in several["groupBy"]["groupByKeys"]] == ["label", "tasks"]
 
 
 def test_the_addresses_of_the_prepared_pages_name_a_view_that_the_experiment_holds(uri, store, projection):
     pages = server.pages(uri, store.url, MANIFEST.name, "http://127.0.0.1:5000/")
-    for view, address in pages.items():
+    assert pages.keys() == tracking_pages.PAGES.keys()
+    for address in pages.values():
         assert address.startswith(f"http://127.0.0.1:5000/#/experiments/{projection.experiment_id}/runs?")
-        assert f"viewStateShareKey={view}" in address
-        assert json.loads(experiment_tags(projection)[f"mlflow.sharedViewState.{view}"])["orderByKey"]
+        (key,) = re.findall("viewStateShareKey=([a-z]+)", address)
+        kept = json.loads(experiment_tags(projection)[f"mlflow.sharedViewState.{key}"])
+        assert kept["name"] in tracking_pages.PAGES.values()
+        kind, packed = kept["state"].split(";")
+        assert kind == "deflate" and json.loads(zlib.decompress(base64.b64decode(packed)))["orderByKey"]
     with pytest.raises(ValueError, match="mtlbench track unknown"):
         server.pages(uri, store.url, "unknown", "http://127.0.0.1:5000")
 
@@ -78,19 +85,25 @@ def test_the_description_names_a_family_of_scores_and_not_each_of_its_classes():
     assert text.count(MANIFEST.caption) == 1
 
 
+KINDS = {"rows": "aggregate", "methods": "cell", "cells": "cell"}
+
+
 def test_lists_show_the_runs_of_one_kind_and_charts_of_rows_hide_the_ends_of_intervals():
-    scores = {"test/semseg_miou": Score("semseg", "miou", 1.0, True, True, title="mIoU", unit="%")}
-    views = tracking_pages.views(MANIFEST, scores)
-    filters = {name: view["searchFilter"] for name, view in views.items()}
+    scores = {"test/semseg_miou": Score("semseg", "miou", 1.0, True, True)}
+    states = tracking_pages.states(MANIFEST, scores)
+    filters = {name: state["searchFilter"] for name, state in states.items()}
     assert filters == {name: f"tags.kind = '{kind}'" for name, kind in KINDS.items()}
-    shown = {c["metricKey"]: c["displayName"] for c in views["charts"]["compareRunCharts"] if not c["deleted"]}
-    assert shown["test/semseg_miou"] == "semseg mIoU [%] ↑"
-    assert not any(name.endswith(("_low", "_high")) for name in shown)
-    ends = {chart["metricKey"] for chart in views["charts"]["compareRunCharts"] if chart["deleted"]}
-    assert {"delta/m_low", "delta/edge_high", "test/semseg_miou_low"} <= ends
+    charts = {chart["metricKey"]: chart["deleted"] for chart in states["rows"]["compareRunCharts"]}
+    assert {name for name, hidden in charts.items() if hidden} == {
+        f"{name}_{end}"
+        for name in ("delta/m", "delta/semseg", "delta/edge", "delta/depth", "test/semseg_miou")
+        for end in ("low", "high")
+    } | {"seeds"}
 
 
-KINDS = {"rows": "aggregate", "charts": "aggregate", "methods": "cell", "cells": "cell"}
+def test_a_view_of_a_hundred_scores_fits_into_a_tag():
+    scores = {f"test/semseg_{name}": Score("semseg", str(name), 1.0, True, True) for name in range(100)}
+    assert all(len(view) < 10_000 for view in tracking_pages.views(MANIFEST, scores).values())
 
 
 def test_a_text_of_a_matrix_is_no_link_in_the_description():
