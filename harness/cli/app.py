@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "status": (run.status, "Say what is finished, started, failed or stale."),
     "report": (store.report, "Write the tables, figures and the page of a store."),
     "track": (store.track, "Bring MLflow up to date with a store."),
+    "export": (store.export, "Write a store as files of TensorBoard."),
     "ui": (store.ui, "Open the MLflow pages of a store."),
     "audit": (audit.audit, "Find printed values of Delta_m that cannot be true."),
     "plan": (methods.plan, "Say how many seeds a question needs."),

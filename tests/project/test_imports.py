@@ -35,7 +35,7 @@ FLOORS = {
     "results": ["records", "statistics", "papers", "summary", "questions", "report", "__init__"],
     "harness": [
         *("search_path", "seeds", "matrix", "store", "data", "tracking", "scoring", "training"),
-        *("inspect", "cluster", "driver", "launch", "start", "cli", "bench"),
+        *("inspect", "cluster", "driver", "export", "launch", "start", "cli", "bench"),
         "__init__",
     ],
 }
@@ -56,6 +56,7 @@ VENDORS = {
     "accelerate": "harness/training/",
     "ray": "harness/cluster/",
     "mlflow": "harness/tracking/",
+    "tensorboardX": "harness/export/",
 }
 
 
