@@ -12,6 +12,7 @@ from make_records import pascal, three_seeds
 from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.connection import default_uri
+from mtlbench.harness.tracking.pages import states
 from mtlbench.harness.tracking.projection import Projection
 from mtlbench.harness.tracking.rows import aggregates
 from mtlbench.results.records import files
@@ -131,6 +132,18 @@ def test_what_is_done_with_cells_leaves_rows_alone_and_the_reverse(folder, shown
     assert {run.info.run_id for run in shown._runs("tags.kind = 'cell'")} == {run.info.run_id for run in cells}
     again = Projection(default_uri(folder), folder, manifest)
     assert again.run_ids == shown.run_ids
+
+
+def test_the_lists_of_the_prepared_pages_hold_each_row_or_each_cell_once(folder, shown, tmp_path):
+    shown.cells({cell_id: "waiting" for cell_id in shown.manifest.ids})
+    shown.report(tmp_path, [])
+    found = {
+        name: [run.info.run_id for run in shown._runs(state["searchFilter"])]
+        for name, state in states(shown.manifest, {}).items()
+    }
+    assert sorted(found["cells"]) == sorted(found["methods"]) == sorted(shown.run_ids.values())
+    assert len(found["rows"]) == len(held(shown)) == 5
+    assert len(list(shown._runs())) == len(found["cells"]) + len(found["rows"]) + 1
 
 
 def test_a_row_and_its_cells_have_the_colour_of_the_figures(folder, shown):
