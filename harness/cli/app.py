@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.harness.cli import audit, begin, data, launch, methods, run, store
+from mtlbench.harness.cli import audit, begin, data, export, launch, methods, run, store
 from mtlbench.harness.cli.usage import one_line
 from mtlbench.harness.search_path import look_here_last
 
@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "status": (run.status, "Say what is finished, started, failed or stale."),
     "report": (store.report, "Write the tables, figures and the page of a store."),
     "track": (store.track, "Bring MLflow up to date with a store."),
-    "export": (store.export, "Write a store as files of TensorBoard."),
+    "export": (export.export, "Write a store as files of TensorBoard."),
     "ui": (store.ui, "Open the MLflow pages of a store."),
     "audit": (audit.audit, "Find printed values of Delta_m that cannot be true."),
     "plan": (methods.plan, "Say how many seeds a question needs."),

@@ -109,36 +109,6 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
     refuse_unreadable(results.unreadable.values())
 
 
-def export(
-    form: Annotated[Literal["tensorboard"], typer.Argument(metavar="tensorboard", help="The format.")],
-    matrices: Annotated[
-        list[str] | None, typer.Argument(help="Names or files of matrices in the store; default: all.")
-    ] = None,
-    url: StoreOption = "runs",
-    out: Annotated[Path, typer.Option(help="The folder of the event files.")] = Path("tensorboard"),
-) -> None:
-    """Write the histories and scores of a store as event files of TensorBoard. Again and again, nothing is doubled.
-
-    Example:  mtlbench export tensorboard rooms --store runs --out tensorboard
-    """
-    from mtlbench.harness.export import tensorboard
-    from mtlbench.results.records.reading import matrices as known
-    from mtlbench.results.records.reading import read
-
-    store = open_store(url)
-    names = [matrix_name(each) for each in matrices or known(store.url)]
-    if not names:
-        raise fail(f"{store.url}: no matrix was run into this store")
-    report_folder(out, store)
-    unreadable: dict[str, str] = {}
-    for name in names:
-        results = read(store.url, name)
-        unreadable |= results.unreadable
-        written = tensorboard.export(store, results.manifest, list(results.unreadable), out)
-        typer.echo(f"{name}: {written} cells in {out / name}")
-    refuse_unreadable(unreadable.values())
-
-
 def ui(
     url: StoreOption = "runs",
     tracking_uri: Annotated[str | None, typer.Option(help="A database; default: sqlite in the store.")] = None,
