@@ -147,7 +147,7 @@ def show(
 
     Example:  mtlbench show pad seed 1 --matrix rooms
     """
-    from mtlbench.harness.cli.cells import find_cell
+    from mtlbench.harness.store.cells import find_cell
     from mtlbench.results.records import files
 
     store = open_store(url)
@@ -197,8 +197,8 @@ def rescore(
     opening(f"computing the scores of {', '.join(names)} anew", "torch")
     from contextlib import nullcontext
 
-    from mtlbench.harness.cli.cells import find_cell
     from mtlbench.harness.inspect import rescore as again
+    from mtlbench.harness.store.cells import find_cell
     from mtlbench.harness.store.lease import Lease
 
     store = open_store(url)
@@ -272,8 +272,8 @@ def predict(
     Example:  mtlbench predict mti_net-semseg-depth-s0 kitchen.jpg --out predictions
     """
     opening(f"predicting for {len(images)} images", "torch")
-    from mtlbench.harness.cli.cells import find_cell
     from mtlbench.harness.inspect.predict import predict as run_predict
+    from mtlbench.harness.store.cells import find_cell
 
     store = open_store(url)
     cell_id = find_cell(store, cell)
