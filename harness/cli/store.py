@@ -89,7 +89,7 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
 
     from mtlbench.harness.driver.deltas import deltas
     from mtlbench.harness.tracking.connection import public
-    from mtlbench.harness.tracking.tracker import Tracker, show_report
+    from mtlbench.harness.tracking.tracker import Tracker, show_report, sign
     from mtlbench.results.records.reading import read
     from mtlbench.results.report.write import report as write
 
@@ -104,7 +104,8 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
             {cell_id: state if state in ("finished", "failed") else "waiting" for cell_id, state in states.items()}
         )
         tracker.project_deltas(deltas(store, matrix))
-        show_report(tracker, results.manifest, Path(folder) / matrix, write(store.url, [matrix], Path(folder)))
+        if not tracker.shows(sign(results)):
+            show_report(tracker, results, Path(folder) / matrix, write(store.url, [matrix], Path(folder)))
     typer.echo(f"{public(uri, uri)} shows {matrix}")
     refuse_unreadable(results.unreadable.values())
 

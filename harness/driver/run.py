@@ -29,7 +29,7 @@ from mtlbench.harness.tracking.tracker import Tracker, show_report
 from mtlbench.harness.tracking.views import State
 from mtlbench.harness.training.environment import Environment
 from mtlbench.results.records import files
-from mtlbench.results.records.reading import read
+from mtlbench.results.records.reading import Results, read
 from mtlbench.results.records.record import CorruptRecord, Record
 from mtlbench.results.report.write import Report, report
 
@@ -117,13 +117,13 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
                 stopped = _schedule(work, joined, environment, tracker, console) if joined and work.todo else ""
                 with _stopping(stopped, request.out):
                     work.refresh()
-                    published = work.publish()
-                    tracker.expect(published)
+                    tracker.expect(work.publish())
                     _project(work, tracker)
                     tracker.project_deltas(deltas(store, matrix.name))
                     written = report(store.url, [matrix.name], request.out)
-                show_report(tracker, published, request.out / matrix.name, written)
-    return replace(_outcome(matrix, store, work, written), stopped=stopped)
+                results = read(store.url, matrix.name)
+                show_report(tracker, results, request.out / matrix.name, written)
+    return replace(_outcome(matrix, results, work, written), stopped=stopped)
 
 
 @contextmanager
@@ -254,8 +254,7 @@ def _schedule(work: Work, joined: Joined, environment: Environment, tracker: Tra
     return ""
 
 
-def _outcome(matrix: Matrix, store: Store, work: Work, written: Report) -> Outcome:
-    results = read(store.url, matrix.name)
+def _outcome(matrix: Matrix, results: Results, work: Work, written: Report) -> Outcome:
     below = {}
     if matrix.must_beat_constant:
         for cell_id, item in work.cells.items():

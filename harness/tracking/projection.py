@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
+SIGN = "mtlbench.report"  # tag of the report's run: what it was made from, and how many rows it has
 MATRIX = "matrix.json"  # artifact of the report: the manifest of the matrix
 STATUS = {"waiting": "SCHEDULED", "running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
 
@@ -139,9 +140,12 @@ class Projection:
             if run.info.status != "FINISHED":
                 self.client.set_terminated(run.info.run_id, "FINISHED")
 
-    def report(self, folder: Path, files_of_it: Sequence[Path], claim: str = "") -> None:
+    def report(self, folder: Path, files_of_it: Sequence[Path], claim: str = "", sign: str = "") -> None:
         """Put the tables and figures of a folder beside the runs, as the artifacts of a run of their own, and link them
-        from the experiment's description. What else is in the folder, perhaps the store itself, is left out."""
+        from the experiment's description. What else is in the folder, perhaps the store itself, is left out.
+
+        sign: what `shows` will find.
+        """
         run = next(self._runs(f"tags.{KIND} = 'report'"), None)
         run = run or self.client.create_run(self.experiment_id, run_name="Tables and figures")
         for file in files_of_it:
@@ -152,10 +156,24 @@ class Projection:
         self._tag(
             run.info.run_id,
             run.data.tags,
-            {KIND: "report", "matrix": self.manifest.name, "page": page, "claim": claim},
+            {
+                KIND: "report",
+                "matrix": self.manifest.name,
+                "page": page,
+                "claim": claim,
+                SIGN: f"{sign} {self._count_of_rows()}",
+            },
         )
         self.client.set_terminated(run.info.run_id, "FINISHED")
         self._describe()
+
+    def shows(self, sign: str) -> bool:
+        """Whether the report that was shown with `sign`, and all of its rows, are there."""
+        run = next(self._runs(f"tags.{KIND} = 'report'"), None)
+        return run is not None and run.data.tags.get(SIGN) == f"{sign} {self._count_of_rows()}"
+
+    def _count_of_rows(self) -> int:
+        return sum(1 for _ in self._runs(f"tags.{KIND} = '{AGGREGATE}'"))
 
     def interrupt(self) -> None:
         """Mark the runs that are not finished and that nobody works on any more."""

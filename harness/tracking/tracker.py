@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import threading
 import time
@@ -10,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mtlbench import results as results_package
 from mtlbench.harness.store.store import FULL
 from mtlbench.harness.tracking.connection import errors, public, reason
 from mtlbench.harness.tracking.projection import Projection
@@ -18,8 +21,10 @@ from mtlbench.harness.tracking.views import State
 from mtlbench.results.records.record import Manifest
 
 if TYPE_CHECKING:
+    from mtlbench.results.records.reading import Results
     from mtlbench.results.report.write import Report
 
+CODE = Path(results_package.__file__).parent / "report"  # what writes reports, with its templates
 RETRY_SECONDS = 30.0  # how long a tracking server that failed is left alone
 
 log = logging.getLogger(__name__)
@@ -69,10 +74,17 @@ class Tracker:
         """Show the rows of the report: all there are now."""
         self._submit(("rows", ""), lambda projection: projection.rows(rows))
 
-    def log_report(self, folder: Path, files: Sequence[Path], claim: str = "") -> None:
+    def shows(self, sign: str) -> bool:
+        """Whether MLflow shows the report and the rows of `sign`. Waits for MLflow; False where it fails."""
+        found: list[bool] = []
+        self._submit(("shows", ""), lambda projection: found.append(projection.shows(sign)))
+        self.flush()
+        return found == [True]
+
+    def log_report(self, folder: Path, files: Sequence[Path], claim: str = "", sign: str = "") -> None:
         """Show the tables and figures in a folder as the artifacts of one more run, linked from the description, which
         begins with what may be claimed. The files are read until `flush` or `close` returns."""
-        self._submit(("report", ""), lambda projection: projection.report(folder, files, claim))
+        self._submit(("report", ""), lambda projection: projection.report(folder, files, claim, sign))
 
     def flush(self) -> None:
         """Wait until everything was tried. Raises what the store raised."""
@@ -141,7 +153,21 @@ class Tracker:
         self._warned = True
 
 
-def show_report(tracker: Tracker, manifest: Manifest, folder: Path, written: Report) -> None:
-    """Show a report of one matrix, which is in a folder, and its rows."""
-    tracker.project_rows(aggregates(manifest, written.tables, written.summaries))
-    tracker.log_report(folder, written.paths, " ".join(table.claim for table in written.tables))
+def show_report(tracker: Tracker, results: Results, folder: Path, written: Report) -> None:
+    """Show a report of one matrix, which is in a folder, and its rows. results: what the report was made from."""
+    tracker.project_rows(aggregates(results.manifest, written.tables, written.summaries))
+    tracker.log_report(folder, written.paths, " ".join(table.claim for table in written.tables), sign(results))
+
+
+def sign(results: Results) -> str:
+    """A digest of all that a report is made from: what the matrix expects, records, failures, and the code that writes
+    reports. Equal signs: equal reports."""
+    code = hashlib.sha256()
+    for file in sorted(file for file in CODE.rglob("*") if file.suffix not in (".pyc", "")):
+        code.update(file.read_bytes())
+    records = {
+        cell_id: [record.provenance, record.cost, [vars(score) for score in record.scores]]
+        for cell_id, record in (*results.records.items(), *results.constants.items())
+    }
+    content = [results.manifest.to_json(), records, dict(results.failures), dict(results.unreadable), code.hexdigest()]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ from mtlbench.harness.driver import run as driver
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking import connection
 from mtlbench.results.records import files
+from mtlbench.results.report import write
 from mtlbench.results.report.tables import table
 from tables_of import summaries
 
@@ -32,7 +33,7 @@ def held(client):
     return sorted(found, key=lambda each: each[:2]), experiment.tags["mlflow.note.content"]
 
 
-def test_a_matrix_that_was_run_and_one_that_was_tracked_show_the_same(tmp_path, rooms, empty_database):
+def test_a_matrix_that_was_run_and_one_that_was_tracked_show_the_same(tmp_path, rooms, empty_database, monkeypatch):
     store, matrix = Store(tmp_path / "s"), small_matrix()
     Path(store.root).mkdir()
     shutil.copy(empty_database, store.path(files.DATABASE))
@@ -61,3 +62,20 @@ def test_a_matrix_that_was_run_and_one_that_was_tracked_show_the_same(tmp_path, 
     again = held(connection.client(other))
     assert [each[:4] for each in again[0]] == [each[:4] for each in before[0]]
     assert [each[5] for each in again[0]] == [each[5] for each in before[0]]
+
+    # What is shown already is not written again, and what is lost is.
+    def writes(*_):
+        raise AssertionError("a report was written")
+
+    monkeypatch.setattr(write, "report", writes)
+    done = invoke("track", matrix.name, "--store", store.url)
+    assert done.exit_code == 0, done.output
+    (experiment,) = connection.client(uri).search_experiments(filter_string=f"name = '{matrix.name}'")
+    row, *_ = connection.client(uri).search_runs([experiment.experiment_id], "tags.kind = 'aggregate'")
+    connection.client(uri).delete_run(row.info.run_id)
+    done = invoke("track", matrix.name, "--store", store.url)
+    assert isinstance(done.exception, AssertionError)
+    monkeypatch.undo()
+    done = invoke("track", matrix.name, "--store", store.url)
+    assert done.exit_code == 0, done.output
+    assert [each[:4] for each in held(connection.client(uri))[0]] == [each[:4] for each in before[0]]
