@@ -191,7 +191,7 @@ CROWD = (
     *("SCA-MTL", "SCA-MTL without cross-task attention", "ATRC (global, local and label contexts)"),
 )
 
-COST |= {label: 3.9 * 1.4**place for place, label in enumerate(CROWD)}
+COST |= {label: 3.9 * 1.4**place for place, label in enumerate(CROWD) if label not in COST}
 
 
 def crowded(

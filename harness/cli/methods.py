@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,8 +63,13 @@ def list_() -> None:
     typer.echo(f"Schedules (or {OUTSIDE}): {', '.join(SCHEDULES)}")
     typer.echo("\nMatrices")
     for name in embedded():
-        first = find(name).read_text().splitlines()[0].lstrip("# ")
-        typer.echo(f"  {name:16} {first}")
+        typer.echo(f"  {name:16} {_first_sentence(find(name).read_text())}")
+
+
+def _first_sentence(text: str) -> str:
+    """Of the comment that a file begins with."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return re.split(r"(?<=[.:])\s", " ".join(line.lstrip("# ") for line in lines))[0]
 
 
 def _first_line(documented: object) -> str:
@@ -189,6 +196,7 @@ def plan(
 
     Example:  mtlbench plan --difference 1 --sd 0.82 --rows 6
     """
+    opening("computing how many seeds the difference needs", "scipy")
     from mtlbench.results.statistics import planner
 
     try:

@@ -261,7 +261,7 @@ def gc_(
 
 
 def predict(
-    cell: Annotated[str, typer.Argument(help="A finished cell's id, or a part of it that fits one cell only.")],
+    cell: Annotated[str, typer.Argument(help="Words of a finished cell's title or id that fit one cell only.")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     url: StoreOption = "runs",
     out: Annotated[Path, typer.Option(help="Folder for the predictions.")] = Path("predictions"),
@@ -272,7 +272,7 @@ def predict(
 
     Example:  mtlbench predict mti_net-semseg-depth-s0 kitchen.jpg --out predictions
     """
-    opening(f"predicting for {len(images)} images", "torch")
+    opening(f"predicting for {len(images)} image{'s' if len(images) > 1 else ''}", "torch")
     from mtlbench.harness.inspect.predict import predict as run_predict
     from mtlbench.harness.store.cells import find_cell
 

@@ -92,7 +92,7 @@ def terminable() -> Iterator[Callable[[], int]]:
         signal.signal(signal.SIGTERM, earlier)
 
 
-LIBRARIES = {"torch": "PyTorch", "mlflow": "MLflow", "matplotlib": "Matplotlib", "pandas": "pandas"}
+LIBRARIES = {"torch": "PyTorch", "scipy": "SciPy", "mlflow": "MLflow", "matplotlib": "Matplotlib", "pandas": "pandas"}
 
 
 def opening(doing: str, library: str, *, err: bool = True) -> None:
@@ -152,7 +152,10 @@ def _without_number(error: Exception) -> str:
 def open_store(url: str) -> Store:
     from mtlbench.harness.store.store import Store
 
-    return Store(url)
+    store = Store(url)
+    if store.local and Path(store.root).is_file():
+        raise fail(f"--store {url}: it is a file; give a folder")
+    return store
 
 
 def refuse_unreadable(lines: Iterable[str]) -> None:

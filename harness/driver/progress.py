@@ -53,7 +53,7 @@ class Left(NamedTuple):
     at_least: bool  # a lower bound
 
     def __str__(self) -> str:
-        return f"{'at least ' if self.at_least else ''}~{duration(self.seconds)} left"
+        return f"{'at least ' if self.at_least else '~'}{duration(self.seconds)} left"
 
 
 class Watch:

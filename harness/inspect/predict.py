@@ -49,6 +49,8 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
     where an image would be written over or two get the same name.
     """
     require_own_places(images, out)
+    if gone := [str(path) for path in images if not path.exists()]:
+        raise FileNotFoundError(f"{', '.join(gone)}: No such file or directory; nothing was predicted")
     cell = store.cell(cell_id)
     benchmark = make_benchmark(cell.benchmark)
     network, view = load(store, cell_id), view_of(cell.benchmark, benchmark)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -51,6 +52,14 @@ def plain(options: dict[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError):
             raise ValueError(f"{name} is {value!r}; give finite numbers, words, lists or mappings of them") from None
     return options
+
+
+def printable(text: str) -> str:
+    """A text that tables and pages show, unchanged. Raises ValueError for control characters, which move a terminal."""
+    for character in text:
+        if unicodedata.category(character) == "Cc" and character not in "\n\t":
+            raise ValueError(f"it has the control character {character!r}; leave it out")
+    return text
 
 
 def slug(name: str) -> str:

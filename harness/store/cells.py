@@ -31,7 +31,10 @@ def find_cell(store: Store, part: str, matrix: str | None = None) -> str:
     if len(set(shown)) < len(shown):  # cells of several matrices may have one title
         shown = list(found or titles)
     some = "; ".join(shown[:SHOWN]) + (f"; and {len(shown) - SHOWN} more" if len(shown) > SHOWN else "")
-    raise FileNotFoundError(f"{part!r} {what} of {place}; " + (f"give more of one: {some}" if some else "it has none"))
+    raise FileNotFoundError(
+        f"{part!r} {what} of {place}; "
+        + (f"{'say more of one' if found else 'it has'}: {some}" if some else "it has none")
+    )
 
 
 def _as_pattern(word: str) -> str:

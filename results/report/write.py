@@ -56,7 +56,9 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
     """
     found = list(names) or matrices(store)
     if not found:
-        raise FileNotFoundError(f"{store}: no matrix was run into this store (it has no {files.matrix('*')})")
+        raise FileNotFoundError(
+            f"{store}: no matrix was run into this store (it has no {files.matrix('*')}); check --store"
+        )
     everything = [read(store, name) for name in found]  # all are read before the first file is written
     beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []

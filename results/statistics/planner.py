@@ -118,8 +118,10 @@ def _first(chance: Callable[[int], float], start: float, power: float, what: str
 
 
 def _check(difference: float, sd: float, rows: int, power: float) -> None:
-    if not 0 < difference < math.inf or not 0 <= sd < math.inf:
-        raise BadPlan(f"difference {difference} must be positive and sd {sd} not negative")
+    if not 0 < difference < math.inf:
+        raise BadPlan(f"difference {difference:g} must be positive")
+    if not 0 <= sd < math.inf:
+        raise BadPlan(f"sd {sd:g} must not be negative")
     if not 0 < power < 1:
         raise BadPlan(f"power {power} must lie between 0 and 1")
     if rows < 2:

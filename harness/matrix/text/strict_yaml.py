@@ -44,6 +44,14 @@ def load(text: str) -> tuple[Any, list[str]]:
         loader.dispose()
 
 
+def in_a_line(error: yaml.YAMLError) -> str:
+    """What is wrong with a document, and where, in one line: PyYAML writes several."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    place = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+    return ": ".join(filter(None, [place, error.context, error.problem]))
+
+
 def _unclear(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
     if id(node) in seen:  # an alias of a node that was looked at already
         return

@@ -66,12 +66,16 @@ def load(source: str, overrides: Sequence[str] = ()) -> Written:
     path = find(source)
     try:
         raw, unclear = strict_yaml.load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MatrixError(str(path), [f"not YAML: {error}"]) from error
+    except UnicodeDecodeError as error:
+        raise MatrixError(str(path), ["not YAML: it is no text in UTF-8"]) from error
+    except yaml.YAMLError as error:
+        raise MatrixError(str(path), [f"not YAML: {strict_yaml.in_a_line(error)}"]) from error
+    if raw is None:
+        raise MatrixError(str(path), ["it is empty; `mtlbench new matrix NAME` writes one to start from"])
     if unclear:  # only this is said, because nobody knows which value is meant
         raise MatrixError(str(path), unclear)
     if not isinstance(raw, dict):
-        raise MatrixError(str(path), [f"a mapping is expected at the top, not {type(raw).__name__}"])
+        raise MatrixError(str(path), [f"keys with values are expected, such as methods: [...], not {str(raw)[:40]!r}"])
     if idle := [f"{key}: {why}" for key in SHARED if (why := taken_by_none(raw, key))]:
         raise MatrixError(str(path), idle)
     changes = [_parsed(override) for override in overrides]
@@ -92,7 +96,10 @@ def find(source: str) -> Path:
         return Path(source)
     if source in embedded():
         return EMBEDDED / f"{source}.yaml"
-    raise FileNotFoundError(f"no matrix file {source!r}, and no embedded one of that name: {', '.join(embedded())}")
+    stem, written = Path(source).stem, Path(f"{source}.yaml")
+    hint = f"; do you mean {written}?" if written.is_file() else f"; do you mean {stem}?" if stem in embedded() else ""
+    what = f"{source!r} is a folder and no matrix file" if Path(source).is_dir() else f"no matrix file {source!r}"
+    raise FileNotFoundError(f"{what}, and no embedded one of that name: {', '.join(embedded())}{hint}")
 
 
 def _parsed(override: str) -> Override:
@@ -102,7 +109,7 @@ def _parsed(override: str) -> Override:
     try:
         value, unclear = strict_yaml.load(text)
     except yaml.YAMLError as error:
-        raise MatrixError("--set", [f"{override!r}: the value is not YAML: {error}"]) from error
+        raise MatrixError("--set", [f"{override!r}: the value is not YAML: {strict_yaml.in_a_line(error)}"]) from error
     if unclear:
         raise MatrixError("--set", [f"{override!r}: {line}" for line in unclear])
     return Override(override, tuple(key.split(".")), value)

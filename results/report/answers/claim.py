@@ -34,7 +34,10 @@ def claim(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
 
 def _why_nothing(summary: Summary) -> str:
     """Why no two rows of a table can be compared."""
-    if max((len(row.row.finished()) for row in summary.rows.values()), default=0) <= 1:
+    finished = max((len(row.row.finished()) for row in summary.rows.values()), default=0)
+    if not finished:
+        return "no cell is finished yet"
+    if finished == 1:
         return "one seed a row decides nothing"
     if len(summary.rows) == 1:
         return "one row has nothing to be compared with"
@@ -92,7 +95,7 @@ def _hint(block: Block) -> str:
     seeds = max(len(values) for values in block.values.values())
     needed = dict(block.planned())
     points = next((points for points in HINTS if needed.get(points, 0) > seeds), None)
-    return "" if points is None else f": {needed[points]} seeds would decide {points:g} points"
+    return "" if points is None else f": {needed[points]} seeds would decide a difference of {points:g} points"
 
 
 def _lost(summary: Summary) -> str:

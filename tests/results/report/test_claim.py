@@ -41,13 +41,15 @@ def test_two_rows(tmp_path):
 def test_what_is_undecided_is_said_with_the_seeds_that_would_decide(tmp_path):
     text = said(tmp_path, {"A": -20.0, "B": -0.5, "C": -21.0}, sd=2.0)
     assert text.startswith("Single task beats A and C; against B it is undecided: ")
-    assert "seeds would decide 2 points." in text
+    assert "seeds would decide a difference of 2 points." in text
     assert "Against the baseline" not in text  # the first sentence has said it
 
 
 def test_nothing_is_shown(tmp_path):
     text = said(tmp_path, {"A": 0.1, "B": -0.1}, sd=3.0)
-    assert text.startswith("No row is shown to be better than another: ") and text.endswith(" would decide 2 points.")
+    assert text.startswith("No row is shown to be better than another: ") and text.endswith(
+        " would decide a difference of 2 points."
+    )
 
 
 def test_equivalent_rows(tmp_path):
