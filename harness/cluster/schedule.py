@@ -126,6 +126,7 @@ class OnRay:
         return joining.join(self.address)._replace(grows=self.autoscaled)
 
     def leave(self) -> None:
+        gc.collect()  # what is left of Tune refers to Ray, which ends this process if that is used after it was left
         ray.shutdown()
 
     def ask(self, environment: Environment, benchmarks: Sequence[BenchmarkConfig], sign: str) -> list[str]:
@@ -167,9 +168,7 @@ class OnRay:
                         board.ended(cell_id)
             if not cells.waiting():
                 return
-            # What is left of Tune refers to Ray, which ends this process if it is used after it was left.
-            del error
-            gc.collect()
+            del error  # its traceback holds what is left of Tune: see `leave`
             self.leave()  # so that no process of an interrupted cell is left
             try:
                 self.join()
