@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from mtlbench.harness.cli.usage import (
+    MatricesArgument,
     StoreOption,
-    fail,
-    matrix_name,
-    matrix_names,
+    names_of,
     open_store,
     opening,
     refuse_unreadable,
@@ -21,10 +20,7 @@ from mtlbench.harness.cli.usage import (
 
 def export(
     form: Annotated[Literal["tensorboard"], typer.Argument(metavar="tensorboard", help="The format.")],
-    matrices: Annotated[
-        list[str] | None,
-        typer.Argument(help="Names or files of matrices in the store; default: all.", autocompletion=matrix_names),
-    ] = None,
+    matrices: MatricesArgument = None,
     url: StoreOption = "runs",
     out: Annotated[Path, typer.Option(help="The folder of the event files.")] = Path("tensorboard"),
 ) -> None:
@@ -34,13 +30,10 @@ def export(
     """
     opening(f"exporting {', '.join(matrices or ['all matrices'])} of {url}", "pandas")
     from mtlbench.harness.export import tensorboard
-    from mtlbench.results.records.reading import matrices as known
     from mtlbench.results.records.reading import read
 
     store = open_store(url)
-    names = [matrix_name(each) for each in matrices or known(store.url)]
-    if not names:
-        raise fail(f"{store.url}: no matrix was run into this store")
+    names = names_of(store, matrices)
     report_folder(out, store)
     unreadable: dict[str, str] = {}
     for name in names:

@@ -12,13 +12,14 @@ import typer
 
 from mtlbench.harness.cli.usage import (
     DataOption,
+    MatricesArgument,
     MatrixArgument,
     OutOption,
     StoreOption,
     TrackingOption,
     fail,
     matrix_name,
-    matrix_names,
+    names_of,
     open_store,
     opening,
     refuse_unreadable,
@@ -30,10 +31,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    matrices: Annotated[
-        list[str] | None,
-        typer.Argument(help="Names or files of matrices in the store; default: all.", autocompletion=matrix_names),
-    ] = None,
+    matrices: MatricesArgument = None,
     url: StoreOption = "runs",
     out: OutOption = None,
     paper: Annotated[
@@ -55,7 +53,6 @@ def report(
     from rich.console import Console
 
     from mtlbench.harness.cli.outcome import show_report
-    from mtlbench.results.records.reading import matrices as known
     from mtlbench.results.report.paper.widths import paper as width_of
     from mtlbench.results.report.write import report as write
 
@@ -64,9 +61,7 @@ def report(
     except ValueError as error:
         raise fail(f"--paper: {error}") from None
     store = open_store(url)
-    names = [matrix_name(each) for each in matrices or known(store.url)]
-    if not names:
-        raise fail(f"{store.url}: no matrix was run into this store")
+    names = names_of(store, matrices)
     folder = report_folder(out, store)
     written = write(store.url, names if matrices else [], folder, width)
     show_report(written, Console(highlight=False))
@@ -91,7 +86,6 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
     from mtlbench.harness.tracking.connection import public
     from mtlbench.harness.tracking.tracker import Tracker, show_report, sign
     from mtlbench.results.records.reading import read
-    from mtlbench.results.report.write import report as write
 
     store, matrix = open_store(url), matrix_name(matrix)
     results = read(store.url, matrix)
@@ -105,6 +99,8 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
         )
         tracker.project_deltas(deltas(store, matrix))
         if not tracker.shows(sign(results)):
+            from mtlbench.results.report.write import report as write
+
             show_report(tracker, results, Path(folder) / matrix, write(store.url, [matrix], Path(folder)))
     typer.echo(f"{public(uri, uri)} shows {matrix}")
     refuse_unreadable(results.unreadable.values())

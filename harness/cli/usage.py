@@ -39,6 +39,10 @@ MatrixArgument = Annotated[
     str,
     typer.Argument(help="A YAML file, or the name of an embedded matrix (see `list`).", autocompletion=matrix_names),
 ]
+MatricesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Names or files of matrices in the store; default: all.", autocompletion=matrix_names),
+]
 StoreOption = Annotated[
     str, typer.Option("--store", help="The folder of records, or an fsspec URL.", envvar="MTLBENCH_STORE")
 ]
@@ -173,6 +177,16 @@ def matrix_name(given: str) -> str:
     from mtlbench.harness.matrix.text.written import load
 
     return str(load(given).content["name"])
+
+
+def names_of(store: Store, given: Sequence[str] | None) -> list[str]:
+    """The names of the given matrices, or of all that a store holds. Refuses a store without one."""
+    from mtlbench.results.records.reading import matrices
+
+    names = [matrix_name(each) for each in given or matrices(store.url)]
+    if not names:
+        raise fail(f"{store.url}: no matrix was run into this store; check --store")
+    return names
 
 
 def written_matrix(matrix: str, overrides: Sequence[str]) -> Written:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mtlbench.results.records.reading import Results
     from mtlbench.results.report.write import Report
 
-CODE = Path(results_package.__file__).parent / "report"  # what writes reports, with its templates
+CODE = Path(results_package.__file__).parent  # what makes reports, with templates and what papers have printed
+OF_CODE = ("*.py", "templates/*", "papers/*.csv")
 RETRY_SECONDS = 30.0  # how long a tracking server that failed is left alone
 
 log = logging.getLogger(__name__)
@@ -160,10 +161,10 @@ def show_report(tracker: Tracker, results: Results, folder: Path, written: Repor
 
 
 def sign(results: Results) -> str:
-    """A digest of all that a report is made from: what the matrix expects, records, failures, and the code that writes
+    """A digest of all that a report is made from: what the matrix expects, records, failures, and the code that makes
     reports. Equal signs: equal reports."""
     code = hashlib.sha256()
-    for file in sorted(file for file in CODE.rglob("*") if file.suffix not in (".pyc", "")):
+    for file in sorted(file for kind in OF_CODE for file in CODE.rglob(kind)):
         code.update(file.read_bytes())
     records = {
         cell_id: [record.provenance, record.cost, [vars(score) for score in record.scores]]
