@@ -119,9 +119,9 @@ def _first(chance: Callable[[int], float], start: float, power: float, what: str
 
 def _check(difference: float, sd: float, rows: int, power: float) -> None:
     if not 0 < difference < math.inf:
-        raise BadPlan(f"difference {difference:g} must be positive")
+        raise BadPlan(f"difference {difference:g}: give a positive number of points")
     if not 0 <= sd < math.inf:
-        raise BadPlan(f"sd {sd:g} must not be negative")
+        raise BadPlan(f"sd {sd:g}: give 0 or a positive number of points")
     if not 0 < power < 1:
         raise BadPlan(f"power {power} must lie between 0 and 1")
     if rows < 2:

@@ -254,8 +254,8 @@ def test_bold_is_the_best_and_what_is_not_worse_than_it():
 def test_seed_planner_gives_the_known_counts():
     assert [seeds_needed(difference, 0.82) for difference in (2.0, 1.0, 0.5)] == [4, 8, 24]
     assert seeds_needed(1.0, 0.0) == 2
-    for difference, sd in ((0.0, 1.0), (1.0, math.nan), (1.0, math.inf)):
-        with pytest.raises(ValueError, match="must be positive"):
+    for difference, sd, named in ((0.0, 1.0, "difference 0"), (1.0, math.nan, "sd nan"), (1.0, math.inf, "sd inf")):
+        with pytest.raises(ValueError, match=f"^{named}: give .*positive number"):
             seeds_needed(difference, sd)
     with pytest.raises(ValueError, match="more than 10000 seeds"):
         seeds_needed(1.0, 100.0)
