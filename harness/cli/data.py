@@ -116,13 +116,14 @@ def prepare(
     Example:  mtlbench data prepare nyud --data /data/NYUD_MT --task semseg --task depth
     """
     opening(f"preparing {name}", "torch")
-    from mtlbench.harness.data.places import default_roots, named_copy
+    from mtlbench.harness.data.places import named_copy
     from mtlbench.harness.data.prepare import prepare as run_prepare
     from mtlbench.harness.matrix.cell import slug
+    from mtlbench.harness.store.kept import cache_folder
 
     try:
         with _bars() as told:
-            kept_in = (cache or default_roots()).expanduser().absolute()
+            kept_in = (cache or cache_folder()).expanduser().absolute()
             copy = named_copy(name, data, options)
             if not copy.benchmark.needs_root:
                 if tasks:
@@ -140,7 +141,7 @@ def prepare(
     typer.echo(f"{counts}: {', '.join(found.tasks)}; {found.bytes / 1e9:.2f} GB in {found.folder}")
     for task, reason in found.lacking.items():
         typer.echo(f"without {task}: {reason}")
-    if kept_in != default_roots():
+    if kept_in != cache_folder():
         typer.echo(f"for training: export MTLBENCH_CACHE={kept_in}")
     if scratch is not None:
         typer.echo(f"for training on this node: export MTLBENCH_SCRATCH={scratch.expanduser().absolute()}")

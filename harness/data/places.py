@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mtlbench.harness.data.copy import Copy, copy_of
 from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchmark
 from mtlbench.harness.matrix.text import strict_yaml
+from mtlbench.harness.store.kept import cache_folder
 
 
 class NotReady(RuntimeError):
@@ -22,11 +23,6 @@ class NotReady(RuntimeError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(problems))
-
-
-def default_roots() -> Path:
-    """Where made data are kept: $MTLBENCH_CACHE, else ~/.cache/mtlbench."""
-    return Path(os.environ.get("MTLBENCH_CACHE") or Path.home() / ".cache" / "mtlbench").absolute()
 
 
 def roots(matrix: Matrix, data: Sequence[str]) -> dict[str, Path]:
@@ -53,7 +49,7 @@ def available_roots(matrix: Matrix, data: Sequence[str]) -> tuple[dict[str, Path
         elif needs_root:
             problems.append(f"benchmark {entry.name} reads data from disk: give --data {entry.name}=PATH")
         else:
-            found[entry.name] = default_roots() / entry.slug
+            found[entry.name] = cache_folder() / entry.slug
     return found, problems
 
 
@@ -94,7 +90,7 @@ def named_copy(name: str, path: Path | None, options: Sequence[str]) -> Copy:
         entry = BenchmarkEntry.model_validate({"name": name, **size, "options": given})
     except ValidationError as error:
         raise ValueError("; ".join(map(_in_words, error.errors()))) from None
-    copy = copy_of(entry, path or default_roots() / entry.slug)
+    copy = copy_of(entry, path or cache_folder() / entry.slug)
     if not copy.benchmark.needs_root:
         return copy
     if path is None:

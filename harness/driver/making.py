@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mtlbench.harness.data import learning, shown
 from mtlbench.harness.data.copy import Copy, copy_of, trained_on
-from mtlbench.harness.data.places import NotReady, default_roots, prepared_in
+from mtlbench.harness.data.places import NotReady, prepared_in
 from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.bars import bars
@@ -19,6 +19,7 @@ from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import Planned, of_controls, tables
 from mtlbench.harness.matrix.length import length
 from mtlbench.harness.scoring import constant
+from mtlbench.harness.store.kept import cache_folder
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 
@@ -47,7 +48,7 @@ def prepare(matrix: Matrix, folders: Mapping[str, Path], cells: Sequence[Cell], 
 
 def copy_here(config: BenchmarkConfig, folders: Mapping[str, Path]) -> Copy:
     """The copy of a benchmark on this machine. folders: benchmark -> the folder of its data."""
-    return copy_of(config, folders[config.name], prepared_in(default_roots()))
+    return copy_of(config, folders[config.name], prepared_in(cache_folder()))
 
 
 def _of_each(cells: Sequence[Cell]) -> list[Cell]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from mtlbench.harness.cluster.scheduler import Cluster, Gone, Scheduler
-from mtlbench.harness.data.places import NotReady, default_roots
+from mtlbench.harness.data.places import NotReady
 from mtlbench.harness.driver import making, preflight
 from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.driver.progress import Watch
@@ -22,6 +22,7 @@ from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, make_benchmark
 from mtlbench.harness.matrix.expand import Planned, undecided
 from mtlbench.harness.scoring import constant
+from mtlbench.harness.store.kept import cache_folder
 from mtlbench.harness.store.lease import Lease, LeaseLost
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.tracking import connection
@@ -104,7 +105,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
             store=store.url,
             roots=dict(folders),
             resources=matrix.resources,
-            cache=default_roots(),
+            cache=cache_folder(),
             weights=weights.files(matrix.backbone),
             lease=lease,
         )

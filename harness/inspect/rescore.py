@@ -25,6 +25,7 @@ from mtlbench.harness.scoring import per_image, statistics
 from mtlbench.harness.scoring.expensive import Pool, read_arrays
 from mtlbench.harness.scoring.per_image import Row, counts, read_origins, read_rows, require_counts
 from mtlbench.harness.scoring.protocol import Conditions, conditions_of_cell, origin
+from mtlbench.harness.store.kept import cache_folder
 from mtlbench.harness.store.source import source_hash
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
@@ -191,7 +192,7 @@ def roots(store: Store, cell_ids: Iterable[str], data: Sequence[str]) -> dict[st
         elif make_benchmark(config).needs_root:
             problems.append(f"benchmark {config.name} reads data from disk: give --data {config.name}=PATH")
         else:
-            found[cell_id] = places.default_roots() / config.slug
+            found[cell_id] = cache_folder() / config.slug
     if problems:
         raise places.NotReady(list(dict.fromkeys(problems)))
     return found

@@ -10,10 +10,12 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mtlbench.harness.matrix.text.names import names_a_module
+from mtlbench.harness.store.kept import remembered
 
 PACKAGE = "mtlbench"
 FOLDERS = ("benchmarks", "methods", "results", "harness")
@@ -26,6 +28,7 @@ STARTS = ("harness/training/train.py", "harness/scoring/expensive.py")
 
 # Files that are reached from there and move no number, each with its reason.
 EXCEPTIONS = {
+    "harness/store/kept.py": "keeps answers as they are",
     "harness/store/store.py": "keeps bytes as they are",
     "harness/store/source.py": "finds these files",
     "harness/store/provenance.py": "says where a number comes from",
@@ -40,13 +43,25 @@ EXCEPTIONS = {
 @functools.cache
 def source_hash(root: Path = ROOT) -> str:
     """A hash of the syntax trees of all `decisive_files`, without their docstrings."""
-    return hash_of({name: root / name for name in decisive_files(root)})
+    return remembered("source", _state(root), lambda: hash_of({name: root / name for name in decisive_files(root)}))
+
+
+def _state(root: Path) -> str:
+    """A hash of all our files as they are: while it stays, so does all that is found in them.
+
+    Every cell needs hashes of syntax trees, which take a second to find, and this one takes hundredths.
+    """
+    digest = hashlib.sha256(sys.version.encode())
+    for file in sorted(file for folder in FOLDERS for file in (root / folder).rglob("*.py")):
+        digest.update(f"{file.relative_to(root)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 @functools.cache
 def decisive_files(root: Path = ROOT) -> tuple[str, ...]:
     """The files that can move a number, as "harness/seeds.py", sorted: all that `STARTS` reach but `EXCEPTIONS`."""
-    return tuple(sorted(reached(root) - EXCEPTIONS.keys()))
+    found = remembered("files", _state(root), lambda: "\n".join(sorted(reached(root) - EXCEPTIONS.keys())))
+    return tuple(found.split("\n"))
 
 
 def reached(root: Path = ROOT, starts: Sequence[str] = STARTS) -> set[str]:
@@ -65,8 +80,12 @@ def reading_hash(benchmark: str, root: Path = ROOT) -> str:
     """
     prefix, _, rest = benchmark.partition(".")
     own = f"{rest.replace('.', '/')}.py" if prefix == PACKAGE else ""
-    ours = {name for name in reached(root, ["benchmarks"]) if name.startswith("benchmarks/copies/") or name == own}
-    return hash_of({name: root / name for name in ours})
+
+    def find() -> str:
+        ours = {name for name in reached(root, ["benchmarks"]) if name.startswith("benchmarks/copies/") or name == own}
+        return hash_of({name: root / name for name in ours})
+
+    return remembered(f"reading {own}", _state(root), find)
 
 
 def outside_hash(modules: Mapping[str, Path]) -> str:

@@ -56,8 +56,9 @@ def facts(question: Question, name: str) -> Facts:
     """What the machine of this process says. It writes a file `name` into the store as its own sign."""
     look_also_in(list(question.folders))
     from mtlbench.harness.data.copy import copy_of
-    from mtlbench.harness.data.places import default_roots, prepared_in
+    from mtlbench.harness.data.places import prepared_in
     from mtlbench.harness.store import provenance, source
+    from mtlbench.harness.store.kept import cache_folder
 
     problems = []
     try:
@@ -71,7 +72,7 @@ def facts(question: Question, name: str) -> Facts:
     found = {}
     for config, root in question.data:
         try:
-            found[config.name] = copy_of(config, root, prepared_in(default_roots())).fingerprint
+            found[config.name] = copy_of(config, root, prepared_in(cache_folder())).fingerprint
         except Exception as error:  # a reader of somebody else's may raise anything
             found[config.name] = f"{root} cannot be read ({type(error).__name__}: {first_line(str(error))})"
     scratch = tempfile.gettempdir()
