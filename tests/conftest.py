@@ -144,3 +144,12 @@ def go(monkeypatch, tmp_path, rooms):
     from in_process import running
 
     return running(monkeypatch, tmp_path, rooms)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports without figures, for tests that look at none: most of a report's time goes into them."""
+    from mtlbench.results.report.drawing.figures import FIGURES
+
+    for name in list(FIGURES):
+        monkeypatch.delitem(FIGURES, name)

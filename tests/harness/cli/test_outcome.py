@@ -9,6 +9,8 @@ from make_records import three_seeds
 from mtlbench.harness.cli.outcome import show_report
 from mtlbench.results.report.write import report
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):

@@ -9,6 +9,8 @@ from command import invoke
 from in_process import running
 from mtlbench.harness.store.store import Store
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DAMAGES = {
     "cut": lambda text: text[: len(text) // 2],
     "empty": lambda text: "",

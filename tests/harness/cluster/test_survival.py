@@ -32,6 +32,8 @@ from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Pulse
 from mtlbench.results.records import files
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 METHODS = [{"name": "single_task", "label": "Single task"}, {"name": "multi_task", "label": "Multi-task"}]
 OF_MEMORY = (
     "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 192.0.2.2, ID: e548) was "

@@ -16,6 +16,8 @@ from mtlbench.harness.driver.forecast import _steps
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.store.store import Store, StoreError
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 12, "val": 1, "test": 2})
 
 

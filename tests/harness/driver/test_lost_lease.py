@@ -16,6 +16,8 @@ from mtlbench.harness.store.process import Process
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 class Taken(InTurn):
     """Before anything is trained, another driver takes the store."""

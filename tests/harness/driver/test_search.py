@@ -14,6 +14,8 @@ from mtlbench.results.records.record import Record
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 class Guesses(MultiTask):
     """Searches for an option until it is told one; the answer depends on nothing."""

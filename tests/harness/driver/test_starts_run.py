@@ -17,6 +17,8 @@ from mtlbench.results.records.reading import read
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROWS = [
     {"name": "cross_stitch", "label": "Cross-stitch", "options": {"alpha": 1.0, "beta": 0.0, "unit_lr": 1.0}},
     {"name": "single_task", "label": "Single task"},

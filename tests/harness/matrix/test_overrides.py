@@ -13,6 +13,8 @@ from mtlbench.harness.matrix.expand import expand, manifest
 from mtlbench.harness.matrix.file import read
 from mtlbench.harness.matrix.text.written import MatrixError, embedded, find
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # The last part of a key -> values of which at least one differs from what any shipped matrix has, all right ones.
 VALUES = {
     "name": {

@@ -20,6 +20,8 @@ from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 from mtlbench.results.summary.tuning import by_row, curve, goodness, searches, unjudged
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SPACE = {"lr": [1e-4, 1e-2], "weights": [0.1, 10]}
 TUNING = Tuning(trials=4, space=SPACE)
 MATRIX = {
@@ -210,7 +212,6 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
                 assert all("val split of 2 images" in score.definition for score in trial.scores)
     curves = by_row(searches(comparison.trained(), found.records))
     assert set(curves) == {"ST", "MT"} and all((np.diff(values) >= 0).all() for values in curves.values())
-    assert (tmp_path / "out/m/figures/rooms-depth-normals-tuning.png").exists()
     figure = plots.tuning(summarise(comparison, found.store), found.store, plots.palette(["ST", "MT"])).figure
     lines = {line.get_color(): line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) == 3}
     single, multi = (lines[plots.palette(["ST", "MT"])[label]] for label in ("ST", "MT"))

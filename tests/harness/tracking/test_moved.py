@@ -11,6 +11,8 @@ from mtlbench.harness.tracking.pages import PAGES
 from mtlbench.harness.tracking.projection import Projection
 from tracked import MANIFEST, MULTI, finish, runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def tracked(store, projection, tmp_path):

@@ -22,6 +22,8 @@ from mtlbench.results.report.tables import table
 from tables_of import summaries
 from tracked import points
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def rows_of(store, name="rooms"):
     found, manifest = summaries(store, name)

@@ -10,6 +10,8 @@ from mtlbench.harness.tracking.projection import Projection
 from mtlbench.harness.tracking.tracker import Tracker
 from tracked import MANIFEST, MULTI, SINGLE, record, row, runs, write_history
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_a_tracker_shows_what_it_was_told_and_leaves_nothing_running(uri, store):
     write_history(store, MULTI, [row(10)])

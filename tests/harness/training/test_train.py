@@ -20,6 +20,8 @@ from mtlbench.harness.training import checkpoint, network
 from mtlbench.harness.training.history import History
 from mtlbench.harness.training.progress import Diverged
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FOUR_EPOCHS = small_cell(train={"epochs": 4})
 
 

@@ -8,6 +8,8 @@ from mtlbench.results.questions.several import several
 from mtlbench.results.report.write import report
 from tables_of import TASKS, summaries
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LOST = "failed"
 ROOMS = {"A": [1.0, 2.0, -1.0], "B": [-1.0, -2.0, -3.0], "C": [3.0, 3.0, 3.0]}
 NYUD = {"A": [2.0, -1.0, -1.0], "B": [1.0, 1.0, LOST], "C": [LOST, 3.0, 3.0]}

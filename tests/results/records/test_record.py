@@ -11,6 +11,8 @@ from mtlbench.results.records.reading import history, influence, matrices, read
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record, differences
 from mtlbench.results.report.write import report
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TASKS = ("semseg", "depth")
 
 

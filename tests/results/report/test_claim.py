@@ -11,6 +11,8 @@ from mtlbench.results.summary.controls import Finding
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TASKS = ("semseg", "depth")
 
 

@@ -11,7 +11,10 @@ from make_records import Store, score, three_seeds
 from mtlbench.results.report.write import report
 from tables_of import TASKS
 
+undrawn = pytest.mark.usefixtures("undrawn")
 
+
+@undrawn
 def test_secondary_scores_are_in_the_csv_and_on_the_page_but_classes_only_in_the_csv(tmp_path):
     store = Store(tmp_path / "store")
     extra = tuple(
@@ -57,6 +60,7 @@ def test_the_page_stands_alone(written):
     assert "What the choice of the baseline run changes" in page
 
 
+@undrawn
 def test_the_page_says_how_rows_were_trained_and_in_what_they_differ(tmp_path):
     store = Store(tmp_path / "store")
     cell = {
@@ -76,6 +80,7 @@ def test_the_page_says_how_rows_were_trained_and_in_what_they_differ(tmp_path):
     }  # fmt: skip
 
 
+@undrawn
 def test_the_page_escapes_what_the_matrix_says(tmp_path):
     store = Store(tmp_path / "store", title="<script>alert(1)</script>", caption="a < b & c")
     store.single(TASKS, 0)
@@ -87,6 +92,7 @@ def test_the_page_escapes_what_the_matrix_says(tmp_path):
     assert "a &lt; b &amp; c" in page
 
 
+@undrawn
 def test_published_rows_of_the_same_benchmark_and_tasks_are_context_on_the_page(tmp_path):
     store = Store(tmp_path / "store")
     store.single(("semseg", "human_parts", "normals"), 0, benchmark="pascal_context")
@@ -105,6 +111,7 @@ def test_the_page_of_another_benchmark_shows_no_published_row(written):
     assert "Published for the same" not in (written[1] / "report.html").read_text()
 
 
+@undrawn
 def test_the_command_writes_a_report_and_prints_its_tables(tmp_path, capsys):
     store = Store(tmp_path / "store")
     store.single(TASKS, 0, status="missing")
@@ -113,6 +120,7 @@ def test_the_command_writes_a_report_and_prints_its_tables(tmp_path, capsys):
     assert "Nothing may be claimed" in said and f"report   {tmp_path / 'out/rooms/report.html'}" in said
 
 
+@undrawn
 def test_a_report_takes_the_file_that_a_run_takes(tmp_path, capsys):
     store, file = three_seeds(tmp_path / "store"), tmp_path / "rooms.yaml"
     file.write_text("name: rooms\n")
@@ -120,6 +128,7 @@ def test_a_report_takes_the_file_that_a_run_takes(tmp_path, capsys):
     assert (tmp_path / "out/rooms/table.md").exists()
 
 
+@undrawn
 @pytest.mark.parametrize(("store", "matrix"), [("nowhere", "rooms"), ("store", "tabel1"), ("empty", None)])
 def test_a_wrong_path_ends_with_2_and_one_clear_line(tmp_path, capsys, store, matrix):
     three_seeds(tmp_path / "store")
@@ -140,6 +149,7 @@ def test_a_wrong_path_ends_with_2_and_one_clear_line(tmp_path, capsys, store, ma
     assert not (tmp_path / "out").exists()
 
 
+@undrawn
 def test_a_broken_record_ends_with_1_and_its_path_beside_the_other_rows(tmp_path, capsys):
     store = three_seeds(tmp_path / "store")
     broken = next((tmp_path / "store/cells").glob("single*/record.json"))
@@ -149,6 +159,7 @@ def test_a_broken_record_ends_with_1_and_its_path_beside_the_other_rows(tmp_path
     assert broken.parent.name in captured.err and "PAD-Net" in captured.out
 
 
+@undrawn
 def test_a_newer_record_ends_with_1_and_one_line(tmp_path, capsys):
     store = three_seeds(tmp_path / "store")
     newer = next((tmp_path / "store/cells").glob("single*/record.json"))
@@ -158,6 +169,7 @@ def test_a_newer_record_ends_with_1_and_one_line(tmp_path, capsys):
     assert said.count("\n") == 1 and newer.parent.name in said and "newer version of mtlbench" in said
 
 
+@undrawn
 def test_a_store_elsewhere_ends_with_2_and_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     for place, named in (("s3://bucket/runs", "s3://bucket/runs"), ("foo://x", "foo://x")):

@@ -3,12 +3,16 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from make_records import Store, score, value
 from mtlbench.results.report.display import MINUS
 from mtlbench.results.report.page import section
 from mtlbench.results.report.tables import table
 from mtlbench.results.report.write import report
 from tables_of import TASKS, cells, shown, summaries
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def untold(one):

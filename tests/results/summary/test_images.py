@@ -14,6 +14,8 @@ from mtlbench.results.statistics.delta import delta_m
 from mtlbench.results.statistics.intervals import crossed_interval
 from tables_of import TASKS, summaries
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_seeds_and_images_together_are_less_sure_than_seeds_alone_here(tmp_path):
     (summary,), _ = summaries(three_seeds(tmp_path, gaps=False))

@@ -10,6 +10,8 @@ from mtlbench.results.records.record import Control, ControlTable
 from mtlbench.results.report.write import report
 from mtlbench.results.summary.controls import findings, welch
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TASKS, SEEDS = ("semseg", "depth"), range(5)
 
 

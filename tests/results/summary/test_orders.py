@@ -21,6 +21,8 @@ from mtlbench.results.summary.pairs import Block
 from mtlbench.results.summary.transfer import any_harmed, by_task
 from tables_of import TASKS, summaries
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def summary_of(store, name="rooms"):
     return summaries(store, name)[0][0]

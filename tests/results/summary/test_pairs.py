@@ -18,6 +18,8 @@ from mtlbench.results.statistics.planner import seeds_needed
 from mtlbench.results.summary.transfer import by_task
 from tables_of import TASKS, cells, shown, summaries
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_verdicts_need_two_seeds_and_no_more(tmp_path):
     (summary,), _ = summaries(three_seeds(tmp_path))

@@ -13,6 +13,8 @@ from mtlbench.results.report.write import report
 from mtlbench.results.statistics.delta import delta_m
 from tables_of import TASKS, cells, shown, summaries
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_the_single_task_row_collects_a_cell_a_task_and_the_cost_of_all(tmp_path):
     (summary,), _ = summaries(three_seeds(tmp_path))
