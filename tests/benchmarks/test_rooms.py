@@ -97,11 +97,13 @@ def elsewhere(tmp_path, **environment):
         return dict(archive)
 
 
+@pytest.mark.slow
 def test_a_key_gives_the_same_bytes_under_other_thread_counts(tmp_path, some):
     other = elsewhere(tmp_path, OMP_NUM_THREADS="3", OPENBLAS_NUM_THREADS="3", PYTHONHASHSEED="1")
     assert digest(other, some[3]) == digest(some[3], some[3])
 
 
+@pytest.mark.slow
 def test_labels_do_not_depend_on_the_vector_units_and_images_by_one_level_at_most(tmp_path, some):
     found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     if not found:
@@ -147,6 +149,7 @@ def test_edges_lie_where_a_map_of_instances_changes(some):
         assert set(np.unique(edge)) == {0, 1}
 
 
+@pytest.mark.slow
 def test_depth_is_missing_exactly_where_normals_are_and_that_is_in_windows(many):
     for frame in many:
         missing = frame["depth"][0] == 0
@@ -252,6 +255,7 @@ def colour_miou(tie):
     return (np.diag(confusion) / np.maximum(union, 1)).mean()
 
 
+@pytest.mark.slow
 def test_colour_alone_hardly_tells_classes_apart_unless_textures_are_tied_to_them():
     assert colour_miou(0.5) < 0.1
     assert colour_miou(1.0) > 0.15
@@ -396,6 +400,7 @@ for frame in frames([(0, 0, index) for index in range(10000)], (32, 32), 0.5, pr
 """
 
 
+@pytest.mark.slow
 def test_rendering_processes_do_not_outlive_a_killed_parent():
     with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as parent:
         children = [int(pid) for pid in parent.stdout.readline().split()]

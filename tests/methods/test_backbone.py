@@ -160,6 +160,7 @@ def files(tmp_path_factory):
 SIX = ("resnet10t", "resnet18", "hrnet_w18_small_v2", "test_convnext", "test_efficientnet", "test_mambaout")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIX)
 def test_a_file_of_the_network_is_loaded_whole_and_without_a_word(name, files, caplog):
     first, second = Backbone(name, weights=files(name)).state_dict(), Backbone(name, weights=files(name)).state_dict()
@@ -194,6 +195,7 @@ def test_a_file_that_lacks_a_layer_is_refused(name, layer, files, tmp_path):
         Backbone(name, weights=without(files(name), layer, tmp_path / "some.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "head"), [("resnet10t", "fc"), ("hrnet_w18_small_v2", "incre_modules"), ("test_convnext", "head")]
 )

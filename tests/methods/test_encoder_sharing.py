@@ -218,6 +218,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ROWS)
 def test_parameter_counts(line):
     name, backbone, head, *counts = line.split()

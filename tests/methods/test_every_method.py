@@ -316,6 +316,7 @@ def test_options_that_do_not_fit_a_method_from_outside_are_all_named(name, optio
         methods.check_options(name, options)
 
 
+@pytest.mark.slow
 def test_listing_methods_does_not_wait_for_timm():
     code = (
         "from mtlbench import methods; import sys; methods.options_of(methods.resolve('atrc')); "

@@ -77,6 +77,7 @@ def table(trained):
     return (trained.out / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_method(trained):
     assert trained.cell.id.startswith("Squares-Plain-height-s0-")
     assert trained.record.cell["options"] == {"scale": 2.0}
@@ -132,6 +133,7 @@ def test_augmentation_protocol(trained):
     assert trained.record.cell["benchmark"]["protocol"] == "mirrored"
 
 
+@pytest.mark.slow
 def test_figure(trained, tmp_path, monkeypatch):
     monkeypatch.setitem(FIGURES, "spread", additions.spread)
     report(trained.store.url, ["additions"], tmp_path)

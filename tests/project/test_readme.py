@@ -10,6 +10,7 @@ from mtlbench.results.report.write import report
 from paths import ROOT
 
 
+@pytest.mark.slow
 def test_the_committed_report_follows_from_the_committed_records(tmp_path):
     report(str(ROOT / "results" / "rooms_verdict" / "store"), ["rooms_verdict"], tmp_path)
     for name in (

@@ -243,6 +243,7 @@ def writer(folder, count, pause):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_nothing_that_counts_and_the_next_cleans_up(tmp_path):
     process = writer(tmp_path / "a", 1000, 0.01)
     with process:

@@ -75,6 +75,7 @@ def test_errors_of_the_user_exist(module, name):
     assert issubclass(getattr(importlib.import_module(module), name), Exception)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "allowed"), MAY_IMPORT, ids=[" ".join(command) for command, _ in MAY_IMPORT])
 def test_a_command_waits_for_no_library_that_it_does_not_need(command, allowed):
     assert imported(command) == allowed

@@ -65,6 +65,7 @@ def mtlbench(folder, tmp_path):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [False, True], ids=["script", "python -m"])
 def test_no_file_of_the_folder_is_taken_for_another(mtlbench, module):
     done = mtlbench("status", "m.yaml", module=module)

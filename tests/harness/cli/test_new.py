@@ -40,6 +40,7 @@ def test_the_method_passes_every_check(here, monkeypatch):
     assert checked.exit_code == 0 and checked.output.count("ok  ") == 10, checked.output
 
 
+@pytest.mark.slow
 def test_the_matrix_is_accepted_and_its_method_and_data_may_be_those_that_are_written(here):
     done = invoke("new", "matrix", "mine")
     assert done.exit_code == 0 and next_command(done.output) == ["run", "mine.yaml", "--dry-run"]

@@ -88,6 +88,7 @@ def test_status_knows_every_cell_before_anything_ran(here):
     assert {row["state"] for row in json.loads(done.stdout)} == {"new"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_networks")
 def test_check_passes_a_method_that_keeps_the_contract_and_names_what_another_breaks():
     fine = invoke("check", "plugin:Fine")

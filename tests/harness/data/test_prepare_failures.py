@@ -99,6 +99,7 @@ prepare(Copy(BENCHMARKS["nyud"](), Path(sys.argv[1])), Path(sys.argv[2]), progre
 """
 
 
+@pytest.mark.slow
 def test_a_killed_prepare_keeps_the_splits_that_were_whole_and_starts_the_other_anew(tmp_path):
     root, kept = tmp_path / "data", tmp_path / "cache"
     nyud(root, test=("0002", "0004"))

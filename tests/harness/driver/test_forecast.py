@@ -146,6 +146,7 @@ def test_a_matrix_opens_with_its_command_and_says_that_its_hours_are_an_estimate
     assert name in embedded()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_table_1_lists_its_cells_and_all_that_is_missing_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -172,6 +173,7 @@ def test_table_1_lists_its_cells_and_all_that_is_missing_and_writes_nothing(tmp_
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_a_matrix_that_could_run_has_status_0_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
     file = matrix_file(tmp_path, **SMALL)
@@ -182,6 +184,7 @@ def test_a_matrix_that_could_run_has_status_0_and_writes_nothing(tmp_path, monke
     assert {path: content for path, content in tree(tmp_path).items() if path.name != kept.ANSWERS} == before
 
 
+@pytest.mark.slow
 def test_data_that_lack_a_folder_are_missing_and_their_images_are_counted_once_they_are_there(tmp_path):
     nyud(tmp_path, train=("0001", "0002", "0003", "0004"), test=("0005",))
     asked = matrix(benchmark={"name": "nyud", "tasks": ["semseg", "depth"]}, size=[32, 64])
@@ -204,6 +207,7 @@ def test_data_that_lack_a_folder_are_missing_and_their_images_are_counted_once_t
     assert problem == "--data nyud=/nowhere: no such folder"
 
 
+@pytest.mark.slow
 def test_everything_that_is_missing_is_said_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     asked = matrix(
@@ -227,6 +231,7 @@ def record(cell, seconds, **changes):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_times_come_from_records_of_the_same_network_where_there_are_some(tmp_path):
     store, asked = Store(tmp_path), matrix(seeds=[0, 1])
     multi_task = [item.cell for item in expand(asked) if item.cell.method == "multi_task"]
@@ -252,6 +257,7 @@ def test_times_come_from_records_of_the_same_network_where_there_are_some(tmp_pa
     assert "Times of 4 cells: an estimate" in text
 
 
+@pytest.mark.slow
 def test_an_estimate_grows_with_operations_and_with_the_length_of_training(tmp_path):
     def seconds(**changes):
         return {

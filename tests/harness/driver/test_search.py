@@ -119,6 +119,7 @@ def test_a_run_searches_then_trains_what_was_found_and_shows_that(go, tmp_path):
     assert again.finished == 3 and "to run" not in said
 
 
+@pytest.mark.slow
 def test_a_search_that_fails_is_missing_and_the_row_says_so(go, tmp_path, monkeypatch):
     monkeypatch.setattr(Guesses, "fails", True)
     outcome, _ = go(matrix())
@@ -130,6 +131,7 @@ def test_a_search_that_fails_is_missing_and_the_row_says_so(go, tmp_path, monkey
     assert (outcome.finished, outcome.missing) == (3, [])
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_after_its_search_keeps_the_search(go, tmp_path, monkeypatch):
     monkeypatch.setattr(Guesses, "findings", lambda self: {"answer": 13})
     outcome, _ = go(matrix())
@@ -139,6 +141,7 @@ def test_a_training_that_fails_after_its_search_keeps_the_search(go, tmp_path, m
     assert "1 of 3 cells to run" in said
 
 
+@pytest.mark.slow
 def test_a_search_that_finished_just_before_its_driver_was_killed_is_not_shown_as_the_result(go, tmp_path):
     go(matrix())
     store, m = Store(tmp_path / "s"), matrix()
@@ -152,6 +155,7 @@ def test_a_search_that_finished_just_before_its_driver_was_killed_is_not_shown_a
     assert row(tmp_path)[0].runs[0].status == "finished"
 
 
+@pytest.mark.slow
 def test_a_search_that_starts_anew_takes_what_it_led_to_along(go, tmp_path, monkeypatch):
     go(matrix())
     monkeypatch.setattr(Guesses, "findings", lambda self: {"answer": 7})
@@ -161,6 +165,7 @@ def test_a_search_that_starts_anew_takes_what_it_led_to_along(go, tmp_path, monk
     assert shown.cell["options"] == {"answer": 7}
 
 
+@pytest.mark.slow
 def test_only_takes_the_search_with_what_follows_by_label_and_either_by_id(go, tmp_path):
     outcome, _ = go(matrix(), only=["Guess"])
     assert outcome.finished == 2

@@ -84,12 +84,14 @@ def test_a_cell_starts_from_the_weights_of_the_cells_before_it_and_its_record_sa
         load_starts(network, cell, store)
 
 
+@pytest.mark.slow
 def test_only_of_a_row_trains_the_rows_that_it_starts_from_too(run):
     multi = {"name": "multi_task", "label": "Multi-task"}
     outcome, _ = run(matrix([*ROWS, multi]), only=("Cross-stitch",))
     assert outcome.finished == 3
 
 
+@pytest.mark.slow
 def test_a_driver_that_ended_between_the_cells_before_and_the_start_goes_on(run):
     outcome, _ = run(matrix(), only=("Single task",))
     assert outcome.finished == 2 and outcome.missing == []
@@ -97,6 +99,7 @@ def test_a_driver_that_ended_between_the_cells_before_and_the_start_goes_on(run)
     assert outcome.finished == 3 and "1 of 3 cells to run" in said
 
 
+@pytest.mark.slow
 def test_a_row_that_starts_anew_keeps_the_trained_networks_that_it_starts_from(run, tmp_path):
     run(matrix())
     store = Store(tmp_path / "s")
@@ -128,6 +131,7 @@ def test_a_cell_before_that_failed_blocks_those_after_it_and_no_other(run, tmp_p
     assert standing_of(whole, Store(tmp_path / "s")).waiting[-2:] == blocked
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_is_a_line(run, tmp_path):
     rows = [
         {"name": "single_task", "label": "Single task"},

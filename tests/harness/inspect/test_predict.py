@@ -55,6 +55,7 @@ def picture():
     return np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_a_photo_is_predicted_upright(trained, tmp_path):
     exif = Image.Exif()
     exif[ORIENTATION] = 6

@@ -46,6 +46,7 @@ def files(store):
     return {name.removeprefix(f"{store.root}/"): store.fs.cat_file(name) for name in store.fs.find(store.root)}
 
 
+@pytest.mark.slow
 def test_the_constant_is_learnt_and_scored_without_what_was_held_out_too(store, rooms):
     holdout = CELL.train.holdout
     copy = copy_of(ROOMS, rooms)

@@ -233,6 +233,7 @@ def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_p
         assert len(tried) == 3 and final.cell["train"]["lr"] == max(tried, key=goodness).cell["train"]["lr"]
 
 
+@pytest.mark.slow
 def test_a_run_searches_anew_for_each_seed_and_the_table_says_so(go, tmp_path):
     m = matrix(methods=["multi_task"], baseline="multi_task", tune={**MATRIX["tune"], "searches": "per_seed"})
     outcome, _ = go(m)
@@ -247,6 +248,7 @@ def test_a_run_searches_anew_for_each_seed_and_the_table_says_so(go, tmp_path):
     assert [line[2] for line in grids.tuned(summarise(comparison, found.store)).rows] == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_is_a_result_and_a_row_whose_trials_all_do_is_not_trained(go, tmp_path, monkeypatch):
     methods = [{"name": "multi_task", "label": "MT"}, {"name": "test_tuning:Sensitive", "label": "Sensitive"}]
     m = matrix(methods=methods, baseline="MT", seeds=[0])

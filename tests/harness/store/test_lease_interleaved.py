@@ -109,6 +109,7 @@ def start_together(drivers, seed, url):
     return len(held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drivers", [2, 3])
 def test_exactly_one_wins_in_whichever_order_the_steps_are_taken(drivers, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)

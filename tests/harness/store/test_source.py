@@ -74,6 +74,7 @@ def test_an_edit_of_a_constant_or_of_the_drawing_of_crops_moves_the_hash(checkou
     undo()
 
 
+@pytest.mark.slow
 def test_comments_docstrings_and_layout_do_not_move_the_hash(checkout, hash_of):
     before = hash_of()
     for name in FILES:
@@ -84,6 +85,7 @@ def test_comments_docstrings_and_layout_do_not_move_the_hash(checkout, hash_of):
         undo()
 
 
+@pytest.mark.slow
 def test_a_file_that_moves_no_number_does_not_move_the_hash(checkout, hash_of):
     before = hash_of()
     others = {file.relative_to(checkout).as_posix() for f in source.FOLDERS for file in (checkout / f).rglob("*.py")}

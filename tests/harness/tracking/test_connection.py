@@ -79,6 +79,7 @@ def test_a_server_is_not_served_again():
         server.server("http://mlflow.example:5000", 5000)
 
 
+@pytest.mark.slow
 def test_importing_the_modules_does_not_import_mlflow():
     modules = ", ".join(
         f"mtlbench.harness.tracking.{path.stem}" for path in Path(tracking.__path__[0]).glob("[a-z]*.py")

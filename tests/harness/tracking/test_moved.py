@@ -25,6 +25,7 @@ def tracked(store, projection, tmp_path):
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("move", [shutil.move, shutil.copytree])
 def test_it_is_one_experiment_whose_artifacts_are_where_the_store_is(tracked, tmp_path, move):
     old, new = tracked.url, str(tmp_path / "elsewhere" / "a new place")

@@ -10,6 +10,7 @@ from mtlbench.harness.tracking.projection import METRICS_A_CALL, Projection
 from tracked import MANIFEST, MULTI, SINGLE, everything, finish, points, record, row, runs, write_history
 
 
+@pytest.mark.slow
 def test_projecting_twice_changes_nothing(store, projection):
     write_history(store, MULTI, [row(10), row(20, value=0.5)])
     deltas = {MULTI.id: {"delta/m": 1.5}}

@@ -52,7 +52,9 @@ BACKBONE = "hrnet_w18_small_v2"
 
 
 @pytest.mark.parametrize(
-    ("benchmark", "tasks"), SETS, ids=lambda value: value if isinstance(value, str) else len(value)
+    ("benchmark", "tasks"),
+    [pytest.param(*asked, marks=pytest.mark.slow if len(asked[1]) > 2 else ()) for asked in SETS],
+    ids=lambda value: value if isinstance(value, str) else len(value),
 )
 def test_parameters_and_multiply_accumulates_are_those_of_the_published_networks(benchmark, tasks):
     made = BENCHMARKS[benchmark]()
@@ -180,6 +182,7 @@ def small(method):
                          backbone=backbone_for(method), batch=2))  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_described_where_tasks_have_to_learn_from_labels(method):
     row = small(method)
@@ -196,6 +199,7 @@ def test_tasks_that_learn_are_completed_from_labels_of_their_kind():
     assert fitted(given)["semseg"] is given["semseg"]
 
 
+@pytest.mark.slow
 def test_a_method_of_one_task_is_described_once_a_task():
     rows = describe(["single_task", "multi_task"], BENCHMARKS["rooms"](size=(32, 64)),
                     [("semseg", "depth"), ("depth", "normals")], backbone="test_efficientnet", batch=1)  # fmt: skip
@@ -256,6 +260,7 @@ def test_what_does_not_exist_is_one_line_and_status_2(arguments, expected):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_methods_that_do_not_fit_the_backbone_are_left_out_with_the_reason_unless_they_are_asked_for():
     rest = ("--size", "32x64", "--tasks", "depth", "--backbone", "test_efficientnet", "--json")
     result = mtlbench(*rest)

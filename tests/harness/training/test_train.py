@@ -48,7 +48,10 @@ def killing(at_step):
 RECIPES = [(optimizer, precision, BACKBONE) for optimizer in ("adam", "sgd") for precision in ("fp32", "bf16")]
 
 
-@pytest.mark.parametrize(("optimizer", "precision", "backbone"), [*RECIPES, ("adam", "fp32", "hrnet_w18_small_v2")])
+@pytest.mark.parametrize(
+    ("optimizer", "precision", "backbone"),
+    [*RECIPES, pytest.param("adam", "fp32", "hrnet_w18_small_v2", marks=pytest.mark.slow)],
+)
 def test_a_killed_and_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(
     tmp_path, rooms, optimizer, precision, backbone
 ):
@@ -74,6 +77,7 @@ def test_a_killed_and_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(
     assert histories[0] == histories[1]
 
 
+@pytest.mark.slow
 def test_dropout_is_drawn_anew_for_each_epoch_so_that_resuming_needs_no_random_state(tmp_path, rooms):
     a_cell = small_cell("atrc", train={"epochs": 2})
     train_cell(a_cell, tmp_path / "whole", rooms)

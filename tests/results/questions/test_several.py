@@ -119,6 +119,7 @@ def test_a_table_whose_baseline_has_no_run_is_no_table(tmp_path):
 # in a report ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_report_of_two_matrices_has_an_overview_of_equal_bytes(tmp_path):
     fill(tmp_path / "store", "rooms", ROOMS)
     fill(tmp_path / "store", "nyud", NYUD)

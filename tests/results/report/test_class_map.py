@@ -88,6 +88,7 @@ def test_on_dark_paper_numbers_keep_the_letters_that_are_read_on_their_cells(tmp
     assert kept == {text for text in figure.texts if number.match(text.get_text())} and len(kept) == 10
 
 
+@pytest.mark.slow
 def test_the_report_has_the_figure_and_all_numbers_as_csv(tmp_path):
     written = report(made(tmp_path / "store", 3, 2, 2), [], tmp_path / "out")
     assert any(path.name.endswith("-classes.pdf") for path in written.paths)

@@ -123,6 +123,7 @@ def test_the_gaps_of_a_damaged_history_are_said(tmp_path):
     assert all(len(axis.lines) == 5 for axis in picture.figure.axes[:2])
 
 
+@pytest.mark.slow
 def test_a_new_figure_is_a_function_and_a_line(tmp_path, monkeypatch):
     def best(summary, store, colors):
         figure, axis = plt.subplots()
@@ -166,6 +167,7 @@ def test_a_label_keeps_its_colour_where_other_rows_are_absent(tmp_path):
         assert colours["SCA-MTL"] == COLORS["SCA-MTL"]
 
 
+@pytest.mark.slow
 def test_saved_figures_are_closed_undated_and_wide_enough_to_read(tmp_path):
     (summary,) = summaries(three_seeds(tmp_path / "store"))[0]
     paths = [save(gains(summary, "", COLORS).figure, tmp_path / name) for name in ("one", "two.point")]

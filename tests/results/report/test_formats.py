@@ -46,6 +46,7 @@ def test_table_csv_keeps_full_precision(tmp_path):
     assert found.loc[CONSTANT, "semseg_mean"] == 1.16
 
 
+@pytest.mark.slow
 def test_table_csv_counts_in_whole_numbers_and_deltas_csv_has_every_run(tmp_path, written):
     folder = written[1]
     counts = pd.read_csv(folder / "table.csv", dtype=str).set_index("label")["finished"]

@@ -44,6 +44,7 @@ def kit(tmp_path_factory):
     return written, root / "out" / "rooms" / "paper"
 
 
+@pytest.mark.slow
 def test_a_paper_has_all_its_files_and_equal_records_give_equal_bytes(tmp_path, kit):
     written, folder = kit
     names = {str(path.relative_to(folder)) for path in written.paths if folder in path.parents}
@@ -85,6 +86,7 @@ def test_a_table_has_its_width_grouped_heads_and_only_its_own_notes(kit):
         assert sorted(mark for several in marks for mark in several.split()) == notes
 
 
+@pytest.mark.slow
 def test_what_has_no_room_is_a_comment(tmp_path, kit):
     narrow = (kit[1] / "rooms-semseg-depth-scores.tex").read_text()
     assert "% Without room for the 95 % interval of Δm: Multi task [−4.11, −1.75]" in narrow  # noqa: RUF001

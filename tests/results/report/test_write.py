@@ -180,6 +180,7 @@ def test_a_store_elsewhere_ends_with_2_and_one_line(tmp_path, capsys, monkeypatc
         assert named in captured.err
 
 
+@pytest.mark.slow
 def test_a_report_needs_neither_torch_nor_methods_nor_benchmarks(tmp_path):
     store = three_seeds(tmp_path / "store")
     code = (

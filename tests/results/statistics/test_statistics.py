@@ -190,6 +190,7 @@ def test_a_method_that_lost_more_is_never_better_nor_equivalent():
     assert not_worse_than_best(contrasts(values, losses=[0.0, 0.5, 0.0]), [0.0, 0.5, 0.0]) == {2}
 
 
+@pytest.mark.slow
 def test_contrasts_with_missing_runs_cover_all_pairs_at_once(rng):
     covered, missing = [], [(1, 0), (2, 1), (3, 2)]  # each method but the first lacks another seed
     for _ in range(1000):
@@ -221,6 +222,7 @@ def test_only_rows_that_shared_seeds_link_are_judged():
         additive([[1, 2, nan], [1, nan, nan], [2, 3, 4]])
 
 
+@pytest.mark.slow
 def test_contrasts_cover_all_pairs_at_once(rng):
     covered = []
     for _ in range(1500):

@@ -110,6 +110,7 @@ def test_a_control_without_two_runs_is_not_judged_and_the_caption_says_so(tmp_pa
     assert "Controls that are not judged: other seeds: 1 of its 2 rows have fewer than two whole runs" in caption
 
 
+@pytest.mark.slow
 def test_equal_rows_fail_five_times_of_a_hundred():
     rng = np.random.default_rng(0)
     found = [welch(*rng.normal(0, [[1.0], [3.0]], (2, 5))) for _ in range(2000)]
