@@ -27,6 +27,8 @@ def show_report(report: Report, console: Console) -> None:
         console.print(Text(written.title, style="bold"), soft_wrap=True)
         console.print(Text(written.claim))
         console.print(_table(written, console.width))
+        if missing := _left_out(_columns(written), console.width):
+            console.print(Text(missing), soft_wrap=True)
     if report.overview:
         console.print(Text(report.overview), soft_wrap=True)
 
@@ -58,15 +60,41 @@ def _width(header: str, cells: Sequence[Cell]) -> int:
     return max(*map(len, header.split()), *(len(cell.text) for cell in cells))
 
 
-def _fitting(columns: Sequence[tuple[str, Sequence[Cell]]], width: int) -> list[int]:
-    """The places of the columns that fit into a width, in their order: scores all or none, then costs."""
+def _groups(columns: Sequence[tuple[str, Sequence[Cell]]]) -> dict[str, list[int]]:
+    """The places of the columns: those that are always shown, the scores, the number of seeds, and the costs."""
     places = range(len(columns))
     costs = [place for name in COSTS for place in places if columns[place][0].startswith(name)]
     always = [place for place in places if columns[place][0].startswith(ALWAYS)]
     seeds = [place for place in places if columns[place][0] == "Seeds"]
     scores = [place for place in places if place not in (*costs, *always, *seeds)]
+    return {"always": always, "score": scores, "seeds": seeds, "cost": costs}
+
+
+def _fitting(columns: Sequence[tuple[str, Sequence[Cell]]], width: int) -> list[int]:
+    """The places of the columns that fit into a width, in their order: scores all or none, then costs."""
+    always, scores, seeds, costs = _groups(columns).values()
     chosen: list[int] = []
     for group in (always, scores, seeds, *([place] for place in costs)):
-        if not chosen or sum(_width(*columns[place]) + GAP for place in (*chosen, *group)) <= width:
+        if not chosen or _space(columns, [*chosen, *group]) <= width:
             chosen += group
     return sorted(chosen)
+
+
+def _space(columns: Sequence[tuple[str, Sequence[Cell]]], places: Sequence[int]) -> int:
+    """The characters that columns take beside each other."""
+    return sum(_width(*columns[place]) + GAP for place in places)
+
+
+def _left_out(columns: Sequence[tuple[str, Sequence[Cell]]], width: int) -> str:
+    """A line that says which columns did not fit and where they are; "" where all are shown."""
+    shown = _fitting(columns, width - EDGES)
+    missing = {name: sum(place not in shown for place in places) for name, places in _groups(columns).items()}
+    if not any(missing.values()):
+        return ""
+    counted = [
+        "seeds" if name == "seeds" else f"{count} {name}{'s' if count > 1 else ''}"
+        for name, count in missing.items()
+        if count
+    ]
+    enough = _space(columns, range(len(columns))) + EDGES
+    return f"left out: {', '.join(counted)}; see report.html, or widen to {enough} columns"

@@ -1,6 +1,7 @@
 """The table of a terminal fits it, says the verdict first, and shows no number that was cut."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -45,3 +46,16 @@ def test_the_claim_stands_above_the_table_and_each_row_has_its_verdict(written):
 
 def test_wide_terminals_show_costs_and_narrow_ones_leave_them_out(written):
     assert "Training" in shown(written, 200) and "Training" not in shown(written, 80)
+
+
+def test_columns_that_do_not_fit_are_counted_in_one_line_that_says_where_they_are(written):
+    (line,) = [line for line in shown(written, 80).splitlines() if line.startswith("left out: ")]
+    assert "report.html" in line
+    assert all(title not in shown(written, 80) for title in ("mIoU", "RMSE", "Seeds", "MACs"))
+    assert line.startswith("left out: 2 scores, seeds, 4 costs;")
+
+
+def test_a_terminal_as_wide_as_the_line_says_shows_all_columns_and_a_narrower_one_does_not(written):
+    enough = int(re.search(r"widen to (\d+) columns", shown(written, 80))[1])
+    assert "left out: " not in shown(written, enough)
+    assert "left out: 1 cost;" in shown(written, enough - 1)
