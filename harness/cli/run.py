@@ -150,8 +150,9 @@ def status(
     overrides: SetOption = [],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell, or a matrix.")] = False,
 ) -> None:
-    """Say of every cell of a matrix whether it is finished, trained (scores are left), started, failed, new, or stale
-    (code that can move its numbers has changed since). A record that cannot be read is corrupt, and the exit status 1.
+    """Say of every cell of a matrix whether it is finished, trained (scores are left), started (and how far its
+    training came), failed, new, or stale (code that can move its numbers has changed since). A record that cannot be
+    read is corrupt, and the exit status 1.
     Without a matrix, say which matrices a store holds and how many of their cells are in each state.
 
     Example:  mtlbench status rooms --store runs
@@ -183,8 +184,8 @@ def status(
 
 def _show_status(found: Standing) -> None:
     for row in found.rows:
-        line = f"{row.state:9} {row.cell}  [{row.id}]" + (f"  {row.error}" if row.error else "")
-        typer.echo(fitted(line))
+        said = [f"{row.state:9} {row.cell}", f"[{row.id}]", row.progress, row.error]
+        typer.echo(fitted("  ".join(filter(None, said))))
     for line in found.waiting:
         typer.echo(fitted(line))
     typer.echo(f"{len(found.rows)} cells: {_counts(Counter(row.state for row in found.rows))}")

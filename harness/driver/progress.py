@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.live import Live
@@ -94,13 +94,17 @@ class Watch:
         self._say(cell_id, "started" if line.state == "starting" else "computing scores that need no GPU")
         self.tell(cell_id, "running")
 
-    def progressed(self, cell_id: str, progress: Mapping[str, float]) -> None:
+    def progressed(self, cell_id: str, progress: Mapping[str, Any]) -> None:
+        """progress: a `training.progress.Progress`, by name."""
         line = self.lines[cell_id]
         line.state = "running"
         line.epoch = f"{progress['epoch']:.0f}/{progress['epochs']:.0f}"
         line.loss, line.seconds = progress["loss"], progress["seconds"]
         line.step, line.steps = int(progress["step"]), int(progress["steps"])
-        self._say(cell_id, f"epoch {line.epoch}  loss {line.loss:.4g}", often=True)
+        if line.loss is None:
+            self._say(cell_id, f"goes on after epoch {line.epoch}, step {line.step:,} of {line.steps:,}")
+        else:
+            self._say(cell_id, f"epoch {line.epoch}  loss {line.loss:.4g}", often=True)
         self.tell(cell_id, "running")
 
     def scoring(self, cell_id: str, done: int, images: int) -> None:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
+import yaml
+
 from mtlbench.harness.matrix.text.names import names_a_module
 from mtlbench.harness.matrix.text.written import Written
 from mtlbench.harness.store import source
@@ -26,6 +28,7 @@ class Row(NamedTuple):
     cell: str  # its title
     state: str  # a State of the store, stale, or corrupt
     error: str | None
+    progress: str = ""  # how far the training of a started cell came, as "epoch 3/10"
 
 
 class Standing(NamedTuple):
@@ -127,6 +130,7 @@ def rows(
     found, old = [], set(stale)
     states: dict[str, str] = {cell_id: state_of(folders.get(cell_id, ())) for cell_id in titles}
     failures = store.get_those_there(files.failure(cell_id) for cell_id in titles if states[cell_id] == "failed")
+    came = _progress(store, [cell_id for cell_id in titles if states[cell_id] == "started"])
     for cell_id, title in titles.items():
         state, failure = states[cell_id], files.failure(cell_id)
         error = unreadable.get(cell_id)
@@ -136,8 +140,33 @@ def rows(
             again = f"`mtlbench run ... --rerun all --only {cell_id}` trains the cell anew"
             error = f"{files.PER_IMAGE} is missing, so that it has no interval over images; {again}"
         state = "corrupt" if cell_id in unreadable else "stale" if cell_id in old else state
-        found.append(Row(cell_id, title, state, error))
+        found.append(Row(cell_id, title, state, error, came.get(cell_id, "")))
     return found
+
+
+def _progress(store: Store, cell_ids: Sequence[str]) -> dict[str, str]:
+    """How far the training of each cell came by its history, as "epoch 3/10" or "step 200/1,000"."""
+    contents = store.get_those_there(name(each) for each in cell_ids for name in (files.history, files.config))
+    found = {}
+    for cell_id in cell_ids:
+        recipe = _recipe(contents.get(files.config(cell_id), b""))
+        counted = "step" if isinstance(recipe.get("steps"), int) else "epoch"
+        total = recipe.get(f"{counted}s")
+        events = files.read_history(contents.get(files.history(cell_id), b"")).rows
+        reached = max((event[counted] for event in events if isinstance(event[counted], int)), default=0)
+        if reached:
+            found[cell_id] = f"{counted} {reached:,}" + (f"/{total:,}" if isinstance(total, int) else "")
+    return found
+
+
+def _recipe(content: bytes) -> dict[str, Any]:
+    """The recipe in a cell's file; {} where the file holds none."""
+    try:
+        cell = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    recipe = cell.get("train") if isinstance(cell, dict) else None
+    return recipe if isinstance(recipe, dict) else {}
 
 
 def recorded(store: Store, unreadable: dict[str, str], folders: Folders | None = None) -> Look:

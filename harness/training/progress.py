@@ -16,13 +16,13 @@ class Diverged(FloatingPointError):
 
 
 class Progress(NamedTuple):
-    """What a running cell reports."""
+    """What a running cell reports. An attempt that goes on from a checkpoint reports first where it does so."""
 
     epoch: int
     epochs: int
     step: int
     steps: int
-    loss: float
+    loss: float | None  # None: of an attempt that has not trained yet
     seconds: float  # spent training so far, over all attempts
 
 

@@ -90,6 +90,8 @@ def train(
     history = History(store, cell.id, done.step, writes=main)
     for warning in [*warnings, *history.warnings] if main else []:
         print(warning, flush=True)
+    if done.step:
+        report(Progress(done.epoch, extent.epochs, done.step, extent.steps, None, done.seconds))
     judge = Judge(cell, benchmark, environment, accelerator, pulse)
 
     dataset = loading.Training(splits.train, tasks, view, cell.seed)

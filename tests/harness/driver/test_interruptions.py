@@ -38,6 +38,7 @@ def test_a_killed_driver_leaves_a_store_that_the_same_command_finishes(commands,
     (tmp_path / "go_on").touch()
     done = commands.run("run", waiting, "--store", "s")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "waits · depth · seed 0: goes on after epoch " in done.stdout
     again = commands.run("run", waiting, "--store", "s")
     assert again.returncode == 0
     assert "starting Ray" not in again.stdout

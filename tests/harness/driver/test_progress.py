@@ -99,6 +99,14 @@ def test_a_cell_that_was_put_back_waits_and_the_reason_is_said(watched):
     assert "warning: node x gets no cells: no store" in said.getvalue()
 
 
+def test_a_resumed_cell_says_at_once_where_it_goes_on(watched):
+    watch, _, (first, *_), _, said = watched
+    watch.started(first)
+    watch.progressed(first, progress(step=30, seconds=6.0) | {"loss": None})
+    assert "[0/6] cell 0: goes on after epoch 3/10, step 30 of 100  at least 60 s left" in said.getvalue()
+    assert watch.lines[first].state == "running" and "None" not in said.getvalue()
+
+
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "TERM=dumb"])
 def test_a_log_says_that_a_cell_starts_and_how_much_of_it_is_scored(tmp_path, terminal):
     cell, said, clock = small_cell(), io.StringIO(), Clock()

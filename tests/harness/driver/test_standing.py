@@ -1,10 +1,14 @@
 """How far the cells of a store are is told from its manifest where that is of the same matrix, with the same answer."""
 
+import json
 from dataclasses import replace
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from cells import matrix_file
+from mtlbench.harness.cli.app import app
 from mtlbench.harness.driver.standing import digest, held, standing
 from mtlbench.harness.driver.work import standing_of
 from mtlbench.harness.matrix.expand import manifest
@@ -55,3 +59,23 @@ def test_a_store_says_what_it_holds(begun):
     (one,) = held(store)
     assert one["matrix"] == "small" and one["last"] == "" and one["cells"]["failed"] == 1
     assert held(Store(store.path("elsewhere"))) == []
+
+
+@pytest.mark.parametrize(
+    ("length", "progress"),
+    [({"epochs": 10}, "epoch 3/10"), ({"steps": 2000}, "step 1,200/2,000"), (None, "epoch 3")],
+    ids=["epochs", "steps", "a file that holds no cell"],
+)
+def test_a_started_cell_says_how_far_it_came(begun, length, progress):
+    store, file = begun
+    started, untold = (row.id for row in standing(store, load(file), refuse).rows)
+    store.remove(files.failure(started))
+    events = [{"step": step, "epoch": step // 400, "name": "train/loss", "value": 1.0} for step in (800, 1200)]
+    store.put(files.history(started), "".join(f"{json.dumps(event)}\n" for event in events))
+    store.put(files.config(started), "[" if length is None else yaml.safe_dump({"train": length}))
+    store.put(f"{files.checkpoints(untold)}/000001/state.json", "")
+    rows = {row.id: row for row in standing(store, load(file), refuse).rows}
+    assert rows[started].state == rows[untold].state == "started"
+    assert rows[started].progress == progress and rows[untold].progress == ""
+    said = CliRunner().invoke(app, ["status", file, "--store", store.url]).output
+    assert f"[{started}]  {progress}\n" in said and f"[{untold}]\n" in said
