@@ -190,11 +190,29 @@ def names_of(store: Store, given: Sequence[str] | None) -> list[str]:
 
 
 def written_matrix(matrix: str, overrides: Sequence[str]) -> Written:
-    """A matrix as it is written. A slip of the pen is refused here, before anything waits for torch."""
-    from mtlbench.harness.matrix.text.first_look import first_look
-    from mtlbench.harness.matrix.text.written import load
+    """A matrix as it is written. One with a slip of the pen is refused here.
 
-    return first_look(load(matrix, overrides))
+    Slips are said before anything waits for torch, and all other mistakes after them.
+    """
+    from mtlbench.harness.matrix.text.first_look import first_look
+    from mtlbench.harness.matrix.text.written import MatrixError, load
+
+    written = load(matrix, overrides)
+    try:
+        return first_look(written)
+    except MatrixError as error:
+        slips = error
+    typer.echo(f"mtlbench: {slips}", err=True)
+    opening("looking for more mistakes", "torch")
+    from mtlbench.harness.matrix.file import check
+
+    try:
+        check(written.content, written.path)
+    except MatrixError as error:
+        more = [line for line in error.problems if line not in slips.problems]
+        if more:
+            raise fail("\n  ".join([f"{written.path}: {len(more)} more", *more])) from None
+    raise typer.Exit(WRONG)
 
 
 def at_a_glance(written: Written) -> str:

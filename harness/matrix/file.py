@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mtlbench.harness.matrix.entries import Matrix, MethodEntry, Recipe, make_benchmark, merge_train
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
-from mtlbench.harness.matrix.problems import cross_checks
+from mtlbench.harness.matrix.problems import Right, as_far_as_right, cross_checks, hidden_mistakes
 from mtlbench.harness.matrix.text.first_look import describe_mistake
 from mtlbench.harness.matrix.text.written import MatrixError, Override, Written, load, taken_by_none
 from mtlbench.methods import one_task, resolve
@@ -26,25 +26,28 @@ def read(source: str, overrides: Sequence[str] = ()) -> Matrix:
 def checked(written: Written) -> Matrix:
     """The matrix that is written. Raises MatrixError, also for an override that nothing would notice."""
     matrix = check(written.content, written.path)
-    for change in written.changes:
-        if why := taken_by_none(written.content, change.parts[0]) or _without_effect(change, matrix):
-            raise change.refused(why)
+    idle = [
+        f"{change.text!r}: {why}"
+        for change in written.changes
+        if (why := taken_by_none(written.content, change.parts[0]) or _without_effect(change, matrix))
+    ]
+    if idle:
+        raise MatrixError("--set", idle)
     return matrix
 
 
 def check(raw: dict[str, Any], source: str) -> Matrix:
     """Check the content of a file. Raises MatrixError, naming every mistake."""
     problems = []
-    matrix = None
     try:
-        matrix = Matrix.model_validate(raw)
+        known = Right(Matrix.model_validate(raw))
     except ValidationError as error:
-        problems = [describe_mistake(mistake) for mistake in error.errors()]
-    problems += cross_checks(raw, matrix)
+        problems = [describe_mistake(mistake) for mistake in error.errors()] + hidden_mistakes(raw, error)
+        known = as_far_as_right(raw, error)
+    problems += cross_checks(raw, known)
     if problems:
         raise MatrixError(source, problems)
-    assert matrix is not None
-    return matrix
+    return known.matrix
 
 
 def _without_effect(change: Override, matrix: Matrix) -> str:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from mtlbench.harness.matrix import presets, starts, weights
 from mtlbench.harness.matrix.cell import BackboneConfig, Config
-from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, Recipe, in_full, make_benchmark, merge_train
+from mtlbench.harness.matrix.entries import (
+    BenchmarkEntry,
+    Matrix,
+    MethodEntry,
+    Recipe,
+    in_full,
+    make_benchmark,
+    merge_train,
+)
 from mtlbench.harness.matrix.expand import baseline_of, expand, of_controls
 from mtlbench.harness.matrix.text.first_look import describe_mistake
 from mtlbench.methods import one_task, packaged, resolve
@@ -20,27 +28,67 @@ from mtlbench.methods.outside import is_outside
 from mtlbench.methods.weights import no_imagenet_weights
 
 
-def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
+class Right(NamedTuple):
+    """A matrix as far as it is right."""
+
+    matrix: Matrix
+    wrong: frozenset[str] = frozenset()  # the fields that hold a stand-in, or that a misspelt key may be meant for
+
+
+# What an entry's check as a whole looks at. It is not made where a key of the entry is wrong.
+WHOLE: dict[str, tuple[type[Config], frozenset[str]]] = {
+    "benchmarks": (BenchmarkEntry, frozenset({"name", "options"})),
+    "methods": (MethodEntry, frozenset({"name", "options"})),
+    "train": (Recipe, frozenset({"epochs", "steps", "batch", "accumulate"})),
+}
+STAND_INS = {"name": "m", "benchmarks": ["rooms"], "methods": ["single_task"], "train": {"epochs": 1}}
+
+
+def as_far_as_right(raw: dict[str, Any], error: ValidationError) -> Right:
+    """The matrix of a file with mistakes: the fields that have some are replaced."""
+    content, paths = in_full(raw), [mistake["loc"] for mistake in error.errors()]
+    wrong = {str(path[0]) for path in paths} & Matrix.model_fields.keys()
+    right = {key: value for key, value in content.items() if key in Matrix.model_fields.keys() - wrong}
+    if not content.keys() <= Matrix.model_fields.keys():
+        wrong |= {"baseline", "skip_unsupported"} - content.keys()
+    return Right(Matrix.model_validate({**STAND_INS, **right}), frozenset(wrong))
+
+
+def hidden_mistakes(raw: dict[str, Any], error: ValidationError) -> list[str]:
+    """Mistakes of entries as a whole, which pydantic does not look for where one key of the entry is wrong.
+
+    An entry is left out where its mistake may be what comes of the wrong key: of a word that is meant for another key,
+    or of a value that the check looks at.
+    """
+    entries: dict[tuple[str | int, ...], set[str]] = {}
+    for mistake in error.errors():
+        depth = 1 if mistake["loc"][:1] == ("train",) else 2
+        if mistake["loc"] and mistake["loc"][0] in WHOLE and len(mistake["loc"]) > depth:
+            entries.setdefault(mistake["loc"][:depth], set()).add(str(mistake["loc"][depth]))
+    problems = []
+    for place, keys in entries.items():
+        model, looked_at = WHOLE[str(place[0])]
+        entry = in_full(raw)[place[0]]
+        entry = entry if len(place) == 1 else entry[place[1]]
+        misspelt = not keys <= model.model_fields.keys()
+        if keys & looked_at or (misspelt and not looked_at <= entry.keys()):
+            continue
+        try:
+            model.model_validate({key: value for key, value in entry.items() if key not in keys})
+        except ValidationError as found:
+            problems += [describe_mistake(mistake, place) for mistake in found.errors()]
+    return problems
+
+
+def cross_checks(raw: dict[str, Any], known: Right) -> list[str]:
     """Mistakes that involve two parts of the file. The raw form is looked at, because another part may be wrong too."""
     problems = ["benchmark: give it or benchmarks, not both"] if {"benchmark", "benchmarks"} <= raw.keys() else []
     methods = raw.get("methods") if isinstance(raw.get("methods"), list) else []
     rows = [_row(entry) for entry in methods or []]
     for row in sorted({row for row in rows if row and rows.count(row) > 1}):
         problems.append(f"methods: two rows are called {row!r}; give one a label")
-    if matrix is not None:
-        problems += _twice("benchmarks", [entry.name for entry in matrix.benchmarks])
-        problems += _one_file_name(matrix.benchmarks)
-        problems += [line for e in matrix.benchmarks for line in _twice("tasks", ["+".join(s) for s in e.task_sets])]
-        problems += _twice("seeds", matrix.seeds)
-        problems += _tuning_problems(matrix)
-        problems += _control_problems(matrix)
-        problems += _misfits(matrix)
-        problems += starts.problems(matrix) or _unsupported(matrix)
+    problems += [line for fields, look in LOOKS if not known.wrong.intersection(fields) for line in look(known.matrix)]
     baseline = raw.get("baseline")
-    if baseline is None and matrix is not None and not any(one_task(m.name) for m in matrix.methods):
-        problems.append(
-            f"baseline: name the row that Eq. (6) divides by, one of: {', '.join(row for row in rows if row)}"
-        )
     if baseline is not None and rows and baseline not in rows:
         problems.append(f"baseline: no row is called {baseline!r}; rows: {', '.join(row for row in rows if row)}")
     defaults = raw.get("train") if isinstance(raw.get("train"), dict) else {}
@@ -65,9 +113,7 @@ def cross_checks(raw: dict[str, Any], matrix: Matrix | None) -> list[str]:
     problems += _protocol_problems(parsed)
     entries = [entry for entry in parsed if entry is not None]
     problems += [problem for path, recipe in recipes.items() for problem in _weight_problems(path, recipe, entries)]
-    if matrix is not None:
-        problems += [] if problems else _same_cells(matrix)
-    return problems
+    return problems if problems or known.wrong else _same_cells(known.matrix)
 
 
 def _backbone_problems(backbone: Any, entries: Sequence[BenchmarkEntry]) -> list[str]:
@@ -233,6 +279,37 @@ def _protocol_problems(entries: Sequence[BenchmarkEntry | None]) -> list[str]:
                 f"{' or '.join(known)}"
             )
     return problems
+
+
+def _benchmark_problems(matrix: Matrix) -> list[str]:
+    """Benchmarks and task sets that would have one table."""
+    problems = _twice("benchmarks", [entry.name for entry in matrix.benchmarks]) + _one_file_name(matrix.benchmarks)
+    return problems + [
+        line for entry in matrix.benchmarks for line in _twice("tasks", ["+".join(s) for s in entry.task_sets])
+    ]
+
+
+def _start_problems(matrix: Matrix) -> list[str]:
+    return starts.problems(matrix) or _unsupported(matrix)
+
+
+def _no_baseline(matrix: Matrix) -> list[str]:
+    if matrix.baseline is not None or any(one_task(method.name) for method in matrix.methods):
+        return []
+    rows = ", ".join(method.row for method in matrix.methods)
+    return [f"baseline: name the row that Eq. (6) divides by, one of: {rows}"]
+
+
+# Each look at a matrix, with the fields that must be right before it says anything.
+LOOKS: tuple[tuple[Collection[str], Callable[[Matrix], list[str]]], ...] = (
+    (["benchmarks"], _benchmark_problems),
+    (["seeds"], lambda matrix: _twice("seeds", matrix.seeds)),
+    (["benchmarks", "tune"], _tuning_problems),
+    (["benchmarks", "methods", "baseline", "seeds", "controls"], _control_problems),
+    (["backbone", "methods"], _misfits),
+    (["benchmarks", "methods", "baseline", "train", "tune", "controls", "skip_unsupported"], _start_problems),
+    (["methods", "baseline"], _no_baseline),
+)
 
 
 def _one_file_name(entries: Sequence[BenchmarkEntry]) -> list[str]:

@@ -6,7 +6,7 @@ import math
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +26,7 @@ from mtlbench.harness.data.unlabelled import unlabelled
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell, TrainConfig
-from mtlbench.harness.matrix.length import length
+from mtlbench.harness.matrix.length import Length, length
 from mtlbench.harness.scoring import expensive, per_image
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
@@ -88,10 +88,7 @@ def train(
     code = provenance.code_hash(cell.model_dump(mode="json"))
     done, warnings = checkpoint.restore(store, cell.id, network, own, device, code)
     history = History(store, cell.id, done.step, writes=main)
-    for warning in [*warnings, *history.warnings] if main else []:
-        print(warning, flush=True)
-    if done.step:
-        report(Progress(done.epoch, extent.epochs, done.step, extent.steps, None, done.seconds))
+    _say_where(done, extent, report, [*warnings, *history.warnings] if main else [])
     judge = Judge(cell, benchmark, environment, accelerator, pulse)
 
     dataset = loading.Training(splits.train, tasks, view, cell.seed)
@@ -167,6 +164,16 @@ def train(
         publish(store, record, network, judgement, tasks, samples(network, images, tasks, view))
     accelerator.wait_for_everyone()
     return record
+
+
+def _say_where(
+    done: checkpoint.Position, extent: Length, report: Callable[[Progress], None], warnings: Sequence[str]
+) -> None:
+    """Print the warnings of what is resumed, and report where training goes on if it does not begin anew."""
+    for warning in warnings:
+        print(warning, flush=True)
+    if done.step:
+        report(Progress(done.epoch, extent.epochs, done.step, extent.steps, None, done.seconds))
 
 
 def _origin(cell: Cell, environment: Environment, initial: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
 from cells import matrix_file
 from command import invoke
+from mtlbench.harness.cli import usage
 from mtlbench.harness.cli.usage import fitted
 
 
@@ -60,6 +62,21 @@ def test_the_status_and_the_line_of_a_mistake_are_those_of_the_process(here):
     assert done.returncode == 2
     assert "no matrix file 'nowhere'" in done.stderr and "Traceback" not in done.stderr
     assert list(here.iterdir()) == []
+
+
+def test_slips_are_said_before_torch_is_loaded_and_all_other_mistakes_after_them(here, monkeypatch):
+    monkeypatch.setattr(usage, "opening", lambda doing, library: typer.echo(f"{doing}; {library}", err=True))
+    done = invoke(
+        "run", "smoke", *("--set", "seedz=[0]"), *("--set", "seeds=[1,1]"), *("--set", "benchmark.tasks=[flow]")
+    )
+    assert done.exit_code == 2 and done.stdout == ""
+    first, slip, then, second, *rest = done.stderr.splitlines()
+    assert first.startswith("mtlbench: ") and first.endswith("smoke.yaml: 1 mistake")
+    assert slip.startswith("  seedz: unknown key") and then == "looking for more mistakes; torch"
+    assert second.endswith("smoke.yaml: 2 more")
+    assert [line.split(":")[0].strip() for line in rest] == ["benchmarks.0", "seeds"]
+    only = invoke("run", "smoke", "--set", "seedz=[0]").stderr
+    assert only.splitlines() == [first, slip, then]
 
 
 def test_a_port_that_is_taken_is_refused_before_its_pages_are_named():

@@ -128,6 +128,60 @@ def test_a_mistake_at_the_top_hides_none_between_parts():
     assert [line.partition(":")[0] for line in found] == ["seedz", "methods.1.train.lr", "train.weights.edgez"]
 
 
+@pytest.mark.parametrize(
+    ("slip", "changes", "mistake"),
+    [
+        ("seedz", {"seedz": [0], "seeds": [0, 0]}, "seeds: 0 is there more than once"),
+        (
+            "methods.1.optionz", {"methods": ["single_task", {"name": "pad_net", "optionz": {}}], "seeds": [1, 1]},
+            "seeds: 1 is there",
+        ),
+        ("resources.worker", {"resources": {"worker": 2}, "tasks": [["depth"], ["depth"]]}, "tasks: depth is there"),
+        (
+            "benchmarks.0.size", {"benchmark": {"name": "rooms", "size": [9], "options": {}}, "tasks": [["flow"]]},
+            "benchmarks.0: rooms has no task 'flow'",
+        ),
+        (
+            "methods.1.label",
+            {"methods": ["single_task", {"name": "multi_task", "label": 3, "options": {"heads": 1}}]},
+            "methods.1: multi_task has no option 'heads'",
+        ),
+        ("train.lr", {"train": {"lr": -1}}, "train: give the length of training"),
+        (
+            "colour",
+            {"colour": 1, "methods": ["single_task", "jtrl"], "tasks": [["depth"]], "baseline": "single_task",
+             "skip_unsupported": False},
+            "methods: jtrl takes",
+        ),
+    ],
+)  # fmt: skip
+def test_a_slip_hides_no_other_mistake(slip, changes, mistake):
+    found = problems(**changes)
+    assert any(line.startswith(slip) for line in found) and any(line.startswith(mistake) for line in found), found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods": ["multi_task"], "basline": "multi_task"},  # the baseline is there, under another name
+        {"methods": ["single_task", {"name": "padnet", "starts": "single_task"}]},
+        {"train": {"epoch": 2}},
+        {"train": {"epochs": "two"}},
+        {"train": {"epochs": 1, "accumulate": 3, "batsh": 9}},
+        {
+            "controls": {"row": "padnet", "other_seeds": [5]},
+            "methods": ["single_task", {"name": "pad_net", "lable": "padnet"}],
+        },
+        {
+            "benchmark": {"name": "kitti"}, "tasks": [["flow"]],
+            "tune": {"trials": 2, "space": {"lr": [0.1, 1]}, "holdout": 0},
+        },
+    ],
+)  # fmt: skip
+def test_what_comes_of_a_slip_is_no_mistake_of_its_own(changes):
+    assert len(problems(**changes)) == 1, problems(**changes)
+
+
 def test_single_task_baselines_are_one_cell_a_task_and_shared_between_task_sets():
     sets = [["semseg", "depth"], ["semseg", "depth", "normals"]]
     planned = expand(matrix(tasks=sets, seeds=[0, 1]))

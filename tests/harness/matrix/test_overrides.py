@@ -276,3 +276,9 @@ def test_a_file_whose_own_size_or_tasks_nothing_takes_is_refused(key, value, tmp
     else:
         with pytest.raises(MatrixError, match=r"m\.yaml: 1 mistake\n  tasks: not taken, because all benchmarks have"):
             read(str(file))
+
+
+def test_all_changes_that_nothing_would_notice_are_refused_at_once(tmp_path):
+    with pytest.raises(MatrixError) as caught:
+        read(str(matrix_file(tmp_path)), ["tasks=[semseg]", "train.momentum=0.5"])
+    assert [line.split("=")[0] for line in caught.value.problems] == ["'tasks", "'train.momentum"]
