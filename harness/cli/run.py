@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from mtlbench.harness.driver.run import Outcome
     from mtlbench.harness.driver.standing import Held, Standing
     from mtlbench.harness.matrix.entries import Matrix
+    from mtlbench.harness.matrix.text.written import Written
     from mtlbench.harness.store.store import Store
 
 GOES_ON = "the same command goes on from the last checkpoints"
@@ -92,7 +95,8 @@ def run(
                 _require_sockets()  # now, and not after minutes of rendering
             folders = places.roots(wanted, data)
             target = report_folder(out, store)
-            request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, digest(written))
+            command = _command(matrix, written, data, address)
+            request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, digest(written), command)
             outcome = driver.run(request, store, partial(_on_ray, address, autoscaled), Console(highlight=False))
         except KeyboardInterrupt:
             typer.echo(f"\nstopped; {'nothing was written' if dry_run else GOES_ON}", err=True)
@@ -101,6 +105,13 @@ def run(
             typer.echo(f"mtlbench: {stopped}; {GOES_ON}", err=True)
             raise typer.Exit(1) from None
     _show_outcome(wanted, store, outcome, target, tracking_uri)
+
+
+def _command(matrix: str, written: Written, data: Sequence[str], address: str | None) -> str:
+    """What to type to run all cells of a matrix, without the store."""
+    options = [("--set", change.text) for change in written.changes] + [("--data", place) for place in data]
+    options += [] if address is None else [("--address", address)]
+    return shlex.join(["mtlbench", "run", matrix, *itertools.chain(*options)])
 
 
 def _as_overrides(workers_per_cell: int | None, save_predictions: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import starmap
 from pathlib import Path
@@ -71,6 +72,10 @@ def report(
             typer.echo(f"paper    {folder / name / 'paper'} ({width.text} wide)")
     if written.start is not None:
         typer.echo(f"index    {written.start}")
+    for left in written.unfinished:
+        typer.echo(f"missing  {left.missing} of {left.cells} cells of {left.matrix}")
+        if left.command:
+            typer.echo(f"next     {left.command} --store {shlex.quote(url)}")
     refuse_unreadable(written.unreadable)
 
 

@@ -46,6 +46,7 @@ class Request:
     rerun: Rerun = "none"
     tracking_uri: str | None = None  # None: the database beside the store
     written: str = ""  # the digest of what the matrix was read from
+    command: str = ""  # that asks for all cells of the matrix, without the store
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
         with _joined(make_scheduler, environment, chosen) if todo else nullcontext(None) as joined:
             for cell_id in again:
                 store.forget(cell_id)
-            work = Work(matrix, store, only, look, constants, request.written)  # a forgotten search leads to no cell
+            # Now, since a forgotten search leads to no cell.
+            work = Work(matrix, store, only, look, constants, request.written, request.command)
             with Tracker(uri, store.url, work.publish()) as tracker:
                 _project(work, tracker)
                 stopped = _schedule(work, joined, environment, tracker, console) if joined and work.todo else ""

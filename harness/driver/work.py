@@ -82,10 +82,17 @@ class Work:
     """The chosen cells of a matrix, and what is left to do. It grows: the record of a search leads to another cell."""
 
     def __init__(
-        self, matrix: Matrix, store: Store, only: Sequence[str], look: Look, constants: Mapping[str, str], written: str
+        self,
+        matrix: Matrix,
+        store: Store,
+        only: Sequence[str],
+        look: Look,
+        constants: Mapping[str, str],
+        written: str,
+        command: str,
     ) -> None:
         self.matrix, self.store, self.only, self.look = matrix, store, only, look
-        self.constants, self.written = constants, written
+        self.constants, self.written, self.command = constants, written, command
         self.records: dict[str, Record] = {}
         self.planned: list[Planned] = []  # the chosen cells, once for each place that needs them
         self.cells: dict[str, Planned] = {}  # by id
@@ -128,7 +135,8 @@ class Work:
 
     def publish(self) -> Manifest:
         """Write into the store which cells the matrix expects by now."""
-        contents = replace(manifest(self.matrix, self.constants, self.records), written=self.written)
+        expected = manifest(self.matrix, self.constants, self.records)
+        contents = replace(expected, written=self.written, command=self.command)
         self.store.put(files.matrix(self.matrix.name), contents.to_json())
         return contents
 

@@ -153,6 +153,7 @@ class Manifest:
     margin: float = 0.5  # points of Delta_m inside which two rows count as equivalent
     controls: tuple[Control, ...] = ()
     written: str = ""  # a hash of what the matrix was read from; "" where its cells also depend on something else
+    command: str = ""  # what was typed to run the matrix, without the store; "" where nobody typed it
 
     @property
     def ids(self) -> list[str]:

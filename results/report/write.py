@@ -30,6 +30,15 @@ from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import Summary, summarise
 
 
+class Unfinished(NamedTuple):
+    """A matrix of which cells are missing."""
+
+    matrix: str
+    missing: int
+    cells: int
+    command: str  # that goes on with them, without the store; "" where it is not known
+
+
 class Report(NamedTuple):
     """What was written."""
 
@@ -40,6 +49,7 @@ class Report(NamedTuple):
     overview: str  # of several matrices, as Markdown; "" where there is none
     summaries: tuple[Summary, ...]  # of `tables`, in their order
     start: Path | None = None  # the page over all matrices
+    unfinished: tuple[Unfinished, ...] = ()
 
 
 def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = None) -> Report:
@@ -89,7 +99,14 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
         overall,
         tuple(summary for _, summary in shown),
         start,
+        tuple(left for results in everything if (left := _left(results)).missing),
     )
+
+
+def _left(results: Results) -> Unfinished:
+    manifest = results.manifest
+    missing = sum(cell_id not in results.records for cell_id in manifest.ids)
+    return Unfinished(manifest.name, missing, len(manifest.ids), manifest.command)
 
 
 def _readable(store: str, names: Sequence[str]) -> list[Results]:

@@ -28,8 +28,6 @@ MAY_IMPORT = [
     (["status", "smoke"], {"torch", "scipy", "pandas"}),
     (["status"], {"pandas"}),
     (["gc", "--store", "nowhere"], {"pandas"}),
-    (["run", "smoke", "--set", "trian.epochs=1"], set()),
-    (["doctor", "smoke", "--set", "methods=[singel_task]"], set()),
     (["show", "nothing", "--store", "nowhere"], {"pandas"}),  # a refusal waits for no more than a success
 ]
 

@@ -23,6 +23,12 @@ COMMANDS = {
     "track rooms": ("MLflow", "stderr", "bringing MLflow up to date with rooms in runs"),
 }
 
+# Slips in a matrix: each is said before other mistakes are looked for, which takes PyTorch.
+SLIPS = {
+    "run smoke --set trian.epochs=1": "trian: unknown key",
+    "doctor smoke --set methods=[singel_task]": "methods.0.name: unknown method 'singel_task'",
+}
+
 MODULES = {"PyTorch": "torch", "MLflow": "mlflow", "pandas": "pandas"}
 
 # Runs each command until it imports its library, and prints what it has said by then.
@@ -60,6 +66,7 @@ print(json.dumps(said))
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
     libraries = {command: MODULES[library] for command, (library, *_) in COMMANDS.items()}
+    libraries |= dict.fromkeys(SLIPS, "torch")
     command = [sys.executable, "-c", UNTIL, json.dumps(libraries)]
     folder = tmp_path_factory.mktemp("here")
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, timeout=100)
@@ -75,3 +82,11 @@ def test_a_command_says_what_it_does_before_it_waits(said, command):
     first, *more = text.splitlines()
     assert expected in first and first.endswith(f"; loading {library}")
     assert other == "" and (not more or not reached)
+
+
+@pytest.mark.parametrize("command", SLIPS)
+def test_a_slip_is_said_before_other_mistakes_are_looked_for(said, command):
+    reached, stdout, stderr = said[command]
+    first, slip, last = stderr.splitlines()
+    assert reached and stdout == "" and first.endswith("smoke.yaml: 1 mistake")
+    assert slip.startswith(f"  {SLIPS[command]}") and last == "looking for more mistakes; loading PyTorch"

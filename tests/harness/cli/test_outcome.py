@@ -2,12 +2,20 @@
 
 import io
 import re
+import shlex
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from command import invoke
 from make_records import three_seeds
 from mtlbench.harness.cli.outcome import show_report
+from mtlbench.harness.cli.run import _command
+from mtlbench.harness.matrix.text.written import Override, Written
+from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
+from mtlbench.results.records.reading import read
 from mtlbench.results.report.write import report
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -59,3 +67,26 @@ def test_a_terminal_as_wide_as_the_line_says_shows_all_columns_and_a_narrower_on
     enough = int(re.search(r"widen to (\d+) columns", shown(written, 80))[1])
     assert "left out: " not in shown(written, enough)
     assert "left out: 1 cost;" in shown(written, enough - 1)
+
+
+def test_a_report_ends_with_the_command_that_trains_what_is_missing(tmp_path):
+    store = Store(three_seeds(tmp_path / "store"))
+    manifest = read(store.url, "rooms").manifest
+    missing = sum(store.state(cell_id) != "finished" for cell_id in manifest.ids)
+    asked = ("report", "rooms", "--store", store.url, "--out", tmp_path / "out")
+    last = invoke(*asked).stdout.splitlines()[-1]  # nobody has typed a command
+    assert missing and last == f"missing  {missing} of {len(manifest.ids)} cells of rooms"
+    command = _command("my rows.yaml", Written("", {}, [Override("seeds=[0]", ("seeds",), [0])]), ["rooms=r"], None)
+    store.put(files.matrix("rooms"), replace(manifest, command=command).to_json())
+    *_, count, following = invoke(*asked).stdout.splitlines()
+    typed = ["mtlbench", "run", "my rows.yaml", "--set", "seeds=[0]", "--data", "rooms=r", "--store", store.url]
+    assert count == last and following.startswith("next     ") and shlex.split(following)[1:] == typed
+
+
+def test_a_report_of_a_finished_matrix_names_no_command(tmp_path):
+    store = Store(three_seeds(tmp_path / "store"))
+    manifest = read(store.url, "rooms").manifest
+    entries = tuple(entry for entry in manifest.entries if store.state(entry.id) == "finished")
+    store.put(files.matrix("rooms"), replace(manifest, entries=entries, command="mtlbench run rooms").to_json())
+    said = invoke("report", "rooms", "--store", store.url, "--out", tmp_path / "out").stdout
+    assert "report   " in said and "missing" not in said and "next" not in said
