@@ -100,8 +100,8 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
             making.leave_out((item for item in chosen if item.cell.id in todo), store, folders, console)
             constants = making.constants(matrix, store, folders, console)
             making.show_truth(matrix, store, folders)
-        if todo:
-            console.print(f"{len(todo)} of {len(ids)} cells to run; starting Ray", markup=False)
+        finished = f"all {len(ids)} {'chosen ' if only else ''}cells are finished; writing the report"
+        console.print(f"{len(todo)} of {len(ids)} cells to run; starting Ray" if todo else finished, markup=False)
         environment = Environment(
             store=store.url,
             roots=dict(folders),

@@ -5,9 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
-from cells import small_cell
+import in_process
+from cells import small_cell, small_matrix
+from mtlbench.harness.driver import run as driver
 from mtlbench.harness.driver.progress import Watch
 from mtlbench.harness.store.store import Store
+from mtlbench.results.records.reading import read
 
 
 class Clock:
@@ -138,3 +141,15 @@ def test_the_live_table_fits_and_shows_starting_and_scoring(tmp_path, width):
     assert max(map(len, text.splitlines())) <= width and "…" not in text
     for word in ("starting", "scoring", "40/200", "running", "16 s"):
         assert word in text
+
+
+def test_a_run_with_nothing_to_train_says_so_before_it_writes_the_report(go, tmp_path, monkeypatch):
+    matrix, command, said, before = small_matrix(), "mtlbench run m.yaml", io.StringIO(), []
+    monkeypatch.setattr(driver, "report", lambda *asked: before.append(said.getvalue()))  # drawing it takes seconds
+    monkeypatch.setattr(driver, "show_report", lambda *asked: None)
+    _, first = go(matrix, command=command)
+    assert "2 of 2 cells to run" in first and "writing the report" not in first
+    assert read(str(tmp_path / "s"), "m").manifest.command == command
+    monkeypatch.setattr(in_process, "StringIO", lambda: said)
+    go(matrix)
+    assert before == ["", "all 2 cells are finished; writing the report\n"]
