@@ -140,7 +140,10 @@ def ui(
 
 def show(
     words: Annotated[
-        list[str], typer.Argument(metavar="WORD...", help="Parts of its id or title that fit one cell only.")
+        list[str],
+        typer.Argument(
+            metavar="WORD...", help="Parts of its id or title that fit one cell only; a whole task set goes first."
+        ),
     ],
     url: StoreOption = "runs",
     matrix: Annotated[str | None, typer.Option(help="A matrix of the store, by name or file: only its cells.")] = None,

@@ -14,6 +14,7 @@ SHOWN = 8  # cells that a refusal lists
 def find_cell(store: Store, part: str, matrix: str | None = None) -> str:
     """The id of the one cell that has all words of `part` in its id or its title, as "pad seed 1"; case is ignored.
 
+    Where several cells have them, those go first whose whole task set is a word.
     matrix: only cells of this matrix. Raises FileNotFoundError that lists the cells in question.
     """
     titles = _titles(store, matrix)
@@ -23,6 +24,8 @@ def find_cell(store: Store, part: str, matrix: str | None = None) -> str:
     words = [re.compile(_as_pattern(word), re.IGNORECASE) for word in part.split()]
     texts = {cell_id: f"{cell_id.rpartition('-')[0]} {name}" for cell_id, name in titles.items()}
     found = [i for i in titles if part in i or all(word.search(texts[i]) for word in words)]
+    for word in part.lower().split():  # semseg, where cells of semseg+depth fit too, is the set of one task
+        found = [i for i in found if f" · {word} · " in titles[i].lower()] or found
     if len(found) == 1:
         return found[0]
     what = f"fits {len(found)} cells" if found else "fits no cell"

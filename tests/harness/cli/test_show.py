@@ -1,12 +1,14 @@
 """`mtlbench show` takes what a person types, and prints losses, sizes and times with their units."""
 
 import json
+import re
 
 import pytest
 
 from cells import small_matrix
 from command import invoke
 from mtlbench.harness.matrix.expand import expand, manifest
+from mtlbench.harness.store.cells import find_cell
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 from mtlbench.results.records.record import Record
@@ -70,6 +72,28 @@ def test_what_fits_several_cells_is_refused_in_one_line_that_lists_them(store):
     assert all(f" · seed {seed}" in done.stderr for seed in (0, 1, 10))
     both = invoke("show", "pad", "seed", "1", "--store", store.url)  # of two matrices, the ids tell them apart
     assert both.exit_code == 2 and both.stderr.count("\n") == 1 and both.stderr.count("-pad_net-") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "titles"),
+    [
+        ("single semseg", ["Single task · semseg · seed 0"]),
+        ("semseg", ["Single task · semseg · seed 0"]),
+        ("SEMSEG+depth", ["PAD-Net · semseg+depth · seed 0"]),
+        ("pad semseg", ["PAD-Net · semseg+depth · seed 0"]),
+        ("sem", ["Single task · semseg · seed 0", "PAD-Net · semseg+depth · seed 0"]),
+    ],
+)
+def test_a_word_that_is_a_whole_task_set_finds_no_larger_set_beside_it(tmp_path, words, titles):
+    store, benchmark = Store(tmp_path / "s"), {"name": "rooms", "tasks": ["semseg", "depth"]}
+    cells = manifest(small_matrix(benchmark=benchmark, methods=METHODS, baseline="Single task"), {})
+    store.put(files.matrix("m"), cells.to_json())
+    if len(titles) == 1:
+        (found,) = (entry for cell_id, entry in cells.cells().items() if cell_id == find_cell(store, words))
+        assert [f"{found.label} · {'+'.join(found.tasks)} · seed {found.seed}"] == titles
+    else:
+        with pytest.raises(FileNotFoundError, match=re.escape("; ".join(titles))):
+            find_cell(store, words)
 
 
 def test_a_matrix_that_the_store_lacks_is_named(store):
