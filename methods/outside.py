@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +40,39 @@ def load(name: str, kind: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # the import runs the code of the module's author, which may do anything
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-        # The first frame is this file.
-        where = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
-        raise ValueError(f"{kind} {name!r} cannot be imported: {type(error).__name__}: {error}{where}") from error
+        raise ValueError(f"{kind} {name!r} cannot be imported: {_why(module, error)}") from error
+
+
+def classes(module: str, kinds: tuple[type, ...]) -> list[str]:
+    """ "module:Class" for each class of these kinds that a module defines; [] where there is no such module.
+
+    Raises ValueError that says why the module cannot be imported.
+    """
+    try:
+        found = vars(importlib.import_module(module))
+    except (Exception, SystemExit) as error:  # as in `load`
+        if _is_missing(module, error):
+            return []
+        raise ValueError(f"module {module!r} cannot be imported: {_why(module, error)}") from error
+    own = [each for each in found.values() if isinstance(each, type) and each.__module__ == module]
+    return [f"{module}:{each.__name__}" for each in own if issubclass(each, kinds)]
+
+
+def _is_missing(module: str, error: BaseException) -> bool:
+    """Whether an error of an import says that there is no such module, or none of the packages that it lies in."""
+    return isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+
+
+def _why(module: str, error: BaseException) -> str:
+    """What keeps a module, or something in it, from being imported, and the place of the mistake."""
+    if _is_missing(module, error):
+        here = os.path.abspath("")
+        also = " and not" if here not in map(os.path.abspath, sys.path) else ", and"
+        return (
+            f"{error}; Python looked in what is installed{also} in the current folder, {here}; run the command in the "
+            "folder that holds the module, or put this folder into PYTHONPATH"
+        )
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    # The first frame is this file.
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
+    return f"{type(error).__name__}: {error}{where}"

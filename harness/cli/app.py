@@ -5,16 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mtlbench.harness.cli import audit, begin, data, export, launch, methods, run, store
 from mtlbench.harness.cli.usage import one_line
 from mtlbench.harness.search_path import look_here_last
 
+
+class Commands(TyperGroup):
+    """Says of a value that an option does not take what it takes, without pydantic's words before it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
     name="mtlbench",
+    cls=Commands,
     help="Is multi-task method A better than B, by how much, and how sure are we?\n\n"
     "Start with:  mtlbench run smoke   (trains three methods on embedded rooms in a minute)",
     no_args_is_help=True,

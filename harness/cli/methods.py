@@ -163,11 +163,14 @@ def check(
     from mtlbench.harness.data.places import named_copy
     from mtlbench.harness.inspect.benchmark_conformance import check_benchmark
     from mtlbench.harness.inspect.conformance import check_method
-    from mtlbench.methods import METHODS
-    from mtlbench.methods.outside import find
+    from mtlbench.methods import METHODS, Method
+    from mtlbench.methods.outside import classes, find
 
     try:
-        found = find(name, "method or benchmark", {**METHODS, **BENCHMARKS})
+        known: dict[str, type] = {**METHODS, **BENCHMARKS}
+        if name not in known and (whole := classes(name, (Method, Benchmark))):
+            raise ValueError(f"{name} is a module; name a class of it: {', '.join(whole)}")
+        found = find(name, "method or benchmark", known)
         results: Iterator[tuple[str, str | None]]
         if isinstance(found, type) and issubclass(found, Benchmark):
             results = check_benchmark(named_copy(name, data, options))

@@ -153,7 +153,11 @@ class Store:
         """Raise StoreError unless a file can be written, read back and removed; leaves no new folder behind."""
         name = f"{files.PROBE}{uuid.uuid4().hex[:8]}"
         missing = [folder for folder in (Path(self.root), *Path(self.root).parents) if not folder.exists()]
-        self.put(name, b"probe", patience=0)
+        try:
+            self.put(name, b"probe", patience=0)
+        except StoreError as error:  # of the store, and not of a file that nobody knows
+            why = str(error).replace(f"write {self.path(name)}", f"write into the store {self.url}")
+            raise StoreError(f"{why}; give another --store") from error
         if self.get(name) != b"probe":
             raise StoreError(f"{self.url}: a file written there reads back differently")
         self.remove(name)

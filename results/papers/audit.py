@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mtlbench.results.papers.judge import BASELINE, IMPOSSIBLE, POSSIBLE
 from mtlbench.results.papers.reading.grid import BadTable
 from mtlbench.results.records.record import Score
 from mtlbench.results.statistics.delta import delta_m
@@ -145,7 +146,7 @@ def as_json(found: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
                 "delta_column": 0,
                 "printed": texts[*key, row["method"]],
                 **{name: round(row[name], 4) + 0.0 for name in ("recomputed", "low", "high")},
-                "verdict": "possible" if row["fits"] else "impossible",
+                "verdict": _verdict(row),
             }
             for row in rows.to_dict("records")
         ]
@@ -155,13 +156,20 @@ def as_json(found: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     return {"tables": tables, "impossible": int((~found["fits"]).sum()), "compared": len(judged), "unread": []}
 
 
+def _verdict(row: Mapping[Any, Any]) -> str:
+    if not row["fits"]:
+        return IMPOSSIBLE
+    return BASELINE if row["is_baseline"] else POSSIBLE
+
+
 def markdown(found: pd.DataFrame) -> str:
     """An audit as a Markdown table, with the number of misfits below."""
-    lines = ["| Table | Method | printed | recomputed | possible | |", "| --- | --- | ---: | ---: | ---: | --- |"]
+    lines = ["| Table | Method | printed | recomputed | possible | verdict |"]
+    lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
     for row in found.to_dict("records"):
         name = f"{row['source']}, {row['table']}, {row['task_set']}"
         possible = f"[{row['low']:+.2f}, {row['high']:+.2f}]"
-        verdict = "" if row["fits"] else "does not fit"
+        verdict = _verdict(row)
         lines.append(
             f"| {name} | {row['method']} | {row['printed']:+.2f} | {row['recomputed']:+.2f} | {possible} | {verdict} |"
         )

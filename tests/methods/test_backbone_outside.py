@@ -6,7 +6,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from additions import Pyramid
-from mtlbench.harness.matrix.problems import cross_checks
+from cells import small_matrix
+from mtlbench.harness.matrix.text.written import MatrixError
 from mtlbench.methods import Target, build
 from mtlbench.methods.backbone import Backbone
 from mtlbench.methods.weights import require_pretrained
@@ -50,7 +51,9 @@ def test_imagenet_weights_are_refused_with_the_way_out():
         Backbone(NAME, pretrained=True)
     with pytest.raises(ValueError, match=expected):
         require_pretrained(NAME)
-    (problem,) = cross_checks({"backbone": {"name": NAME, "weights": "imagenet"}, "baseline": "x"}, None)
+    with pytest.raises(MatrixError) as caught:
+        small_matrix(backbone={"name": NAME, "weights": "imagenet"})
+    (problem,) = caught.value.problems
     assert problem.startswith("backbone.weights: ") and "set weights to none" in problem
 
 

@@ -6,8 +6,9 @@ from importlib import metadata
 import pytest
 import torch
 
+from cells import small_matrix
 from mtlbench.harness.matrix.cell import BackboneConfig
-from mtlbench.harness.matrix.problems import cross_checks
+from mtlbench.harness.matrix.text.written import MatrixError
 from mtlbench.harness.matrix.weights import by_content, locate, origin
 from mtlbench.methods import packaged
 from mtlbench.methods.backbone import Backbone
@@ -61,7 +62,9 @@ def test_random_weights_see_images_as_every_other_network_does():
 def test_a_network_without_a_package_is_refused_with_those_that_have_one():
     with pytest.raises(ValueError, match=r"'resnet18': no package holds its weights; .* is for tf_efficientnet_lite0"):
         Backbone("resnet18", weights="package")
-    (problem,) = cross_checks({"backbone": {"weights": "package"}, "baseline": "x"}, None)
+    with pytest.raises(MatrixError) as caught:
+        small_matrix(backbone={"weights": "package"})
+    (problem,) = caught.value.problems
     assert problem.startswith("backbone.weights: backbone 'hrnet_w18_small_v2': no package holds its weights")
 
 

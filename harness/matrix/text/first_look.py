@@ -86,6 +86,8 @@ def describe_mistake(mistake: Any, above: tuple[str | int, ...] = ()) -> str:
         message = "missing"
     elif mistake["type"] != "value_error":
         message = f"{message}, not {mistake['input']!r}"
+        if mistake["type"] == "list_type" and isinstance(mistake["input"], str | int | float):
+            message += f"; write {loc[-1]}: [{mistake['input']}], or --set {path}=[{mistake['input']}]"
     return f"{path}: {message}" if path else message
 
 

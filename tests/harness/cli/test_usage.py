@@ -35,7 +35,9 @@ def here(tmp_path, monkeypatch):
         (["run", "smoke", "--set", "benchmark=nyud", "--data", "nyud=/usr"], "images"),
         (["run", "smoke", "--data", "kitti=/tmp"], "the matrix has rooms"),
         (["run", "smoke", "--only", "xyz"], "fits no cell's id and no label"),
-        (["run", "smoke", "--store", "/proc/nothing"], "cannot write"),
+        (["run", "smoke", "--store", "/proc/nothing"], "cannot write into the store /proc/nothing: No such file"),
+        (["run", "smoke", "--rerun", "some"], "'--rerun': 'some' is not one of 'none', 'failed', 'stale', 'all'"),
+        (["run", "smoke", "--set", "seeds=1"], "not 1; write seeds: [1], or --set seeds=[1]"),
         (["run", "smoke", "--tracking-uri", "htp://x"], "htp"),
         (["status", "nowhere"], "no matrix file"),
         (["ui", "--tracking-uri", "foo"], "unknown kind"),
@@ -43,7 +45,8 @@ def here(tmp_path, monkeypatch):
         (["show", "nothing"], "fits no cell"),
         (["report"], "no matrix was run into this store"),
         (["predict", "nothing", "x.jpg"], "fits no cell"),
-        (["check", "no.such:Thing"], "cannot be imported"),
+        (["check", "no.such:Thing"], "cannot be imported: No module named 'no'; Python looked in what is installed"),
+        (["check", "no_such_thing"], "unknown method or benchmark 'no_such_thing'"),
         (["run", "smoke", "--out", "/dev/null/x"], "/dev/null is no folder; give another"),
         (["ui", "--port", "70000"], "65535"),
     ],
@@ -77,6 +80,23 @@ def test_slips_are_said_before_torch_is_loaded_and_all_other_mistakes_after_them
     assert [line.split(":")[0].strip() for line in rest] == ["benchmarks.0", "seeds"]
     only = invoke("run", "smoke", "--set", "seedz=[0]").stderr
     assert only.splitlines() == [first, slip, then]
+
+
+def test_check_names_the_classes_of_a_module_whose_class_was_forgotten(here, monkeypatch):
+    monkeypatch.syspath_prepend(here)
+    (here / "my_two.py").write_text(
+        "from mtlbench.methods import Method\nfrom mtlbench.methods.baseline import MultiTask\n"
+        "class First(MultiTask): pass\nclass Second(Method): pass\nclass Other: pass\n"
+    )
+    (here / "my_slip.py").write_text("import nothing_of_this_name\n")
+    done = invoke("check", "my_two")
+    assert done.exit_code == 2
+    assert done.stderr == "mtlbench: my_two is a module; name a class of it: my_two:First, my_two:Second\n"
+    slip = invoke("check", "my_slip").stderr
+    assert "module 'my_slip' cannot be imported: ModuleNotFoundError: No module named 'nothing_of_this_name'" in slip
+    assert "my_slip.py:1" in slip and slip.count("\n") == 1
+    missing = invoke("check", "my_too:First").stderr
+    assert missing.count("\n") == 1 and f"and in the current folder, {here}; run the command in" in missing
 
 
 def test_a_port_that_is_taken_is_refused_before_its_pages_are_named():
