@@ -34,7 +34,9 @@ class Line:
     seconds: float = 0.0  # spent training
     said: float | None = None  # when something was last said of it
     since: float | None = None  # when its attempt began
-    took: float | None = None  # seconds from the beginning of its attempt to its record, with all that is not training
+    before: float = 0.0  # seconds spent training in earlier attempts
+    start: float | None = None  # seconds from the beginning of its attempt to its first batch
+    took: float | None = None  # seconds from its beginning to its record, with all that is not training
 
     @property
     def size(self) -> tuple[str, int]:
@@ -90,7 +92,8 @@ class Watch:
     def started(self, cell_id: str) -> None:
         line = self.lines[cell_id]
         line.state = "scoring" if line.state == "trained" else "starting"
-        line.since = line.said = self.clock()
+        line.since, line.start = self.clock(), None
+        line.said = line.since
         self._say(cell_id, "started" if line.state == "starting" else "computing scores that need no GPU")
         self.tell(cell_id, "running")
 
@@ -101,6 +104,9 @@ class Watch:
         line.epoch = f"{progress['epoch']:.0f}/{progress['epochs']:.0f}"
         line.loss, line.seconds = progress["loss"], progress["seconds"]
         line.step, line.steps = int(progress["step"]), int(progress["steps"])
+        line.before = line.seconds if line.loss is None else line.before
+        if line.start is None and line.since is not None:
+            line.start = max(self.clock() - line.since - (line.seconds - line.before), 0.0)
         if line.loss is None:
             self._say(cell_id, f"goes on after epoch {line.epoch}, step {line.step:,} of {line.steps:,}")
         else:
@@ -133,7 +139,7 @@ class Watch:
             return
         end: State = "finished" if state == "finished" else "failed"
         line.state = end
-        line.took = None if line.since is None or end == "failed" else self.clock() - line.since
+        line.took = None if line.since is None or end == "failed" else self.clock() - line.since + line.before
         failure = self.store.failure(cell_id) if end == "failed" else None
         self._say(cell_id, f"failed: {failure['error']}" if failure else end)
         self.tell(cell_id, end)
@@ -142,9 +148,10 @@ class Watch:
         """The time until all are done; None where nothing is known yet.
 
         A cell takes as long as finished cells of its size took, start and scoring included. Before one has finished, it
-        takes its steps at the pace that was seen, and as much longer as finished cells of other sizes did. A cell of a
-        size that was never seen takes at least as long as the quickest size that was. The time is then a lower bound,
-        and so is one before any cell has finished: how long start and scoring take is not known by then.
+        takes its steps at the pace that was seen, and besides them as long as finished cells of other sizes did, or
+        else as long as starts did. A cell of a size that was never seen takes at least as long as the quickest size
+        that was. The time is then a lower bound, and so is one before any cell has finished: how long scoring takes is
+        not known by then.
         """
         left = [line for line in self.lines.values() if line.state not in ("finished", "failed")]
         whole = [self._whole(line) for line in left]
@@ -155,7 +162,7 @@ class Watch:
         work = 0.0
         for line, seconds in zip(left, whole, strict=True):
             since = line.since if line.state in ("starting", "running", "scoring") else None
-            work += max((seconds or min(known)) - (0.0 if since is None else now - since), 0.0)
+            work += max((seconds or min(known)) - line.before - (0.0 if since is None else now - since), 0.0)
         finished = any(line.took is not None for line in self.lines.values())
         return Left(work / max(1, min(self.slots, len(left))), at_least=not finished or not all(whole))
 
@@ -168,8 +175,9 @@ class Watch:
         steps = line.steps or next((each.steps for each in lines if each.size == line.size and each.steps), 0)
         if not paces or not steps:
             return None
-        more = [each.took / each.seconds for each in lines if each.took and each.seconds]
-        return steps * paces[0] * max(1.0, statistics.median(more) if more else 1.0)
+        besides = [each.took - each.seconds for each in lines if each.took and each.seconds]
+        besides = besides or [each.start for each in lines if each.start is not None]
+        return steps * paces[0] + max(statistics.median(besides) if besides else 0.0, 0.0)
 
     def _say(self, cell_id: str, what: str, often: bool = False) -> None:
         if animated(self.console):

@@ -46,13 +46,45 @@ def test_nothing_is_promised_before_anything_is_known(watched):
     assert watch.lines[first].state == "starting"
 
 
-def test_before_a_cell_has_finished_its_pace_is_that_of_all(watched):
+def test_before_a_cell_has_finished_its_pace_and_its_start_are_those_of_all(watched):
     watch, clock, (first, *_), *_ = watched
     watch.started(first)
     clock.now = 10.0
-    watch.progressed(first, progress(step=20, seconds=4.0))  # 20 s a cell, of which 10 s have gone
-    assert watch.remaining() == (pytest.approx((6 * 20 - 10) / 2), True)
-    assert str(watch.remaining()) == "at least 55 s left"
+    watch.progressed(first, progress(step=20, seconds=4.0))  # 6 s to start and 20 s to train, of which 10 s have gone
+    assert watch.remaining() == (pytest.approx((6 * (6 + 20) - 10) / 2), True)
+    assert str(watch.remaining()) == "at least 73 s left"
+
+
+def test_the_time_that_is_left_does_not_rise_as_cells_finish_that_take_as_long_as_was_seen(watched):
+    watch, clock, ids, store, _ = watched
+    told = []
+    for first, second in zip(ids[::2], ids[1::2], strict=True):
+        began = clock.now
+        watch.started(first), watch.started(second)
+        for seconds in (5.0, 10.0, 20.0):
+            clock.now = began + 30.0 + seconds  # a start takes longer than the training
+            for cell_id in (first, second):
+                watch.progressed(cell_id, progress(step=int(5 * seconds), seconds=seconds))
+            told.append(clock.now + watch.remaining().seconds)
+        clock.now = began + 60.0  # 10 s to score
+        finish(watch, store, first), finish(watch, store, second)
+    assert told[:3] == [pytest.approx(3 * 50)] * 3  # nobody knows by then how long scoring takes
+    assert told[3:] == [pytest.approx(3 * 60)] * 6
+
+
+def test_what_a_cell_was_trained_before_a_stop_is_not_counted_as_left(watched):
+    watch, clock, (first, second, *others), store, _ = watched
+    for cell_id in others:
+        finish(watch, store, cell_id)
+    watch.started(first)
+    clock.now = 10.0
+    watch.progressed(first, progress(step=50, seconds=15.0) | {"loss": None})
+    assert watch.remaining().seconds == pytest.approx((15 + (10 + 30)) / 2)
+    clock.now = 25.0
+    watch.progressed(first, progress(step=100, seconds=30.0))
+    finish(watch, store, first)
+    watch.started(second)
+    assert watch.remaining() == (pytest.approx(10 + 30), False)
 
 
 def test_whole_cells_count_and_not_their_steps_alone(watched):
@@ -106,7 +138,7 @@ def test_a_resumed_cell_says_at_once_where_it_goes_on(watched):
     watch, _, (first, *_), _, said = watched
     watch.started(first)
     watch.progressed(first, progress(step=30, seconds=6.0) | {"loss": None})
-    assert "[0/6] cell 0: goes on after epoch 3/10, step 30 of 100  at least 60 s left" in said.getvalue()
+    assert "[0/6] cell 0: goes on after epoch 3/10, step 30 of 100  at least 57 s left" in said.getvalue()
     assert watch.lines[first].state == "running" and "None" not in said.getvalue()
 
 
