@@ -93,8 +93,7 @@ def run(
                 return
             if address is None:
                 _require_sockets()  # now, and not after minutes of rendering
-            folders = places.roots(wanted, data)
-            target = report_folder(out, store)
+            folders, target = places.roots(wanted, data), report_folder(out, store)
             command = _command(matrix, written, data, address)
             request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, digest(written), command)
             outcome = driver.run(request, store, partial(_on_ray, address, autoscaled), Console(highlight=False))

@@ -113,8 +113,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
         with _joined(make_scheduler, environment, chosen) if todo else nullcontext(None) as joined:
             for cell_id in again:
                 store.forget(cell_id)
-            # Now, since a forgotten search leads to no cell.
-            work = Work(matrix, store, only, look, constants, request.written, request.command)
+            work = Work(matrix, store, only, look, constants, request.written, request.command)  # after `forget`
             with Tracker(uri, store.url, work.publish()) as tracker:
                 _project(work, tracker)
                 stopped = _schedule(work, joined, environment, tracker, console) if joined and work.todo else ""
