@@ -12,14 +12,17 @@ from cells import matrix_file
 from command import invoke
 from mtlbench.harness.cli import usage
 from mtlbench.harness.cli.usage import fitted
+from mtlbench.harness.store import kept
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """The current folder, which is empty."""
+    folder = tmp_path / "here"
+    folder.mkdir()
     monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,7 @@ def test_what_makes_no_sense_ends_in_one_clear_line_and_leaves_nothing(here, arg
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert list(here.iterdir()) == []
+    assert {made.name for made in here.parent.glob("cache/*")} <= {kept.ANSWERS}
 
 
 def test_the_status_and_the_line_of_a_mistake_are_those_of_the_process(here):
