@@ -6,12 +6,12 @@ The store is the truth: the files are made from it, at any time and as often as 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from mtlbench.harness.driver.deltas import deltas
+from mtlbench.harness.export.cells import shown
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.tracking.views import Point, State, View, curve, finals, view
+from mtlbench.harness.tracking.views import Point, View
 from mtlbench.results.records.record import Entry, Manifest
 
 # Behind the names of our files. What other programs have written into the folder stays.
@@ -27,27 +27,12 @@ def export(store: Store, manifest: Manifest, without: Sequence[str], out: Path) 
     folder = out / manifest.name
     for old in folder.rglob(f"events.out.tfevents.*{SUFFIX}"):
         old.unlink()
-    gains, written = deltas(store, manifest.name), 0
-    for cell_id, entry in manifest.cells().items():
-        if cell_id in without:
-            continue
-        found = view(store.url, manifest, cell_id, _state(store, cell_id))
-        points = [*_points(found), *(Point(name, value, 0) for name, value in gains.get(cell_id, {}).items())]
-        if points:
-            _write(points, _start(found), folder / _folder(entry))
+    written = 0
+    for cell in shown(store, manifest, without):
+        if points := cell.curve + cell.finals:
+            _write(points, _start(cell.view), folder / _folder(cell.entry))
             written += 1
     return written
-
-
-def _state(store: Store, cell_id: str) -> State:
-    state = store.state(cell_id)
-    return state if state in ("finished", "failed") else "running"
-
-
-def _points(found: View) -> Iterator[Point]:
-    yield from curve(found.history.rows)
-    if found.record is not None:
-        yield from finals(found.record)
 
 
 def _folder(entry: Entry) -> str:

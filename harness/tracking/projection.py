@@ -207,12 +207,11 @@ class Projection:
     def _create(self, now: View) -> Run:
         """Make a run that starts when its cell did: now, or before its end by the time of its training."""
         seconds = now.record.cost.get("train_seconds", 0.0) if now.record else 0.0
-        several = len({entry.benchmark for entry in self.manifest.entries}) > 1
         run = self.client.create_run(
             self.experiment_id,
             start_time=(now.ended or _milliseconds()) - int(1000 * seconds),
             tags={"cell_id": now.entries[0].id},
-            run_name=run_name(now.entries, several),
+            run_name=run_name(now.entries, self.manifest),
         )
         self.run_ids[now.entries[0].id] = run.info.run_id
         return run

@@ -98,11 +98,11 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", str(value)[:LONGEST]
 
 
-def run_name(entries: Sequence[Entry], several_benchmarks: bool) -> str:
+def run_name(entries: Sequence[Entry], manifest: Manifest) -> str:
     """``PAD-Net · seed 0 · semseg+depth``, and the benchmark where the matrix has more than one. The longest part is
     last, for MLflow's lists cut names at their end."""
     entry = entries[0]
-    benchmark = [entry.benchmark] if several_benchmarks else []
+    benchmark = [entry.benchmark] if len({each.benchmark for each in manifest.entries}) > 1 else []
     search = ["search"] if entry.preliminary else []
     return " · ".join([entry.label, *search, f"seed {entry.seed}", *benchmark, "+".join(entry.tasks)])
 

@@ -57,6 +57,7 @@ VENDORS = {
     "ray": "harness/cluster/",
     "mlflow": "harness/tracking/",
     "tensorboardX": "harness/export/",
+    "wandb": "harness/export/",
 }
 
 

@@ -1,14 +1,13 @@
 """TensorBoard reads what the store holds: every point of a history, every score and every delta."""
 
 import json
-import re
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from command import invoke
+from exported import expected
 from make_records import three_seeds
-from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import read
@@ -38,26 +37,17 @@ def exported(store, out, *more):
 
 def test_the_files_hold_the_histories_the_scores_and_the_deltas_of_the_store(store, tmp_path):
     said = exported(store, tmp_path / "out")
-    shown, results = read_back(tmp_path / "out"), read(store.url, "rooms")
-    gains = deltas(store, "rooms")
-    assert f"{len(results.records)} cells" in said
+    shown, wanted = read_back(tmp_path / "out"), expected(store, "rooms")
+    assert f"{len(wanted)} cells" in said
     by_cell = {run.rpartition("/")[2]: tags for run, tags in shown.items()}
-    assert len(shown) == len(by_cell) and by_cell.keys() == results.records.keys()
-    for cell_id, record in results.records.items():
-        tags = by_cell[cell_id]
-        expected = {}
-        for line in store.get(files.history(cell_id)).decode().splitlines():
-            row = json.loads(line)
-            name = re.sub("^val/([^/]+)/", r"val/\1_", row["name"])
-            expected.setdefault(name, []).append((row["step"], row["value"]))
-        expected |= {f"test/{score.task}_{score.metric}": [(0, score.value)] for score in record.scores}
-        expected |= {f"cost/{name}": [(0, value)] for name, value in record.cost.items()}
-        expected |= {name: [(0, value)] for name, value in gains.get(cell_id, {}).items()}
-        assert tags.keys() == expected.keys()
-        for name, points in expected.items():
-            assert [step for step, _ in tags[name]] == [step for step, _ in points]
+    assert len(shown) == len(by_cell) and by_cell.keys() == wanted.keys()
+    for cell_id, (history, finals) in wanted.items():
+        tags, points = by_cell[cell_id], history | {name: [(0, value)] for name, value in finals.items()}
+        assert tags.keys() == points.keys()
+        for name, of_name in points.items():
+            assert [step for step, _ in tags[name]] == [step for step, _ in of_name]
             rel = 1e-5 if name.startswith("test/") else 1e-6  # scores are shown with six digits
-            assert [value for _, value in tags[name]] == pytest.approx([value for _, value in points], rel=rel)
+            assert [value for _, value in tags[name]] == pytest.approx([value for _, value in of_name], rel=rel)
     assert any(run.startswith("rooms/Single_task/") for run in shown)
 
 
