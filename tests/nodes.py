@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 HEAD, PORT = "10.77.0.1", 6379
@@ -103,12 +104,26 @@ class Nodes:
 
     def kill(self, node: int) -> None:
         """End everything that runs on a node, as a machine does that loses its power."""
-        found = subprocess.run(["ip", "netns", "pids", f"{SPACE}-{node}"], capture_output=True, text=True).stdout
-        for pid in found.split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        self._kill(node, lambda pid: True)
         self.processes.pop(node).wait()
         shutil.rmtree(Path("/tmp") / f"{SPACE}-{node}", ignore_errors=True)
+
+    def kill_raylet(self, node: int) -> None:
+        """End the raylet of a node, and nothing else."""
+        self._kill(node, lambda pid: Path(f"/proc/{pid}/comm").read_text() == "raylet\n")
+
+    def restart(self, node: int) -> None:
+        """Start Ray anew on a node whose raylet has died: all that it was started with ends by itself then."""
+        self.processes[node].wait(60)
+        self.start(node)
+
+    @staticmethod
+    def _kill(node: int, chosen: Callable[[int], bool]) -> None:
+        found = subprocess.run(["ip", "netns", "pids", f"{SPACE}-{node}"], capture_output=True, text=True).stdout
+        for pid in map(int, found.split()):
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                if chosen(pid):
+                    os.kill(pid, signal.SIGKILL)
 
     @staticmethod
     def on(node: int) -> tuple[str, ...]:

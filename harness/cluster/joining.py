@@ -8,11 +8,12 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import ray
-from ray._private import worker
+from ray._private import services, worker
 from ray.job_config import JobConfig
 
 import mtlbench
@@ -56,6 +57,7 @@ TOKEN = (
     "RAY_AUTH_MODE=disabled is for a cluster without tokens"
 )
 
+PATIENCE = 30.0  # seconds in which a raylet has to start, or to start again, on this machine
 TRIES = 2  # a Ray of this machine has 30 seconds to come up, which a busy machine may exceed once
 
 
@@ -70,6 +72,8 @@ def join(address: str | None) -> Cluster:
         except Exception as error:  # Ray raises what it likes
             if any(REFUSED in str(cause) for cause in _causes(error)):
                 raise ConnectionError(f"the Ray cluster at {address} refuses our token; {TOKEN}") from error
+            if isinstance(error, NoNode):
+                raise
             ray.shutdown()  # what has been started of it
             if left:
                 log.warning("Ray did not start (%s); trying again", first_line(str(error)))
@@ -89,6 +93,7 @@ def _start(address: str | None) -> None:
         local = {"include_dashboard": False, "_temp_dir": ray_folder()}
     elif address != "auto":
         _knock(address)
+        _need_raylet(address, PATIENCE)
     ours = signal.getsignal(signal.SIGTERM)  # Ray replaces the handler
     try:
         # "local": without an address, Ray would join a cluster that RAY_ADDRESS names or that runs here by chance.
@@ -122,6 +127,23 @@ def _without_words() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+class NoNode(ConnectionError):
+    """This machine belongs to no cluster."""
+
+
+def _need_raylet(address: str, patience: float) -> None:
+    """Raise NoNode where no raylet runs on this machine. Ray itself would look for one for a minute, and then say that
+    there is no cluster."""
+    end = time.monotonic() + patience
+    while not services.find_node_ids():
+        if time.monotonic() > end:
+            raise NoNode(
+                f"no raylet has run on this machine for {patience:g} s; make it a node of the cluster "
+                f"(ray start --address={address}), and give the same command"
+            )
+        time.sleep(0.5)
 
 
 class _Job(JobConfig):  # type: ignore[misc]

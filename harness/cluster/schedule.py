@@ -123,7 +123,10 @@ class OnRay:
         self.asked: asking.Asked | None = None  # None: no other machine takes part
 
     def join(self) -> Cluster:
-        return joining.join(self.address)._replace(grows=self.autoscaled)
+        cluster = joining.join(self.address)._replace(grows=self.autoscaled)
+        if self.address == "auto":  # if it is joined again, then where it is: Ray finds no cluster without a raylet
+            self.address = ray.get_runtime_context().gcs_address
+        return cluster
 
     def leave(self) -> None:
         gc.collect()  # what is left of Tune refers to Ray, which ends this process if that is used after it was left

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -12,7 +13,7 @@ from ray.tune.search import SearchGenerator
 from cells import matrix_file
 from command import invoke
 from mtlbench.harness.cluster import joining, sockets
-from mtlbench.harness.cluster.schedule import Cells
+from mtlbench.harness.cluster.schedule import Cells, OnRay
 from mtlbench.harness.cluster.sockets import LONGEST_SOCKET, SOCKET, ray_folder
 from mtlbench.harness.cluster.token import use_token
 
@@ -89,6 +90,43 @@ def test_a_ray_of_this_machine_hands_no_variables_of_launchers_and_compilers_to_
     joining.join(None)
     ((_, _, seen),) = init.calls
     assert not {*exported} & seen.keys()
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """The address of a cluster whose head answers."""
+    monkeypatch.setattr(joining, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_machine_without_a_raylet_is_said_to_be_no_node_of_the_cluster(monkeypatch, cluster):
+    init = Init(monkeypatch, times=0)
+    monkeypatch.setattr(joining.services, "find_node_ids", set)
+    with pytest.raises(ConnectionError) as raised:
+        joining.join(cluster)
+    assert init.calls == [] and str(raised.value) == (
+        "no raylet has run on this machine for 0.2 s; make it a node of the cluster "
+        f"(ray start --address={cluster}), and give the same command"
+    )
+
+
+def test_a_raylet_that_starts_in_time_is_waited_for(monkeypatch, cluster):
+    init, answers = Init(monkeypatch, times=0), iter([set(), {"node"}])
+    monkeypatch.setattr(joining.services, "find_node_ids", lambda: next(answers))
+    joining.join(cluster)
+    assert [arguments for arguments, *_ in init.calls] == [(cluster,)] and next(answers, None) is None
+
+
+def test_the_cluster_of_this_machine_is_joined_again_where_it_was(monkeypatch):
+    init = Init(monkeypatch, times=0)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
+    monkeypatch.setattr(joining, "_knock", lambda address: None)
+    monkeypatch.setattr(joining.services, "find_node_ids", lambda: {"node"})
+    scheduler = OnRay("auto")
+    scheduler.join()
+    scheduler.join()
+    assert [arguments for arguments, *_ in init.calls] == [("auto",), ("10.0.0.1:6379",)]
 
 
 def test_all_cells_wait_for_resources_at_once_and_run_as_any_process_does(monkeypatch):

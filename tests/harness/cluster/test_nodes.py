@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from cells import matrix_file
+from cells import matrix_file, small_matrix
+from kills import left_over, numbers
 from mtlbench.harness.store.store import Store
 from nodes import HEAD, OWN_PROCESSES, PORT, Nodes, possible
 
@@ -139,3 +140,48 @@ def test_a_new_head_goes_on_after_the_loss_of_the_head(commands, cluster, tmp_pa
         done = head.run("run", file, "--store", "headless", "--address", ADDRESS)
         assert done.returncode == 0, done.stdout + done.stderr
         assert finished(tmp_path / "headless") == ["finished"]
+
+
+def test_a_driver_whose_own_raylet_dies_waits_for_another_or_ends_in_one_line(commands, cluster, go, tmp_path):
+    marker, train = tmp_path / "go on", {"epochs": 2, "batch": 2}
+    methods = [waiting(marker, "One"), waiting(marker, "Other")]
+    methods[1]["train"] = {"lr": 2e-3}
+    changes = {"methods": methods, "baseline": "One", "train": train}
+    died = "Ray's process raylet on this machine has died or was killed"
+    with cluster(2) as nodes:
+        second = replace(commands, before=nodes.on(2), first=OWN_PROCESSES)
+        command = ("run", matrix_file(tmp_path, "lone", **changes), "--store", "lone", "--address", ADDRESS)
+
+        # No other raylet starts on the machine of the driver.
+        driver = second.start(*command)
+        wait_for(lambda: begun(tmp_path / "lone") == 2, driver)
+        nodes.kill_raylet(2)
+        killed = time.monotonic()
+        said, _ = driver.communicate(timeout=200)
+        assert driver.returncode == 1 and time.monotonic() - killed < 75, said  # 30 s, and a report on a busy machine
+        line = (
+            f"stopped  {died}; no raylet has run on this machine for 30 s; make it a node of the cluster "
+            f"(ray start --address={ADDRESS}), and give the same command"
+        )
+        assert line in said.splitlines(), said
+        assert "Traceback" not in said and "core_worker" not in said and "Check failed" not in said, said
+        assert not list((tmp_path / "lone" / "lease").iterdir())
+        assert set(finished(tmp_path / "lone")) == {"started"}
+
+        # The same command goes on. Another raylet starts this time, after the driver has lost the first one.
+        nodes.restart(2)
+        nodes.ready(2)
+        driver, said = second.start(*command), ""
+        while said.count(": started") < 2:
+            line = driver.stdout.readline()
+            assert line, said
+            said += line
+        nodes.kill_raylet(2)
+        nodes.restart(2)
+        marker.touch()
+        said += driver.communicate(timeout=400)[0]
+        assert driver.returncode == 0 and f"trying again from its last checkpoint: {died}" in said, said
+        assert "Traceback" not in said and "core_worker" not in said, said
+    assert not left_over(tmp_path / "lone")
+    go(small_matrix(**changes))  # undisturbed
+    assert numbers(tmp_path / "lone") == numbers(tmp_path / "s")
