@@ -15,7 +15,6 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
-from functools import partial
 from typing import Any
 
 import ray
@@ -27,7 +26,7 @@ from mtlbench.harness.cluster.attempt import reason
 from mtlbench.harness.cluster.nodes import asking
 from mtlbench.harness.cluster.scheduler import Board, Cluster, Gone
 from mtlbench.harness.cluster.stages import UNFIT, Stage, of_a_process, run_stage
-from mtlbench.harness.cluster.tell import Tell
+from mtlbench.harness.cluster.tell import Actors, Tell
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store, StoreError
@@ -186,7 +185,7 @@ class OnRay:
         resources, searcher = environment.resources, cells
         if resources.max_concurrent:
             searcher = ConcurrencyLimiter(cells, max_concurrent=resources.max_concurrent)
-        tell.require = partial(head.require, head.servers(self.address is None))
+        Actors.servers = head.servers(self.address is None)
         trainable = tune.with_parameters(run_stage, environment=environment, folders=_folders(), asked=self.asked)
         with tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as scratch:
             tuner = tune.Tuner(

@@ -6,16 +6,18 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import psutil
 import ray
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.execution import tune_controller
 
+from mtlbench.harness.cluster import head
 from mtlbench.harness.cluster.attempt import died, first_line, reason
 from mtlbench.harness.cluster.nodes.closed import Closed
 from mtlbench.harness.cluster.scheduler import Board
@@ -32,7 +34,17 @@ class Actors(RayActorManager):  # type: ignore[misc]
     """Takes the error of Ray's memory monitor for the death of a process, after which Tune tries the cell again.
 
     Ray 2.60 takes it for none of the errors that it knows, and ends Tune's loop.
+
+    Where Ray is lost, nothing more is waited for. Tune would give each process of a cell 10 s to end, and a driver that
+    has not left Ray 15 s after its raylet died is ended by Ray without a word.
     """
+
+    servers: ClassVar[Mapping[str, psutil.Process]] = {}  # of this machine; in the class, for Tune makes the object
+
+    def next(self, timeout: float | None = None) -> bool:
+        """Wait for one event. Tune calls this in each turn of its loop, and while it ends. Raises Lost."""
+        head.require(self.servers)
+        return bool(super().next(timeout=timeout))
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
         killed = isinstance(exception, OutOfMemoryError)
@@ -54,7 +66,6 @@ class Tell(Callback):  # type: ignore[misc]
 
     def __init__(self, board: Board, store: Store, resources: Resources) -> None:
         self.board, self.store, self.deadline = board, store, resources.deadline
-        self.require: Callable[[], None] = lambda: None  # raises where Ray is lost, which ends Tune's loop
         self.closed = Closed(resources)
         self.known: dict[str, int] = {}  # cell -> failures in the store before its attempt
         self.pulses: dict[str, Seen] = {}  # cell -> its pulse, while it runs
@@ -64,7 +75,6 @@ class Tell(Callback):  # type: ignore[misc]
 
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
         """End each cell whose pulse has not changed for `deadline` seconds of this machine's clock."""
-        self.require()
         now = time.monotonic()
         if now - self.looked < min(10.0, self.deadline / 10):
             return

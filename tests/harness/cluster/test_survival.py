@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from ray import tune
@@ -18,6 +19,7 @@ from ray.tune.execution import tune_controller
 from rich.console import Console
 
 from cells import small_cell, small_matrix
+from mtlbench.harness.cluster import head
 from mtlbench.harness.cluster import tell as tell_module
 from mtlbench.harness.cluster.attempt import Log, _halved, attempt, reason, score
 from mtlbench.harness.cluster.schedule import OnRay
@@ -406,6 +408,18 @@ def test_tune_takes_the_error_of_the_memory_monitor_for_the_death_of_a_process(m
     killed, other = found
     assert isinstance(killed, RayActorError) and str(killed) == OF_MEMORY
     assert isinstance(other, ValueError)
+
+
+def test_tune_waits_for_no_process_once_ray_is_lost(monkeypatch):
+    waited = []
+    monkeypatch.setattr(RayActorManager, "next", lambda self, timeout: waited.append(timeout) or True)
+    manager, process = Actors.__new__(Actors), psutil.Process()
+    monkeypatch.setattr(Actors, "servers", {"raylet": process})
+    assert manager.next(timeout=0.1)
+    monkeypatch.setattr(process, "is_running", lambda: False)
+    with pytest.raises(head.Lost):
+        manager.next(timeout=1)
+    assert waited == [0.1]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
