@@ -74,6 +74,7 @@ def exported(store, out, *more):
     return done.output
 
 
+@pytest.mark.slow
 def test_the_runs_hold_the_histories_the_scores_the_deltas_and_the_parameters_of_the_store(store, tmp_path):
     wanted = expected(store, "rooms")
     first, cell = next(iter(wanted)), small_cell().model_dump(mode="json")
@@ -96,6 +97,7 @@ def test_the_runs_hold_the_histories_the_scores_the_deltas_and_the_parameters_of
     assert dict(flatten(config)) == dict(flatten(cell)) and config["train"]["lr"] == cell["train"]["lr"]
 
 
+@pytest.mark.slow
 def test_a_second_export_leaves_what_is_right_replaces_what_has_changed_and_doubles_nothing(store, tmp_path):
     out = tmp_path / "out"
     runs = out / "rooms" / "wandb"
