@@ -22,6 +22,7 @@ from mtlbench.results.summary.tuning import searches
 
 FEW = 3  # seeds; with so few, the page says what they could have found
 WIDE = 2.0  # points of Delta_m: half the width of an interval from which on the page warns
+ALONE = "One seed a row has no interval: it cannot tell a difference from chance."
 ASKED = (1.0, 2.0)  # points; the differences for which the page says how many seeds find them
 
 
@@ -49,7 +50,7 @@ def short(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
         sentences.append(SIMULTANEOUS)
     if _bold(summary):
         sentences.append("Bold: no other row is shown to be better.")
-    if max(_seed_counts(summary), default=0) > 1:
+    if not alone(summary):
         sentences += [*_unpaired(summary), *_left_out(summary)]
     return tuple(sentences)
 
@@ -72,6 +73,11 @@ def _shown(summary: Summary, manifest: Manifest, controls: Sequence[Finding]) ->
         yield f"Mean ± standard deviation over {over}."
     elif counts:
         yield "One seed a row: there is no interval, nothing is bold, and no order is implied."
+
+
+def alone(summary: Summary) -> bool:
+    """Whether no row has two seeds, so that nothing has an interval."""
+    return max(_seed_counts(summary), default=0) <= 1
 
 
 def _seed_counts(summary: Summary) -> set[int]:
@@ -171,7 +177,7 @@ def choosing(summary: Summary) -> str:
 def _judged(summary: Summary) -> Iterator[str]:
     """The rule, what it says of the interval beside a row and of bold, and which rows it says nothing of."""
     block, rows = summary.block, summary.rows.values()
-    if max(_seed_counts(summary), default=0) <= 1:
+    if alone(summary):
         return
     if block.values:
         yield rule(len(block.values))

@@ -20,6 +20,8 @@ from mtlbench.results.summary.summary import Summary
 
 LIVE = ("gains", "cost", "learning")  # the figures in whose place the page draws charts that its reader may change
 
+OF_SEEDS = ("95 % over seeds", "95 % over seeds and test images", "variance from the baseline [%]")  # columns
+
 
 class Drawn(NamedTuple):
     """A figure of the page."""
@@ -87,16 +89,32 @@ def _live(summary: Summary, figures: Sequence[Drawn], looks: Looks) -> dict[str,
     known = [place for place, name in enumerate(COSTS) if any(row.cost[name] > 0 for row in rows)]
     return {
         "live": choices.embedded(summary, looks, learning.numbers if learning else None),
-        "captions": {"gains": _unpaired(summary), "learning": learning.caption if learning else ""},
+        "captions": {
+            "gains": _gains(summary),
+            "cost": _costs(summary),
+            "learning": learning.caption if learning else "",
+        },
         "costs": [(choices.costs()[place][0], place) for place in known] if "cost" in by_name else [],
     }
 
 
-def _unpaired(summary: Summary) -> str:
-    without = [label for label, row in summary.rows.items() if row.delta.values and not row.delta.paired]
-    return (
-        f"No whiskers on a task where runs share no seed with the baseline's: {', '.join(without)}." if without else ""
+def _gains(summary: Summary) -> str:
+    """What the chart of gains shows, with the baseline that its reader chooses."""
+    if captions.alone(summary):
+        return captions.ALONE
+    text = (
+        "Large: means over seeds; small: the seeds. Whiskers: on Δm, where weights are equal, the simultaneous 95 % "
+        "interval against the baseline, on a task the paired 95 % interval over seeds."
     )
+    without = [label for label, row in summary.rows.items() if row.delta.values and not row.delta.paired]
+    if without:
+        text += f" No whiskers on a task where runs share no seed with the baseline's: {', '.join(without)}."
+    return text
+
+
+def _costs(summary: Summary) -> str:
+    what = "Δm up to a cost." if captions.alone(summary) else "mean up to a cost. Whiskers: as on Δm above."
+    return f"Dashed: the best {what} The baseline is at 0 with the cost of all its cells."
 
 
 def _sure(summary: Summary) -> Grid:
@@ -108,10 +126,13 @@ def _sure(summary: Summary) -> Grid:
         runs = ", ".join(signed(value) for value in delta.values.values()) or UNDEFINED
         improved = f"{delta.improved} of {delta.compared}" if delta.values else UNDEFINED
         rows.append([label, signed(delta.mean), *intervals, improved, share, signed(delta.log), runs])
-    columns = ["Method", "Δm [%]", "95 % over seeds", "95 % over seeds and test images"]
-    columns += ["P(improvement)", "variance from the baseline [%]", "log Δm [%]", "Δm by seed"]
+    columns = ["Method", "Δm [%]", *OF_SEEDS[:2], "P(improvement)", OF_SEEDS[2], "log Δm [%]", "Δm by seed"]
     deltas = {label: row.delta for label, row in summary.rows.items()}
     sentences = []
+    if captions.alone(summary):
+        sentences.append(captions.ALONE)
+        told = [place for place, title in enumerate(columns) if title not in OF_SEEDS]
+        columns, rows = [columns[place] for place in told], [[row[place] for place in told] for row in rows]
     if any(delta.seeds is not None for delta in deltas.values()):
         sentences.append(
             "Over seeds: where the mean Δm of ever more training runs would lie, for all pairs of rows at once; the "
@@ -166,7 +187,8 @@ def _secondary(summary: Summary) -> Grid:
     for label in labels:
         found = [values[key].get(label, []) for key in order]
         rows.append([label, *(f"{math.fsum(v) / len(v):#.4g}" if v else UNDEFINED for v in found)])
-    caption = "Means over the seeds that the first table is over. Scores of single classes are in scores.csv."
+    over = "Of one seed a row." if captions.alone(summary) else "Means over the seeds that the first table is over."
+    caption = f"{over} Scores of single classes are in scores.csv."
     return Grid(["Method", *(f"{task} {metric}" for task, metric in order)], rows, caption)
 
 

@@ -51,8 +51,8 @@ def _sentences(baseline: str, found: Fitting) -> list[str]:
     sentences = [
         f"Training loss: of the task's final prediction, without weights, mean over the last "
         f"{100 * LAST:.0f} % of the steps. Fit: how much lower it is than {baseline}'s of the same seed; test gain: "
-        f"the task's term of Δm; both positive where better, mean{_and_sd(found)} over seeds. The last columns count "
-        "seeds and are no test.",
+        f"the task's term of Δm; both positive where better{_means(found)}. The last columns count seeds "
+        "and are no test.",
         "A row that fits better and tests worse than the baseline generalises worse, and one that fits and tests worse "
         "need not; how much of a lost score either costs cannot be said, since a loss and a score have different units "
         "and the loss is of augmented images, in training mode, with weights that still move.",
@@ -62,5 +62,6 @@ def _sentences(baseline: str, found: Fitting) -> list[str]:
     return sentences
 
 
-def _and_sd(found: Fitting) -> str:
-    return " ± standard deviation" if any(len(pairs) > 1 for pairs in found.pairs.values()) else ""
+def _means(found: Fitting) -> str:
+    several = any(len(pairs) > 1 for pairs in found.pairs.values())
+    return ", mean ± standard deviation over seeds" if several else ", of one seed a row"

@@ -10,6 +10,7 @@ import matplotlib as mpl
 
 from mtlbench.results.questions.classes import ByClass, OfClass, by_class
 from mtlbench.results.records.reading import totals
+from mtlbench.results.report import captions
 from mtlbench.results.report.display import fixed, with_unit
 from mtlbench.results.report.drawing import keys
 from mtlbench.results.report.drawing.looks import Looks, Picture
@@ -126,20 +127,26 @@ def _title(found: ByClass) -> str:
     return found.score.title.partition(" of ")[0] or found.metric
 
 
+def _several(found: Sequence[ByClass]) -> bool:
+    return any(score.interval for of_task in found for row in of_task.rows.values() for score in row.values())
+
+
 def _note(found: Sequence[ByClass], forms: Sequence[Form]) -> str:
-    several = any(score.interval for of_task in found for row in of_task.rows.values() for score in row.values())
-    if not several:
-        return "One seed."
+    if not _several(found):
+        return "One seed a row."
     if any(form.interval for form in forms):
         return "Means over seeds, ± half of their 95 % intervals."
     return "Means over seeds; their intervals are in classes.csv."
 
 
 def _caption(found: Sequence[ByClass]) -> Iterator[str]:
-    yield (
-        "Means over seeds of the scores of single classes, ± half of the 95 % t interval over seeds, each of which "
-        "stands for itself: of many intervals, some miss. All numbers are in classes.csv."
-    )
+    if _several(found):
+        yield (
+            "Means over seeds of the scores of single classes, ± half of the 95 % t interval over seeds, each of which "
+            "stands for itself: of many intervals, some miss. All numbers are in classes.csv."
+        )
+    else:
+        yield f"Scores of single classes. {captions.ALONE} All numbers are in classes.csv."
     if any(of_task.pixels is not None for of_task in found):
         yield "Classes with more labelled pixels in the test split stand above."
     for of_task in found:

@@ -94,7 +94,7 @@ def _bar(axis: Axes, place: float, width: float, values: list[float], label: str
 def _gains_note(summary: Summary) -> str:
     rows = [row.delta for row in summary.rows.values() if len(row.delta.values) > 1]
     if not rows:
-        return "Bars: one seed. Up is better."
+        return f"Up is better. {captions.ALONE}"
     whiskers = "; whiskers: paired 95 % intervals" if any(delta.paired for delta in rows) else ""
     return f"Bars: means; dots: seeds{whiskers}; up is better."
 
@@ -102,12 +102,11 @@ def _gains_note(summary: Summary) -> str:
 def _gains_caption(summary: Summary) -> str:
     text = "Each task's term of Δm, signed so that up is better."
     rows = [row.delta for row in summary.rows.values() if len(row.delta.values) > 1]
-    if rows:
-        text += " Bars: mean over seeds; dots: the seeds."
+    text += " Bars: mean over seeds; dots: the seeds." if rows else f" {captions.ALONE}"
     if any(delta.paired for delta in rows):
         text += " Whiskers: 95 % interval over seeds, paired with the baseline's."
     without = [label for label, row in summary.rows.items() if row.delta.values and not row.delta.paired]
-    if without:
+    if rows and without:
         text += f" No whiskers where runs are not paired with the baseline's: {', '.join(without)}."
     return text
 
@@ -123,18 +122,21 @@ def delta_against_cost(summary: Summary, store: str, colors: Looks) -> Picture |
     if not names or set(defined) <= {summary.comparison.baseline}:
         return None
     several = any(row.delta.seeds is not None for row in summary.rows.values())
-    whiskers = "Whiskers: simultaneous 95 % intervals; dashed" if several else "Dashed"
+    told = "Whiskers: simultaneous 95 % intervals; dashed" if several else "Dashed"
+    told += f": the best Δm up to a cost.{f' {captions.ALONE}' if captions.alone(summary) else ''}"
     with mpl.rc_context(colors.style):
         for taller in ROOM:  # until the names beside the points cover nothing
             figure, charts = _against_cost(defined, {name: costs[name] for name in names}, colors, taller)
-            colors.note(figure, f"{whiskers}: the best Δm up to a cost.")
+            colors.note(figure, told)
             if label_points(figure, charts, colors.marker_size, colors.small) or taller == ROOM[-1]:
                 break
             plt.close(figure)
     caption = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
     if several:
         caption += " Whiskers: 95 % interval over seeds."
-    return Picture(figure, f"{caption} Dashed: the best mean Δm up to a cost (Pareto).")
+    best = "Δm" if captions.alone(summary) else "mean Δm"
+    caption += f" Dashed: the best {best} up to a cost (Pareto)."
+    return Picture(figure, f"{caption} {captions.ALONE}" if captions.alone(summary) else caption)
 
 
 def _against_cost(
@@ -210,10 +212,11 @@ def fit_against_test(summary: Summary, store: str, colors: Looks) -> Picture | N
         if colors.width is None:
             figure.suptitle("Train against test (right: fits better; up: tests better)", fontsize=11)
         colors.legend(figure, labels, "point")
-        colors.note(figure, "Small: seeds; large: their means. Right fits better, up tests better.")
-    return Picture(
-        figure, f"Against {summary.comparison.baseline} of the same seed; dots: seeds, markers: their means."
-    )
+        alone = all(len(of_row) < 2 for of_row in pairs.values())
+        told = "One seed a row." if alone else "Small: seeds; large: their means."
+        colors.note(figure, f"{told} Right fits better, up tests better.")
+    told = f". {captions.ALONE}" if alone else "; dots: seeds, markers: their means."
+    return Picture(figure, f"Against {summary.comparison.baseline} of the same seed{told}")
 
 
 def tuning(summary: Summary, store: str, colors: Looks) -> Picture | None:

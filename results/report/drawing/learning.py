@@ -69,9 +69,11 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
         colors.legend(figure, [label for label in summary.rows if label in shown])
         colors.note(
             figure,
-            "Lines: means over seeds; bands: ±1 standard deviation over seeds." if seeds.max() > 1 else "One seed.",
+            "Lines: means over seeds; bands: ±1 standard deviation over seeds."
+            if seeds.max() > 1
+            else "One seed a row.",
         )
-    return Picture(figure, _caption(curves), curves)
+    return Picture(figure, _caption(curves, alone=seeds.max() == 1), curves)
 
 
 def _line(axis: Axes, of_label: pd.DataFrame, label: str, colors: Looks) -> None:
@@ -86,8 +88,8 @@ def _line(axis: Axes, of_label: pd.DataFrame, label: str, colors: Looks) -> None
     )  # fmt: skip
 
 
-def _caption(curves: Curves) -> str:
-    text = "Mean over seeds, band ±1 standard deviation."
+def _caption(curves: Curves, *, alone: bool) -> str:
+    text = "One seed a row, which has no band." if alone else "Mean over seeds, band ±1 standard deviation."
     trained = sorted(task for kind, task in curves.units if kind == KINDS[0])
     if compared := [task for task in trained if task not in curves.relative]:
         text += f" Training losses of {', '.join(compared)} are those of the final predictions, which compare."

@@ -81,7 +81,8 @@ class Live {
     body.replaceChildren(...table.rows.map((row, i) => {
       const { interval, verdict } = Delta.judged(table, this.baseline, weights, i);
       const found = this.rows[i];
-      const cells = [row.label, found ? signed(found.mean) : "\u2014", between(found && interval), found ? verdict : ""];
+      const cells = [row.label, found ? signed(found.mean) : "\u2014"];
+      if (table.judged) cells.push(between(found && interval), found ? verdict : "");
       cells.push(...table.tasks.map((_, t) => (found ? signed(found.gains[t]) : "\u2014")));
       const line = document.createElement("tr");
       line.append(...cells.map((text) => {
@@ -96,6 +97,9 @@ class Live {
   words() {
     if (!this.table.choices[this.baseline]) return "Choose a baseline: without one there is no gain.";
     if (!(this.weights.reduce((sum, weight) => sum + weight, 0) > 0)) return "At least one weight must be above 0.";
+    if (!(this.own && this.equal) && !this.table.judged) {
+      return `Your choice: against ${this.against}, ${this.equal ? "with equal weights" : "weights " + this.weighting}. Gains are computed here from the scores of the runs. One seed a row has no interval and no verdict, whatever is chosen.`;
+    }
     const rest = "The sentences, tables and verdicts outside of this box stay those of the matrix: its own baseline, equal weights.";
     if (this.own && this.equal) return `As in the table above: against ${this.against}, with equal weights of the tasks.`;
     const told = this.equal
@@ -154,11 +158,12 @@ class Live {
         const mean = g ? found.gains[g - 1] : found.mean;
         const pair = g ? table.choices[this.baseline][i].tasks[g - 1] : Delta.judged(table, this.baseline, this.weights, i).interval;
         const spread = (j) => middle + ((j + 0.5) / found.runs.length - 0.5) * 0.5 * (0.8 / shown.length);
-        traces.push({
+        if (found.runs.length > 1) traces.push({
           x: found.runs.map((_, j) => spread(j)), y: found.runs.map(value), mode: "markers",
           marker: { color, size: 4.5, opacity: 0.55 },
           text: found.runs.map((run) => `${plain(row.label)}, seed ${run.seed}: ${group} ${signed(value(run))}`), hovertemplate: "%{text}<extra></extra>",
-        }, {
+        });
+        traces.push({
           x: [middle], y: [mean], mode: "markers", marker: { color, size: 11, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
           error_y: this.whiskers(mean, pair, color),
           hovertemplate: `<b>${plain(row.label)}</b><br>${group} ${signed(mean)}${pair ? "<br>95 % " + between(pair) : ""}<extra></extra>`,

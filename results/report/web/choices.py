@@ -46,6 +46,7 @@ def embedded(summary: Summary, looks: Looks, curves: Curves | None) -> dict[str,
         "tasks": [_task(summary, task) for task in comparison.tasks],
         "rows": list(rows.values()),
         "choices": choices,
+        "judged": any(each and each["interval"] for of_row in choices if of_row for each in of_row),
         "curves": [] if curves is None else _panels(curves, list(summary.rows), list(rows)),
     }
 

@@ -143,10 +143,14 @@ def _against_print(matrix: Matrix, summary: Summary, table: Table) -> tuple[str,
     alone = [label for label in summary.rows if _plain(label) not in printed]
     told = f" Not printed there: {', '.join(alone)}." if alone else ""
     text = (
-        f"Printed: {source}, {number}. Ours: mean ± standard deviation over seeds. The file of the matrix says what is "
-        f"done in another way than there.{told}"
+        f"Printed: {source}, {number}. Ours: {_ours(summary)}. The file of the matrix says what is done in another way "
+        f"than there.{told}"
     )
     return f"{table.title}: ours against print", Grid(["Method", *heads, "Δm ours", "Δm printed"], lines, text)
+
+
+def _ours(summary: Summary) -> str:
+    return "one seed a row" if captions.alone(summary) else "mean ± standard deviation over seeds"
 
 
 def _beside(summary: Summary, row: RowSummary, printed: pd.DataFrame) -> Iterator[str]:
