@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 DIRECTIONS = (0, 180, 90, 270, 45, 315, 135, 225, 20, 340, 160, 200, 65, 295, 115, 245)  # degrees, best first
 GAP, FARTHEST, STEP = 2.5, 150.0, 3.0  # points between a marker and its label
 WIDEST = 0.4  # of the width of the axes; a longer label is broken into lines
+EDGE = 3.0  # points between a label and the axes
 LEADER = 7.0  # points; a label that is farther off gets a line to its marker
 
 
@@ -97,7 +98,7 @@ def _label(
         Bbox.from_extents(min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1)
         for (a, b), (c, d) in pairwise(ends)
     ]
-    frame = Bbox(axis.get_window_extent().get_points() * 72 / pixels)
+    frame = Bbox(axis.get_window_extent().get_points() * 72 / pixels).padded(-EDGE)
     for label in sorted(points, key=lambda label: -place[label][0]):  # the right edge leaves the least choice
         text = axis.text(0, 0, label, fontsize=letters, color="0.1")
         wide = _measured(text, 72 / pixels)[0] / (WIDEST * frame.width)

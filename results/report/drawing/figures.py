@@ -31,6 +31,7 @@ from mtlbench.results.statistics.intervals import paired_interval
 from mtlbench.results.summary.summary import RowSummary, Summary
 from mtlbench.results.summary.tuning import by_row, searches
 
+ZERO = 0.9  # the layer of lines at 0: above the grid, which is at 0.5, and below what is drawn
 ROOM = (0.0, 0.4, 0.8, 1.2, 1.6)  # inches by which a chart may grow
 
 __all__ = ["FIGURES", "Draw", "Looks", "Picture", "palette", "save"]
@@ -163,7 +164,7 @@ def _against_cost(
                 mean = row.delta.mean
                 points[label] = Point(row.cost[name] / scale, mean, mean - half, mean + half)
         _points(axis, points, colors)
-        axis.axhline(0, color="black", lw=0.8, zorder=0)
+        axis.axhline(0, color="black", lw=0.8, zorder=ZERO)
         _log_ticks(axis)
         axis.set(xlabel=title)
         axis.margins(y=0.12)
@@ -205,8 +206,8 @@ def fit_against_test(summary: Summary, store: str, colors: Looks) -> Picture | N
                     sum(fits) / len(fits), sum(tests) / len(tests), color=colors[label], marker=colors.marker(label),
                     markersize=colors.marker_size, markeredgecolor="white", markeredgewidth=0.6,
                 )  # fmt: skip
-            axis.axhline(0, color="black", lw=0.8, zorder=0)
-            axis.axvline(0, color="black", lw=0.8, zorder=0)
+            axis.axhline(0, color="black", lw=0.8, zorder=ZERO)
+            axis.axvline(0, color="black", lw=0.8, zorder=ZERO)
             axis.set(xlabel="lower training loss [%]", title=task)
         axes[0].set_ylabel("gain on test images [%]")
         if colors.width is None:
@@ -237,7 +238,7 @@ def tuning(summary: Summary, store: str, colors: Looks) -> Picture | None:
                 range(1, len(values) + 1), 100 / num_tasks * (values - reference), color=colors[label],
                 ls=colors.dash(label), marker=colors.marker(label), markersize=0.6 * colors.marker_size,
             )  # fmt: skip
-        axis.axhline(0, color="black", lw=0.8, zorder=0)
+        axis.axhline(0, color="black", lw=0.8, zorder=ZERO)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="trials k", ylabel="log Δm, validation [%]")
         if colors.width is None:

@@ -135,7 +135,7 @@ def covered(figure, axis):
     return [(a, b) for a, b in pairs if min(a.x1, b[2]) > max(a.x0, b[0]) and min(a.y1, b[3]) > max(a.y0, b[1])]
 
 
-@pytest.mark.parametrize("width", [None, 5.5, 3.25])
+@pytest.mark.parametrize("width", [None, 5.5, 4.0, 3.25])
 def test_labels_beside_points_overlap_nothing(tmp_path, width):
     kept = str(ROOT / "results" / "rooms_verdict" / "store")
     for store, name in ((three_seeds(tmp_path), "rooms"), (kept, "rooms_verdict")):
@@ -144,11 +144,21 @@ def test_labels_beside_points_overlap_nothing(tmp_path, width):
         for axis in figure.axes:
             assert {text.get_text() for text in axis.texts} == set(summary.rows)
             assert covered(figure, axis) == []
-            frame = axis.get_window_extent()
+            frame = axis.get_window_extent().padded(-2 * figure.dpi / 72)  # no label touches an axis
             for text in axis.texts:
                 box = letters_of(text)
                 assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
         plt.close(figure)
+
+
+def test_the_line_at_zero_is_not_hidden_by_the_grid(tmp_path):
+    store = three_seeds(tmp_path)
+    (summary,), _ = summaries(store)
+    figure = delta_against_cost(summary, store, palette(list(summary.rows), 3.25)).figure
+    for axis in figure.axes:
+        (zero,) = [line for line in axis.lines if list(line.get_ydata()) == [0, 0]]
+        assert axis.yaxis.get_zorder() < zero.get_zorder() < 1  # the grid has the layer of its axis
+    plt.close(figure)
 
 
 def test_labels_of_a_crowd_overlap_nothing():
