@@ -31,8 +31,8 @@ class Drawn(NamedTuple):
     width: int  # in CSS pixels
     pdf: str  # its file for papers
     uri: str  # the picture itself
-    dark: str  # the same for dark pages; "" where charts take its place
-    live: bool
+    dark: str  # the same for dark pages
+    live: bool  # charts take its place where a browser draws them
     numbers: Any  # of `Picture`
 
 

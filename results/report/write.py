@@ -170,7 +170,6 @@ def _figures(
         width = round(100 * picture.figure.get_size_inches()[0])  # CSS pixels, so that all text has one size
         png, pdf = figures.save(picture.figure, folder / "figures" / f"{slug}-{name}")
         paths += [png, pdf]
-        live = name in page.LIVE
         drawn.append(
             page.Drawn(
                 name,
@@ -178,8 +177,8 @@ def _figures(
                 width,
                 pdf.relative_to(folder).as_posix(),
                 _data_uri(png.read_bytes()),
-                "" if live else _data_uri(dark.png(picture.figure)),
-                live,
+                _data_uri(dark.png(picture.figure)),
+                name in page.LIVE,
                 picture.numbers,
             )
         )

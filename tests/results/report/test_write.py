@@ -1,13 +1,17 @@
 """A report: its files, its page, and the command that writes it."""
 
+import base64
+import io
 import re
 import subprocess
 import sys
 
+import matplotlib.pyplot as plt
 import pytest
 
 from command import main
 from make_records import Store, score, three_seeds
+from mtlbench.results.report.drawing.dark import PAPER
 from mtlbench.results.report.write import report
 from tables_of import TASKS
 
@@ -55,9 +59,22 @@ def test_the_page_stands_alone(written):
     assert sorted(set(links)) == sorted(
         str(path.relative_to(written[1])) for path in written[0].paths if path.suffix not in (".html", ".png")
     )
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 6  # three figures, each on light and on dark paper
     assert "loss is nan at step 7" in page
     assert "What the choice of the baseline run changes" in page
+
+
+def test_every_figure_of_the_page_has_a_dark_one_for_dark_pages(written):
+    page = (written[1] / "report.html").read_text()
+    pictures = re.findall(r"(?s)<picture>(.*?)</picture>", page)
+    assert len(pictures) == page.count("<img ") == 3
+    for picture in pictures:
+        (dark,) = re.findall(
+            r'<source srcset="data:image/png;base64,([^"]+)" media="\(prefers-color-scheme: dark', picture
+        )
+        (light,) = re.findall(r'<img src="data:image/png;base64,([^"]+)"', picture)
+        corners = [plt.imread(io.BytesIO(base64.b64decode(found)))[0, 0, :3] for found in (light, dark)]
+        assert corners[0] == pytest.approx((1, 1, 1)) and corners[1] == pytest.approx(PAPER, abs=0.01)
 
 
 @undrawn
