@@ -164,7 +164,7 @@ class Live {
           text: found.runs.map((run) => `${plain(row.label)}, seed ${run.seed}: ${group} ${signed(value(run))}`), hovertemplate: "%{text}<extra></extra>",
         });
         traces.push({
-          x: [middle], y: [mean], mode: "markers", marker: { color, size: 11, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
+          x: [middle], y: [mean], mode: "markers", marker: { color, size: 11 * row.size, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
           error_y: this.whiskers(mean, pair, color),
           hovertemplate: `<b>${plain(row.label)}</b><br>${group} ${signed(mean)}${pair ? "<br>95 % " + between(pair) : ""}<extra></extra>`,
         });
@@ -192,7 +192,7 @@ class Live {
       const pair = Delta.judged(table, this.baseline, this.weights, i).interval;
       traces.push({
         x: [cost], y: [mean], mode: points.length > 10 ? "markers" : "markers+text", text: [plain(row.label)], textposition: "top " + this.side(points, cost, mean), textfont: { size: 11.5 },
-        cliponaxis: false, marker: { color, size: 12, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
+        cliponaxis: false, marker: { color, size: 12 * row.size, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
         error_y: this.whiskers(mean, pair, color),
         hovertemplate: `<b>${plain(row.label)}</b><br>${plain(title)} ${Number(cost.toPrecision(3))}<br>${this.quantity} ${signed(mean)}${pair ? " " + between(pair) : ""}<extra></extra>`,
       });

@@ -25,11 +25,12 @@ from mtlbench.results.summary.transfer import by_task
 
 EPOCHS = 200  # points of a curve, at most
 DIGITS = 5  # of a point of a curve
-# matplotlib's markers in plotly's words, and as letters.
+# matplotlib's markers in plotly's words, as letters, and the area that plotly fills at a size of 2.
 SYMBOLS = {
-    "o": ("circle", "●"), "s": ("square", "■"), "^": ("triangle-up", "▲"), "D": ("diamond", "◆"),
-    "v": ("triangle-down", "▼"), "X": ("x", "✖"), "<": ("triangle-left", "◀"), ">": ("triangle-right", "▶"),
-    "P": ("cross", "✚"), "p": ("pentagon", "⬟"), "h": ("hexagon", "⬢"),
+    "o": ("circle", "●", math.pi), "s": ("square", "■", 4.0), "^": ("triangle-up", "▲", 1.73),
+    "D": ("diamond", "◆", 3.38), "v": ("triangle-down", "▼", 1.73), "X": ("x", "✖", 3.2),
+    "<": ("triangle-left", "◀", 1.73), ">": ("triangle-right", "▶", 1.73), "P": ("cross", "✚", 3.2),
+    "p": ("pentagon", "⬟", 2.38), "h": ("hexagon", "⬢", 2.6),
 }  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot")  # in the order of `looks.DASHES`
 
@@ -65,17 +66,25 @@ def _row(summary: Summary, label: str, looks: Looks) -> dict[str, Any]:
     values = {task: [value_of(score) for score in scores.values()] for task, scores in of_baseline.items()}
     divides = all(of_task and all(value != 0 for value in of_task) for of_task in values.values())
     means = [value_of(mean_score(of_baseline[task].values())) for task in tasks] if divides else []
-    color, (symbol, glyph) = hexadecimal(looks[label]), SYMBOLS[looks.marker(label)]
     return {
         "label": label,
+        **looks_of(label, looks),
+        "runs": [[seed, [value_of(scores[task]) for task in tasks]] for seed, scores in sorted(runs.items())],
+        "means": means,
+        "cost": [None if math.isnan(row.cost[name]) else row.cost[name] for name in COSTS],
+    }
+
+
+def looks_of(label: str, looks: Looks) -> dict[str, Any]:
+    """How the charts draw a row."""
+    color, (symbol, glyph, area) = hexadecimal(looks[label]), SYMBOLS[looks.marker(label)]
+    return {
         "color": color,
         "dark": DARK.get(color, color),
         "symbol": symbol,
         "glyph": glyph,
+        "size": round(math.sqrt(math.pi / area), 3),  # times that of a circle, so that all symbols have one area
         "dash": DASHES[looks.round(label) % len(DASHES)],
-        "runs": [[seed, [value_of(scores[task]) for task in tasks]] for seed, scores in sorted(runs.items())],
-        "means": means,
-        "cost": [None if math.isnan(row.cost[name]) else row.cost[name] for name in COSTS],
     }
 
 

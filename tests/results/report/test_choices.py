@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from plotly.offline import get_plotlyjs
 
 from browser import dom
 from make_records import CENTRE, Store, score
 from mtlbench.results.records.reading import read
-from mtlbench.results.report.drawing.looks import palette
+from mtlbench.results.report.drawing.looks import MARKERS, palette
 from mtlbench.results.report.tables import table, with_verdicts
 from mtlbench.results.report.web import choices
 from mtlbench.results.report.web.pages import TEMPLATES
@@ -121,6 +122,30 @@ def test_the_verdicts_stand_behind_the_intervals(chosen):
     assert "better" in written.verdicts
     assert [(*row[:place], *row[place + 1 :]) for row in shown.rows] == list(written.rows)
     assert with_verdicts(replace(written, verdicts=("",) * len(written.rows))).columns == written.columns
+
+
+def test_all_symbols_of_the_charts_have_the_area_of_the_circle(tmp_path):
+    """Plotly draws a row's symbols in a browser, which counts the points of a grid that lie in each."""
+    looks = palette([f"row {place}" for place in range(len(MARKERS))])
+    rows = [choices.looks_of(label, looks) for label in looks]
+    assert {row["symbol"] for row in rows} == {symbol for symbol, *_ in choices.SYMBOLS.values()}
+    page = tmp_path / "symbols.html"
+    script = """
+    Plotly.newPlot("plot", rows.map((row, i) => ({
+      x: [i], y: [0], mode: "markers", marker: { symbol: row.symbol, size: 40 * row.size },
+    }))).then((plot) => {
+      const steps = [...Array(201).keys()].map((step) => 0.4 * step - 40);
+      const column = (path, x) => steps.filter((y) => path.isPointInFill(new DOMPoint(x, y))).length;
+      const area = (path) => 0.16 * steps.reduce((sum, x) => sum + column(path, x), 0);
+      const areas = [...plot.querySelectorAll("path.point")].map(area);
+      document.getElementById("out").textContent = JSON.stringify(areas);
+    });"""
+    page.write_text(
+        f"<div id='plot'></div><pre id='out'></pre><script>{get_plotlyjs()}</script>"
+        f"<script>const rows = {json.dumps(rows)};{script}</script>"
+    )
+    areas = json.loads(re.search(r"<pre id=.out.>(.*?)</pre>", dom(page, folder=tmp_path))[1])
+    assert areas == pytest.approx([math.pi * 20**2] * len(MARKERS), rel=0.03)
 
 
 @pytest.mark.slow  # a browser starts twice, and draws
