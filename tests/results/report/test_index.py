@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from command import main
+from devtools import CHROMIUM, Browser
 from make_records import Store, record, score, value
 from mtlbench.results.records.reading import matrices, read
 from mtlbench.results.report.answers.claim import claim
@@ -116,3 +117,19 @@ def test_the_command_writes_the_index_only_where_no_matrix_is_named(tmp_path, ca
     assert main(["report", "--store", store, "--out", str(out)]) == 0
     assert f"index    {out / 'index.html'}" in capsys.readouterr().out
     assert all((out / link).exists() for link in re.findall(r'href="([^"#]+)', (out / "index.html").read_text()))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize(("width", "share"), [(1400, 0.5), (420, 1.0)])
+def test_the_card_of_a_single_table_is_as_wide_as_in_a_row_of_two_and_full(tmp_path, width, share):
+    page = tmp_path / "index.html"
+    page.write_text(written(matrix(tmp_path / "store", "rooms", seeds=3)))
+    measured = """[".cards", ".card", ".card table", ".card .scroll"].map((name) => {
+      const found = document.querySelector(name);
+      return [found.getBoundingClientRect().width, found.scrollWidth];
+    })"""
+    with Browser(tmp_path / "profile", width, 900) as browser:
+        browser.open(page.as_uri(), "All matrices of a store")
+        (cards, _), (card, _), (table, _), (room, whole) = browser.ask(measured)
+    assert card == pytest.approx(share * cards, abs=20)
+    assert table == pytest.approx(room, abs=1) and whole <= room + 1  # all columns are seen without scrolling
