@@ -266,18 +266,29 @@ def gc_(
 
 def predict(
     cell: Annotated[str, typer.Argument(help="Words of a finished cell's title or id that fit one cell only.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files.")] = None,
     url: StoreOption = "runs",
     out: Annotated[Path, typer.Option(help="Folder for the predictions.")] = Path("predictions"),
+    test: Annotated[
+        list[int],
+        typer.Option("--test", metavar="N", help="The image N (from 0) of the test split, with labels; repeatable."),
+    ] = [],
+    data: DataOption = [],
 ) -> None:
     """Predict all tasks of a cell for images of yours: a sheet (PNG, PDF) to look at and arrays (npz) for each image.
+
+    With --test, images of the benchmark's own test split: each prediction stands between its label and its error.
 
     A cell with `resampling: cubic` needs images of about the size that it was trained on: larger ones become grainy.
 
     Example:  mtlbench predict mti_net-semseg-depth-s0 kitchen.jpg --out predictions
     """
-    opening(f"predicting for {len(images)} image{'s' if len(images) > 1 else ''}", "torch")
-    from mtlbench.harness.inspect.predict import predict as run_predict
+    if bool(images) == bool(test):
+        raise fail("give image files, or places of test images by --test N; one of both")
+    count = len(images or test)
+    opening(f"predicting for {count} image{'s' if count > 1 else ''}", "torch")
+    from mtlbench.harness.inspect import predict as inside
+    from mtlbench.harness.inspect.rescore import roots
     from mtlbench.harness.store.cells import find_cell
 
     store = open_store(url)
@@ -285,7 +296,11 @@ def predict(
     if store.state(cell_id) != "finished":
         raise fail(f"{cell_id} is {store.state(cell_id)}: only a finished cell has weights")
     try:
-        for path in run_predict(store, cell_id, images, out):
+        if images:
+            made = inside.predict(store, cell_id, images, out)
+        else:
+            made = inside.predict_test(store, cell_id, test, roots(store, [cell_id], data)[cell_id], out)
+        for path in made:
             typer.echo(str(path))
     except ValueError as error:
         raise fail(str(error)) from None

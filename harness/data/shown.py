@@ -32,14 +32,15 @@ def truth(copy: Copy, names: Sequence[str]) -> bytes:
     arrays: dict[str, np.ndarray] = {}
     for sample in (split[place] for place in places(len(split))):
         arrays[f"{sample.id}/{files.PIXELS}"] = sample.image.permute(1, 2, 0).numpy()
-        arrays |= {f"{sample.id}/{name}": _marked(tasks[name], label) for name, label in sample.labels.items()}
+        arrays |= {f"{sample.id}/{name}": marked(tasks[name], label) for name, label in sample.labels.items()}
     classes = {name: class_names(task) for name, task in tasks.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{files.CLASSES: np.array(json.dumps(classes))}, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def _marked(task: Task, label: Tensor) -> np.ndarray:
+def marked(task: Task, label: Tensor) -> np.ndarray:
+    """A label as float32 of its own shape, NaN where a pixel has none."""
     return label.float().masked_fill(~task.kind.valid(label), float("nan")).numpy()
 
 

@@ -1,9 +1,13 @@
-"""The sheet that shows an image, and beside it what a network predicts for it, each task with its key."""
+"""The sheet that shows an image, and beside it what a network predicts for it, each task with its key.
+
+Where an image has labels, each task has a line of its label, its prediction and its error.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +17,7 @@ from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.shown import class_names
 from mtlbench.results.report.drawing import keys
 from mtlbench.results.report.drawing.looks import STYLE
-from mtlbench.results.report.drawing.painting import Reading, occurring, painted, reading
+from mtlbench.results.report.drawing.painting import Reading, darkest, error, occurring, painted, reading, shaded
 from mtlbench.results.report.drawing.sheet import Box, Sheet
 
 TILE, TALLEST = 3.0, 4.0  # inches: how wide and how high a picture is at most
@@ -22,33 +26,80 @@ MOST = 4  # pictures beside each other
 LETTERS, TITLE = 9.0, 11.0  # points
 
 
-def sheet(image: np.ndarray, values: Mapping[str, np.ndarray], tasks: Mapping[str, Task]) -> Figure:
-    """image uint8 [H, W, 3]; values: of the tasks, as `Kind.values` gives them for this image."""
+class Tile(NamedTuple):
+    """A picture of the sheet."""
+
+    title: str
+    pixels: np.ndarray
+    name: str
+    key: Callable[[Sheet, Box], float] | None = None  # draws below the top of a box, and returns where it ends
+
+
+def sheet(
+    image: np.ndarray,
+    values: Mapping[str, np.ndarray],
+    tasks: Mapping[str, Task],
+    labels: Mapping[str, np.ndarray] | None = None,
+) -> Figure:
+    """image uint8 [H, W, 3]; values: of the tasks, as `Kind.values` gives them for this image.
+
+    labels: of the tasks, as `shown.marked` gives them; None where nobody knows them.
+    """
     height, width = image.shape[:2]
     scale = min(TILE / width, TALLEST / height)
     size = (scale * width, scale * height)
     column = max(size[0], TILE)  # the key of a narrow picture needs its room
-    columns = math.ceil((len(values) + 1) / math.ceil((len(values) + 1) / MOST))
+    tiles: list[Tile | None] = [Tile("image", image, "image")]
     with mpl.rc_context(STYLE):
-        made = Sheet(columns * (column + GAP) + GAP, LETTERS)
-        top, entries = GAP, ["", *values]
-        for start in range(0, len(entries), columns):
-            bottoms = []
-            for place, name in enumerate(entries[start : start + columns]):
-                left = GAP + place * (column + GAP)
-                below = top + made.line(TITLE) + GAP / 2
-                made.text(made.wrapped(name or "image", column), Box(left, top, column), size=TITLE)
-                end = below + size[1] + GAP
-                if not name:
-                    made.picture(image, Box(left, below, *size), "image", smooth=True)
-                else:
-                    meaning = meaning_of(tasks[name], values[name])
-                    made.picture(painted(values[name], meaning), Box(left, below, *size), name)
-                    numbers = occurring([values[name]]) if meaning.classes else []
-                    end = keys.key(made, meaning, numbers, Box(left, end, column))
-                bottoms.append(end)
+        if labels is None:
+            tiles += [_predicted(name, values[name], meaning_of(tasks[name], values[name])) for name in values]
+            columns = math.ceil(len(tiles) / math.ceil(len(tiles) / MOST))
+        else:
+            for place, name in enumerate(values):
+                tiles += [*([None] if place else []), *_compared(name, values[name], labels[name], tasks[name])]
+            columns = MOST
+        made, top = Sheet(columns * (column + GAP) + GAP, LETTERS), GAP
+        for start in range(0, len(tiles), columns):
+            bottoms = [
+                _draw(made, tile, Box(GAP + place * (column + GAP), top, column), size)
+                for place, tile in enumerate(tiles[start : start + columns])
+                if tile is not None
+            ]
             top = max(bottoms) + GAP
         return made.drawn(top)
+
+
+def _draw(made: Sheet, tile: Tile, box: Box, size: tuple[float, float]) -> float:
+    """Draw a title, a picture of a size and a key. Returns where they end."""
+    made.text(made.wrapped(tile.title, box.width), box, size=TITLE)
+    below = box.top + made.line(TITLE) + GAP / 2
+    made.picture(tile.pixels, Box(box.left, below, *size), tile.name, smooth=tile.key is None)
+    end = below + size[1] + GAP
+    return end if tile.key is None else tile.key(made, box._replace(top=end))
+
+
+def _predicted(name: str, found: np.ndarray, meaning: Reading) -> Tile:
+    numbers = occurring([found]) if meaning.classes else []
+    return Tile(name, painted(found, meaning), name, lambda made, box: keys.key(made, meaning, numbers, box))
+
+
+def _compared(name: str, found: np.ndarray, label: np.ndarray, task: Task) -> Iterator[Tile]:
+    """The label, the prediction in the colours of the label, and the error."""
+    meaning = meaning_of(task, label)
+    wrong = error(found.astype(float), label, bool(meaning.classes))
+    worst = 1.0 if task.kind.discrete else darkest([wrong])
+    numbers = occurring([label]) if meaning.classes else []
+
+    def key_of_label(made: Sheet, box: Box) -> float:
+        end = keys.key(made, meaning, numbers, box)
+        return end if np.isfinite(label).all() else keys.no_label(made, box._replace(top=end))
+
+    yield Tile(f"{name}, label", painted(label, meaning), f"{name}, label", key_of_label)
+    yield _predicted(name, found, meaning)._replace(title=f"{name}, prediction")
+    yield Tile(
+        f"{name}, error", shaded(wrong, worst), f"{name}, error",
+        lambda made, box: keys.errors(made, worst, meaning, box),
+    )  # fmt: skip
 
 
 def meaning_of(task: Task, values: np.ndarray) -> Reading:

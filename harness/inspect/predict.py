@@ -1,9 +1,9 @@
-"""Predictions of a finished cell for images of one's own."""
+"""Predictions of a finished cell for images of one's own, and for test images beside their labels."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from mtlbench.benchmarks.copies.files import read_image
 from mtlbench.benchmarks.tasks.task import Task
+from mtlbench.harness.data.copy import Copy
 from mtlbench.harness.data.loading import normalise
+from mtlbench.harness.data.shown import marked
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.inspect.painted import TILE, sheet
 from mtlbench.harness.matrix.entries import make_benchmark
@@ -40,7 +42,6 @@ def load(store: Store, cell_id: str) -> Method:
     return network.eval()
 
 
-@torch.no_grad()
 def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> Iterator[Path]:
     """Write NAME.npz (an array a task), and NAME.png and NAME.pdf (the image beside its predictions) for each image.
 
@@ -51,22 +52,59 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
     require_own_places(images, out)
     if gone := [str(path) for path in images if not path.exists()]:
         raise FileNotFoundError(f"{', '.join(gone)}: No such file or directory; nothing was predicted")
-    cell = store.cell(cell_id)
-    benchmark = make_benchmark(cell.benchmark)
-    network, view = load(store, cell_id), view_of(cell.benchmark, benchmark)
-    tasks = {name: benchmark.tasks[name] for name in cell.tasks}
-    out.mkdir(parents=True, exist_ok=True)
+    predictor = Predictor(store, cell_id, out)
     for path in images:
-        image = read_image(path, upright=True)
+        yield predictor.write(path.stem, read_image(path, upright=True))
+
+
+def predict_test(store: Store, cell_id: str, places: Sequence[int], root: Path, out: Path) -> Iterator[Path]:
+    """As `predict`, for the images at these places of the test split: labels and errors stand beside the predictions.
+
+    root: the folder of the benchmark's data. NAME is test-PLACE, and an array TASK/label has the label, NaN where a
+    pixel has none. Raises ValueError for data that the cell was not scored on, and for a place that the split lacks.
+    """
+    cell, record = store.cell(cell_id), store.record(cell_id)
+    copy = Copy(make_benchmark(cell.benchmark), root)
+    scored_on = record.provenance["data"]["fingerprint"] if record else None
+    if copy.fingerprint != scored_on:
+        raise ValueError(f"{cell_id} was scored on data with fingerprint {scored_on}; {root} has {copy.fingerprint}")
+    split = copy.split("test", cell.tasks)
+    if missing := [place for place in places if not 0 <= place < len(split)]:
+        raise ValueError(
+            f"--test {missing[0]}: the test split of {cell.benchmark.name} has the images 0 to {len(split) - 1}"
+        )
+    predictor = Predictor(store, cell_id, out)
+    for place in dict.fromkeys(places):
+        sample = split[place]
+        labels = {name: marked(task, sample.labels[name]) for name, task in predictor.tasks.items()}
+        yield predictor.write(f"test-{place}", sample.image, labels)
+
+
+class Predictor:
+    """Writes what a cell predicts for an image."""
+
+    def __init__(self, store: Store, cell_id: str, out: Path) -> None:
+        cell = store.cell(cell_id)
+        benchmark = make_benchmark(cell.benchmark)
+        self.network, self.view = load(store, cell_id), view_of(cell.benchmark, benchmark)
+        self.tasks = {name: benchmark.tasks[name] for name in cell.tasks}
+        self.out = out
+        out.mkdir(parents=True, exist_ok=True)
+
+    @torch.no_grad()
+    def write(self, name: str, image: Tensor, labels: Mapping[str, np.ndarray] | None = None) -> Path:
+        """image: uint8 [3, H, W]. Returns the path of the PNG."""
         size = (image.shape[-2], image.shape[-1])
-        final = network(normalise(view.resize(image)[None])).final
+        final = self.network(normalise(self.view.resize(image)[None])).final
         arrays = {
-            name: values(task, view.restore(final[name].float(), size, task.kind)[0]) for name, task in tasks.items()
+            task: values(of, self.view.restore(final[task].float(), size, of.kind)[0])
+            for task, of in self.tasks.items()
         }
-        np.savez_compressed(out / f"{path.stem}.npz", **arrays)  # type: ignore[arg-type]
-        figure = sheet(image.permute(1, 2, 0).numpy(), arrays, tasks)
+        known = {f"{task}/label": label for task, label in (labels or {}).items()}
+        np.savez_compressed(self.out / f"{name}.npz", **arrays, **known)  # type: ignore[arg-type]
+        figure = sheet(image.permute(1, 2, 0).numpy(), arrays, self.tasks, labels)
         dots = round(min(max(size[1] / TILE, DOTS[0]), DOTS[1]))
-        yield save(figure, out / path.stem, ("png", "pdf"), dots=dots)[0]
+        return save(figure, self.out / name, ("png", "pdf"), dots=dots)[0]
 
 
 def require_own_places(images: Sequence[Path], out: Path) -> None:

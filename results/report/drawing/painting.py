@@ -85,6 +85,12 @@ def error(prediction: Array, label: Array, classes: bool) -> Array:
     return np.where(np.isnan(known), np.nan, found != known) if classes else np.abs(found - known)
 
 
+def darkest(errors: Sequence[Array]) -> float:
+    """The error that is darkest in pictures of errors: few are greater."""
+    whole = np.concatenate([e.ravel() for e in errors])
+    return (float(np.nanpercentile(whole, 98)) or 1.0) if np.isfinite(whole).any() else 1.0
+
+
 def occurring(values: Iterable[Array]) -> list[int]:
     """The classes that occur in any of these arrays, in ascending order."""
     found: set[int] = set()

@@ -13,7 +13,7 @@ from mtlbench.results.records.files import PIXELS, Shown, read_shown
 from mtlbench.results.records.reading import open_store
 from mtlbench.results.report.drawing import keys
 from mtlbench.results.report.drawing.looks import Looks
-from mtlbench.results.report.drawing.painting import Array, Reading, error, occurring, painted, reading, shaded
+from mtlbench.results.report.drawing.painting import Array, Reading, darkest, error, occurring, painted, reading, shaded
 from mtlbench.results.report.drawing.sheet import Box, Sheet
 from mtlbench.results.summary.summary import Summary
 
@@ -49,7 +49,7 @@ def panels(summary: Summary, store: str, looks: Looks) -> tuple[Figure, str] | N
     errors = {task: {image: _errors(shots, image, task) for image in shots.images} for task in tasks}
     count = max(1, min(3, MOST_LINES // (2 * len(tasks))))
     chosen = _chosen(errors, shots.images, count)
-    worst = {task: _worst([e for image in chosen for e in errors[task][image].values()]) for task in tasks}
+    worst = {task: darkest([e for image in chosen for e in errors[task][image].values()]) for task in tasks}
     page = Page(chosen, {task: _reading(summary, shots, chosen, task) for task in tasks}, worst, looks)
     figure = _drawn(shots, errors, page)
     which = {1: "the median", 2: "the best and the worst", 3: "the best, the median and the worst"}[count]
@@ -110,12 +110,6 @@ def _reading(summary: Summary, shots: Shots, chosen: Sequence[str], task: str) -
     reference = summary.columns[task].reference
     labels = [shots.truth.arrays[image][task] for image in chosen]
     return reading(labels, shots.truth.classes[task], "" if reference is None else reference.unit)
-
-
-def _worst(errors: Sequence[Array]) -> float:
-    """The error that is darkest: few are greater."""
-    whole = np.concatenate([e.ravel() for e in errors])
-    return (float(np.nanpercentile(whole, 98)) or 1.0) if np.isfinite(whole).any() else 1.0
 
 
 def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]], page: Page) -> Figure:

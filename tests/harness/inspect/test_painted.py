@@ -6,6 +6,7 @@ import pytest
 
 from cells import small_benchmark
 from mtlbench.harness.inspect.painted import sheet
+from mtlbench.results.report.drawing.painting import NO_LABEL, shaded
 
 SIZE = (40, 60)
 VALUES = {
@@ -49,3 +50,20 @@ def test_nothing_is_cut_and_no_picture_is_stretched(drawn, size):
     assert all(page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1 for box in boxes)
     for box in boxes[:2]:
         assert box.height / box.width == pytest.approx(size[0] / size[1], rel=1e-3)
+
+
+def test_a_label_and_its_error_stand_beside_each_prediction(drawn):
+    names, tasks = ["semseg", "depth", "edge"], small_benchmark().tasks
+    labels = {"semseg": np.full(SIZE, 3, np.float32), "depth": np.full((1, *SIZE), 2.0), "edge": np.zeros(SIZE)}
+    labels["depth"][0, :5] = np.nan
+    figure = sheet(np.zeros((*SIZE, 3), np.uint8), {name: VALUES[name] for name in names}, tasks, labels)
+    pictures = {axis.get_label(): axis for axis in figure.axes if axis.get_label() != "scale"}
+    assert list(pictures) == ["image", *(f"{n}{part}" for n in names for part in (", label", "", ", error"))]
+    white, wrong = (pictures["semseg, error"].images[0].get_array()[0, place, :3] for place in (0, 1))
+    assert np.array_equal(white, shaded(np.zeros((1, 1)), 1.0)[0, 0])  # class 3 is right and class 0 is wrong
+    assert np.array_equal(wrong, shaded(np.ones((1, 1)), 1.0)[0, 0])
+    assert (pictures["depth, error"].images[0].get_array()[:5] == NO_LABEL).all()
+    texts = [text.get_text() for text in figure.texts]
+    assert texts.count("no label") == 1 and texts.count("wrong") == 1 and "1 probability" in texts
+    tops = [axis.get_position().y1 for axis in (pictures[f"depth{part}"] for part in (", label", "", ", error"))]
+    assert tops == pytest.approx([tops[0]] * 3)

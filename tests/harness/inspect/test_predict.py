@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cells import small_cell, train_cell
+from cells import small_benchmark, small_cell, train_cell
 from command import invoke
-from mtlbench.harness.inspect.predict import predict, require_own_places
+from mtlbench.harness.data.copy import Copy
+from mtlbench.harness.inspect.predict import predict, predict_test, require_own_places
 from mtlbench.harness.store.store import Store
 
 ORIENTATION = 0x0112  # the tag of EXIF
@@ -102,3 +103,38 @@ def test_a_file_that_cannot_be_read_is_named_in_one_line(trained, name, case, sa
     result = invoke("predict", cell, tmp_path / name, "--store", store.url, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert result.stderr.startswith(f"mtlbench: {tmp_path / name}: {said}") and result.stderr.count("\n") == 1
+
+
+def test_an_image_of_the_test_split_is_predicted_as_any_other_and_keeps_its_labels(trained, rooms, tmp_path):
+    store, cell = trained
+    result = invoke("predict", cell, "--test", "1", "--store", store.url, "--data", f"rooms={rooms}", "--out", tmp_path)
+    assert result.exit_code == 0 and result.stdout == f"{tmp_path / 'test-1.png'}\n"
+    sample = small_benchmark().open(rooms, "test", ("semseg", "depth"))[1]
+    Image.fromarray(sample.image.permute(1, 2, 0).numpy()).save(tmp_path / "photo.png")
+    list(predict(store, cell, [tmp_path / "photo.png"], tmp_path / "out"))
+    found, photo = np.load(tmp_path / "test-1.npz"), np.load(tmp_path / "out" / "photo.npz")
+    for task, label in sample.labels.items():
+        assert np.array_equal(found[task], photo[task])
+        valid = np.isfinite(found[f"{task}/label"])
+        assert valid.any() and np.array_equal(found[f"{task}/label"][valid], label.float().numpy()[valid])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give image files, or places of test images by --test N; one of both"),
+        (["a.png", "--test", "0"], "give image files, or places of test images by --test N; one of both"),
+        (["--test", "1000"], "--test 1000: the test split of rooms has the images 0 to "),
+    ],
+)
+def test_a_test_image_that_cannot_be_shown_is_refused_in_one_line(trained, rooms, arguments, said, tmp_path):
+    store, cell = trained
+    result = invoke("predict", cell, *arguments, "--store", store.url, "--data", f"rooms={rooms}", "--out", tmp_path)
+    assert result.exit_code == 2 and not list(tmp_path.iterdir())
+    assert result.stderr.splitlines()[-1].startswith(f"mtlbench: {said}")
+
+
+def test_test_images_of_other_data_are_refused(trained, rooms, tmp_path, monkeypatch):
+    monkeypatch.setattr(Copy, "fingerprint", "other")
+    with pytest.raises(ValueError, match=r"was scored on data with fingerprint \w+; .* has other"):
+        next(predict_test(*trained, [0], rooms, tmp_path))
