@@ -54,6 +54,11 @@ def write_history(store, cell, rows):
     store.put(f"{store.folder(cell.id)}/history.jsonl", text)
 
 
+def write_usage(store, cell, rows):
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    store.put(f"{store.folder(cell.id)}/usage.jsonl", text)
+
+
 def runs(projection):
     return {run.data.tags["cell_id"]: run for run in projection._runs() if "cell_id" in run.data.tags}
 

@@ -18,7 +18,7 @@ class Shown:
     entry: Entry
     name: str  # as MLflow calls its run
     view: View
-    curve: list[Point]  # the history
+    curve: list[Point]  # the history, and what the training used of its machine
     finals: list[Point]  # scores, costs and deltas, all at step 0
 
 
@@ -31,7 +31,7 @@ def shown(store: Store, manifest: Manifest, without: Sequence[str]) -> Iterator[
         found = view(store.url, manifest, cell_id, _state(store, cell_id))
         scores = finals(found.record) if found.record is not None else []
         of_delta = [Point(name, value, 0) for name, value in gains.get(cell_id, {}).items()]
-        yield Shown(entry, run_name(found.entries, manifest), found, curve(found.history.rows), scores + of_delta)
+        yield Shown(entry, run_name(found.entries, manifest), found, curve([*found.history.rows, *found.usage]), scores + of_delta)
 
 
 def _state(store: Store, cell_id: str) -> State:

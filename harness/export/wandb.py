@@ -103,7 +103,7 @@ def _ours(folder: Path) -> dict[str, Path]:
 def _run(cell: Shown, manifest: Manifest) -> Run:
     history: dict[int, dict[str, float]] = {int(row["step"]): {"epoch": row["epoch"]} for row in cell.view.history.rows}
     for point in cell.curve:
-        history[point.step][point.name] = point.value
+        history.setdefault(point.step, {})[point.name] = point.value
     return Run(
         id=cell.entry.id[-LONGEST:],  # its end is the hash
         project=manifest.name,

@@ -35,10 +35,10 @@ from mtlbench.harness.tracking.views import (  # fmt: skip
     flatten,
     metric,
     progress,
-    projected,
     rounded,
     run_name,
     tags,
+    unseen,
     view,
 )
 from mtlbench.results.records import files
@@ -218,7 +218,7 @@ class Projection:
 
     def _update(self, run: Run, now: View) -> None:
         run_id, have = run.info.run_id, run.data
-        points = curve(now.history.rows[projected(have.tags) :])
+        points = curve(unseen(now, have.tags))
         if now.record and RECORD not in have.tags:
             points = finals(now.record) + points  # MLflow's page that compares runs begins with their first metric
             self.client.log_text(run_id, now.record.to_json(), files.RECORD)
@@ -230,7 +230,7 @@ class Projection:
         # A history has no clock, so a point's time is its step, in milliseconds after the start of the run: a point
         # logged twice, because a driver died before it noted how far it came, is then one point.
         self._log(run_id, points, run.info.start_time, params)
-        self._tag(run_id, have.tags, tags(now, self.manifest) | progress(now, projected(have.tags)))
+        self._tag(run_id, have.tags, tags(now, self.manifest) | progress(now, have.tags))
         if run.info.status != STATUS[now.state]:
             if now.state in ("finished", "failed"):
                 self.client.set_terminated(run_id, STATUS[now.state], end_time=now.ended)

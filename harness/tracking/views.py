@@ -4,6 +4,7 @@ A run's metrics, by the prefix that groups its charts:
 
     test/TASK_METRIC   final scores          delta/m, delta/TASK   Eq. (6), percent
     val/...  train/... the history           cost/...              parameters, seconds, bytes
+    system/...         what the training used of its machine
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ State = Literal["waiting", "running", "finished", "failed"]
 
 LONGEST = 6000  # characters of a parameter that MLflow keeps
 HISTORY, RECORD = "mtlbench.history", "mtlbench.record"  # tags: how far a run is projected
+USAGE = "mtlbench.usage"  # tag: the last step whose use of the machine is projected
 KIND = "kind"  # tag: CELL, "aggregate" (a row of a table; tracking/rows.py) or "report" (tables and figures)
 CELL = "cell"
 STRANGE = "not_comparable"  # tag: how the scores of a row differ from the scores of the other rows
@@ -54,6 +56,7 @@ class View:
     record: Record | None
     failure: dict[str, Any] | None
     log: str = ""  # of a failed cell
+    usage: Sequence[Mapping[str, Any]] = ()  # events, as in a history
 
     @property
     def ended(self) -> int | None:
@@ -80,7 +83,8 @@ def view(store: str, manifest: Manifest, cell_id: str, state: State) -> View:
     failure = source.failure(cell_id) if state == "failed" else None
     has_log = failure is not None and source.exists(files.log(cell_id))
     log = source.get(files.log(cell_id)).decode(errors="replace") if has_log else ""
-    return View(entries, state, config, history(store, cell_id), record, failure, log)
+    used = source.get(files.usage(cell_id)) if source.exists(files.usage(cell_id)) else b""
+    return View(entries, state, config, history(store, cell_id), record, failure, log, files.read_history(used).rows)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -173,11 +177,26 @@ def projected(tags: Mapping[str, str]) -> int:
     return int(tags.get(HISTORY, "0").split()[0])
 
 
-def progress(view: View, rows: int) -> dict[str, str]:
-    """The tags that say how far a run is projected. A history may be shorter than what was projected of it, after a
-    training that was cut short resumed from its last checkpoint."""
-    count = max(rows, len(view.history.rows))
+def unseen(view: View, tags: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """What a run does not show yet of the history and of the use of the machine.
+
+    A training that resumes measures some epochs anew. The run keeps what it shows of them, since MLflow only appends.
+    """
+    return [*view.history.rows[projected(tags) :], *(row for row in view.usage if row["step"] > _measured(tags))]
+
+
+def _measured(tags: Mapping[str, str]) -> int:
+    """The last step of which a run shows what it used."""
+    return int(tags.get(USAGE, "-1"))
+
+
+def progress(view: View, have: Mapping[str, str]) -> dict[str, str]:
+    """The tags that say how far a run is projected. have: its tags before. A history may be shorter than what was
+    projected of it, after a training that was cut short resumed from its last checkpoint."""
+    count = max(projected(have), len(view.history.rows))
     tags = {HISTORY: f"{count} {digest(view.history.rows[:count])}"} if count == len(view.history.rows) else {}
+    if view.usage:
+        tags[USAGE] = str(max(_measured(have), *(int(row["step"]) for row in view.usage)))
     return tags | ({RECORD: digest(view.record.to_json())} if view.record else {})
 
 
@@ -189,7 +208,7 @@ def contradicts(params: Mapping[str, str], tags: Mapping[str, str], view: View) 
         other_history = view.record is not None  # otherwise it may yet catch up
     else:
         other_history = rows > 0 and tags[HISTORY] != f"{rows} {digest(view.history.rows[:rows])}"
-    other_record = RECORD in tags and tags[RECORD] != progress(view, 0).get(RECORD)
+    other_record = RECORD in tags and tags[RECORD] != progress(view, {}).get(RECORD)
     other_config = any(params.get(key, value) != value for key, value in flatten(view.config or {}))
     return other_history or other_record or other_config
 

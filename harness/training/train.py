@@ -33,7 +33,7 @@ from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import batch_norm, checkpoint, optimizers
 from mtlbench.harness.training.cost import network_cost
 from mtlbench.harness.training.environment import Environment, forget_launchers, telling
-from mtlbench.harness.training.history import History
+from mtlbench.harness.training.history import History, Usage
 from mtlbench.harness.training.judge import Judge, Judgement, samples
 from mtlbench.harness.training.network import build, chosen_tasks, load_starts, of_method
 from mtlbench.harness.training.objective import FINAL, task_losses, terms, weighted_sum
@@ -88,22 +88,21 @@ def train(
     code = provenance.code_hash(cell.model_dump(mode="json"))
     done, warnings = checkpoint.restore(store, cell.id, network, own, device, code)
     history = History(store, cell.id, done.step, writes=main)
-    _say_where(done, extent, report, [*warnings, *history.warnings] if main else [])
+    usage = Usage(store, cell.id, done.step, device, writes=main)
+    told = [*warnings, *history.warnings, *usage.events.warnings]
+    _say_where(done, extent, report, told if main else [])
     judge = Judge(cell, benchmark, environment, accelerator, pulse)
 
     dataset = loading.Training(splits.train, tasks, view, cell.seed)
     epochs = range(done.epoch, extent.epochs)
     keys = loading.micro_batches(recipe, cell.seed, len(splits.train), epochs, rank, processes)
-    cuda = device.type == "cuda"
-    batches = iter(loading.training_batches(dataset, keys, loaders=resources.loaders, pin=cuda))
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(device)
+    batches = iter(loading.training_batches(dataset, keys, loaders=resources.loaders, pin=device.type == "cuda"))
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     step, spent = done.step, done.seconds
     for epoch in epochs:
         model.train()
         seeds.seed_torch(cell.seed, "layers", epoch, rank)
-        started, first = time.perf_counter(), step
+        started, first = usage.start(), step
         losses, unseen = Losses(accelerator, tasks), 0
         for _ in range(min(extent.steps_per_epoch, extent.steps - step)):
             progress = step / extent.steps
@@ -125,6 +124,7 @@ def train(
                 history.add(step, epoch + 1, {"train/loss": loss, "train/lr": rate, **by_task})
                 report(Progress(epoch + 1, extent.epochs, step, extent.steps, loss, now))
         spent += time.perf_counter() - started
+        usage.add(step, epoch + 1, (step - first) * recipe.batch)
         if splits.val is not None and resources.validate_every and (epoch + 1) % resources.validate_every == 0:
             history.add(step, epoch + 1, judge.validate(network, splits.val, tasks, spent))
         if main and ((epoch + 1) % resources.checkpoint_every == 0 or epoch + 1 == extent.epochs):

@@ -30,6 +30,7 @@ REPORT = "report"  # the folder of tables and figures, unless another one is giv
 # Files in the folder of a cell. RECORD is written last: a cell that has it is finished.
 CONFIG = "cell.yaml"
 HISTORY = "history.jsonl"
+USAGE = "usage.jsonl"  # what the training used of its machine: events, as in HISTORY
 LOG = "log.txt"
 PER_IMAGE = "per_image.parquet"
 SAMPLES = "samples.npz"
@@ -106,6 +107,10 @@ def config(cell_id: str) -> str:
 
 def history(cell_id: str) -> str:
     return f"{cell(cell_id)}/{HISTORY}"
+
+
+def usage(cell_id: str) -> str:
+    return f"{cell(cell_id)}/{USAGE}"
 
 
 def pulse(cell_id: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking import views as tracking_views
 from mtlbench.harness.tracking.projection import METRICS_A_CALL, Projection
-from tracked import MANIFEST, MULTI, SINGLE, everything, finish, points, record, row, runs, write_history
+from tracked import MANIFEST, MULTI, SINGLE, everything, finish, points, record, row, runs, write_history, write_usage
 
 
 @pytest.mark.slow
@@ -38,6 +38,24 @@ def test_many_cells_at_once_are_what_they_are_one_by_one(store, projection, monk
     monkeypatch.delattr(type(projection.client), "get_run")  # MLflow is asked for all of them at once
     projection.cells(states)
     monkeypatch.undo()
+    assert everything(projection) == before
+
+
+def test_what_a_cell_used_is_shown_once_an_epoch_and_not_again_after_its_training_resumed(store, projection):
+    name = "system/cpu_utilization_percentage"
+    write_history(store, MULTI, [row(10), row(20)])
+    write_usage(store, MULTI, [row(10, name, 40.0), row(20, name, 50.0)])
+    projection.cell(MULTI.id, "running")
+    run = runs(projection)[MULTI.id]
+    assert points(projection, run, name) == [(10, 40.0), (20, 50.0)]
+    for rows in ([row(10, name, 40.0)], [row(10, name, 40.0), row(20, name, 60.0), row(30, name, 70.0)]):
+        write_usage(store, MULTI, rows)  # resumed after step 10: step 20 is measured again
+        projection.cell(MULTI.id, "running")
+    finish(store, projection, MULTI)
+    assert runs(projection)[MULTI.id].info.run_id == run.info.run_id
+    assert points(projection, run, name) == [(10, 40.0), (20, 50.0), (30, 70.0)]
+    before = everything(projection)
+    projection.cell(MULTI.id, "finished")
     assert everything(projection) == before
 
 

@@ -17,12 +17,13 @@ from mtlbench.harness.matrix.cell import BackboneConfig, TrainConfig
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import checkpoint, network
-from mtlbench.harness.training.history import History
+from mtlbench.harness.training.history import History, Usage
 from mtlbench.harness.training.progress import Diverged
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 FOUR_EPOCHS = small_cell(train={"epochs": 4})
+ON_ANY_MACHINE = ("images_per_second", "cpu_utilization_percentage", "system_memory_usage_megabytes")
 
 
 def weights(store, a_cell):
@@ -186,7 +187,7 @@ def test_a_finished_cell_leaves_what_reports_and_predictions_need_and_no_checkpo
     record = train_cell(a_cell, tmp_path, rooms)
     folder = tmp_path / "cells" / a_cell.id
     assert {path.name for path in folder.iterdir()} == {
-        "history.jsonl", "model.safetensors", "per_image.parquet", "record.json", "samples.npz",
+        "history.jsonl", "model.safetensors", "per_image.parquet", "record.json", "samples.npz", "usage.jsonl",
     }  # fmt: skip
     assert record.cost["parameters"] == sum(value.numel() for key, value in named_parameters(a_cell))
     assert record.cost["macs"] > 0
@@ -197,6 +198,47 @@ def test_a_finished_cell_leaves_what_reports_and_predictions_need_and_no_checkpo
     assert len(rows) == 8
     for _, influence in rows.groupby("task").influence:
         assert np.mean(influence) == pytest.approx(0, abs=1e-6)  # to first order, the images' pulls cancel
+
+
+def test_what_each_epoch_used_of_the_machine_is_kept_apart_from_the_history(tmp_path, rooms):
+    record = train_cell(FOUR_EPOCHS, tmp_path, rooms)
+    folder = tmp_path / "cells" / FOUR_EPOCHS.id
+    assert "system/" not in (folder / "history.jsonl").read_text()
+    rows = [json.loads(line) for line in (folder / "usage.jsonl").read_text().splitlines()]
+    found = {name: [row["value"] for row in rows if row["name"] == f"system/{name}"] for name in ON_ANY_MACHINE}
+    assert len(rows) == 3 * 4 and [row["step"] for row in rows[::3]] == [3, 6, 9, 12]
+    assert all(0 < value <= 105 for value in found["cpu_utilization_percentage"])
+    assert all(20 < value < 100_000 for value in found["system_memory_usage_megabytes"])
+    images = record.cost["steps"] * FOUR_EPOCHS.train.batch / 4
+    assert sum(images / speed for speed in found["images_per_second"]) == pytest.approx(
+        record.cost["train_seconds"], rel=0.1
+    )
+
+
+def test_a_resumed_training_keeps_what_earlier_epochs_used(tmp_path, rooms):
+    with pytest.raises(Killed):
+        train_cell(FOUR_EPOCHS, tmp_path, rooms, killing(8))
+    file = tmp_path / "cells" / FOUR_EPOCHS.id / "usage.jsonl"
+    before = file.read_text().splitlines()
+    train_cell(FOUR_EPOCHS, tmp_path, rooms)
+    after = file.read_text().splitlines()
+    assert len(before) == 2 * 3 and len(after) == 4 * 3 and after[:6] == before
+
+
+def test_the_gpu_of_a_cell_is_measured_where_its_driver_tells(tmp_path, monkeypatch):
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1e9, 4e9))
+    usage, file = Usage(Store(tmp_path), "c", 0, cuda, writes=True), tmp_path / "cells/c/usage.jsonl"
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 37)
+    usage.add(1, 1, 8)
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 1 / 0)  # stands for an error of the driver
+    usage.add(2, 2, 8)
+    found = {(row["step"], row["name"]): row["value"] for row in map(json.loads, file.read_text().splitlines())}
+    assert found[1, "system/gpu_0_utilization_percentage"] == 37
+    assert (2, "system/gpu_0_utilization_percentage") not in found
+    assert found[2, "system/gpu_0_memory_usage_megabytes"] == 3000
+    assert found[2, "system/gpu_0_memory_usage_percentage"] == 75
 
 
 def named_parameters(a_cell):
