@@ -29,6 +29,8 @@ def show_report(report: Report, console: Console) -> None:
         console.print(_table(written, console.width))
         if missing := _left_out(_columns(written), console.width):
             console.print(Text(missing), soft_wrap=True)
+    for line in report.letters:
+        console.print(Text(line), soft_wrap=True)
     if report.overview:
         console.print(Text(report.overview), soft_wrap=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from mtlbench.results.report.display import MINUS, UNDEFINED
@@ -79,6 +80,15 @@ def _latex_cell(cell: Cell) -> str:
     return text + (rf"\textsuperscript{{{' '.join(cell.marks)}}}" if cell.marks else "")
 
 
+def _mathematical(letter: str) -> str:
+    r"""A Greek letter as \alpha or \Gamma."""
+    name = unicodedata.name(letter).rpartition(" ")[2].replace("LAMDA", "LAMBDA")
+    return rf"$\{name.title() if letter.isupper() else name.lower()}$"
+
+
+# The letters that mathematics has; an omicron, and a capital that looks as a Latin one, is none of them.
+SMALL = [chr(code) for code in range(0x3B1, 0x3CA) if code != 0x3BF]
+GREEK = {letter: _mathematical(letter) for letter in (*SMALL, *"ΓΔΘΛΞΠΣΥΦΨΩ")}
 LATEX = {
     "\\": r"\textbackslash{}",
     "±": r"$\pm$",
@@ -88,6 +98,9 @@ LATEX = {
     "°": r"$^\circ$",
     MINUS: "$-$",
     UNDEFINED: "---",
+    **GREEK,
+    **{"µ": r"$\mu$", "\N{MULTIPLICATION SIGN}": r"$\times$", "≤": r"$\le$", "≥": r"$\ge$"},
+    **{"→": r"$\rightarrow$", "²": "$^2$", "³": "$^3$"},
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "~": r"\textasciitilde{}",

@@ -21,7 +21,8 @@ from mtlbench.results.report import formats, frames, page, tables
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.answers.claim import claim
 from mtlbench.results.report.drawing import dark, figures
-from mtlbench.results.report.paper import kit
+from mtlbench.results.report.paper import kit, letters
+from mtlbench.results.report.paper.tables import comment
 from mtlbench.results.report.paper.widths import Paper
 from mtlbench.results.report.web import pages
 from mtlbench.results.report.web.index import Matrix
@@ -50,6 +51,7 @@ class Report(NamedTuple):
     summaries: tuple[Summary, ...]  # of `tables`, in their order
     start: Path | None = None  # the page over all matrices
     unfinished: tuple[Unfinished, ...] = ()
+    letters: tuple[str, ...] = ()  # a line for each label with letters that LaTeX or a font lacks
 
 
 def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = None) -> Report:
@@ -77,7 +79,8 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
     for results in everything:
         others = [other for other in (*everything, *beside) if other is not results]
         summaries = [summarise(comparison, store) for comparison in comparisons(results)]
-        written, its_tables = _report(results, summaries, others, out / results.manifest.name, paper)
+        with letters.quiet():
+            written, its_tables = _report(results, summaries, others, out / results.manifest.name, paper)
         paths += written
         texts.append(formats.markdown(its_tables))
         written_tables += its_tables
@@ -100,6 +103,7 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
         tuple(summary for _, summary in shown),
         start,
         tuple(left for results in everything if (left := _left(results)).missing),
+        tuple(line for matrix in made for line in letters.remarks(matrix.results.manifest, matrix.tables)),
     )
 
 
@@ -131,7 +135,7 @@ def _report(
     folder.mkdir(parents=True, exist_ok=True)
     paths = [
         _write(folder / "table.md", formats.markdown(shown)),
-        _write(folder / "table.tex", formats.latex(shown)),
+        _write(folder / "table.tex", "\n".join([*comment(letters.remarks(manifest, shown)), formats.latex(shown)])),
         _write(folder / "table.csv", _csv(pd.concat([frames.rows(summary) for summary in summaries]))),
         _write(folder / "scores.csv", _csv(frames.scores(summaries, manifest), exact=True)),
         _write(folder / "deltas.csv", _csv(pd.concat([frames.deltas(summary) for summary in summaries]))),

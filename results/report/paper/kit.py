@@ -10,7 +10,7 @@ from mtlbench.results.records.record import Manifest
 from mtlbench.results.report import captions
 from mtlbench.results.report.drawing import figures
 from mtlbench.results.report.formats import escape_latex
-from mtlbench.results.report.paper import tables
+from mtlbench.results.report.paper import letters, tables
 from mtlbench.results.report.paper.bibliography import bibtex
 from mtlbench.results.report.paper.widths import Paper
 from mtlbench.results.report.tables import Table
@@ -60,6 +60,7 @@ def _origin(summary: Summary, material: Material, paper: Paper) -> list[str]:
     details = [sentence for sentence in whole if not sentence.startswith("Records: ")]
     return [
         f"Written by mtlbench for a width of {paper.text}; needs \\usepackage{{booktabs,graphicx}}.",
+        *letters.remarks(material.manifest, [table for _, table in material.shown]),
         f"matrix: {material.manifest.name}",
         *(f"{name}: {value}" for name, value in captions.provenance(summary)),
         "For the text of the paper:",
