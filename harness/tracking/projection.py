@@ -240,7 +240,8 @@ class Projection:
     def _log(self, run_id: str, points: Sequence[Point], since: int, params: Mapping[str, str] | None = None) -> None:
         from mlflow.entities import Metric, Param
 
-        metrics = [Metric(point.name, point.value, since + point.step, point.step) for point in points]
+        times = [since + point.step if point.time is None else int(1000 * point.time) for point in points]
+        metrics = [Metric(p.name, p.value, at, p.step) for p, at in zip(points, times, strict=True)]
         for chunk in _chunks(metrics, METRICS_A_CALL):
             self.client.log_batch(run_id, metrics=chunk)
         for chunk in _chunks([Param(key, value) for key, value in (params or {}).items()], PARAMS_A_CALL):

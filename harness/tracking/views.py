@@ -43,6 +43,7 @@ class Point:
     name: str
     value: float
     step: int
+    time: float | None = None  # in seconds since 1970; None for what has no clock
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,9 @@ def curve(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
     names = {row["name"]: row["name"] for row in rows}
     names |= {name: "val/" + "_".join(name.split("/")[1:]) for name in names if name.startswith("val/")}
     return [
-        Point(names[row["name"]], float(row["value"]), int(row["step"])) for row in rows if row["value"] is not None
+        Point(names[row["name"]], float(row["value"]), int(row["step"]), row.get("time"))
+        for row in rows
+        if row["value"] is not None
     ]
 
 

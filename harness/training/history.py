@@ -37,11 +37,13 @@ class History:
                 f"history without {len(found.unreadable)} lines that cannot be read; the file is kept as {aside}"
             )
 
-    def add(self, step: int, epoch: int, values: Mapping[str, float | None]) -> None:
-        """Add values by name. The whole file is written again, because an object store cannot append."""
-        self.lines += [
-            json.dumps({"step": step, "epoch": epoch, "name": name, "value": value}) for name, value in values.items()
-        ]
+    def add(self, step: int, epoch: int, values: Mapping[str, float | None], **more: float) -> None:
+        """Add values by name. The whole file is written again, because an object store cannot append.
+
+        more: what else is written of each value.
+        """
+        at = {"step": step, "epoch": epoch}
+        self.lines += [json.dumps({**at, "name": name, "value": value, **more}) for name, value in values.items()]
         if self.writes:
             self.store.put(self.name, "".join(line + "\n" for line in self.lines))
 
@@ -49,7 +51,8 @@ class History:
 class Usage:
     """What the training of an epoch, from `start` to `add`, used of the machine.
 
-    It has a file of its own, because a resumed training has the same history and another use. The names are those of
+    It has a file of its own, because a resumed training has the same history and another use, and it has the time in
+    seconds since 1970, over which MLflow draws it. The names are those of
     MLflow's own system metrics, which its pages show together:
 
         system/images_per_second                of training, with the time that it waits for data
@@ -76,7 +79,7 @@ class Usage:
     def add(self, step: int, epoch: int, images: int) -> None:
         """images: how many were trained on since `start`. The device must have done its work."""
         if self.events.writes:
-            self.events.add(step, epoch, dict(self._measured(images)))
+            self.events.add(step, epoch, dict(self._measured(images)), time=time.time())
 
     def _measured(self, images: int) -> Iterator[tuple[str, float]]:
         seconds, cores = time.perf_counter() - self.began, psutil.cpu_count() or 1

@@ -44,10 +44,11 @@ def test_many_cells_at_once_are_what_they_are_one_by_one(store, projection, monk
 def test_what_a_cell_used_is_shown_once_an_epoch_and_not_again_after_its_training_resumed(store, projection):
     name = "system/cpu_utilization_percentage"
     write_history(store, MULTI, [row(10), row(20)])
-    write_usage(store, MULTI, [row(10, name, 40.0), row(20, name, 50.0)])
+    write_usage(store, MULTI, [row(10, name, 40.0) | {"time": 1_700_000_000.5}, row(20, name, 50.0)])
     projection.cell(MULTI.id, "running")
     run = runs(projection)[MULTI.id]
     assert points(projection, run, name) == [(10, 40.0), (20, 50.0)]
+    assert projection.client.get_metric_history(run.info.run_id, name)[0].timestamp == 1_700_000_000_500
     for rows in ([row(10, name, 40.0)], [row(10, name, 40.0), row(20, name, 60.0), row(30, name, 70.0)]):
         write_usage(store, MULTI, rows)  # resumed after step 10: step 20 is measured again
         projection.cell(MULTI.id, "running")
