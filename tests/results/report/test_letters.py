@@ -25,6 +25,7 @@ def store(root, labels):
     return made.close()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_label_that_pdflatex_does_not_set_is_named_in_one_line_in_the_report_and_in_its_files(tmp_path):
     written = report(store(tmp_path / "s", (*EASY, *HARD)), [], tmp_path / "out", paper("neurips"))
     wanted = [
