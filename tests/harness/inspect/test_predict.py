@@ -105,6 +105,7 @@ def test_a_file_that_cannot_be_read_is_named_in_one_line(trained, name, case, sa
     assert result.stderr.startswith(f"mtlbench: {tmp_path / name}: {said}") and result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow  # predicts twice, and draws two sheets
 def test_an_image_of_the_test_split_is_predicted_as_any_other_and_keeps_its_labels(trained, rooms, tmp_path):
     store, cell = trained
     result = invoke("predict", cell, "--test", "1", "--store", store.url, "--data", f"rooms={rooms}", "--out", tmp_path)

@@ -124,6 +124,7 @@ def test_the_verdicts_stand_behind_the_intervals(chosen):
     assert with_verdicts(replace(written, verdicts=("",) * len(written.rows))).columns == written.columns
 
 
+@pytest.mark.slow  # a browser starts, and draws
 def test_all_symbols_of_the_charts_have_the_area_of_the_circle(tmp_path):
     """Plotly draws a row's symbols in a browser, which counts the points of a grid that lie in each."""
     looks = palette([f"row {place}" for place in range(len(MARKERS))])

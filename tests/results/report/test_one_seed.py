@@ -33,6 +33,7 @@ def read(page):
     return html.unescape(re.sub(r"<[^>]+>", " ", text))
 
 
+@pytest.mark.slow  # draws a report of all figures, for a page and a paper
 def test_the_page_the_text_and_the_paper_of_one_seed_name_nothing_that_needs_two(tmp_path):
     written = report(one_seed(tmp_path / "store"), [], tmp_path / "out")
     shown = read((tmp_path / "out/rooms/report.html").read_text())
@@ -56,6 +57,7 @@ def test_the_notes_and_captions_of_figures_say_that_one_seed_has_no_interval(tmp
     assert all("ne seed a row" in caption for caption in drawn.values())
 
 
+@pytest.mark.slow  # draws a report of all figures
 def test_the_page_of_several_seeds_still_explains_its_whiskers_and_bands(tmp_path):
     report(three_seeds(tmp_path / "store"), [], tmp_path / "out")
     shown = read((tmp_path / "out/rooms/report.html").read_text())
