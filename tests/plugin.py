@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import torch
+from torch.nn.functional import interpolate
 
 from mtlbench.methods.baseline import MultiTask
-from mtlbench.methods.method import Method
+from mtlbench.methods.method import Method, Outputs
 from mtlbench.methods.parts.encoders import encoder_for_each
 
 
@@ -131,6 +132,51 @@ class Forgets(Method):
         return self.inner(image)
 
 
+class ReadsFinest(MultiTask):
+    """Reads the finest map alone, so that the rest of the backbone is never trained. frozen: and says so."""
+
+    def __init__(self, backbone, targets, *, frozen: bool = False) -> None:
+        super().__init__(backbone, targets)
+        channels = backbone.channels[0]
+        self.heads = torch.nn.ModuleDict({t: torch.nn.Conv2d(channels, it.channels, 1) for t, it in targets.items()})
+        if frozen:
+            self.backbone.requires_grad_(False)
+
+    def forward(self, image):
+        finest = self.backbone(image)[0]
+        resized = {task: interpolate(head(finest), image.shape[2:]) for task, head in self.heads.items()}
+        return Outputs(resized, [], {})
+
+
+class ReadsFinestAndSaysSo(ReadsFinest):
+    def __init__(self, backbone, targets) -> None:
+        super().__init__(backbone, targets, frozen=True)
+
+
+class Untrained(MultiTask):
+    """Predicts without a graph, so that nothing is trained."""
+
+    @torch.no_grad()
+    def forward(self, image):
+        return super().forward(image)
+
+
+class Infinite(MultiTask):
+    """Its backbone has gradients without a value: the square root of 0."""
+
+    def forward(self, image):
+        outputs = super().forward(image)
+        return outputs._replace(final={k: v + (0 * v).sqrt() for k, v in outputs.final.items()})
+
+
+class Unbuilt(MultiTask):
+    """Takes two tasks at least, and does not say so."""
+
+    def __init__(self, backbone, targets) -> None:
+        _, _ = list(targets)[:2]
+        super().__init__(backbone, targets)
+
+
 class Coarse(MultiTask):
     """Predicts at half the size of the image."""
 
@@ -159,6 +205,13 @@ class Twice(MultiTask):
 
     def parameter_groups(self):
         return super().parameter_groups() * 2
+
+
+class GroupsFrozen(ReadsFinestAndSaysSo):
+    """Hands the optimiser what is frozen."""
+
+    def parameter_groups(self):
+        return [{"params": list(self.parameters())}]
 
 
 class UnknownOptimizer(MultiTask):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtlbench.harness.cli.data import OptionOption, PathOption
-from mtlbench.harness.cli.usage import fail, opening
+from mtlbench.harness.cli.usage import fail, fitted, opening
 
 if TYPE_CHECKING:
+    from mtlbench.harness.inspect.remedies import Verdict
     from mtlbench.methods import Method
 
 
@@ -171,22 +172,30 @@ def check(
         if name not in known and (whole := classes(name, (Method, Benchmark))):
             raise ValueError(f"{name} is a module; name a class of it: {', '.join(whole)}")
         found = find(name, "method or benchmark", known)
-        results: Iterator[tuple[str, str | None]]
+        results: Iterator[Verdict]
         if isinstance(found, type) and issubclass(found, Benchmark):
             results = check_benchmark(named_copy(name, data, options))
         elif data is not None or options:
             raise ValueError(f"--data and --set are for benchmarks, and {name} is none; leave them out")
         else:
             results = check_method(name)
-        said: set[str | None] = {None}  # one cause may break every rule
-        for rule, problem in results:
-            why = "" if problem is None else ": the same" if problem in said else f": {problem}"
-            typer.echo(f"{'ok  ' if problem is None else 'FAIL'} {rule}{why}")
-            said.add(problem)
+        broken = False
+        for verdict in results:
+            typer.echo(_said_of(verdict))
+            broken |= verdict.problem is not None
     except (ValueError, OSError) as error:
         raise fail(str(error)) from None
-    if len(said) > 1:
+    if broken:
         raise typer.Exit(1)
+
+
+def _said_of(verdict: Verdict) -> str:
+    """A line for a rule; for a broken one two more, the cause and the remedy, which a terminal wraps."""
+    if verdict.problem is None:
+        state, why = ("ok", "") if verdict.checked else ("not checked", ": repair first what FAILs above")
+        return fitted(f"{state:11}  {verdict.rule}{why}", indent=13)
+    lines = [f"{'FAIL':11}  {verdict.rule}", f"{'':6}why:   {verdict.problem}", f"{'':6}to do: {verdict.remedy}"]
+    return "\n".join(fitted(line, indent=13) for line in lines)
 
 
 def plan(

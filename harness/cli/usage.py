@@ -108,12 +108,17 @@ def opening(doing: str, library: str, *, err: bool = True) -> None:
         typer.echo(f"{doing}; loading {LIBRARIES[library]}", err=err)
 
 
-def fitted(text: str, width: int | None = None) -> str:
-    """A text whose lines end between words. width: default: that of the terminal; a file or a pipe gets lines whole."""
+def fitted(text: str, width: int | None = None, indent: int = 2) -> str:
+    """A text whose lines end between words. width: default: that of the terminal; a file or a pipe gets lines whole.
+
+    indent: spaces before the rest of a line that goes on.
+    """
     if width is None and not sys.stdout.isatty():
         return text
     room = width or shutil.get_terminal_size().columns
-    fill = partial(textwrap.fill, width=room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    fill = partial(
+        textwrap.fill, width=room, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
     return "\n".join(fill(line) if len(line) > room else line for line in text.split("\n"))
 
 

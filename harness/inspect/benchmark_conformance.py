@@ -17,18 +17,19 @@ from mtlbench.benchmarks.benchmark import Sample, shortcomings
 from mtlbench.benchmarks.tasks.losses import Loss
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.copy import Copy
-from mtlbench.harness.inspect.conformance import Broken, verdicts
+from mtlbench.harness.inspect.conformance import verdicts
+from mtlbench.harness.inspect.remedies import Broken, Verdict
 from mtlbench.harness.training.cost import fitted
 
 LOOKED_AT = 8  # images of each split
 BATCH, SIZE = 2, (32, 64)  # of made predictions and labels; not square, so that a swap of rows and columns shows
 
 
-def check_benchmark(copy: Copy) -> Iterator[tuple[str, str | None]]:
-    """(rule, None or what is wrong) for every rule, as it is found. The global random state is left as it was."""
+def check_benchmark(copy: Copy) -> Iterator[Verdict]:
+    """A verdict for every rule, as it is found. The global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        yield from verdicts(RULES, copy)
+        yield from verdicts(RULES, copy, REMEDIES, NEEDS)
 
 
 def attributes(copy: Copy) -> None:
@@ -148,3 +149,23 @@ def _first(split: Sequence[Sample]) -> Iterator[Sample]:
 
 
 RULES: tuple[Callable[[Copy], None], ...] = (attributes, splits, samples, fingerprint, processes, losses, metrics)
+
+NEEDS: dict[str, Sequence[str]] = {
+    **{rule.__name__: ("attributes",) for rule in RULES[1:]},
+    **{rule.__name__: ("attributes", "splits") for rule in (samples, processes)},
+}
+
+REMEDIES: dict[str, str] = {
+    "attributes": "set them as attributes of the class, as the file does that `mtlbench new dataset NAME` writes",
+    "splits": "let `open(root, split, tasks)` list the same images for any tasks, each with a name of its own, and "
+    "read only the labels that it is asked for",
+    "samples": "bring images and labels into this form where a file is read; classes are uint8 [H, W] with 255 for "
+    "void, and all else is float32 [C, H, W]",
+    "fingerprint": "hash what the samples are made of, as names and sizes of files, and nothing that changes by itself",
+    "processes": "define losses, metrics and classes at the top of a module: functions in functions and lambdas cannot "
+    "be sent",
+    "losses": "return `sum, count` over the pixels that are valid, and choose them with `torch.where(valid, x, 0)`, "
+    "which gives zeros where none is",
+    "metrics": "return float64 [B, S], a row of sums and counts for each image alone; `scores` divides their total, "
+    "and `score_types` names every score",
+}

@@ -113,16 +113,18 @@ def test_every_rule_is_broken_by_a_benchmark():
 
 @pytest.mark.parametrize(("rule", "benchmark", "message"), BROKEN)
 def test_a_benchmark_that_breaks_a_rule_is_told_how(rule, benchmark, message, tmp_path):
-    results = dict(conformance.check_benchmark(Copy(benchmark(), tmp_path)))
-    title = getattr(conformance, rule).__doc__
-    assert message in results[title], results
+    results = {found.rule: found for found in conformance.check_benchmark(Copy(benchmark(), tmp_path))}
+    found = results[getattr(conformance, rule).__doc__]
+    assert message in (found.problem or ""), results
+    assert found.remedy and conformance.REMEDIES.keys() == {each.__name__ for each in conformance.RULES}
 
 
 @pytest.mark.parametrize("made", [Squares(), BENCHMARKS["rooms"](size=(32, 64), train=2, val=2, test=2)])
 def test_a_whole_benchmark_keeps_every_rule(made, tmp_path):
     torch.manual_seed(5)
     results = list(conformance.check_benchmark(Copy(made, tmp_path)))
-    assert [problem for _, problem in results] == [None] * len(conformance.RULES)
+    assert [found.problem for found in results] == [None] * len(conformance.RULES)
+    assert all(found.checked for found in results)
     after = torch.rand(1)
     torch.manual_seed(5)
     assert torch.rand(1) == after, "the global random state has moved"
@@ -133,7 +135,7 @@ def test_the_command_checks_a_benchmark(capsys, tmp_path, monkeypatch):
     assert main(["check", "additions:Squares"]) == 0
     assert capsys.readouterr().out.count("ok  ") == len(conformance.RULES)
     assert main(["check", "test_benchmark_conformance:Floats"]) == 1
-    assert "FAIL a sample is an image uint8 [3, H, W]" in capsys.readouterr().out
+    assert "FAIL         a sample is an image uint8 [3, H, W]" in capsys.readouterr().out
     assert main(["check", "nyud"]) == 2
     assert "benchmark nyud reads data from disk: give --data PATH" in capsys.readouterr().err
     assert main(["check", "plugin:Fine", "--data", str(tmp_path)]) == 2
