@@ -84,19 +84,22 @@ def choose_genotype(option: str | Mapping[str, Mapping[str, str]], tasks: Sequen
 class ATRC(Method):
     """The features of each task pool context from all tasks before the prediction.
 
-    genotype: which kind of context each ordered pair of tasks uses. There are five kinds:
+    There are five kinds of context:
       "global": linear attention over all pixels;
       "local": attention over the 9 x 9 pixels around each pixel;
       "tlabel", "slabel": attention over the average features of each class of a label, where the label is the target's
         or the source's. The averages come from auxiliary `label_logits`, which have one logit for each class of the
         discretised label;
       "none": no context.
-    The option takes one of these kinds for all pairs, a published table ("published_nyud", "published_pascal";
-    "published" takes the first table where depth is among the tasks, and the second elsewhere), a mapping target ->
-    source -> kind, or "search". A search trains all kinds of all pairs and reports the table in `findings`. A training
-    from scratch with this table follows, and this second training is the one to score.
+    A search trains all kinds of all pairs and reports the table in `findings`. A training from scratch with this table
+    follows, and this second training is the one to score.
 
     Saliency and edge have one final channel, as everywhere here. The authors' code gives saliency two channels.
+
+    Options:
+        genotype: which kind of context each ordered pair of tasks uses: one kind for all pairs, a mapping target ->
+            source -> kind, "search", or a published table: "published_nyud", "published_pascal", or "published", which
+            is the first table where depth is among the tasks, and the second elsewhere.
     """
 
     entropy_weight: Tensor

@@ -17,7 +17,9 @@ from mtlbench.methods.parts.order import in_order
 class MultiTask(WithChosenHead):
     """One backbone with a head for each task, as in MTL-PyTorch.
 
-    head: "hrnet", "deeplab" for dilated ResNets, or "fcn_atrc", the decoder of ATRC's baselines.
+    Options:
+        head: each task's decoder: "hrnet" mixes all four maps at stride 4 by a 1x1 convolution, "fcn_atrc" is that of
+            ATRC's baselines, with a 3x3 convolution, and "deeplab" is for dilated ResNets.
     """
 
     def __init__(

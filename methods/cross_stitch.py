@@ -45,11 +45,16 @@ class CrossStitchUnit(nn.Module):
 class CrossStitch(Stitched):
     """An encoder for each task; after stages 1 to 4, learnt weights of each channel mix the maps of all tasks.
 
-    head: "deeplab" for dilated ResNets, as published, or "hrnet". alpha, beta: the initial weight of a task's own map,
-    and of each other task's; without beta they sum to 1. MTL-PyTorch starts from 0.9 and 0.1 on NYUD-v2 with two tasks,
-    and from 0.8 and 0.05 on PASCAL with five. unit_lr: the factor of the recipe's learning rate for the units: 100 in
-    the published protocol, and 1 in what the code of MTL-PyTorch does. init: "single_task" starts each encoder and its
-    head from the trained network of the matrix's single-task row, as published; "backbone" does not.
+    Options:
+        head: each task's decoder: "deeplab" for dilated ResNets, as published, or "hrnet", which mixes all four maps
+            at stride 4.
+        alpha: the initial weight of a task's own map: 0.9 in MTL-PyTorch on NYUD-v2 with two tasks, and 0.8 on PASCAL
+            with five.
+        beta: the initial weight of each other task's map: 0.1 and 0.05 there; null: what makes all weights sum to 1.
+        unit_lr: the factor of the recipe's learning rate for the units: 100 in the published protocol, and 1 in what
+            the code of MTL-PyTorch does.
+        init: "single_task" starts each encoder and its head from the trained network of the matrix's single-task row,
+            as published; "backbone" starts them from the backbone's weights.
     """
 
     first = 1

@@ -26,7 +26,9 @@ class MTAN(OnDilatedResNets):
     A mask is made from the maps before the last block of a stage and from what the task carried from the stage before.
     It is applied to the maps after this block. On an HRNet there is a mask for each branch.
 
-    head: "deeplab" for dilated ResNets, as published, or "hrnet".
+    Options:
+        head: each task's decoder: "deeplab" for dilated ResNets, as published, or "hrnet", which mixes all four maps
+            at stride 4.
     """
 
     def __init__(

@@ -19,8 +19,13 @@ from mtlbench.methods.parts.pyramid import FPM, TaskHeads, Widen, convolutional_
 class MTINet(Method):
     """Tasks distil features from each other at every scale; the initial predictions of all scales are supervised.
 
-    fpm_mask: see FPM. width "doubled": a 1x1 convolution beside the backbone's map doubles the channels of every scale.
-    This is a control for SCA-MTL, whose attention doubles the channels too.
+    Options:
+        fpm_mask: what the mask of the feature propagation module (FPM), which leads from a scale to the next finer
+            one, weighs against each other by a softmax. "author": groups of as many neighbouring channels as there are
+            tasks, as in the authors' code, nearly always of one task; "per_task": the tasks at the same channel, as
+            the module was meant.
+        width: "doubled": a 1x1 convolution beside the backbone's map doubles the channels of every scale, as a control
+            for SCA-MTL, whose attention doubles them too; "single": the channels of the backbone.
     """
 
     def __init__(

@@ -51,11 +51,15 @@ def _mix(shares: Sequence[float], channels: int) -> nn.Conv2d:
 class NDDRCNN(Stitched):
     """An encoder for each task; after the stem and stages 1 to 4, a 1x1 convolution mixes the maps of all tasks.
 
-    head: "deeplab" for dilated ResNets, as published, or "hrnet". alpha, beta: what a convolution starts from, for a
-    task's own map and for each other task's; without beta they sum to 1. unit_lr: the factor of the recipe's learning
-    rate for the units: 100 in the published protocol, and 1 in what the code of MTL-PyTorch does. init: "single_task"
-    starts each encoder and its head from the trained network of the matrix's single-task row, as published; "backbone"
-    does not.
+    Options:
+        head: each task's decoder: "deeplab" for dilated ResNets, as published, or "hrnet", which mixes all four maps
+            at stride 4.
+        alpha: what a convolution starts from for a task's own map.
+        beta: what it starts from for each other task's map; null: what makes all of them sum to 1.
+        unit_lr: the factor of the recipe's learning rate for the units: 100 in the published protocol, and 1 in what
+            the code of MTL-PyTorch does.
+        init: "single_task" starts each encoder and its head from the trained network of the matrix's single-task row,
+            as published; "backbone" starts them from the backbone's weights.
     """
 
     first = 0

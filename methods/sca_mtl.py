@@ -126,12 +126,21 @@ class SCAMTL(Method):
 
     The initial predictions of the heads are supervised at all scales with full weight, as in MTI-Net.
 
-    attention, fpma, ctam, csam: switch each part on or off, which gives the rows of Table 5. Without attention, the
-    channels stay those of the backbone. Without FPMA, MTI-Net's FPM takes its place. Without CTAM, MTI-Net's
-    distillation takes its place, and FPM or FPMA reads the initial features. Without CSAM, the aggregation reads the
-    scales as they are.
-    qk_layers, ctam_fuse: see CrossAttention, CTAM. mlp: window attention keeps the second half of Swin's layer, which
-    the authors' code leaves out.
+    The first four options switch a part on or off each, which gives the rows of Table 5.
+
+    Options:
+        attention: window self-attention beside the backbone's maps, which doubles their channels; without it, the
+            channels stay those of the backbone.
+        fpma: the feature propagation with attention between scales; without it, MTI-Net's feature propagation (FPM)
+            takes its place.
+        ctam: the attention between tasks at each scale; without it, MTI-Net's distillation takes its place, and FPM or
+            FPMA reads the initial features.
+        csam: the attention between scales of each task; without it, the aggregation reads the scales as they are.
+        qk_layers: how many 1x1 convolutions make a query or a key of the attention between tasks and between scales: 2
+            in the authors' code, 1 in the paper.
+        ctam_fuse: what joins what a task attends to: "basicblock_shared" is one residual block of 3x3 convolutions for
+            all tasks, as in the authors' code; "conv1_per_task" is a 1x1 convolution for each task, as in the paper.
+        mlp: window self-attention keeps the second half of Swin's layer, which the authors' code leaves out.
     """
 
     def __init__(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping, Sequence
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import yaml
 
+from mtlbench.harness.matrix.reference.options import defaults, described, plain, text_of
 from mtlbench.harness.matrix.reference.schema import SECTIONS, schema
-from mtlbench.methods import METHODS, Method, options_of
+from mtlbench.methods import METHODS, Method
 from mtlbench.methods.feature_maps import strides_for
 
 GENERATED = "<!-- Generated: python -m mtlbench.harness.matrix.reference -->"
@@ -37,7 +36,8 @@ OF_METHODS = f"""{GENERATED}
 # Methods and their options
 
 An option is written in a row of a matrix: `methods: [{{name: multi_task, options: {{head: deeplab}}}}]`. This page is
-generated from the classes of the methods. For a method of yours, see [Your method in 10 minutes](your_method.md).
+generated from the classes of the methods: types and defaults from their constructors, meanings from their docstrings.
+For a method of yours, see [Your method in 10 minutes](your_method.md).
 """
 
 
@@ -62,7 +62,7 @@ def matrix_page() -> str:
 
 def _row(section: str, key: str, described: Mapping[str, Any], needed: bool) -> str:
     written = yaml.safe_dump({key: described["examples"][0]}, default_flow_style=True, width=10**6, sort_keys=False)
-    default = "needed" if needed else f"`{_plain(described['default'])}`" if _has_default(described) else ""
+    default = "needed" if needed else f"`{plain(described['default'])}`" if _has_default(described) else ""
     path = f"{section}.{key}" if section else key
     name = f"[`{key}`](#{section_anchor(path)})" if path in SECTIONS else f"`{key}`"
     cells = [name, kind(described), default, described["description"], f"`{written.strip()[1:-1]}`"]
@@ -76,10 +76,6 @@ def section_anchor(section: str) -> str:
 
 def _has_default(described: Mapping[str, Any]) -> bool:
     return described.get("default") not in (None, "") and not isinstance(described["default"], dict | list)
-
-
-def _plain(value: Any) -> str:
-    return str(yaml.safe_dump(value, default_flow_style=True)).removesuffix("\n").removesuffix("\n...")
 
 
 def kind(described: Mapping[str, Any]) -> str:
@@ -118,43 +114,32 @@ def methods_page() -> str:
 
 
 def _method(name: str, method: type[Method]) -> str:
-    first, _, rest = (inspect.getdoc(method) or "").partition("\n\n")
+    first, rest = text_of(method)
     lines = [f"## `{name}`", "", first, ""]
     if rest:
         lines += ["```text", *rest.splitlines(), "```", ""]
-    lines.append(f"- A network has {method.counted()} tasks.")
+    lines.append(f"- A network has {tasks_of(method)}.")
     if method.published_on:
         lines.append(f"- It was published on {method.published_on}; anything else is a composition of ours.")
-    if said := method.remark(_defaults(method)):
+    if said := method.remark(defaults(method)):
         lines.append(f"- With the defaults, captions say: {said}.")
-    if start := method.starts_from(_defaults(method)):
-        named = f" (`{_plain(dict(start.options))}`)" if start.options else ""
+    if start := method.starts_from(defaults(method)):
+        named = f" (`{plain(dict(start.options))}`)" if start.options else ""
         lines.append(f"- With the defaults, it starts from the trained networks of a row of `{start.method}`{named}.")
     for stride in (8, 16):
-        if wrong := method.misfit(_defaults(method), strides_for(stride)):
+        if wrong := method.misfit(defaults(method), strides_for(stride)):
             lines.append(f"- A backbone with `output_stride: {stride}` is refused: {wrong}.")
     return "\n".join([*lines, *_options(method), ""])
 
 
-def _defaults(method: type[Method]) -> dict[str, Any]:
-    known, parameters = options_of(method), inspect.signature(method).parameters
-    return {option: parameters[option].default for option in known}
+def tasks_of(method: type[Method]) -> str:
+    """How many tasks a network may have, with the noun: "exactly 1 task"."""
+    return f"{method.counted()} task{'' if method.task_counts == (1, 1) else 's'}"
 
 
 def _options(method: type[Method]) -> Sequence[str]:
-    defaults, types = _defaults(method), options_of(method)
-    if not defaults:
+    options = described(method)
+    if not options:
         return ["- It has no options."]
-    rows = [f"| `{option}` | {_type(types[option])} | `{_plain(default)}` |" for option, default in defaults.items()]
-    return ["", "| option | type | default |", "|---|---|---|", *rows]
-
-
-def _type(hint: Any) -> str:
-    """A type as a person reads it."""
-    if get_origin(hint) is Literal:
-        return " or ".join(f"`{choice}`" for choice in get_args(hint))
-    if isinstance(hint, UnionType):
-        return " or ".join(map(_type, get_args(hint)))
-    if isinstance(hint, type) and not get_args(hint):
-        return {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null"}[hint]
-    return "mapping"
+    rows = [f"| `{it.name}` | {it.type} | `{it.default}` | {it.meaning} |" for it in options]
+    return ["", "| option | type | default | meaning |", "|---|---|---|---|", *rows]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 
@@ -13,8 +14,10 @@ from command import invoke
 from mtlbench.harness.matrix.cell import Cell, TrainConfig
 from mtlbench.harness.matrix.entries import SHORT_FORMS, Matrix
 from mtlbench.harness.matrix.file import check
-from mtlbench.harness.matrix.reference import pages, schema
+from mtlbench.harness.matrix.reference import options, pages, schema
 from mtlbench.harness.matrix.text.written import embedded, find
+from mtlbench.methods import METHODS
+from mtlbench.methods.baseline import MultiTask
 from paths import ROOT
 
 EXAMPLES = schema.examples()
@@ -120,6 +123,40 @@ def test_the_schema_finds_a_mistake_where_it_is(wrong, path):
     VALIDATOR.validate(right)
     places = [[*error.absolute_path] for error in VALIDATOR.iter_errors({**right, **wrong})]
     assert places and all(place[: len(path)] == path for place in places)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_option_of_a_method_has_a_meaning_that_stands_alone(name):
+    for option in options.described(METHODS[name]):
+        assert option.meaning.endswith("."), f"{name}: write `{option.name}: meaning.` under Options: in its docstring"
+        assert len(option.meaning) > 30 and not re.search(r"\bsee [A-Z]", option.meaning), option
+
+
+class Documented(MultiTask):
+    """A method.
+
+    More of it.
+
+    Options:
+        width: channels of the
+            mixed map.
+        other: no option.
+    """
+
+    def __init__(self, backbone, targets, *, width: int | None = None, silent: float = 0.5, head: str = "hrnet"):
+        super().__init__(backbone, targets)
+
+
+def test_meanings_come_from_the_docstring_of_a_method_and_of_what_it_is_made_from():
+    width, silent, head = options.described(Documented)
+    assert width == ("width", "whole number or null", "null", "Channels of the mixed map.")
+    assert silent.meaning == "" and head.meaning == options.described(MultiTask)[0].meaning != ""
+    assert options.text_of(Documented) == ("A method.", "More of it.")
+
+
+def test_one_task_is_named_in_the_singular():
+    page = pages.methods_page()
+    assert "A network has exactly 1 task." in page and "exactly 2 tasks." in page and "1 tasks" not in page
 
 
 @pytest.mark.parametrize("file", [*schema.files(), *pages.files()])
