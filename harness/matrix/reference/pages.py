@@ -7,11 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from mtlbench.harness.matrix.reference.options import defaults, described, plain, text_of
 from mtlbench.harness.matrix.reference.schema import SECTIONS, schema
 from mtlbench.methods import METHODS, Method
 from mtlbench.methods.feature_maps import strides_for
+
+DEFAULT = "Default:"  # begins what the text of a key says of its default
+# What a key means that is not written, where its text does not say it: by its path.
+UNSET = {
+    "caption": "nothing is put before them",
+    "benchmarks": "`benchmark` names one",
+    "controls": "no such comparison is made",
+    "benchmark": "`benchmarks` lists them",
+    "size": "each benchmark's own",
+    "tasks": "each benchmark's own",
+    "train.epochs": "`steps` says it",
+    "train.steps": "`epochs` says it",
+}
 
 GENERATED = "<!-- Generated: python -m mtlbench.harness.matrix.reference -->"
 
@@ -29,6 +43,8 @@ mtlbench schema > mtlbench.schema.json
 
 and begin the file with `# yaml-language-server: $schema=mtlbench.schema.json`, which most editors with support for YAML
 understand. This page and the schema are generated from the code that reads the file.
+
+A key that is not written has its default. "None" stands for YAML's `null`, and behind it is what it means.
 """
 
 OF_METHODS = f"""{GENERATED}
@@ -62,20 +78,32 @@ def matrix_page() -> str:
 
 def _row(section: str, key: str, described: Mapping[str, Any], needed: bool) -> str:
     written = yaml.safe_dump({key: described["examples"][0]}, default_flow_style=True, width=10**6, sort_keys=False)
-    default = "needed" if needed else f"`{plain(described['default'])}`" if _has_default(described) else ""
+    meaning, _, unset = described["description"].partition(f" {DEFAULT} ")
     path = f"{section}.{key}" if section else key
+    default = "needed" if needed else default_of(section, key, unset.removesuffix("."))
     name = f"[`{key}`](#{section_anchor(path)})" if path in SECTIONS else f"`{key}`"
-    cells = [name, kind(described), default, described["description"], f"`{written.strip()[1:-1]}`"]
+    cells = [name, kind(described), default, meaning, f"`{written.strip()[1:-1]}`"]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def default_of(section: str, key: str, unset: str) -> str:
+    """The default of a key that is not needed, and behind it what an empty one means.
+
+    unset: what the text of the key says of its default; "" where it says nothing.
+    """
+    path = f"{section}.{key}" if section else key
+    means = unset or UNSET.get(path, "")
+    field = SECTIONS[section].model_fields.get(key)  # None: a short form, which is no field
+    value = None if field is None or field.is_required() else field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return f"the defaults [below](#{section_anchor(path)})"
+    shown = "none" if value is None else "empty" if value == "" else f"`{plain(value)}`"
+    return f"{shown}: {means}" if means else shown
 
 
 def section_anchor(section: str) -> str:
     """The anchor of a section's title, as Python-Markdown makes it."""
     return re.sub(r"[^\w]", "", section)
-
-
-def _has_default(described: Mapping[str, Any]) -> bool:
-    return described.get("default") not in (None, "") and not isinstance(described["default"], dict | list)
 
 
 def kind(described: Mapping[str, Any]) -> str:

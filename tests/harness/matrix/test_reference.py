@@ -132,6 +132,38 @@ def test_every_option_of_a_method_has_a_meaning_that_stands_alone(name):
         assert len(option.meaning) > 30 and not re.search(r"\bsee [A-Z]", option.meaning), option
 
 
+def rows_of(page):
+    """The cells of each line of a table of keys, by its section and key."""
+    found, section = {}, ""
+    for line in page.splitlines():
+        if line.startswith("## "):
+            section = re.sub("`|^At the top$", "", line[3:])
+        if cells := re.fullmatch(r"\| \[?`(\w+)`.*? \| (.*) \| (.*) \| (.*) \| `.*` \|", line):
+            found[section, cells[1]] = cells.groups()[1:]
+    return found
+
+
+def test_every_key_has_its_default_on_the_page_and_none_has_its_meaning():
+    rows = rows_of(pages.matrix_page())
+    assert rows.keys() == set(KEYS)
+    for (section, key), (_, default, meaning) in rows.items():
+        assert default and "Default:" not in meaning, (section, key)
+        assert default not in ("none", "empty"), f"{section}.{key}: say what it means, in UNSET or after `Default:`"
+    assert rows["", "seeds"][1] == "`[0]`" and rows["", "backbone"][1] == "the defaults [below](#backbone)"
+    assert rows["train", "clip"][1] == "none: gradients are not clipped"
+    assert rows["methods", "label"][1] == "none: the name of the method"
+    assert rows["controls", "judged_on"][1] == "`[]`: all tasks of a set"
+    assert rows["train", "lr"][1] == "`0.0001`" and rows["methods", "name"][1] == "needed"
+
+
+def test_what_is_said_of_keys_that_are_not_written_is_of_keys_without_a_value():
+    paths = {".".join(filter(None, path)): path for path in KEYS}
+    for path in pages.UNSET:
+        section, key = paths[path]
+        field = fields(section).get(key)
+        assert field is None or field.is_required() or field.default in (None, ""), path
+
+
 class Documented(MultiTask):
     """A method.
 
