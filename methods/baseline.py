@@ -40,7 +40,10 @@ class MultiTask(WithChosenHead):
 
 
 class SingleTask(MultiTask):
-    """MultiTask with one task: the usual baseline of a multi-task comparison. Raises ValueError for several tasks."""
+    """A network for each task: the usual baseline of a multi-task comparison.
+
+    Each is the network of `multi_task` with one task. Raises ValueError for several tasks.
+    """
 
     task_counts = (1, 1)
 

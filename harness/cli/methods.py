@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +13,9 @@ from mtlbench.harness.cli.usage import fail, fitted, opening
 
 if TYPE_CHECKING:
     from mtlbench.harness.inspect.remedies import Verdict
-    from mtlbench.methods import Method
 
 
-OUTSIDE = "package.module:Name"  # how a matrix names what is no part of the package
-
+LEFT = 21  # where the texts of a list begin
 
 # What a matrix that says nothing else does with every network.
 RULES = """\
@@ -33,60 +29,14 @@ def list_() -> None:
     Example:  mtlbench list
     """
     opening("listing what a matrix can choose", "torch")
-    from mtlbench.benchmarks import BENCHMARKS
-    from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
-    from mtlbench.harness.matrix.text.written import embedded, find
-    from mtlbench.methods import METHODS
-    from mtlbench.methods.weights import WEIGHTS_TAG
+    from mtlbench.harness.inspect.listing import sections
 
-    typer.echo(f"Methods (or {OUTSIDE})")
-    for name, method in METHODS.items():
-        typer.echo(f"  {name:16} {_first_line(method)}")
-        if method.published_on:
-            typer.echo(f"  {'':16}   published on {method.published_on}; anything else is a composition of ours")
-        if method.task_counts not in ((1, 1), (1, None)):
-            typer.echo(f"  {'':16}   {method.counted()} tasks")
-        if remark := method.remark({}):
-            typer.echo(f"  {'':16}   {remark}")
-        for line in _options(method):
-            typer.echo(f"  {'':16}   {line}")
-    typer.echo(f"\nBackbones (any network of timm with maps at strides 4, 8, 16 and 32, or {OUTSIDE})")
-    for name, tag in WEIGHTS_TAG.items():
-        typer.echo(f"  {name:18} `weights: imagenet` means {name}.{tag}")
-    typer.echo(f"\nBenchmarks (or {OUTSIDE})")
-    for name, make in BENCHMARKS.items():
-        benchmark = make()
-        tasks = ", ".join(task if it.metric else f"{task} (not scored)" for task, it in benchmark.tasks.items())
-        source = "--data needed" if benchmark.needs_root else "embedded"
-        typer.echo(f"  {name:16} {source}; {benchmark.size[0]}x{benchmark.size[1]}; tasks: {tasks}")
-        typer.echo(f"  {'':16}   protocol: {', '.join(benchmark.augmentations)}")
-    typer.echo(f"\nOptimisers (or {OUTSIDE}): {', '.join(OPTIMIZERS)}")
-    typer.echo(f"Schedules (or {OUTSIDE}): {', '.join(SCHEDULES)}")
-    typer.echo("\nMatrices")
-    for name in embedded():
-        typer.echo(f"  {name:16} {_first_sentence(find(name).read_text())}")
-
-
-def _first_sentence(text: str) -> str:
-    """Of the comment that a file begins with."""
-    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    return re.split(r"(?<=[.:])\s", " ".join(line.lstrip("# ") for line in lines))[0]
-
-
-def _first_line(documented: object) -> str:
-    return (documented.__doc__ or "").strip().partition("\n")[0]  # `python -OO` leaves docstrings out
-
-
-def _options(method: type[Method]) -> Iterator[str]:
-    """A line for each option of a method: its name, type and default."""
-    import inspect
-
-    from mtlbench.methods import options_of
-
-    known = options_of(method)
-    for option, parameter in inspect.signature(method).parameters.items():
-        if option in known:
-            yield f"{option}: {parameter.annotation} = {parameter.default!r}"
+    for number, section in enumerate(sections()):
+        typer.echo(("\n" if number else "") + fitted(section.title))
+        for entry in section.entries:
+            for place, text in enumerate(entry.texts):
+                begun = f"  {entry.name:18} " if place == 0 else " " * LEFT
+                typer.echo(fitted(begun + text, indent=LEFT if place == 0 else LEFT + 2))
 
 
 def _method_names(incomplete: str) -> list[str]:

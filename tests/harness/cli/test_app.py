@@ -5,14 +5,17 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from importlib import metadata
 
 import pytest
 from typer.testing import CliRunner
 
 from mtlbench.benchmarks import BENCHMARKS
+from mtlbench.harness.cli import methods as methods_commands
 from mtlbench.harness.cli import usage
 from mtlbench.harness.cli.app import COMMANDS, app
+from mtlbench.harness.inspect import listing
 from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
 from mtlbench.harness.matrix.text.written import embedded
 from mtlbench.methods import METHODS
@@ -83,9 +86,25 @@ def test_list_shows_everything_that_a_matrix_can_choose():
     said = CliRunner().invoke(app, ["list"]).stdout
     for names in (METHODS, WEIGHTS_TAG, BENCHMARKS, OPTIMIZERS, SCHEDULES, embedded()):
         assert all(re.search(rf"\b{name}\b", said) for name in names)
-    assert "hrnet_w18_small_v2.ms_in1k" in said and "protocol: mtl, atrc" in said and "csam: bool = True" in said
+    assert (
+        "hrnet_w18_small_v2.ms_in1k" in said
+        and "protocol: mtl, atrc" in said
+        and "csam: true or false (default true)" in said
+    )
     assert said.count("published on resnet18 and resnet50 with output_stride 8 and head deeplab; anything else is") == 3
     assert said.count("or package.module:Name") == 5
+
+
+def test_a_list_on_a_terminal_of_80_columns_has_whole_words_and_whole_sentences(monkeypatch):
+    monkeypatch.setattr(methods_commands, "fitted", partial(usage.fitted, width=80))
+    said = CliRunner().invoke(app, ["list"]).stdout
+    assert max(map(len, said.splitlines())) <= 80 and "Literal[" not in said
+    assert "head: hrnet or fcn_atrc or deeplab (default hrnet)" in said
+    for section in listing.sections():
+        for entry in section.entries:
+            assert all(" ".join(text.split()) in " ".join(said.split()) for text in entry.texts), entry
+            assert section.title != "Matrices" or entry.texts[0].endswith((".", "?")), entry
+    assert "  smoke              Three methods on a handful of rooms" in said
 
 
 def test_the_list_of_commands_fits_a_terminal_of_80_columns():
