@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from itertools import starmap
@@ -19,6 +18,7 @@ from mtlbench.harness.cli.usage import (
     StoreOption,
     TrackingOption,
     fail,
+    fitted,
     matrix_name,
     names_of,
     open_store,
@@ -152,6 +152,7 @@ def show(
 
     Example:  mtlbench show pad seed 1 --matrix rooms
     """
+    from mtlbench.harness.inspect import shown
     from mtlbench.harness.store.cells import find_cell
     from mtlbench.results.records import files
 
@@ -166,12 +167,9 @@ def show(
         typer.echo(_losses(files.read_history(store.get(files.history(cell_id))).rows))
     record, failure = store.record(cell_id), store.failure(cell_id)
     if record is not None:
-        for score in record.scores:
-            value = "undefined" if score.value is None else f"{score.value:.4f}"
-            arrow = "higher is better" if score.higher_is_better else "lower is better"
-            typer.echo(f"{'*' if score.primary else ' '} {score.task:12} {score.metric:18} {value:>12}  {arrow}")
+        typer.echo("\n".join(shown.scores(record)))
         typer.echo("\n" + "\n".join(f"{name:20} {text}" for name, text in starmap(_cost, record.cost.items())))
-        typer.echo(f"\n{json.dumps(record.provenance, indent=1)}")
+        typer.echo("\n" + fitted("\n".join([*shown.provenance(record), ""])))
     if failure is not None:
         typer.echo(f"attempts: {failure['attempts']}\n{failure['traceback']}")
     if store.exists(files.log(cell_id)):

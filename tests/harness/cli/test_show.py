@@ -11,7 +11,7 @@ from mtlbench.harness.matrix.expand import expand, manifest
 from mtlbench.harness.store.cells import find_cell
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
-from mtlbench.results.records.record import Record
+from mtlbench.results.records.record import Record, Score
 
 METHODS = [{"name": "single_task", "label": "Single task"}, {"name": "pad_net", "label": "PAD-Net"}]
 COST = {
@@ -21,6 +21,17 @@ COST = {
     "seconds_per_step": 0.294,
     "train_seconds": 4000.0,
 }
+SCORES = (
+    Score("semseg", "miou", 42.33794, True, True, title="mIoU", unit="%", decimals=2),
+    Score("semseg", "pixel_accuracy", None, True, False, title="pixel accuracy", unit="%", decimals=2),
+    Score("depth", "rmse", 0.61284, False, True, title="rmse", unit="m", decimals=4),
+    Score("depth", "old", 0.5, False, False),
+)
+PROVENANCE = {
+    "commit": None, "device": "Some CPU", "processes": 2, "source": "fefba587d4ea", "unheard_of": {"so_far": [1, 2]},
+    "data": {"fingerprint": "5d82", "images": [1400, 200], "rows": {"depth": 200, "semseg": 199}, "unlabelled": 0},
+    "versions": {"numpy": "2.4.6", "python": "3.11.7"}, "weights": {"package": "lite0 0.1.0", "sha256": "5793"},
+}  # fmt: skip
 HISTORY = [
     {"step": 50, "epoch": 1, "name": "train/loss", "value": 9.5},
     {"step": 1200, "epoch": 2, "name": "train/loss", "value": 1.25},
@@ -41,7 +52,7 @@ def store(tmp_path):
         for item in expand(matrix):
             store.put_cell(item.cell)
             if (name, item.cell.method, item.cell.seed) == ("first", "pad_net", 1):
-                record = Record(item.cell.id, item.cell.model_dump(mode="json"), (), COST, {}, {}, ())
+                record = Record(item.cell.id, item.cell.model_dump(mode="json"), SCORES, COST, PROVENANCE, {}, ())
                 store.put_record(record)
                 store.put(files.history(item.cell.id), "\n".join(map(json.dumps, HISTORY)))
     return store
@@ -57,6 +68,29 @@ def test_words_of_a_title_find_the_cell_and_its_numbers_have_units(store):
     ):  # fmt: skip
         assert expected in lines
     assert "9.5" not in done.stdout and "lr" not in " ".join(lines).split("last losses:")[1].split("parameters")[0]
+
+
+def test_scores_have_their_units_and_where_they_come_from_is_said_in_words(store):
+    said = invoke("show", "pad", "seed", "1", "--matrix", "first", "--store", store.url).stdout
+    for line in (
+        "* semseg  mIoU                42.34 %     higher is better",
+        "  semseg  pixel accuracy  undefined %     higher is better",
+        "* depth   rmse               0.6128 m     lower is better",
+        "  depth   old                0.5000       lower is better",
+        "  * enters Delta_m",
+        "commit of mtlbench        unknown",
+        "device                    Some CPU",
+        "processes                 2",
+        "unheard of, so far        1, 2",
+        "hash of the data          5d82",
+        "images                    1,400 to train, 200 to test",
+        "images scored             depth 200, semseg 199",
+        "training images left out  0",
+        "versions                  numpy 2.4.6, python 3.11.7",
+        "weights from the package  lite0 0.1.0",
+    ):
+        assert line in said.splitlines(), said
+    assert "{" not in said.partition("* enters Delta_m")[2]
 
 
 @pytest.mark.parametrize("words", [["s10"], ["PAD", "seed 10"], ["pad_net", "10"]])
