@@ -30,6 +30,7 @@ from mtlbench.harness.cli.usage import (
     opening,
     report_folder,
     terminable,
+    terminal_width,
     written_matrix,
 )  # fmt: skip
 
@@ -237,11 +238,12 @@ def _require_sockets() -> None:
 def _dry_run(matrix: Matrix, store: Store, data: list[str], only: list[str], address: str | None) -> None:
     from mtlbench.harness.driver import forecast
 
+    width = terminal_width()
     try:
-        found = forecast.forecast(matrix, store, data, only, address, typer.echo)
+        found = forecast.forecast(matrix, store, data, only, address, lambda told: typer.echo(told.text(width)))
     except ValueError as error:
         raise fail(str(error)) from None
-    typer.echo("\n" + fitted(forecast.show(found, matrix.resources)))
+    typer.echo("\n" + fitted(forecast.show(found, matrix.resources, width=width)))
     if found.missing:
         lines = [f"  {number}. {problem}" for number, problem in enumerate(found.missing, start=1)]
         raise fail("\n".join(["not ready; what is missing on this machine:", *lines]))

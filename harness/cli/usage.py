@@ -108,14 +108,19 @@ def opening(doing: str, library: str, *, err: bool = True) -> None:
         typer.echo(f"{doing}; loading {LIBRARIES[library]}", err=err)
 
 
+def terminal_width() -> int | None:
+    """Characters of a line of the terminal; None for a file or a pipe, which get lines whole."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def fitted(text: str, width: int | None = None, indent: int = 2) -> str:
     """A text whose lines end between words. width: default: that of the terminal; a file or a pipe gets lines whole.
 
     indent: spaces before the rest of a line that goes on.
     """
-    if width is None and not sys.stdout.isatty():
+    room = width or terminal_width()
+    if room is None:
         return text
-    room = width or shutil.get_terminal_size().columns
     fill = partial(
         textwrap.fill, width=room, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )

@@ -16,11 +16,10 @@ import torch
 from mtlbench import methods
 from mtlbench.harness.data.copy import copy_of, trained_on
 from mtlbench.harness.data.unlabelled import unlabelled
-from mtlbench.harness.driver import preflight
+from mtlbench.harness.driver import columns, preflight
 from mtlbench.harness.driver.progress import duration
 from mtlbench.harness.driver.standing import recorded
 from mtlbench.harness.driver.work import require, select, survey, title
-from mtlbench.harness.inspect.describe import align
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, Resources, make_benchmark
 from mtlbench.harness.matrix.expand import Planned, waiting
@@ -42,6 +41,9 @@ class Pace(NamedTuple):
 # Fitted to steps of six methods with 2 and 3 tasks at 480 x 640, batch 8, with random data.
 GPU = Pace(50e-6, 150e12, "an H100 took 0.6 to 1.6 times as long in float32")
 CORE = Pace(0, 90e9, "a Xeon core with AVX-512 took 0.6 to 1.2 times as long")
+
+
+OPTIONAL = ("MACs", "parameters", "cells")  # columns that give way on a narrow terminal, in this order
 
 
 class _Counted(NamedTuple):
@@ -75,7 +77,27 @@ class Forecast(NamedTuple):
     slots: int | None  # how many cells run at once on this machine; None where they run on a cluster
 
 
-def _quietly(line: str) -> None:
+class Told(NamedTuple):
+    """What is said of a cell as soon as it is known."""
+
+    state: str
+    title: str
+    columns: int  # of the longest title
+    steps: int
+    seconds: float
+
+    def text(self, width: int | None = None) -> str:
+        """On one line, or where a terminal of `width` has no room for its title, on several."""
+        numbers = [f"{self.steps:>9,} steps", f"{duration(self.seconds):>10}"]
+        before = f"{self.state:8} "
+        room = self.columns
+        if width is not None:
+            room = max(20, min(room, width - len(before) - sum(2 + len(each) for each in numbers)))
+        first, *more = columns.beside(self.title, room, numbers)
+        return "\n".join([before + first, *(" " * len(before) + line for line in more)])
+
+
+def _quietly(told: Told) -> None:
     pass
 
 
@@ -85,12 +107,12 @@ def forecast(
     data: Sequence[str],
     only: Sequence[str] = (),
     address: str | None = None,
-    tell: Callable[[str], None] = _quietly,
+    tell: Callable[[Told], None] = _quietly,
 ) -> Forecast:
     """Every chosen cell once, and everything that is known to be missing.
 
-    data: NAME=PATH. address: of a Ray cluster; its resources are not looked at. tell: is told a line for each cell as
-    soon as it is known. Raises ValueError for a word of `only` that fits no cell.
+    data: NAME=PATH. address: of a Ray cluster; its resources are not looked at. tell: is told of each cell as soon as
+    it is known. Raises ValueError for a word of `only` that fits no cell.
     """
     unreadable: dict[str, str] = {}
     planned, records = survey(matrix, recorded(store, unreadable))
@@ -112,7 +134,7 @@ def forecast(
         state = "corrupt" if item.cell.id in unreadable else store.state(item.cell.id)
         steps = _steps(item.cell, folders, store)
         line = _line(item, state, steps, counted[key], done.get(key, []), matrix.resources)
-        tell(f"{state:8} {title(item):{width}}  {steps:>9,} steps  {duration(line.seconds):>10}")
+        tell(Told(state, title(item), width, steps, line.seconds))
         lines.append(line)
     here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
     slots = preflight.slots(matrix.resources, here) if address is None else None
@@ -151,15 +173,15 @@ def _end(left: Sequence[Line], slots: int | None, now: datetime) -> str:
     return f"Begun now, the steps would end on {now + timedelta(seconds=ends):%a %d %b %Y at %H:%M}: {how}."
 
 
-def show(found: Forecast, resources: Resources, now: datetime | None = None) -> str:
+def show(found: Forecast, resources: Resources, now: datetime | None = None, width: int | None = None) -> str:
     """The rows as a table, the sum of their cells with the date that they would end, and what the times are based on.
 
-    now: default: the clock's.
+    now: default: the clock's. width: of the terminal, for the table alone; None: as wide as need be.
     """
     titles = ["row", "cells", "to run", "parameters", "MACs", "memory", "time"]
     left = [line for line in found.lines if line.state != "finished"]
     counted = [line for line in left if not line.records]
-    text = [align([titles, *_rows(found.lines)], left=1), *found.waiting, ""]
+    text = [columns.table([titles, *_rows(found.lines)], width, OPTIONAL), *found.waiting, ""]
     total = sum(line.seconds for line in left)
     text.append(
         f"{len(found.lines)} cells, {len(left)} to run: {duration(total)} of training steps, one cell after another. "
