@@ -126,6 +126,7 @@ def doctor(
     data: DataOption = [],
     overrides: SetOption = [],
     address: AddressOption = None,
+    autoscaled: AutoscaledOption = False,
 ) -> None:
     """Say what would keep the cells of a matrix from running, without running one: on this machine, and with --address
     on every node of a cluster (the store and whether it is the same, data and whether they are the same, versions of
@@ -143,7 +144,7 @@ def doctor(
     if address is None:
         _require_sockets()
     with terminable():
-        health = examine(wanted, store, data, None if address is None else _on_ray(address))
+        health = examine(wanted, store, data, None if address is None else _on_ray(address, autoscaled))
     for line in health.well:
         typer.echo(line)
     if not health.problems:
@@ -216,7 +217,7 @@ def _counts(states: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
-def _on_ray(address: str | None, autoscaled: bool = False) -> Scheduler:
+def _on_ray(address: str | None, autoscaled: bool) -> Scheduler:
     from mtlbench.harness.cluster.token import use_token
 
     if address is not None:

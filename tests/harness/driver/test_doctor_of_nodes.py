@@ -3,7 +3,9 @@
 import pytest
 
 from cells import matrix_file
+from command import invoke
 from in_process import InTurn
+from mtlbench.harness.cli import run as commands
 from mtlbench.harness.cluster.scheduler import Cluster
 from mtlbench.harness.data.places import NotReady
 from mtlbench.harness.driver import preflight
@@ -66,3 +68,17 @@ def test_a_cluster_without_cpus_is_refused_unless_it_grows(matrix, tmp_path):
     growing = OfNodes(cluster=empty._replace(grows=True))
     assert examine(matrix, Store(tmp_path / "s"), [], growing).problems == []
     assert preflight.feasible(Resources(), {}, []) == [problem]
+
+
+def test_the_way_out_that_a_refusal_names_is_an_option_of_the_command(tmp_path, monkeypatch):
+    def on_ray(address, autoscaled):
+        assert address == "10.0.0.1:6379"
+        return OfNodes(cluster=Cluster({}, [{"node:10.0.0.1": 1.0}], grows=autoscaled))
+
+    monkeypatch.setattr(commands, "_on_ray", on_ray)
+    file = matrix_file(tmp_path, "small", methods=[{"name": "multi_task", "label": "M"}], baseline="M")
+    words = ["doctor", file, "--store", tmp_path / "s", "--address", "10.0.0.1:6379"]
+    refused = invoke(*words)
+    assert refused.exit_code == 2 and "give --autoscaled" in refused.stderr
+    accepted = invoke(*words, "--autoscaled")
+    assert accepted.exit_code == 0 and "nothing keeps small from running" in accepted.stdout
