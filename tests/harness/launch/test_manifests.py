@@ -14,6 +14,7 @@ from mtlbench.harness.launch import container
 from mtlbench.harness.launch.job import Job, Nodes
 from mtlbench.harness.launch.kuberay import KubeRay, manifest
 from mtlbench.harness.launch.sky import Sky, task
+from mtlbench.harness.launch.slurm import Slurm, script
 from paths import SHELLCHECK
 
 STORE, DATA = "/mnt/mtlbench/runs", ["nyud=/mnt/mtlbench/it's $HERE"]
@@ -40,6 +41,7 @@ class Mount(Strict):
 class Container(Strict):
     name: str
     image: str
+    env: list[dict[Literal["name", "value"], str]]
     resources: Resources
     securityContext: dict[Literal["allowPrivilegeEscalation", "capabilities"], Any]
     volumeMounts: list[Mount]
@@ -123,6 +125,16 @@ def test_a_ray_job_has_the_fields_of_its_kind_a_token_and_the_nodes_that_were_as
     assert head.envFrom == [{"secretRef": {"name": "tracking"}}] and worker.envFrom == []
 
 
+def test_the_workers_of_no_launcher_give_way_to_other_processes():
+    cluster = documents()[1].spec.rayClusterSpec
+    for group in (cluster.headGroupSpec, *cluster.workerGroupSpecs):
+        assert {"name": "RAY_worker_niceness", "value": "0"} in group.template.spec.containers[0].env
+    batch = script(JOB, Slurm("1:00:00"))
+    for text, start in ((sky()["run"], "ray start"), (batch, "ray symmetric-run")):
+        before = text.partition(start)[0]  # Ray reads it when it starts
+        assert re.search(r"^export RAY_worker_niceness=.*0", before, re.MULTILINE)
+
+
 def test_every_pod_mounts_the_volumes_that_it_has_and_no_other():
     config, ray_job = documents()
     cluster = ray_job.spec.rayClusterSpec
@@ -172,7 +184,9 @@ def test_the_first_node_is_the_head_and_runs_the_matrix_and_the_others_join_it(t
     """Runs the task with commands that only note how they are called."""
     for name in ("ray", "mtlbench"):
         status = '[ "$1" != status ]' if name == "ray" else "true"
-        (tmp_path / name).write_text(f'#!/bin/bash\nprintf "%s\\n" "{name} $*" >> {tmp_path}/notes\n{status}\n')
+        (tmp_path / name).write_text(
+            f'#!/bin/bash\nprintf "%s\\n" "{name} $*" >> {tmp_path}/notes\n[ "$RAY_worker_niceness" = 0 ] && {status}\n'
+        )
         (tmp_path / name).chmod(0o755)
     (tmp_path / "sleep").symlink_to(shutil.which("true"))
     environment = {

@@ -42,7 +42,7 @@ MTLBENCH = """#!/usr/bin/env python3
 import json, os, signal, stat, sys, time
 path = os.environ["RAY_AUTH_TOKEN_PATH"]
 notes = {"words": sys.argv, "token": open(path).read(), "mode": stat.S_IMODE(os.stat(path).st_mode)}
-names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "NCCL_SOCKET_IFNAME")
+names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "NCCL_SOCKET_IFNAME", "RAY_worker_niceness")
 notes["environment"] = {name: os.environ.get(name) for name in names}
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 with open(os.environ["NOTES"] + "/partial", "w") as file:
@@ -123,7 +123,8 @@ def test_the_token_is_new_readable_to_its_owner_alone_and_gone_after_the_job(bat
         notes = called(tmp_path)
         tokens.add(notes["token"])
         assert len(notes["token"]) == 64 and notes["mode"] == 0o600
-        assert notes["environment"] == {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": None, "NCCL_SOCKET_IFNAME": None}
+        found = notes["environment"]
+        assert (found["RAY_AUTH_MODE"], found["RAY_AUTH_TOKEN"], found["NCCL_SOCKET_IFNAME"]) == ("token", None, None)
         assert list((tmp_path / "home" / ".mtlbench").iterdir()) == []
     assert len(tokens) == 2
 
@@ -137,6 +138,13 @@ def test_ray_is_told_of_the_nodes_and_of_what_each_has(batch, tmp_path):
             "symmetric-run --address 10.0.0.1:23456 --min-nodes 2 --num-cpus 8 --num-gpus 4 --disable-usage-stats -- "
         )
     )
+
+
+def test_workers_give_way_to_nobody_unless_that_is_asked_for(batch, tmp_path):
+    batch(slurm()).communicate(timeout=30)
+    assert called(tmp_path)["environment"]["RAY_worker_niceness"] == "0"
+    batch(slurm(), RAY_worker_niceness="5").communicate(timeout=30)
+    assert called(tmp_path)["environment"]["RAY_worker_niceness"] == "5"
 
 
 def test_the_network_interface_is_left_to_mtlbench_unless_it_is_given(batch, tmp_path):

@@ -80,7 +80,7 @@ def test_two_nodes_train_stop_before_the_time_limit_and_go_on(commands, tmp_path
         **os.environ,
         "PATH": f"{short / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": PYTHONPATH, "MTLBENCH_CACHE": str(commands.cache), "HOME": str(tmp_path), "NOTES": str(short),
-        "RAY_TMPDIR": str(short / "1"), "RAY_worker_niceness": "0",
+        "RAY_TMPDIR": str(short / "1"),
         "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]",
     }  # fmt: skip
 
