@@ -273,13 +273,14 @@ def test_a_batch_larger_than_the_data_is_refused_by_its_numbers(tmp_path, rooms)
         train_cell(small_cell(train={"batch": 8}), tmp_path, rooms)
 
 
-def test_micro_batches_hold_the_images_of_the_step_that_they_share():
-    whole = list(micro_batches(TrainConfig(epochs=3, batch=8), 0, 20, range(3)))
-    shared = TrainConfig(epochs=3, batch=8, accumulate=2)
-    parts = [list(micro_batches(shared, 0, 20, range(3), rank, 2)) for rank in range(2)]
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_micro_batches_hold_the_images_of_the_step_that_they_share(processes):
+    whole = list(micro_batches(TrainConfig(epochs=3, batch=12), 0, 30, range(3)))
+    shared = TrainConfig(epochs=3, batch=12, accumulate=2)
+    parts = [list(micro_batches(shared, 0, 30, range(3), rank, processes)) for rank in range(processes)]
     assert len(whole) == 3 * 2
     for step, images in enumerate(whole):
-        shared = [key for rank in range(2) for micro in range(2) for key in parts[rank][2 * step + micro]]
+        shared = [key for rank in range(processes) for micro in range(2) for key in parts[rank][2 * step + micro]]
         assert sorted(shared) == sorted(images)
 
 
