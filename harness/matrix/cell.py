@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from mtlbench.results.records.record import require_benchmark, require_name
+
 SCHEMA = 1
 
 Evaluate = Literal["native", "network", "published"]
@@ -187,6 +189,14 @@ class Cell(Config):
     """The ids of the cells whose records led to this cell."""
     starts: dict[str, str] = {}
     """For each task the id of the cell whose trained weights this one starts from. {}: the backbone's weights."""
+
+    @model_validator(mode="after")
+    def _has_names(self) -> Cell:
+        """Refuse names that lead out of a folder: a store's cell.yaml may have been written by somebody else."""
+        require_benchmark(self.benchmark.name)
+        for name in (*self.tasks, *self.derived_from, *self.starts, *self.starts.values()):
+            require_name(name)
+        return self
 
     @property
     def id(self) -> str:

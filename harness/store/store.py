@@ -21,11 +21,12 @@ from typing import Any, Literal
 
 import yaml
 from fsspec.implementations.local import LocalFileSystem
+from pydantic import ValidationError
 
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import open_store
-from mtlbench.results.records.record import CorruptRecord, Record
+from mtlbench.results.records.record import CorruptRecord, Record, first_mistake
 
 PATIENCE = 60.0  # seconds for which a write waits for room on a full disk
 LONGEST_ERROR = 400  # characters; the rest is in the traceback and in the log of the cell
@@ -196,7 +197,7 @@ class Store:
         try:
             return Cell.model_validate(yaml.safe_load(self.get(name)))
         except (yaml.YAMLError, ValueError) as error:  # mistakes that pydantic or UTF-8 find are ValueErrors
-            what = str(error).splitlines()[0]
+            what = first_mistake(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
             raise CorruptRecord(
                 f"{self.path(name)}: not a cell ({what}); a run that trains the cell writes it anew"
             ) from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
@@ -24,14 +25,23 @@ class CorruptRecord(ValueError):
 
 
 def require_name(name: Any) -> str:
-    """The name, which becomes a part of a path: of a cell, a matrix, or a constant predictor.
+    """The name, which becomes a part of a path: of a cell, a matrix, a benchmark, a task, or a constant predictor.
 
-    Raises TypeError for what is no name, since a file of a store that somebody has written into must not lead out of
-    the store, or out of the folder of a report.
+    Raises ValueError for what is no such name. A file of a store that somebody has written into must not lead out of
+    the store or out of the folder of a report, and must not be read as a pattern of several files.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"(?!\.)[^/\\\x00-\x1f\x7f]+", name):
-        raise TypeError(f"{name!r} is no name of a cell or a matrix")
+    if not isinstance(name, str) or not re.fullmatch(r"(?!\.)[^/\\*?\[\]\x00-\x1f\x7f]+", name):
+        raise ValueError(f"{name!r} is no name that can be a part of a path")
     return name
+
+
+def require_benchmark(name: Any) -> str:
+    """The name of a benchmark, of which paths have the part after the colon of package.module:Name.
+
+    Raises ValueError as `require_name` does.
+    """
+    require_name(require_name(name).rpartition(":")[2])
+    return str(name)
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,9 @@ class Record:
         if (schema := _schema(text)) > SCHEMA:
             raise NewerRecord(f"{source}: written by a newer version of mtlbench (schema {schema}, here {SCHEMA})")
         record = _checked(RECORD, text, f"{source}: not a record")
-        _require_names([record.id, *record.derived_from], f"{source}: not a record")
+        with _naming(f"{source}: not a record"):
+            for name in (record.id, *record.derived_from):
+                require_name(name)
         return record
 
 
@@ -187,9 +199,21 @@ class Manifest:
     def from_json(cls, text: str, source: str) -> Manifest:
         """The manifest in `text`. Raises CorruptRecord that names `source`."""
         manifest = _checked(MANIFEST, text, f"{source}: not a matrix manifest")
-        names = [manifest.name, *manifest.constants.values(), *manifest.ids]
-        _require_names(names, f"{source}: not a matrix manifest")
+        with _naming(f"{source}: not a matrix manifest"):
+            manifest.require_names()
         return manifest
+
+    def require_names(self) -> None:
+        """Raise ValueError for a name that could lead out of a folder."""
+        of_controls = [task for control in self.controls for task in control.tasks]
+        entries = [*self.entries, *self._of_controls()]
+        for entry in entries:
+            for name in (entry.id, *entry.starts, *entry.tasks, *entry.task_set):
+                require_name(name)
+        for name in (self.name, *self.constants.values(), *of_controls):
+            require_name(name)
+        for name in (*self.constants, *(entry.benchmark for entry in entries)):
+            require_benchmark(name)
 
 
 def _schema(text: str) -> int:
@@ -215,16 +239,22 @@ def _checked(kind: TypeAdapter[Kind], text: str, complaint: str) -> Kind:
         from_json(text, allow_inf_nan=False)  # also where any value is allowed
         return kind.validate_json(text, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
-        raise CorruptRecord(f"{complaint} ({' '.join(what.split())})") from error
+        raise CorruptRecord(f"{complaint} ({first_mistake(error)})") from error
     except (ValueError, TypeError) as error:
         raise CorruptRecord(f"{complaint} ({error})") from error
 
 
-def _require_names(names: Iterable[str], complaint: str) -> None:
+def first_mistake(error: ValidationError) -> str:
+    """The first of the mistakes, in one line that names its place."""
+    first = error.errors(include_url=False)[0]
+    what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+    return " ".join(what.split())
+
+
+@contextlib.contextmanager
+def _naming(complaint: str) -> Iterator[None]:
+    """Raise CorruptRecord that begins with `complaint` in place of a ValueError."""
     try:
-        for name in names:
-            require_name(name)
-    except TypeError as error:
+        yield
+    except ValueError as error:
         raise CorruptRecord(f"{complaint} ({error})") from error

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from mtlbench.results.records.reading import Results
-from mtlbench.results.records.record import Control, ControlTable, Entry
+from mtlbench.results.records.record import Control, ControlTable, CorruptRecord, Entry, Manifest
 from mtlbench.results.statistics.delta import delta_m
 from mtlbench.results.statistics.intervals import Interval
 from mtlbench.results.summary.columns import column, mean_score
@@ -37,8 +37,26 @@ def findings(results: Results) -> list[Finding]:
     controls = results.manifest.controls
     if not controls:
         return []
-    (table,) = comparisons(results)
-    return [_finding(control, results, table) for control in controls]
+    tables = comparisons(results)
+    _require_whole(results.manifest, tables)
+    return [_finding(control, results, tables[0]) for control in controls]
+
+
+def _require_whole(manifest: Manifest, tables: Sequence[Comparison]) -> None:
+    """Raise CorruptRecord for controls that no run of a matrix writes."""
+    if len(tables) != 1:
+        raise CorruptRecord(f"{manifest.name}: has controls, and {len(tables)} tables; controls belong to one table")
+    rows = tables[0].rows
+    for control in manifest.controls:
+        where = f"{manifest.name}: the control {control.expects!r} of {control.row!r}"
+        if missing := [label for label in (manifest.baseline, control.row) if label not in rows]:
+            raise CorruptRecord(f"{where}: the table has no row {missing[0]!r}; its rows: {', '.join(rows)}")
+        if not control.tables or (control.expects != "falls" and len(control.tables) > 1):
+            raise CorruptRecord(f"{where}: has {len(control.tables)} tables")
+        for of_set in control.tables:
+            labels = {entry.label == manifest.baseline for entry in of_set.entries}
+            if labels != {True, False} if control.expects == "falls" else not labels:
+                raise CorruptRecord(f"{where}: its table {of_set.name!r} lacks the cells of a row")
 
 
 def _finding(control: Control, results: Results, table: Comparison) -> Finding:

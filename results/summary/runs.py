@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -105,8 +106,11 @@ class Comparison:
 
     @property
     def slug(self) -> str:
-        """A file name such as rooms-semseg-depth. For a benchmark package.module:Name, it starts with Name."""
-        return "-".join((self.benchmark.rsplit(":", 1)[-1], *self.tasks))
+        """A file name such as rooms-semseg-depth. For a benchmark package.module:Name, it starts with Name.
+
+        It stays in the folder in which it is used, whatever the names are.
+        """
+        return re.sub(r"[^\w.-]", "_", "-".join((self.benchmark.rsplit(":", 1)[-1], *self.tasks))).lstrip(".")
 
 
 def comparisons(results: Results) -> list[Comparison]:

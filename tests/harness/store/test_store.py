@@ -1,5 +1,6 @@
 """A store shows either the old content or the new, and names what is corrupt."""
 
+import json
 import os
 
 import pytest
@@ -109,6 +110,26 @@ def test_what_says_nothing_is_named_or_does_no_harm(store, content):
     store.put("cells/a/record.json", content)
     with pytest.raises(CorruptRecord, match=r"record\.json: .*; `mtlbench run` sets it aside"):
         store.record("a")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"starts": {"depth": "../../evil"}},
+        {"derived_from": ["/abs"]},
+        {"tasks": ["../depth"]},
+        {"benchmark": {"name": "module:../evil"}},
+    ],
+)
+def test_a_name_in_a_cell_leads_nowhere_else(store, change):
+    fields = {"method": "mti_net", "tasks": ["depth"], "benchmark": {"name": "rooms"}, "train": {"epochs": 1}}
+    store.put("cells/a/cell.yaml", json.dumps(fields))
+    assert store.cell("a").tasks == ("depth",)
+    store.put("cells/a/cell.yaml", json.dumps({**fields, **change}))
+    with pytest.raises(
+        CorruptRecord, match=r"cells/a/cell\.yaml: not a cell \(.*is no name that can be a part of a path"
+    ):
+        store.cell("a")
 
 
 def test_probing_a_store_that_is_not_there_yet_leaves_nothing(tmp_path):

@@ -1,13 +1,15 @@
 """Whatever is in the files of a store, a reader gets what it expects or a line that names the file."""
 
 import json
+import shutil
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from garbage import changed
-from make_records import record, score
+from make_records import Store, record, score
 from mtlbench.results.records.record import (
     Control,
     ControlTable,
@@ -16,8 +18,12 @@ from mtlbench.results.records.record import (
     Manifest,
     NewerRecord,
     Record,
+    require_benchmark,
     require_name,
 )
+from mtlbench.results.report.drawing import figures
+from mtlbench.results.report.paper.widths import paper
+from mtlbench.results.report.write import report
 
 pytestmark = pytest.mark.slow
 MANY = settings(
@@ -65,6 +71,8 @@ def test_a_manifest_is_whole_or_named(content):
         return
     for name in (found.name, *found.ids, *found.constants.values()):
         require_name(name)
+    for name in (*found.constants, *(entry.benchmark for entry in found.entries)):
+        require_benchmark(name)
     assert Manifest.from_json(found.to_json(), "again") == found
 
 
@@ -73,6 +81,50 @@ def test_a_manifest_is_whole_or_named(content):
 def test_a_name_never_leads_out_of_a_folder(name):
     try:
         require_name(name)
-    except TypeError:
+    except ValueError:
         return
     assert name not in ("", ".", "..") and "/" not in name and "\\" not in name
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store with a control, whose manifest is changed by tests."""
+    root = tmp_path_factory.mktemp("made")
+    store = Store(root / "store")
+    for seed in range(2):
+        store.single(("semseg", "depth"), seed)
+        store.run("PAD-Net", ("semseg", "depth"), seed)
+    store.constant("rooms", (score("semseg", 1.16), score("depth", 1.4)))
+    again = tuple(entry for entry in store.entries if entry.label == "PAD-Net")
+    store.manifest = {"controls": (Control("same", "PAD-Net", (ControlTable("other seeds", again),)),)}
+    store.close()
+    return root
+
+
+def reported(root, content, drawn):
+    """Whether the report of a changed manifest was written. It lies in its folder, or nothing was written."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    (root / "store" / "matrices" / "rooms.json").write_bytes(text.encode(errors="surrogatepass"))
+    before = set(root.rglob("*"))
+    out = root / "deep" / "er" / "out"
+    with mock.patch.dict(figures.FIGURES, drawn, clear=True):
+        try:
+            report(str(root / "store"), ["rooms"], out, paper("cvpr"))
+        except CorruptRecord as error:
+            assert "\n" not in str(error)
+    new = set(root.rglob("*")) - before
+    assert all(path.is_relative_to(out) or path in out.parents for path in new)
+    shutil.rmtree(root / "deep", ignore_errors=True)
+    return bool(new)
+
+
+@MANY
+@settings(max_examples=300)
+@given(st.data())
+def test_the_report_of_whatever_a_manifest_holds_stays_in_its_folder(made, data):
+    whole = json.loads((made / "whole.json").read_text()) if (made / "whole.json").exists() else None
+    if whole is None:
+        whole = json.loads((made / "store" / "matrices" / "rooms.json").read_text())
+        (made / "whole.json").write_text(json.dumps(whole))
+        assert reported(made, whole, {"gains": figures.FIGURES["gains"]})
+    reported(made, data.draw(changed(whole)), {})

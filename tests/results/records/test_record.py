@@ -1,6 +1,8 @@
 """Records survive the store, and broken files name themselves."""
 
 import json
+import re
+import shutil
 import sys
 
 import pandas as pd
@@ -10,6 +12,7 @@ from make_records import Store, record, score, three_seeds
 from mtlbench.results.records.reading import history, influence, matrices, read
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record, differences
 from mtlbench.results.report.write import report
+from mtlbench.results.summary.runs import Comparison
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -144,26 +147,84 @@ def test_an_image_that_is_there_twice_is_refused(tmp_path):
         influence(str(tmp_path), cell)
 
 
-OUTSIDE = ["/abs", "../../evil", "..", ".hidden", "a/b", "a\\b", "", "a\nb", "\x00", None, 3, ["a"], {"a": 1}]
+TEXTS = ["/abs", "../../evil", "..", ".hidden", "a/b", "a\\b", "", "a\nb", "\x00", "*", "a?", "[ab]"]
+OUTSIDE = [*TEXTS, None, 3, ["a"], {"a": 1}]
+PLACES = {  # of a manifest: where a name is put that becomes a part of a path, or an id
+    "name": lambda fields, name: fields.update(name=name),
+    "id": lambda fields, name: fields["entries"][0].update(id=name),
+    "tasks": lambda fields, name: fields["entries"][0].update(tasks=[name]),
+    "task_set": lambda fields, name: fields["entries"][0].update(task_set=["depth", name]),
+    "starts": lambda fields, name: fields["entries"][0].update(starts=[name]),
+    "benchmark": lambda fields, name: fields["entries"][0].update(benchmark=name),
+    "class": lambda fields, name: fields["entries"][0].update(benchmark=f"module:{name}" if name in TEXTS else name),
+    "constant": lambda fields, name: fields["constants"].update(rooms=name),
+    "control": lambda fields, name: fields["controls"][0]["tables"][0]["entries"][0].update(benchmark=name),
+    "judged": lambda fields, name: fields["controls"][0].update(tasks=[name]),
+}
+
+
+@pytest.fixture(scope="module")
+def controlled(tmp_path_factory):
+    """A store whose manifest has a control."""
+    root = tmp_path_factory.mktemp("controlled")
+    path = three_seeds(root)
+    file = root / "matrices" / "rooms.json"
+    fields = json.loads(file.read_text())
+    tables = [{"name": "other seeds", "entries": fields["entries"][-3:]}]
+    fields["controls"] = [{"expects": "same", "row": "SCA-MTL", "tables": tables, "tasks": []}]
+    file.write_text(json.dumps(fields))
+    read(path, "rooms")  # it is right before it is changed
+    return root
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-@pytest.mark.parametrize("place", ["name", "id", "constant"])
-def test_no_name_out_of_a_store_leads_anywhere_else(tmp_path, place, name):
-    path = three_seeds(tmp_path / "s")
-    file = tmp_path / "s" / "matrices" / "rooms.json"
-    fields = json.loads(file.read_text())
-    if place == "name":
-        fields["name"] = name
-    elif place == "id":
-        fields["entries"][0]["id"] = name
-    else:
-        fields["constants"]["rooms"] = name
+@pytest.mark.parametrize("place", PLACES)
+def test_no_name_out_of_a_store_leads_anywhere_else(tmp_path, controlled, place, name):
+    path, file = str(tmp_path / "s"), tmp_path / "s" / "matrices" / "rooms.json"
+    file.parent.mkdir(parents=True)
+    fields = json.loads((controlled / "matrices" / "rooms.json").read_text())
+    PLACES[place](fields, name)
     file.write_text(json.dumps(fields))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(CorruptRecord, match=r"matrices/rooms\.json: not a matrix manifest"):
         report(path, ["rooms"], tmp_path / "out")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_benchmark_for_which_there_is_a_constant_is_a_name_too(name):
+    fields = {"name": "a", "title": "", "caption": "", "baseline": "", "demonstration": True, "entries": []}
+    assert Manifest.from_json(json.dumps({**fields, "constants": {"module:Rooms": "one"}}), "a").constants
+    with pytest.raises(CorruptRecord, match="a: not a matrix manifest"):
+        Manifest.from_json(json.dumps({**fields, "constants": {name: "one"}}), "a")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_name_of_a_figure_stays_in_its_folder_whatever_it_is_made_of(name):
+    for benchmark, tasks in ((name, ("depth",)), (f"module:{name}", ("depth",)), ("rooms", (name,))):
+        slug = Comparison(benchmark, tasks, "", {}, None, {}).slug
+        assert re.fullmatch(r"[\w-][\w.-]*", slug)
+    assert Comparison("my_module:Räume", ("depth", "edge"), "", {}, None, {}).slug == "Räume-depth-edge"
+
+
+def test_controls_that_no_run_writes_are_named_and_end_no_report_in_a_traceback(tmp_path, controlled):
+    file = shutil.copytree(controlled, tmp_path / "s") / "matrices" / "rooms.json"
+    right = json.loads(file.read_text())
+    changes = {
+        "has 0 tables": {"tables": []},
+        "has 2 tables": {"tables": right["controls"][0]["tables"] * 2},
+        "no row 'PAD-net'": {"row": "PAD-net"},
+        "lacks the cells of a row": {"tables": [{"name": "other seeds", "entries": []}]},
+        "table 'other seeds' lacks": {"expects": "falls"},
+    }
+    for complaint, change in changes.items():
+        file.write_text(json.dumps({**right, "controls": [{**right["controls"][0], **change}]}))
+        with pytest.raises(CorruptRecord, match=complaint):
+            report(str(tmp_path / "s"), ["rooms"], tmp_path / "out")
+    second = {**right["entries"][0], "benchmark": "others", "label": "Single task"}
+    file.write_text(json.dumps({**right, "entries": [*right["entries"], second]}))
+    with pytest.raises(CorruptRecord, match="controls belong to one table"):
+        report(str(tmp_path / "s"), ["rooms"], tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
