@@ -1,8 +1,33 @@
-"""A hypothesis strategy: a document of JSON with something wrong in it."""
+"""A hypothesis strategy: a document of JSON with something wrong in it. And cases that are others in each run.
 
+MTLBENCH_GARBAGE_SEED repeats the cases of a run. A test that fails names it.
+"""
+
+import os
+import random
 from copy import deepcopy
+from functools import wraps
 
+from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
+
+SEED = int(os.environ.get("MTLBENCH_GARBAGE_SEED") or random.SystemRandom().randrange(10**6))
+
+
+def cases(strategy, number):
+    """A decorator for a slow test, whose last argument is drawn so many times."""
+
+    def decorate(test):
+        @wraps(test)
+        def said(*args, **kwargs):
+            note(f"MTLBENCH_GARBAGE_SEED={SEED} draws the same cases")
+            return test(*args, **kwargs)
+
+        many = settings(max_examples=number, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        return seed(SEED)(many(given(strategy)(said)))
+
+    return decorate
+
 
 SCALARS = st.one_of(
     st.none(),

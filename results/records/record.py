@@ -204,12 +204,15 @@ class Manifest:
         return manifest
 
     def require_names(self) -> None:
-        """Raise ValueError for a name that could lead out of a folder."""
+        """Raise ValueError for a name that could lead out of a folder, and for an entry that lacks tasks."""
         of_controls = [task for control in self.controls for task in control.tasks]
         entries = [*self.entries, *self._of_controls()]
         for entry in entries:
             for name in (entry.id, *entry.starts, *entry.tasks, *entry.task_set):
                 require_name(name)
+            for tasks in (entry.tasks, entry.task_set):
+                if not tasks or len(set(tasks)) < len(tasks):
+                    raise ValueError(f"{entry.id}: its tasks are {list(tasks)}; each is named once, and at least one")
         for name in (self.name, *self.constants.values(), *of_controls):
             require_name(name)
         for name in (*self.constants, *(entry.benchmark for entry in entries)):

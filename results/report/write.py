@@ -79,6 +79,8 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
     for results in everything:
         others = [other for other in (*everything, *beside) if other is not results]
         summaries = [summarise(comparison, store) for comparison in comparisons(results)]
+        if not summaries:
+            raise CorruptRecord(f"{results.manifest.name}: its manifest has no cells; no run writes such a manifest")
         with letters.quiet():
             written, its_tables = _report(results, summaries, others, out / results.manifest.name, paper)
         paths += written

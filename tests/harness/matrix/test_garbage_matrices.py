@@ -1,9 +1,8 @@
 """Whatever a matrix file holds, it is a matrix or a list of its mistakes."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 
-from garbage import changed
+from garbage import cases, changed
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import check
 from mtlbench.harness.matrix.text.first_look import first_look
@@ -36,8 +35,7 @@ def test_the_matrix_is_right_before_it_is_changed():
     assert len(expand(check(changed_names, "small"))) > 10
 
 
-@settings(max_examples=2000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-@given(changed(MATRIX))
+@cases(changed(MATRIX), 2000)
 def test_a_matrix_is_right_or_its_mistakes_are_listed(content):
     if not isinstance(content, dict):
         return  # `load` says so

@@ -5,10 +5,9 @@ import shutil
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from garbage import changed
+from garbage import cases, changed
 from make_records import Store, record, score
 from mtlbench.results.records.record import (
     Control,
@@ -26,9 +25,6 @@ from mtlbench.results.report.paper.widths import paper
 from mtlbench.results.report.write import report
 
 pytestmark = pytest.mark.slow
-MANY = settings(
-    max_examples=4000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
 
 ENTRY = Entry("cell", "PAD-Net", "pad_net", ("semseg",), ("semseg", "depth"), "rooms", 0)
 RECORD = json.loads(record("cell", (score("semseg", 40.0), score("depth", None))).to_json())
@@ -46,8 +42,7 @@ MANIFEST = json.loads(
 )
 
 
-@MANY
-@given(changed(RECORD))
+@cases(changed(RECORD), 4000)
 def test_a_record_is_whole_or_named(content):
     text = content if isinstance(content, str) else json.dumps(content)
     try:
@@ -60,8 +55,7 @@ def test_a_record_is_whole_or_named(content):
     assert all(isinstance(one.value, float | None) for one in found.scores)
 
 
-@MANY
-@given(changed(MANIFEST))
+@cases(changed(MANIFEST), 4000)
 def test_a_manifest_is_whole_or_named(content):
     text = content if isinstance(content, str) else json.dumps(content)
     try:
@@ -76,8 +70,7 @@ def test_a_manifest_is_whole_or_named(content):
     assert Manifest.from_json(found.to_json(), "again") == found
 
 
-@given(st.text())
-@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@cases(st.text(), 500)
 def test_a_name_never_leads_out_of_a_folder(name):
     try:
         require_name(name)
@@ -118,9 +111,7 @@ def reported(root, content, drawn):
     return bool(new)
 
 
-@MANY
-@settings(max_examples=300)
-@given(st.data())
+@cases(st.data(), 300)
 def test_the_report_of_whatever_a_manifest_holds_stays_in_its_folder(made, data):
     whole = json.loads((made / "whole.json").read_text()) if (made / "whole.json").exists() else None
     if whole is None:
