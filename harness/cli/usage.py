@@ -69,7 +69,7 @@ TERMINATED = 128 + signal.SIGTERM
 ERRORS_OF_THE_USER = (  # module and class; OSError is one too
     ("mtlbench.harness.data.places", "NotReady"),
     ("mtlbench.harness.matrix.text.written", "MatrixError"),
-    ("mtlbench.harness.store.store", "StoreError"),
+    ("mtlbench.results.records.remote", "StoreError"),
     ("mtlbench.results.records.record", "CorruptRecord"),
     ("mtlbench.results.records.record", "NewerRecord"),
 )

@@ -96,7 +96,7 @@ def pulse_of(store: Store, cell_id: str, deadline: float) -> Pulse:
 
     def tell(calls: int) -> None:
         with contextlib.suppress(StoreError):
-            store.put(files.pulse(cell_id), f"{os.getpid()} {calls}\n")
+            store.put(files.pulse(cell_id), f"{os.getpid()} {calls}\n", patience=0)
 
     return Pulse(tell, min(60.0, deadline / 5))
 

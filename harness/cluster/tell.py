@@ -23,7 +23,7 @@ from mtlbench.harness.cluster.nodes.closed import Closed
 from mtlbench.harness.cluster.scheduler import Board
 from mtlbench.harness.cluster.stages import UNFIT
 from mtlbench.harness.matrix.entries import Resources
-from mtlbench.harness.store.store import Store
+from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.results.records import files
 
 KILLED = "killed: the node ran out of memory"
@@ -91,7 +91,7 @@ class Tell(Callback):  # type: ignore[misc]
 
     def _pulse(self, cell_id: str) -> bytes:
         name = files.pulse(cell_id)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StoreError):
             return self.store.get(name) if self.store.exists(name) else b""
         return b""
 

@@ -88,7 +88,7 @@ class Claims:
 
     def stands(self, token: str) -> bool:
         try:
-            self.store.get(files.claim(token))
+            self.store.get(files.claim(token), patience=0)
         except FileNotFoundError:
             return False
         return True
@@ -101,13 +101,13 @@ class Claims:
     def others(self, token: str) -> list[Seen]:
         """All claims but the one with this token."""
         # The folder is listed twice because some disks leave out a file that is replaced while they list its folder.
-        names = {*self.store.names(files.LEASE, "file"), *self.store.names(files.LEASE, "file")}
+        names = {name for _ in range(2) for name in self.store.names(files.LEASE, "file", patience=0)}
         found = []
         for other in sorted(filter(None, map(files.claim_token, names))):
             if other == token:
                 continue
             try:
-                found.append(read(other, self.store.get(files.claim(other))))
+                found.append(read(other, self.store.get(files.claim(other), patience=0)))
             except FileNotFoundError:
                 continue  # removed in between
         return found

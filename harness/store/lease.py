@@ -265,10 +265,13 @@ def following(store: Store, token: str) -> Iterator[None]:
         nonlocal asked
         if _now() - asked < LOCAL.beat:
             return
-        with contextlib.suppress(OSError):  # whatever is wrong, the change itself will say so
-            if not claims.stands(token):
-                raise LeaseLost(f"the driver of {store.url} has ended or has lost its lease, and this process with it")
-            asked = _now()
+        try:
+            stands = claims.stands(token)
+        except (StoreError, OSError):
+            return  # whatever is wrong, the change itself will say so
+        if not stands:
+            raise LeaseLost(f"the driver of {store.url} has ended or has lost its lease, and this process with it")
+        asked = _now()
 
     mine = bool(token) and store.guard(check)
     try:

@@ -8,10 +8,8 @@ stores can do neither. On a local disk a file is written under a temporary name 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import logging
 import os
 import time
 import uuid
@@ -24,26 +22,18 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import ValidationError
 
 from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.store.patience import FULL, PATIENCE, Found, patiently, room
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import open_store
 from mtlbench.results.records.record import CorruptRecord, Record, first_mistake
+from mtlbench.results.records.remote import StoreError as StoreError
 
-PATIENCE = 60.0  # seconds for which a write waits for room on a full disk
 LONGEST_ERROR = 400  # characters; the rest is in the traceback and in the log of the cell
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
-_full_since: dict[str, float] = {}  # root of a store -> when this process first found its disk full
-_waiting: set[str] = set()  # roots of stores of which this process has said that it waits for room
 _guards: dict[str, Callable[[], None]] = {}  # root of a store -> what says whether this process may change it
-
-log = logging.getLogger(__name__)
 
 # trained: only scores are missing that take long and need no GPU
 State = Literal["new", "started", "trained", "finished", "failed"]
-
-
-class StoreError(RuntimeError):
-    """The store cannot be used; the message says which and why."""
 
 
 class Store:
@@ -64,25 +54,20 @@ class Store:
     def put(self, name: str, content: bytes | str, *, patience: float = PATIENCE) -> None:
         """Write a file so that a reader sees either the old content or all of the new.
 
-        patience: for how many seconds to wait for room on a full disk. They begin when this process first finds the
-        disk full, so that many writes do not wait one after the other. Raises StoreError naming the file and the disk.
+        patience: for how many seconds to wait for room on a full disk, or for a store that does not answer. Raises
+        StoreError naming the file and the disk, or the store.
         """
-        data = content.encode() if isinstance(content, str) else content
-        path, begun = self.path(name), time.monotonic()
-        while True:
+        data, path = content.encode() if isinstance(content, str) else content, self.path(name)
+
+        def write() -> None:
             self._ask(name)
-            try:
-                self._write(path, data)
-            except OSError as error:
-                if error.errno in FULL and self._may_wait(patience, begun):
-                    time.sleep(1)
-                    continue
-                disk = f" ({_room(path)})" if self.local and error.errno in FULL else ""
-                raise StoreError(f"cannot write {path}: {error.strerror or error}{disk}") from error
-            _full_since.pop(self.root, None)
-            if patience:
-                _waiting.discard(self.root)
-            return
+            self._write(path, data)
+
+        try:
+            patiently(self.root, write, patience)
+        except OSError as error:
+            disk = f" ({room(path)})" if error.errno in FULL else ""
+            raise StoreError(f"cannot write {path}: {error.strerror or error}{disk}") from error
 
     def _write(self, path: str, data: bytes) -> None:
         if not self.local:
@@ -101,22 +86,24 @@ class Store:
                 os.remove(temporary)
             raise
 
-    def _may_wait(self, patience: float, begun: float) -> bool:
-        """begun: when the write was first tried. A smaller file may fit in between, and `_full_since` is then gone."""
-        now = time.monotonic()
-        if patience and self.root not in _waiting:
-            _waiting.add(self.root)
-            log.warning("the disk of %s is full; waiting for room, at most %.0f s", self.root, patience)
-        return now - min(begun, _full_since.setdefault(self.root, now)) < patience
+    def _read(self, read: Callable[[], Found], patience: float | None = None) -> Found:
+        """What `read` returns. Without a `patience`, a process that drives the store, or works for one that does, waits
+        for a store that does not answer. A command that only looks does not.
+        """
+        if self.local:
+            return read()
+        return patiently(self.root, read, (PATIENCE if self.root in _guards else 0) if patience is None else patience)
 
-    def get(self, name: str) -> bytes:
-        return bytes(self.fs.cat_file(self.path(name)))
+    def get(self, name: str, *, patience: float | None = None) -> bytes:
+        """The content of a file. Raises FileNotFoundError where there is none, and StoreError."""
+        return bytes(self._read(lambda: self.fs.cat_file(self.path(name)), patience))
 
     def get_those_there(self, names: Iterable[str]) -> dict[str, bytes]:
         """The content of each of the files that exists. An object store is asked for all of them at once."""
         by_path = {self.path(name): name for name in names}
         found: dict[str, bytes] = {}
-        for path, content in self.fs.cat(list(by_path), on_error="return").items() if by_path else ():
+        contents = self._read(lambda: self.fs.cat(list(by_path), on_error="return")) if by_path else {}
+        for path, content in contents.items():
             if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
                 raise content
             if not isinstance(content, Exception):
@@ -124,15 +111,17 @@ class Store:
         return found
 
     def exists(self, name: str) -> bool:
-        return bool(self.fs.exists(self.path(name)))
+        return bool(self._read(lambda: self.fs.exists(self.path(name))))
 
-    def names(self, folder: str, kind: Literal["file", "directory"] | None = None) -> list[str]:
+    def names(
+        self, folder: str, kind: Literal["file", "directory"] | None = None, *, patience: float | None = None
+    ) -> list[str]:
         """Names of the files and folders in a folder, sorted; [] where it does not exist. kind: only of one of them.
 
         Hidden ones are left out: a file manager or a notebook has put them there.
         """
         try:
-            found = self.fs.ls(self.path(folder), detail=True, refresh=True)
+            found = self._read(lambda: self.fs.ls(self.path(folder), detail=True, refresh=True), patience)
         except FileNotFoundError:
             return []
         names = [str(each["name"]).rstrip("/").rsplit("/", 1)[-1] for each in found if kind in (None, each["type"])]
@@ -141,7 +130,8 @@ class Store:
     def remove(self, name: str) -> None:
         self._ask(name)
         if self.exists(name):
-            self.fs.rm(self.path(name), recursive=True)
+            with contextlib.suppress(FileNotFoundError):  # where an answer was lost, it is gone at the next try
+                self._read(lambda: self.fs.rm(self.path(name), recursive=True))
 
     def set_aside(self, name: str) -> str:
         """Rename a corrupt file or folder out of the way, and return its new name."""
@@ -210,7 +200,7 @@ class Store:
         if self.local:
             return {cell_id: {*self.names(self.folder(cell_id))} for cell_id in self.cells()}
         found: dict[str, set[str]] = {}
-        for path in self.fs.find(self.path(files.CELLS)):
+        for path in self._read(lambda: self.fs.find(self.path(files.CELLS))):
             cell_id, *below = path.removeprefix(self.path(f"{files.CELLS}/")).split("/")
             found.setdefault(cell_id, set()).update(below[:1])
         return found
@@ -226,7 +216,7 @@ class Store:
     def read_record(self, cell_id: str, content: bytes) -> Record:
         """The record in the content of a finished cell's file. Raises CorruptRecord, naming the file."""
         try:
-            return self._read(cell_id, files.record(cell_id), content)
+            return self._parsed(cell_id, files.record(cell_id), content)
         except CorruptRecord as error:
             raise CorruptRecord(f"{error}; `mtlbench run` sets it aside and trains the cell again") from error
 
@@ -236,9 +226,9 @@ class Store:
 
     def _record(self, cell_id: str, name: str) -> Record | None:
         content = self.get_those_there([name]).get(name)
-        return None if content is None else self._read(cell_id, name, content)
+        return None if content is None else self._parsed(cell_id, name, content)
 
-    def _read(self, cell_id: str, name: str, content: bytes) -> Record:
+    def _parsed(self, cell_id: str, name: str, content: bytes) -> Record:
         record = Record.from_json(content.decode(errors="replace"), self.path(name))
         if record.id != cell_id:
             raise CorruptRecord(f"{self.path(name)}: holds the record of {record.id}")
@@ -328,17 +318,3 @@ def state_of(names: Collection[str]) -> State:
     if files.TRAINED in names:
         return "trained"
     return "started" if {files.CHECKPOINTS, files.HISTORY} & {*names} else "new"
-
-
-def _room(path: str) -> str:
-    """What is left on the disk of a file: "disk /data: 0.0 of 10.0 GB free"."""
-    folder = os.path.dirname(path)
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    disk = folder
-    while not os.path.ismount(disk):
-        disk = os.path.dirname(disk)
-    found = os.statvfs(folder)
-    free, size = found.f_bavail * found.f_frsize / 1e9, found.f_blocks * found.f_frsize / 1e9
-    files_left = "" if found.f_favail or not found.f_files else ", and no more files fit on it"
-    return f"disk {disk}: {free:.1f} of {size:.1f} GB free{files_left}"

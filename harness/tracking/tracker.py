@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtlbench import results as results_package
-from mtlbench.harness.store.store import FULL
+from mtlbench.harness.store.patience import FULL
 from mtlbench.harness.tracking.connection import errors, public, reason
 from mtlbench.harness.tracking.projection import Projection
 from mtlbench.harness.tracking.rows import Aggregate, aggregates

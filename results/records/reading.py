@@ -11,11 +11,14 @@ from typing import Any
 import fsspec
 import numpy as np
 import pandas as pd
+from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from mtlbench.results.records import files
+from mtlbench.results.records.addresses import holds_secret, public
 from mtlbench.results.records.files import Events
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
+from mtlbench.results.records.remote import Remote, StoreError, refused
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,14 @@ def open_store(store: str) -> tuple[Any, str]:
 
     Raises FileNotFoundError that names the store where it cannot be opened, or where its path has a character that
     addresses read as something else. MLflow's database in a folder called `a%2Fb` would be one in the folder `a`.
+    Raises StoreError for an address with a password, which claims, pages and MLflow would show, and whenever a store
+    that is not on a local disk does not answer.
     """
+    if holds_secret(store):
+        raise StoreError(
+            f"store {public(store, store)}: its address holds a password, which records and pages would show; give it "
+            "in a variable as FSSPEC_SFTP_PASSWORD, or in a file of ~/.config/fsspec"
+        )
     if "://" not in store:
         path = os.path.abspath(store)
         found = next((part for part in _MEANT_OTHERWISE if part in path), None) or re.search(r"[\x00-\x1f\x7f]", path)
@@ -54,7 +64,9 @@ def open_store(store: str) -> tuple[Any, str]:
         fs, root = fsspec.core.url_to_fs(store, use_listings_cache=False)
     except (ImportError, ValueError) as error:  # the driver of the protocol is not installed, or does not exist
         raise FileNotFoundError(f"{store}: no store can be opened there: {error}") from error
-    return fs, root
+    except Exception as error:  # some libraries connect at once, and each has classes of its own
+        raise refused(store, error) from error
+    return (fs if isinstance(fs, LocalFileSystem) else Remote(fs, store)), root
 
 
 def _text(fs: Any, path: str, shown: str) -> str:

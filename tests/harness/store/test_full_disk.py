@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mtlbench.harness.store import store as store_module
+from mtlbench.harness.store import patience
 from mtlbench.harness.store.lease import Lease
 from mtlbench.harness.store.store import Store, StoreError
 
@@ -34,8 +34,8 @@ class Disk:
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """No test knows of the full disk of another."""
-    monkeypatch.setattr(store_module, "_full_since", {})
-    monkeypatch.setattr(store_module, "_waiting", set())
+    monkeypatch.setattr(patience, "_trouble", {})
+    monkeypatch.setattr(patience, "_waiting", set())
 
 
 @pytest.fixture
@@ -99,12 +99,21 @@ def test_small_files_that_fit_do_not_prolong_the_wait_of_a_large_one(store, monk
 
     def sleep(seconds):
         disk.now += seconds
-        store_module._full_since.clear()  # as a heartbeat does that was written
+        patience._trouble.clear()  # as a heartbeat does that was written
 
     monkeypatch.setattr(time, "sleep", sleep)
     with pytest.raises(StoreError):
         store.put("a", "content")
     assert disk.now < 62
+
+
+def test_a_write_waits_though_another_one_found_the_disk_full_long_ago_and_nobody_has_asked_since(store, monkeypatch):
+    disk = Disk(monkeypatch)
+    with pytest.raises(StoreError):
+        store.put("pulse", "content", patience=0)
+    disk.now, disk.room_after = 100, 130
+    store.put("a", "content")
+    assert store.get("a") == b"content"
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EIO, errno.EACCES])

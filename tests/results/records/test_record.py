@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 import pytest
+from fsspec.registry import _registry
 
 from make_records import Store, record, score, three_seeds
 from mtlbench.results.records.reading import history, influence, matrices, read
@@ -121,6 +122,7 @@ def test_a_file_beside_the_matrices_is_no_matrix(tmp_path):
 @pytest.mark.parametrize("url", ["nothing://bucket/runs", "s3://bucket/runs"])
 def test_a_store_that_cannot_be_opened_is_named(monkeypatch, url):
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(_registry, "s3", raising=False)  # another test may have imported it
     with pytest.raises(FileNotFoundError, match=f"{url}: no store can be opened there"):
         matrices(url)
 
