@@ -1,23 +1,19 @@
 """One attempt at a cell, in the process that was given to it. It sets threads, and writes the log and the failure.
 
 A process that dies cannot say why. What can be known beforehand is prepared: an exit by os._exit writes its code down,
-a signal that Python can see leaves its name in the log (`died`), and a pulse in the store stops.
+a signal that Python can see leaves its name in the log (log.py), and a pulse in the store stops.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import io
 import os
-import re
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from pathlib import Path
 
+from mtlbench.harness.cluster.log import log
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.lease import following
@@ -47,9 +43,9 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
     # Not by RANK, which a batch script may have exported.
     main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
     started, parts = time.time(), store.parts(cell.id)
-    pulse = pulse_of(store, cell.id, resources.deadline) if main else still
-    logged = log(store, cell.id) if main else contextlib.nullcontext()
-    with following(store, environment.lease), logged, exits_said(store, cell.id):
+    logged = log(store, cell.id) if main else contextlib.nullcontext(still)
+    with following(store, environment.lease), logged as keep_log, exits_said(store, cell.id):
+        pulse = pulse_of(store, cell.id, resources.deadline, keep_log) if main else still
         try:
             train.train(cell, environment, report, pulse, parts)
         except Exception as error:
@@ -91,12 +87,16 @@ def _halved(store: Store, cell: Cell, resources: Resources, parts: int) -> tuple
     return True, f"going on with {images // (2 * parts)} images at once in place of {images // parts}"
 
 
-def pulse_of(store: Store, cell_id: str, deadline: float) -> Pulse:
-    """The pulse of a cell, which is ended where its pulse in the store does not change for `deadline` seconds."""
+def pulse_of(store: Store, cell_id: str, deadline: float, keep_log: Callable[[], None]) -> Pulse:
+    """The pulse of a cell, which is ended where its pulse in the store does not change for `deadline` seconds.
+
+    keep_log: what `log` yields.
+    """
 
     def tell(calls: int) -> None:
         with contextlib.suppress(StoreError):
             store.put(files.pulse(cell_id), f"{os.getpid()} {calls}\n", patience=0)
+        keep_log()
 
     return Pulse(tell, min(60.0, deadline / 5))
 
@@ -120,16 +120,6 @@ def exits_said(store: Store, cell_id: str) -> Iterator[None]:
         os._exit = leave
 
 
-def died(store: Store, cell_id: str) -> str:
-    """What the log of a cell says of the signal that ended its last process; "" where it says nothing."""
-    name = files.log(cell_id)
-    if not store.exists(name):
-        return ""
-    last = store.get(name).decode(errors="replace").rpartition("\n--- ")[2]
-    found = re.search(r"^Fatal Python error: (.+)$", last, re.MULTILINE)
-    return "" if found is None else found[1]
-
-
 def score(cell_id: str, environment: Environment, report: Callable[[int, int], None]) -> None:
     """Compute the expensive scores of a trained cell, which puts its record into the store.
 
@@ -140,13 +130,13 @@ def score(cell_id: str, environment: Environment, report: Callable[[int, int], N
     store = Store(environment.store)
     if store.state(cell_id) == "finished":
         return
-    pulse = pulse_of(store, cell_id, environment.resources.deadline)
 
     def told(done: int, images: int) -> None:
         pulse()
         report(done, images)
 
-    with following(store, environment.lease), log(store, cell_id), exits_said(store, cell_id):
+    with following(store, environment.lease), log(store, cell_id) as keep_log, exits_said(store, cell_id):
+        pulse = pulse_of(store, cell_id, environment.resources.deadline, keep_log)
         try:
             expensive.finish(store, cell_id, environment.resources.cpus, told)
         except Exception as error:
@@ -165,50 +155,3 @@ def reason(error: BaseException) -> str:
 def first_line(text: str) -> str:
     """The first line that is not empty; "" where there is none."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
-
-
-class Log(io.TextIOWrapper):
-    """A file that is printed to line by line. What a full disk has no room for ends no training."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path.open("ab"), line_buffering=True)
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            super().flush()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            super().close()
-
-
-@contextlib.contextmanager
-def log(store: Store, cell_id: str) -> Iterator[None]:
-    """Everything that is printed goes to the cell's log, behind the lines of earlier attempts."""
-    name = files.log(cell_id)
-    stamp = f"--- {datetime.now():%Y-%m-%d %H:%M:%S} process {os.getpid()} ---\n"
-    if store.local:
-        path = Path(store.path(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with Log(path) as file:
-            file.write(stamp)
-            faulthandler.enable(file, all_threads=False)
-            try:
-                with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-                    yield
-            finally:
-                faulthandler.disable()
-        return
-    buffer = io.StringIO()
-    buffer.write((store.get(name).decode() if store.exists(name) else "") + stamp)
-    try:
-        with contextlib.redirect_stdout(buffer), contextlib.redirect_stderr(buffer):
-            yield
-    finally:
-        with contextlib.suppress(StoreError):
-            store.put(name, buffer.getvalue())

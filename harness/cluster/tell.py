@@ -18,7 +18,8 @@ from ray.tune import Callback
 from ray.tune.execution import tune_controller
 
 from mtlbench.harness.cluster import head
-from mtlbench.harness.cluster.attempt import died, first_line, reason
+from mtlbench.harness.cluster.attempt import first_line, reason
+from mtlbench.harness.cluster.log import LAST_LINES, NO_LAST_LINES, last_words
 from mtlbench.harness.cluster.nodes.closed import Closed
 from mtlbench.harness.cluster.scheduler import Board
 from mtlbench.harness.cluster.stages import UNFIT
@@ -125,8 +126,12 @@ class Tell(Callback):  # type: ignore[misc]
         if cell_id in self.ended:
             self.ended.remove(cell_id)
             why = f"no batch for {self.deadline:g} s, and so its process was ended (resources.deadline)"
-        elif why.startswith(DIED) and (signal := died(self.store, cell_id)):
-            why = f"its process died: {signal} ({files.LOG} has its last lines)"
+        elif LAST_LINES in why:
+            said = last_words(self.store, cell_id, node_runs="its node" not in why)
+            if why.startswith(DIED) and said.signal:
+                why = f"{DIED}: {said.signal} ({LAST_LINES})"
+            if not said.whole:
+                why = why.replace(LAST_LINES, NO_LAST_LINES)
         unfinished = ("new", "started", "failed") + (() if trial.config["stage"] == "train" else ("trained",))
         silent = self._failures(cell_id) == self.known.get(cell_id, self._failures(cell_id))
         # Where one process of a group is killed, the others write that it does not answer.
@@ -174,5 +179,5 @@ def _why(trial: Any) -> tuple[str, str]:
             what = "its node does not answer"
         elif code is not None:
             what = f"its process ended with exit code {code[1]}"
-        return f"{what} ({files.LOG} has its last lines)", text
+        return f"{what} ({LAST_LINES})", text
     return first_line(text) or "its process ended without a word", text

@@ -20,14 +20,17 @@ from rich.console import Console
 
 from cells import small_cell, small_matrix
 from mtlbench.harness.cluster import head
+from mtlbench.harness.cluster import log as log_module
 from mtlbench.harness.cluster import tell as tell_module
-from mtlbench.harness.cluster.attempt import Log, _halved, attempt, reason, score
+from mtlbench.harness.cluster.attempt import _halved, attempt, reason, score
+from mtlbench.harness.cluster.log import Log
 from mtlbench.harness.cluster.schedule import OnRay
 from mtlbench.harness.cluster.scheduler import Cluster
-from mtlbench.harness.cluster.tell import KILLED, Actors, Tell
+from mtlbench.harness.cluster.tell import DIED, KILLED, Actors, Tell
 from mtlbench.harness.driver import run as driver
 from mtlbench.harness.driver.progress import Watch
 from mtlbench.harness.matrix.entries import Resources
+from mtlbench.harness.store.keeper import ENDED
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training import progress as progress_module
 from mtlbench.harness.training.environment import Environment
@@ -389,6 +392,33 @@ def test_a_crash_is_named_by_the_signal_that_the_log_has(told, tmp_path):
     store.put(files.log(cell_id), "--- 1\nFatal Python error: Aborted\n\n--- 2\nFatal Python error: Bus error\n\nStack")
     tell.on_trial_error(0, [], trial(cell_id, tmp_path, "The actor died unexpectedly"))
     assert store.failure(cell_id)["error"] == "its process died: Bus error (log.txt has its last lines)"
+
+
+@pytest.mark.parametrize(
+    ("text", "log", "line"),
+    [
+        ("The actor died because its node has died.", "--- 1", "its node died (log.txt ends up to 60 s before)"),
+        (
+            "The actor died unexpectedly",
+            "--- 1",
+            f"{DIED}, or was killed by the system (log.txt ends up to 60 s before)",
+        ),
+        (
+            "The actor died unexpectedly",
+            f"--- 1\nFatal Python error: Bus error\n\n{ENDED.format(pid=1)}",
+            f"{DIED}: Bus error (log.txt has its last lines)",
+        ),
+    ],
+)
+def test_off_a_local_disk_the_line_says_whether_the_log_is_whole(told, tmp_path, monkeypatch, text, log, line):
+    _, board, _, cell_id = told
+    store = Store(f"memory://{tmp_path.name}")
+    tell = Tell(board, store, Resources())
+    monkeypatch.setattr(log_module, "LATEST", 0.0)
+    store.put(files.log(cell_id), log)
+    start(tell, cell_id)
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, text))
+    assert store.failure(cell_id)["error"] == line
 
 
 def test_a_finished_cell_whose_process_dies_afterwards_did_not_fail(told, tmp_path):

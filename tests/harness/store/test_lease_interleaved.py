@@ -62,13 +62,13 @@ class Stepping(Store):
         self.turns.step()
         super().put(*arguments, **options)
 
-    def get(self, name):
+    def get(self, *arguments, **options):
         self.turns.step()
-        return super().get(name)
+        return super().get(*arguments, **options)
 
-    def names(self, *arguments):
+    def names(self, *arguments, **options):
         self.turns.step()
-        return super().names(*arguments)
+        return super().names(*arguments, **options)
 
     def remove(self, name):
         self.turns.step()
