@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -139,12 +140,23 @@ def tags(view: View, manifest: Manifest) -> dict[str, str]:
         tags["history"] = f"without {len(view.history.unreadable)} lines that cannot be read"
     if view.failure:
         tags["error"] = str(view.failure["error"])[:500]
-        where = f"artifact `{files.LOG}`, and `{view.failure['log']}`" if view.log else f"`{view.failure['log']}`"
-        tags[NOTE] = (
-            f"**Failed** after {view.failure['attempts']} attempt(s); log: {where}\n\n"
-            f"```\n{str(view.failure['traceback'])[-4000:]}\n```"
+        path = _verbatim(" ".join(str(view.failure["log"])[-1000:].split()))
+        where = f"artifact `{files.LOG}`, and {path}" if view.log else path
+        tags[NOTE] = f"**Failed** after {view.failure['attempts']} attempt(s); log: {where}\n\n" + _verbatim(
+            f"\n{str(view.failure['traceback'])[-4000:]}\n", shortest=3
         )
     return tags
+
+
+def _verbatim(text: str, shortest: int = 1) -> str:
+    """A text as code of Markdown, which it cannot leave: no run of backticks in it is as long as the fence.
+
+    A line break after the fence makes it a block. Twenty backticks in a row are all that is kept of more.
+    """
+    text = re.sub("`{21,}", 20 * "`", text)
+    fence = "`" * max([shortest, *(len(run) + 1 for run in re.findall("`+", text))])
+    room = " " if "`" in text and shortest == 1 else ""  # Markdown takes one space away
+    return f"{fence}{room}{text}{room}{fence}"
 
 
 def curve(rows: Sequence[Mapping[str, Any]]) -> list[Point]:

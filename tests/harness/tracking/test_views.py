@@ -7,9 +7,13 @@ import zlib
 from dataclasses import replace
 
 import pytest
+from markdown_it import MarkdownIt
 
 from mtlbench.harness.tracking import pages as tracking_pages
 from mtlbench.harness.tracking import server
+from mtlbench.harness.tracking.projection import NOTE
+from mtlbench.harness.tracking.views import View, tags
+from mtlbench.results.records.files import Events
 from mtlbench.results.records.record import Score
 from tracked import MANIFEST, MULTI, finish
 
@@ -110,3 +114,16 @@ def test_a_text_of_a_matrix_is_no_link_in_the_description():
     manifest = replace(MANIFEST, title="[x](javascript:alert(1))", caption="<script>", baseline="![y](http://z)")
     text = tracking_pages.note(manifest, {}, {}, "[x](http://z) beats <b>")
     assert "](" not in text and "<script" not in text.replace("\\<", "")
+
+
+@pytest.mark.parametrize("evil", ["```\n# [x](javascript:x)\n```", "````", "~~~\n```", 5000 * "`", "`", "``` ````x"])
+def test_a_failure_is_shown_as_it_is_and_never_as_markdown(evil):
+    failure = {"error": "no", "traceback": f"before\n{evil}\nafter", "attempts": 1, "log": f"a{evil}b`"}
+    note = tags(View((MANIFEST.entries[0],), "failed", None, Events([], []), None, failure, "log"), MANIFEST)[NOTE]
+    assert len(note) < 6000  # MLflow keeps 8000 characters
+    first, block = (one for one in MarkdownIt().parse(note) if one.type in ("inline", "fence"))
+    assert (block.content.startswith("before\n") and block.content.endswith("\nafter\n")) or len(evil) == 5000
+    assert {one.type for one in first.children} <= {"text", "strong_open", "strong_close", "code_inline"}
+    if len(evil) < 20:
+        assert block.content == failure["traceback"] + "\n"
+        assert first.children[-1].content == " ".join(failure["log"].split())
