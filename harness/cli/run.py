@@ -254,7 +254,7 @@ def _show_outcome(matrix: Matrix, store: Store, outcome: Outcome, out: Path, tra
     from rich.console import Console
 
     from mtlbench.harness.cli.outcome import show_report
-    from mtlbench.harness.tracking.connection import public
+    from mtlbench.results.records.addresses import public
 
     total = outcome.finished + len(outcome.missing)
     show_report(outcome.report, Console(highlight=False))

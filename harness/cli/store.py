@@ -88,8 +88,8 @@ def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: Track
     from tempfile import TemporaryDirectory
 
     from mtlbench.harness.driver.deltas import deltas
-    from mtlbench.harness.tracking.connection import public
     from mtlbench.harness.tracking.tracker import Tracker, show_report, sign
+    from mtlbench.results.records.addresses import public
     from mtlbench.results.records.reading import read
 
     store, matrix = open_store(url), matrix_name(matrix)

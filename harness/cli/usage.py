@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mtlbench.results.records.addresses import holds_secret, refusal
+
 if TYPE_CHECKING:
     from mtlbench.harness.matrix.text.written import Written
     from mtlbench.harness.store.store import Store
@@ -43,8 +45,23 @@ MatricesArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Names or files of matrices in the store; default: all.", autocompletion=matrix_names),
 ]
+
+
+def _without_password(url: str) -> str:
+    """Refuse an address with a password before any line shows it."""
+    if holds_secret(url):
+        raise fail(f"--{refusal(url)}")
+    return url
+
+
 StoreOption = Annotated[
-    str, typer.Option("--store", help="The folder of records, or an fsspec URL.", envvar="MTLBENCH_STORE")
+    str,
+    typer.Option(
+        "--store",
+        help="The folder of records, or an fsspec URL without a password.",
+        envvar="MTLBENCH_STORE",
+        callback=_without_password,
+    ),
 ]
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change the matrix, as train.epochs=10; repeatable.")

@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from mtlbench.harness.matrix.file import read
 from mtlbench.harness.matrix.text.written import embedded, find
+from mtlbench.results.records.addresses import holds_secret
 
 OF_ONE_NODE = ("/tmp", "/var/tmp", "/dev/shm")  # folders that each node has for itself
 WORD = re.compile(r"[\w.,:@%+=/-]+")  # what stands in a line of a batch script without quotes
-SECRETS = ("password", "passwd", "pwd", "token", "secret", "sslpassword")  # keys in the query of an address
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def _check_folder(option: str, path: str, nodes: int, mount: str | None) -> None
 
 def _refuse_password(option: str, uri: str, way_out: str) -> None:
     try:
-        parts = urlsplit(uri)
+        urlsplit(uri)
     except ValueError as error:
         raise ValueError(f"{option}: no address: {error}") from None
-    if parts.password or any(key.lower() in SECRETS for key in parse_qs(parts.query)):
+    if holds_secret(uri):
         raise ValueError(f"{option} holds a password, which is not written into a file; {way_out}")
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
+from mtlbench.results.records.addresses import public
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -124,18 +125,6 @@ def errors() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return MlflowException, RequestException, SQLAlchemyError
-
-
-def public(text: str, uri: str) -> str:
-    """A text without the password of the tracking URI, so that it can be shown."""
-    parts = urlsplit(uri)
-    if parts.password:
-        text = text.replace(f":{parts.password}@", ":***@")
-    for part in parts.query.split("&"):
-        name, _, value = part.partition("=")
-        if value and "password" in name.lower():
-            text = text.replace(part, f"{name}=***")
-    return text
 
 
 def reason(error: Exception, uri: str) -> str:

@@ -10,10 +10,11 @@ import sys
 from urllib.parse import urlsplit
 
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.tracking.connection import ENVIRONMENT, client, public
+from mtlbench.harness.tracking.connection import ENVIRONMENT, client
 from mtlbench.harness.tracking.moved import adopt
 from mtlbench.harness.tracking.pages import PAGES, page
 from mtlbench.harness.tracking.projection import find_experiment
+from mtlbench.results.records.addresses import public
 
 # Without MLflow's job runner and telemetry. The server and the processes that it starts import no file of the current
 # folder in place of a library.

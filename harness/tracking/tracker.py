@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from mtlbench import results as results_package
 from mtlbench.harness.store.patience import FULL
-from mtlbench.harness.tracking.connection import errors, public, reason
+from mtlbench.harness.tracking.connection import errors, reason
 from mtlbench.harness.tracking.projection import Projection
 from mtlbench.harness.tracking.rows import Aggregate, aggregates
 from mtlbench.harness.tracking.views import State
+from mtlbench.results.records.addresses import public
 from mtlbench.results.records.record import Manifest
 
 if TYPE_CHECKING:

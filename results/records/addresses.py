@@ -32,6 +32,14 @@ def holds_secret(address: str) -> bool:
         return "@" in address
 
 
+def refusal(store: str) -> str:
+    """What is said of the address of a store that holds a password."""
+    return (
+        f"store {public(store, store)}: the address holds a password, which pages and MLflow would show; give it in "
+        "a variable, as FSSPEC_SFTP_PASSWORD, or in a file of ~/.config/fsspec"
+    )
+
+
 def public(text: str, address: str) -> str:
     """A text without the secrets of an address, so that it can be shown. Libraries may have decoded them."""
     try:

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from mtlbench.results.records import files
-from mtlbench.results.records.addresses import holds_secret, public
+from mtlbench.results.records.addresses import holds_secret, refusal
 from mtlbench.results.records.files import Events
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
 from mtlbench.results.records.remote import Remote, StoreError, refused
@@ -46,10 +46,7 @@ def open_store(store: str) -> tuple[Any, str]:
     that is not on a local disk does not answer.
     """
     if holds_secret(store):
-        raise StoreError(
-            f"store {public(store, store)}: its address holds a password, which records and pages would show; give it "
-            "in a variable as FSSPEC_SFTP_PASSWORD, or in a file of ~/.config/fsspec"
-        )
+        raise StoreError(refusal(store))
     if "://" not in store:
         path = os.path.abspath(store)
         found = next((part for part in _MEANT_OTHERWISE if part in path), None) or re.search(r"[\x00-\x1f\x7f]", path)
