@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mtlbench.harness.matrix.entries import Matrix
     from mtlbench.harness.matrix.text.written import Written
     from mtlbench.harness.store.store import Store
+    from mtlbench.results.records.record import Manifest
 
 GOES_ON = "the same command goes on from the last checkpoints"
 
@@ -185,7 +186,14 @@ def status(
 
         return standing_of(checked(written), store)
 
-    found = standing(store, written, check)
+    def expanded() -> Manifest:
+        opening(at_a_glance(written), "torch")
+        from mtlbench.harness.matrix.expand import manifest
+        from mtlbench.harness.matrix.file import checked
+
+        return manifest(checked(written), {})
+
+    found = standing(store, written, check, expanded)
     if as_json:
         typer.echo(json.dumps([row._asdict() for row in found.rows], indent=1))
     else:

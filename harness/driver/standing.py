@@ -10,9 +10,11 @@ from typing import Any, NamedTuple, TypedDict
 
 import yaml
 
+from mtlbench.harness.matrix.cell import EXPANSION, NO_FILE, SCHEMA
 from mtlbench.harness.matrix.text.names import names_a_module
 from mtlbench.harness.matrix.text.written import Written
 from mtlbench.harness.store import source
+from mtlbench.harness.store.kept import remembered
 from mtlbench.harness.store.store import Store, state_of
 from mtlbench.results.records import files
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
@@ -39,18 +41,34 @@ class Standing(NamedTuple):
     unreadable: dict[str, str]  # cell id -> why its record cannot be read
 
 
-def standing(store: Store, written: Written, check: Callable[[], Standing]) -> Standing:
-    """How far the cells of a matrix are. check: makes it from the matrix, where the store has not seen this one yet."""
-    manifest = _same(store, written)
-    if manifest is None:
+class Expected(NamedTuple):
+    """A cell that a matrix has."""
+
+    id: str
+    title: str
+    starts: tuple[str, ...]  # ids of the cells that it starts from
+
+
+def standing(
+    store: Store, written: Written, check: Callable[[], Standing], expanded: Callable[[], Manifest]
+) -> Standing:
+    """How far the cells of a matrix are.
+
+    Which cells it has is in the store where a run of it has begun, and in the cache of this machine where somebody has
+    asked before. expanded: makes them from the matrix, for the cache. check: makes all of it from the matrix, where the
+    cells depend on records or on code from outside.
+    """
+    made_from = digest(written)
+    cells = _in_store(store, written, made_from) or (_remembered(made_from, expanded) if made_from else [])
+    if not cells:
         return check()
-    titles = {cell_id: f"{e.label} · {'+'.join(e.tasks)} · seed {e.seed}" for cell_id, e in manifest.cells().items()}
     unreadable: dict[str, str] = {}
     folders = store.folders()
+    titles = {cell.id: cell.title for cell in cells}
     records = recorded(store, unreadable, folders)(list(titles))
     stale = {cell_id for cell_id, record in records.items() if made_otherwise(record)}
     found = rows(store, folders, titles, stale, unreadable)
-    return Standing(found, blocked(found, {i: entry.starts for i, entry in manifest.cells().items()}), unreadable)
+    return Standing(found, blocked(found, {cell.id: cell.starts for cell in cells}), unreadable)
 
 
 def blocked(found: Sequence[Row], starts: Mapping[str, Sequence[str]]) -> list[str]:
@@ -69,13 +87,15 @@ def blocked(found: Sequence[Row], starts: Mapping[str, Sequence[str]]) -> list[s
 
 
 def digest(written: Written) -> str:
-    """A hash of all that decides which cells a matrix has: what is written, and our code.
+    """A hash of all that decides which cells a matrix has: what is written, and the way in which we expand it.
 
-    "" where something comes from outside of the package, whose code may decide too.
+    "" where something comes from outside of the package: code, or a file of weights, whose content is in the ids.
     """
-    if any(isinstance(word, str) and names_a_module(word) for word in _words(written.content)):
+    backbone = written.content.get("backbone")
+    of_file = isinstance(backbone, dict) and backbone.get("weights", NO_FILE[0]) not in NO_FILE
+    if of_file or any(isinstance(word, str) and names_a_module(word) for word in _words(written.content)):
         return ""
-    text = json.dumps([written.content, source.source_hash()], sort_keys=True, default=str)
+    text = json.dumps([written.content, SCHEMA, EXPANSION], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -113,14 +133,27 @@ def _manifest(store: Store, name: str) -> Manifest:
     return Manifest.from_json(store.get(file).decode(errors="replace"), store.path(file))
 
 
-def _same(store: Store, written: Written) -> Manifest | None:
-    """The manifest that a run of the same matrix wrote, if all of its cells are in it."""
-    made_from, name = digest(written), str(written.content["name"])
-    if not made_from or not store.exists(files.matrix(name)):
-        return None
-    manifest = _manifest(store, name)
-    whole = manifest.written == made_from and not any(entry.preliminary for entry in manifest.cells().values())
-    return manifest if whole else None
+def _in_store(store: Store, written: Written, made_from: str) -> list[Expected]:
+    """The cells in the manifest that a run of the same matrix wrote; [] where there is none, or it is not complete."""
+    name = files.matrix(str(written.content["name"]))
+    if not made_from or not store.exists(name):
+        return []
+    manifest = _manifest(store, str(written.content["name"]))
+    return _expected(manifest) if manifest.written == made_from else []
+
+
+def _remembered(made_from: str, expanded: Callable[[], Manifest]) -> list[Expected]:
+    """The cells of a matrix from the cache of this machine; [] where they depend on records."""
+    text = remembered(f"cells {made_from}", source.state(), lambda: json.dumps(_expected(expanded())))
+    return [Expected(cell_id, title, tuple(starts)) for cell_id, title, starts in json.loads(text)]
+
+
+def _expected(manifest: Manifest) -> list[Expected]:
+    """The cells of a manifest; [] where a search may lead to more."""
+    cells = manifest.cells()
+    if any(entry.preliminary for entry in cells.values()):
+        return []
+    return [Expected(i, f"{e.label} · {'+'.join(e.tasks)} · seed {e.seed}", e.starts) for i, e in cells.items()]
 
 
 def rows(

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from mtlbench.results.records.record import require_benchmark, require_name
 
 SCHEMA = 1
+# Raised when matrices that stay as they are written get other cells, so that no manifest of before passes for theirs.
+EXPANSION = 1
 
 Evaluate = Literal["native", "network", "published"]
 
@@ -104,6 +106,9 @@ class BenchmarkConfig(Config):
         if size is not None and any(side < 32 or side % 32 for side in size):
             raise ValueError(f"{list(size)}: rows and columns must be multiples of 32")
         return size
+
+
+NO_FILE = ("none", "imagenet", "package")  # initial weights that are no path
 
 
 class BackboneConfig(Config):

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from mtlbench.harness.matrix import presets, starts, weights
-from mtlbench.harness.matrix.cell import BackboneConfig, Config
+from mtlbench.harness.matrix import presets, starts
+from mtlbench.harness.matrix.cell import NO_FILE, BackboneConfig, Config
 from mtlbench.harness.matrix.entries import (
     BenchmarkEntry,
     Matrix,
@@ -136,7 +136,7 @@ def _backbone_problems(backbone: Any, entries: Sequence[BenchmarkEntry]) -> list
             packaged.require(name if isinstance(name, str) else BackboneConfig().name)
         except ValueError as error:
             problems.append(f"backbone.weights: {error}")
-    if isinstance(file, str) and file not in weights.NAMES and not Path(file).is_file():
+    if isinstance(file, str) and file not in NO_FILE and not Path(file).is_file():
         problems.append(
             f"backbone.weights: no file {file!r}; give none, imagenet, package, or the path of a safetensors file"
         )

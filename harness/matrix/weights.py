@@ -9,10 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mtlbench.harness.matrix.cell import BackboneConfig
+from mtlbench.harness.matrix.cell import NO_FILE, BackboneConfig
 from mtlbench.methods.packaged import require
 
-NAMES = ("none", "imagenet", "package")
 PREFIX = "sha256:"
 DIGITS = 12
 
@@ -22,14 +21,14 @@ def by_content(backbone: BackboneConfig) -> BackboneConfig:
 
     Raises FileNotFoundError where there is no such file.
     """
-    if backbone.weights in NAMES:
+    if backbone.weights in NO_FILE:
         return backbone
     return backbone.model_copy(update={"weights": PREFIX + digest(Path(backbone.weights))[:DIGITS]})
 
 
 def files(backbone: BackboneConfig) -> dict[str, str]:
     """sha256:... -> the absolute path, for the file of a matrix's backbone; {} where the backbone has no file."""
-    if backbone.weights in NAMES:
+    if backbone.weights in NO_FILE:
         return {}
     return {by_content(backbone).weights: str(Path(backbone.weights).resolve())}
 
@@ -41,7 +40,7 @@ def locate(backbone: BackboneConfig, known: Mapping[str, str]) -> str | None:
     """
     if backbone.weights == "package":
         return backbone.weights
-    if backbone.weights in NAMES:
+    if backbone.weights in NO_FILE:
         return None
     if backbone.weights not in known:
         raise FileNotFoundError(f"no file is known for the weights {backbone.weights} of {backbone.name}")

@@ -43,10 +43,10 @@ EXCEPTIONS = {
 @functools.cache
 def source_hash(root: Path = ROOT) -> str:
     """A hash of the syntax trees of all `decisive_files`, without their docstrings."""
-    return remembered("source", _state(root), lambda: hash_of({name: root / name for name in decisive_files(root)}))
+    return remembered("source", state(root), lambda: hash_of({name: root / name for name in decisive_files(root)}))
 
 
-def _state(root: Path) -> str:
+def state(root: Path = ROOT) -> str:
     """A hash of all our files as they are: while it stays, so does all that is found in them.
 
     Every cell needs hashes of syntax trees, which take a second to find, and this one takes hundredths.
@@ -60,7 +60,7 @@ def _state(root: Path) -> str:
 @functools.cache
 def decisive_files(root: Path = ROOT) -> tuple[str, ...]:
     """The files that can move a number, as "harness/seeds.py", sorted: all that `STARTS` reach but `EXCEPTIONS`."""
-    found = remembered("files", _state(root), lambda: "\n".join(sorted(reached(root) - EXCEPTIONS.keys())))
+    found = remembered("files", state(root), lambda: "\n".join(sorted(reached(root) - EXCEPTIONS.keys())))
     return tuple(found.split("\n"))
 
 
@@ -85,7 +85,7 @@ def reading_hash(benchmark: str, root: Path = ROOT) -> str:
         ours = {name for name in reached(root, ["benchmarks"]) if name.startswith("benchmarks/copies/") or name == own}
         return hash_of({name: root / name for name in ours})
 
-    return remembered(f"reading {own}", _state(root), find)
+    return remembered(f"reading {own}", state(root), find)
 
 
 def outside_hash(modules: Mapping[str, Path]) -> str:
