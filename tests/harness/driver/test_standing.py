@@ -94,6 +94,7 @@ def expanded(name):
     return manifest(read(name), {}).cells().values()
 
 
+@pytest.mark.slow  # a process for each of two stores
 def test_the_status_of_the_committed_store_and_of_a_new_one_that_was_asked_before_needs_no_torch(tmp_path, monkeypatch):
     monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
     committed, new = str(ROOT / "results/rooms_verdict/store"), str(tmp_path / "new")
