@@ -23,9 +23,10 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from mtlbench.harness.cluster import head, joining
 from mtlbench.harness.cluster.attempt import reason
+from mtlbench.harness.cluster.group import places
 from mtlbench.harness.cluster.nodes import asking
 from mtlbench.harness.cluster.scheduler import Board, Cluster, Gone
-from mtlbench.harness.cluster.stages import UNFIT, Stage, of_a_process, run_stage
+from mtlbench.harness.cluster.stages import UNFIT, Stage, run_stage
 from mtlbench.harness.cluster.tell import Actors, Tell
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Resources
@@ -220,10 +221,7 @@ def _needs(stage: Stage, resources: Resources) -> tune.PlacementGroupFactory:
     """The resources that a trial takes."""
     if stage == "score":
         return tune.PlacementGroupFactory([{"CPU": resources.cpus}])
-    if resources.workers > 1:
-        # What starts the processes of a cell takes no CPU, or N processes would not fit on N CPUs. It runs on the head.
-        return tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
-    return tune.PlacementGroupFactory([of_a_process(resources)])
+    return places(resources)
 
 
 def _halvings(resources: Resources) -> int:

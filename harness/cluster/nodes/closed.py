@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mtlbench.harness.cluster.stages import of_a_process
+from mtlbench.harness.cluster.group import of_a_process
 from mtlbench.harness.matrix.entries import Resources
 
 

@@ -1,5 +1,6 @@
 """What fails in Ray itself, with Ray: its memory monitor kills a cell, and its raylet dies."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def test_a_cell_whose_process_stops_leaves_or_crashes_is_tried_again_and_the_lin
     assert not list((tmp_path / "s").glob("cells/*/pulse"))
 
 
+# Ray on this machine has two CPUs, however many there are.
+TWO_CPUS = """
+import ray
+from mtlbench.harness.cluster import joining
+
+init = ray.init
+ray.init = lambda address, **options: init(address, num_cpus=2, **options)
+"""
+
 # Python may look for garbage at any time after Ray was left. If some of it refers to Ray, Ray ends the process.
 KILL_ONCE = """
 import gc
@@ -85,3 +95,19 @@ def test_a_run_whose_raylet_dies_ends_tune_joins_ray_again_and_goes_on(commands,
     store = Store(tmp_path / "s")
     assert [store.state(cell_id) for cell_id in store.cells()] == ["finished", "finished"]
     assert not list((tmp_path / "s" / "lease").iterdir())
+
+
+def test_cells_of_two_processes_that_wait_for_places_start_when_these_are_free_and_not_before(
+    commands, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")  # far less than a cell waits for another one
+    methods = [{"name": "multi_task", "label": f"row {n}", "train": {"lr": 1e-3 * n}} for n in (1, 2, 3)]
+    resources = {"workers": 2, "retries": 0}
+    file = matrix_file(tmp_path, methods=methods, baseline="row 1", resources=resources)
+    done = replace(commands, first=TWO_CPUS).run("run", file, "--store", "s")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    store = Store(tmp_path / "s")
+    assert [store.record(cell_id).provenance["processes"] for cell_id in store.cells()] == [2, 2, 2]
+    assert "failed" not in said and "Traceback" not in said
+    assert re.findall(r"· seed 0: (started|finished)", said) == ["started", "finished"] * 3, said
