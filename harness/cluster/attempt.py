@@ -24,13 +24,18 @@ from mtlbench.methods import resolve
 from mtlbench.results.records import files
 
 
+class Final(RuntimeError):
+    """Ends a group of processes whose cell has failed for good. The store says why."""
+
+
 def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], None]) -> bool:
     """Train a cell; True when it is done, also where an earlier attempt did it.
 
     Its record is then in the store, or what `score` needs for it.
 
-    Errors go to the store (failure.json, log.txt). A failure that another try would repeat ends here with False. Any
-    other error is raised again, and the scheduler tries again.
+    Errors go to the store (failure.json, log.txt). A failure that another try would repeat ends here with False. In a
+    group it raises Final: the other processes may wait for this one. Any other error is raised again, and the scheduler
+    tries again.
     """
     import torch
 
@@ -40,8 +45,8 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
     if store.state(cell.id) in ("trained", "finished"):
         return True
     torch.set_num_threads(resources.cpus)
-    # Not by RANK, which a batch script may have exported.
-    main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    grouped = torch.distributed.is_initialized()  # not by RANK, which a batch script may have exported
+    main = not grouped or torch.distributed.get_rank() == 0
     started, parts = time.time(), store.parts(cell.id)
     logged = log(store, cell.id) if main else contextlib.nullcontext(still)
     with following(store, environment.lease), logged as keep_log, exits_said(store, cell.id):
@@ -66,6 +71,8 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
                 return True
             if again:
                 raise
+            if grouped:
+                raise Final(why) from error
             return False
     return True
 

@@ -10,7 +10,7 @@ import ray
 from ray import train, tune
 from ray.train import WorkerGroupError
 
-from mtlbench.harness.cluster.attempt import attempt, score
+from mtlbench.harness.cluster.attempt import Final, attempt, score
 from mtlbench.harness.cluster.group import train_together
 from mtlbench.harness.cluster.nodes.asking import Asked, unfit
 from mtlbench.harness.search_path import look_also_in
@@ -69,15 +69,20 @@ def _score(cell_id: str, environment: Environment) -> None:
 
 
 def _group(cell_id: str, environment: Environment, folders: list[str], asked: Asked | None) -> None:
-    """Train a cell in a group of processes. Raises Unfit where the node of one of them is so."""
+    """Train a cell in a group of processes. Raises Unfit where the node of one of them is so.
+
+    One process that ends the cell for good decides: the other processes may only have noticed that it does not answer.
+    """
     config = {"cell": cell_id, "environment": environment, "folders": folders, "asked": asked}
     try:
         train_together(_worker, config, environment.resources)
     except WorkerGroupError as error:
-        for cause in error.worker_failures.values():
+        causes = list(error.worker_failures.values())
+        for cause in causes:
             if isinstance(cause, Unfit):
                 raise cause from error
-        raise
+        if not any(isinstance(cause, Final) for cause in causes):
+            raise
 
 
 def _worker(config: dict[str, Any]) -> None:

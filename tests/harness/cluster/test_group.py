@@ -1,0 +1,74 @@
+"""A cell of several processes: what its trial takes, and how one of its processes ends the cell for all."""
+
+import pytest
+import torch
+from ray.train import WorkerGroupError
+
+from cells import small_cell
+from mtlbench.harness.cluster import stages
+from mtlbench.harness.cluster.attempt import Final, attempt
+from mtlbench.harness.cluster.group import places
+from mtlbench.harness.cluster.stages import Unfit, run_stage
+from mtlbench.harness.matrix.entries import Resources
+from mtlbench.harness.store.store import Store
+from mtlbench.harness.training import train
+from mtlbench.harness.training.environment import Environment
+
+LOST = RuntimeError("Connection closed by peer")
+
+
+def test_a_trial_takes_the_places_of_all_processes_of_its_cell_and_one_on_the_head():
+    assert places(Resources(cpus=3)).bundles == [{"CPU": 3}]
+    head, *processes = places(Resources(workers=2, cpus=3, gpus=1)).bundles
+    assert head == {"node:__internal_head__": 0.001} and processes == [{"CPU": 3, "GPU": 1}] * 2
+
+
+@pytest.fixture
+def second(monkeypatch):
+    """This process is the second one of a group."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+
+
+def attempted(folder, error, monkeypatch, **resources):
+    """The store after an attempt that raises an error, and what it raised."""
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(train, "train", fails)
+    store, cell = Store(folder / "s"), small_cell()
+    store.put_cell(cell)
+    with pytest.raises(RuntimeError) as found:
+        attempt(cell, Environment(store.url, {}, Resources(workers=2, **resources)), lambda progress: None)
+    return store, cell, found.value
+
+
+def test_a_process_that_runs_out_of_memory_ends_its_group_for_good(tmp_path, monkeypatch, second):
+    store, cell, raised = attempted(tmp_path, torch.OutOfMemoryError("CUDA out of memory."), monkeypatch)
+    assert isinstance(raised, Final)
+    assert store.failure(cell.id)["error"].startswith("OutOfMemoryError: CUDA out of memory.; 1 images at once are too")
+
+
+def trial_of_group(folder, monkeypatch, causes):
+    """Run the trial of a group that ended so. causes: rank -> its error."""
+
+    def together(*_):
+        raise WorkerGroupError("a page", causes)
+
+    monkeypatch.setattr(stages, "train_together", together)
+    environment = Environment(str(folder), {}, Resources(workers=2))
+    run_stage({"cell": "x", "stage": "train"}, environment, [], None)
+
+
+def test_a_cell_that_one_process_has_ended_for_good_is_not_tried_again(tmp_path, monkeypatch):
+    trial_of_group(tmp_path, monkeypatch, {0: LOST, 1: Final("out of memory")})
+    with pytest.raises(WorkerGroupError):
+        trial_of_group(tmp_path, monkeypatch, {0: LOST, 1: RuntimeError("once")})
+
+
+def test_a_node_that_is_unfit_counts_more_than_what_its_group_says(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(stages.tune, "report", said.append)
+    trial_of_group(tmp_path, monkeypatch, {0: LOST, 1: Unfit("node", ["no data"])})
+    assert said == [{stages.UNFIT: "node", "why": "no data"}]
