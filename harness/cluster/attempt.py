@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 
@@ -17,25 +16,33 @@ from mtlbench.harness.cluster.log import log
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.lease import following
+from mtlbench.harness.store.parts import Parts, parts_of, put_parts
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.environment import Environment
-from mtlbench.harness.training.progress import Diverged, Progress, Pulse, still
+from mtlbench.harness.training.progress import Diverged, NoRoomToScore, Progress, Pulse, still
 from mtlbench.methods import resolve
 from mtlbench.results.records import files
+
+
+class Halved(RuntimeError):
+    """Memory ran out, and the next attempt takes half as many images at once. This is none of the retries."""
 
 
 class Final(RuntimeError):
     """Ends a group of processes whose cell has failed for good. The store says why."""
 
 
-def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], None]) -> bool:
+def attempt(
+    cell: Cell, environment: Environment, report: Callable[[Progress], None], failures: int | None = None
+) -> bool:
     """Train a cell; True when it is done, also where an earlier attempt did it.
 
-    Its record is then in the store, or what `score` needs for it.
+    Its record is then in the store, or what `score` needs for it. failures: how often the cell had failed before this
+    attempt began, which all processes of a group are told; None: as often as the store says now.
 
     Errors go to the store (failure.json, log.txt). A failure that another try would repeat ends here with False. In a
-    group it raises Final: the other processes may wait for this one. Any other error is raised again, and the scheduler
-    tries again.
+    group it raises Final: the other processes may wait for this one. Raises Halved where another try takes half as many
+    images at once. Any other error is raised again, and the scheduler tries again.
     """
     import torch
 
@@ -47,7 +54,7 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
     torch.set_num_threads(resources.cpus)
     grouped = torch.distributed.is_initialized()  # not by RANK, which a batch script may have exported
     main = not grouped or torch.distributed.get_rank() == 0
-    started, parts = time.time(), store.parts(cell.id)
+    before, parts = store.failures(cell.id) if failures is None else failures, parts_of(store, cell.id)
     logged = log(store, cell.id) if main else contextlib.nullcontext(still)
     with following(store, environment.lease), logged as keep_log, exits_said(store, cell.id):
         pulse = pulse_of(store, cell.id, resources.deadline, keep_log) if main else still
@@ -56,19 +63,21 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
-            why, again = reason(error), not isinstance(error, Diverged)
-            if isinstance(error, torch.OutOfMemoryError):
-                again, advice = _halved(store, cell, resources, parts)
-                why = f"{why}; {advice}"
+            why, again, halved = reason(error), not isinstance(error, Diverged), False
+            if isinstance(error, torch.OutOfMemoryError | NoRoomToScore):
+                why = reason(error.__cause__ or error)
+                again, advice = _halved(store, cell, resources, parts, scoring=isinstance(error, NoRoomToScore))
+                why, halved = f"{why}; {advice}", again
             # On a full disk the scheduler says why, once there is room.
             with contextlib.suppress(StoreError):
-                earlier = store.failure(cell.id)
-                if earlier is None or earlier["time"] < started:  # else another process of this attempt named the cause
-                    store.put_failure(cell.id, why, trace)
+                if store.failures(cell.id) <= before:  # else another process of this attempt has named the cause
+                    store.put_failure(cell.id, why, trace, before + 1)
             if isinstance(error, Diverged) and cell.trial:
                 if main:
                     store.put_record(judge.divergence(cell, error, torch.device(environment.device)))
                 return True
+            if halved:
+                raise Halved(why) from error
             if again:
                 raise
             if grouped:
@@ -77,21 +86,29 @@ def attempt(cell: Cell, environment: Environment, report: Callable[[Progress], N
     return True
 
 
-def _halved(store: Store, cell: Cell, resources: Resources, parts: int) -> tuple[bool, str]:
-    """Divide the micro-batches of a cell once more, where the matrix asks for it and there are images to divide.
+def _halved(store: Store, cell: Cell, resources: Resources, parts: Parts, *, scoring: bool) -> tuple[bool, str]:
+    """Divide the batches of a cell once more, where the matrix asks for it and there are images to divide.
 
     parts: into how many they were divided in this attempt; each process of a group may find that memory ran out.
-    Returns whether another attempt makes sense, and what to say.
+    scoring: what is scored at once was too large, and not what is trained at once. Returns whether another attempt
+    makes sense, and what to say.
     """
-    images = cell.train.batch // (cell.train.accumulate * resources.workers)
+    whole = cell.train.batch // resources.workers
+    if scoring:
+        images, fewest, where = max(1, whole // parts.scoring), 1, "to be scored "
+        divisible, more, way = images > 1, parts._replace(scoring=2 * parts.scoring), ""
+    else:
+        images, where = whole // (cell.train.accumulate * parts.training), ""
+        fewest = 2 if resolve(cell.method).needs_two_images(cell.options) else 1
+        divisible, more = images % 2 == 0, parts._replace(training=2 * parts.training)
+        way = "train.accumulate divides its batches, or "
+    too_many = f"{images} images {where}at once are too many for its memory"
     if resources.out_of_memory == "fail":
-        way = "train.accumulate divides its batches, or resources.out_of_memory: halve does so where memory runs out"
-        return False, f"{images} images at once are too many for its memory; {way}"
-    fewest = 2 if resolve(cell.method).needs_two_images(cell.options) else 1
-    if images % (2 * parts) or images // (2 * parts) < fewest:
-        return False, f"{images // parts} images at once are too many for its memory, and cannot be halved"
-    store.put(files.parts(cell.id), f"{2 * parts}\n")
-    return True, f"going on with {images // (2 * parts)} images at once in place of {images // parts}"
+        return False, f"{too_many}; {way}resources.out_of_memory: halve divides them where memory runs out"
+    if not divisible or images // 2 < fewest:
+        return False, f"{too_many}, and cannot be halved"
+    put_parts(store, cell.id, more)
+    return True, f"going on with {images // 2} images {where}at once in place of {images}"
 
 
 def pulse_of(store: Store, cell_id: str, deadline: float, keep_log: Callable[[], None]) -> Pulse:

@@ -199,7 +199,7 @@ class OnRay:
                     storage_path=scratch,
                     verbose=0,
                     callbacks=[tell],
-                    failure_config=tune.FailureConfig(max_failures=resources.retries + _halvings(resources)),
+                    failure_config=tune.FailureConfig(max_failures=resources.retries),
                 ),
             )
             tuner.fit()
@@ -222,11 +222,6 @@ def _needs(stage: Stage, resources: Resources) -> tune.PlacementGroupFactory:
     if stage == "score":
         return tune.PlacementGroupFactory([{"CPU": resources.cpus}])
     return places(resources)
-
-
-def _halvings(resources: Resources) -> int:
-    """How many more attempts a cell has where its batches are halved as memory runs out: enough for 64 images."""
-    return 6 if resources.out_of_memory == "halve" else 0
 
 
 def _name(trial: Any) -> str:

@@ -10,7 +10,7 @@ import ray
 from ray import train, tune
 from ray.train import WorkerGroupError
 
-from mtlbench.harness.cluster.attempt import Final, attempt, score
+from mtlbench.harness.cluster.attempt import Final, Halved, attempt, score
 from mtlbench.harness.cluster.group import train_together
 from mtlbench.harness.cluster.nodes.asking import Asked, unfit
 from mtlbench.harness.search_path import look_also_in
@@ -18,6 +18,7 @@ from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
 
 SECONDS_BETWEEN_REPORTS = 5.0
+HALVED = "halved"  # under it a trial reports that it fails because memory ran out, and goes on with smaller batches
 UNFIT = "unfit"  # under it a trial reports the id of its node, which cannot run cells, and under "why" the reason
 
 Stage = Literal["train", "score"]
@@ -47,6 +48,9 @@ def run_stage(config: dict[str, Any], environment: Environment, folders: list[st
         else:  # trained in this process; Accelerate sees a plain one
             cell = Store(environment.store).cell(config["cell"])
             attempt(cell, environment, lambda progress: tune.report(progress._asdict()))
+    except Halved:
+        tune.report({HALVED: True})
+        raise
     except Unfit as error:
         tune.report({UNFIT: error.node, "why": "; ".join(error.why)})
 
@@ -69,17 +73,18 @@ def _score(cell_id: str, environment: Environment) -> None:
 
 
 def _group(cell_id: str, environment: Environment, folders: list[str], asked: Asked | None) -> None:
-    """Train a cell in a group of processes. Raises Unfit where the node of one of them is so.
+    """Train a cell in a group of processes. Raises Unfit or Halved where one of them does.
 
     One process that ends the cell for good decides: the other processes may only have noticed that it does not answer.
     """
     config = {"cell": cell_id, "environment": environment, "folders": folders, "asked": asked}
+    config["failures"] = Store(environment.store).failures(cell_id)
     try:
         train_together(_worker, config, environment.resources)
     except WorkerGroupError as error:
         causes = list(error.worker_failures.values())
         for cause in causes:
-            if isinstance(cause, Unfit):
+            if isinstance(cause, Unfit | Halved):
                 raise cause from error
         if not any(isinstance(cause, Final) for cause in causes):
             raise
@@ -91,4 +96,4 @@ def _worker(config: dict[str, Any]) -> None:
     _require_fit(config["asked"])
     environment: Environment = config["environment"]
     cell = Store(environment.store).cell(config["cell"])
-    attempt(cell, environment, lambda progress: train.report(progress._asdict()))
+    attempt(cell, environment, lambda progress: train.report(progress._asdict()), config["failures"])

@@ -22,7 +22,7 @@ from mtlbench.harness.cluster.attempt import first_line, reason
 from mtlbench.harness.cluster.log import LAST_LINES, NO_LAST_LINES, last_words
 from mtlbench.harness.cluster.nodes.closed import Closed
 from mtlbench.harness.cluster.scheduler import Board
-from mtlbench.harness.cluster.stages import UNFIT
+from mtlbench.harness.cluster.stages import HALVED, UNFIT
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.results.records import files
@@ -71,7 +71,7 @@ class Tell(Callback):  # type: ignore[misc]
         self.known: dict[str, int] = {}  # cell -> failures in the store before its attempt
         self.pulses: dict[str, Seen] = {}  # cell -> its pulse, while it runs
         self.refused: set[str] = set()  # cells that their node could not run
-        self.ended: set[str] = set()  # cells that were ended since their pulse stood still
+        self.ended: dict[str, str] = {}  # cell that was ended since its pulse stood still -> why, if it has said so
         self.looked = time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
@@ -86,7 +86,7 @@ class Tell(Callback):  # type: ignore[misc]
             if actor is None or pulse != self.pulses[cell_id].pulse:
                 self.pulses[cell_id] = Seen(pulse, now)
             elif now - self.pulses[cell_id].when > self.deadline:
-                self.ended.add(cell_id)
+                self.ended[cell_id] = self._said(cell_id)  # now: what its processes write when it ends is no cause
                 self.pulses[cell_id] = Seen(pulse, now)  # it takes seconds until a stopped process is gone
                 ray.kill(actor)  # also a process that is stopped, or waits in a system call
 
@@ -98,13 +98,15 @@ class Tell(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         cell_id = trial.config["cell"]
-        self.known[cell_id] = self._failures(cell_id)
+        self.known[cell_id] = self.store.failures(cell_id)
         self.pulses[cell_id] = Seen(self._pulse(cell_id), time.monotonic())
         self.board.started(cell_id)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
         if "step" in result:
             self.board.progressed(trial.config["cell"], result)
+        elif HALVED in result:
+            trial.max_failures += 1  # which counts what follows
         elif UNFIT in result:
             where = self.closed.close(result[UNFIT])
             self.refused.add(trial.config["cell"])
@@ -122,10 +124,10 @@ class Tell(Callback):  # type: ignore[misc]
 
     def _failure(self, trial: Any) -> str:
         """Why an attempt failed. A process that was killed has not written it down."""
-        cell_id, (why, text) = trial.config["cell"], _why(trial)
+        cell_id, (why, text), decided = trial.config["cell"], _why(trial), False
         if cell_id in self.ended:
-            self.ended.remove(cell_id)
-            why = f"no batch for {self.deadline:g} s, and so its process was ended (resources.deadline)"
+            still = f"no batch for {self.deadline:g} s, and so its process was ended (resources.deadline)"
+            why, decided = self.ended.pop(cell_id) or still, True
         elif LAST_LINES in why:
             said = last_words(self.store, cell_id, node_runs="its node" not in why)
             if why.startswith(DIED) and said.signal:
@@ -133,17 +135,20 @@ class Tell(Callback):  # type: ignore[misc]
             if not said.whole:
                 why = why.replace(LAST_LINES, NO_LAST_LINES)
         unfinished = ("new", "started", "failed") + (() if trial.config["stage"] == "train" else ("trained",))
-        silent = self._failures(cell_id) == self.known.get(cell_id, self._failures(cell_id))
+        known = self.known.get(cell_id, self.store.failures(cell_id))
         # Where one process of a group is killed, the others write that it does not answer.
-        if self.store.state(cell_id) in unfinished and (silent or why.startswith((KILLED, "no batch"))):
-            self.store.put_failure(cell_id, why, text)
-        self.known[cell_id] = self._failures(cell_id)
+        if self.store.state(cell_id) in unfinished and (
+            decided or why.startswith(KILLED) or self.store.failures(cell_id) == known
+        ):
+            self.store.put_failure(cell_id, why, text, known + 1)
+        self.known[cell_id] = self.store.failures(cell_id)
         failure = self.store.failure(cell_id)
         return str(failure["error"]) if failure else why
 
-    def _failures(self, cell_id: str) -> int:
+    def _said(self, cell_id: str) -> str:
+        """What a process of a cell has said of its failure in this attempt; "" where it has said nothing."""
         failure = self.store.failure(cell_id)
-        return int(failure["attempts"]) if failure else 0
+        return str(failure["error"]) if failure and failure["attempts"] > self.known.get(cell_id, 0) else ""
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.pulses.pop(trial.config["cell"], None)

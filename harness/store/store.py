@@ -258,9 +258,12 @@ class Store:
         self.put(files.trained(record.id), record.to_json())
         self.remove(files.failure(record.id))
 
-    def put_failure(self, cell_id: str, error: str, traceback: str) -> None:
-        """Write down why a cell has no record, in at most `LONGEST_ERROR` characters. The attempts are counted."""
-        attempts = 1 + (self.failure(cell_id) or {"attempts": 0})["attempts"]
+    def put_failure(self, cell_id: str, error: str, traceback: str, attempts: int | None = None) -> None:
+        """Write down why a cell has no record, in at most `LONGEST_ERROR` characters.
+
+        attempts: how many have failed by now; None: one more than are written down.
+        """
+        attempts = 1 + self.failures(cell_id) if attempts is None else attempts
         log = self.path(files.log(cell_id))
         short = error if len(error) <= LONGEST_ERROR else f"{error[: LONGEST_ERROR - 3]}..."
         content = {"error": short, "traceback": traceback, "attempts": attempts, "log": log, "time": time.time()}
@@ -272,13 +275,9 @@ class Store:
         content = self.get_those_there([name]).get(name)
         return None if content is None else files.read_failure(content, self.path(name))
 
-    def parts(self, cell_id: str) -> int:
-        """Into how many parts the micro-batches of a cell are divided, after the memory of its device ran out."""
-        name = files.parts(cell_id)
-        try:
-            return max(1, int(self.get(name))) if self.exists(name) else 1
-        except ValueError:  # somebody has written into it
-            return 1
+    def failures(self, cell_id: str) -> int:
+        """How many attempts at a cell have failed since it was last begun by a run."""
+        return int((self.failure(cell_id) or {"attempts": 0})["attempts"])
 
     def forget(self, cell_id: str) -> None:
         """Remove what a cell has produced, so that it starts anew."""

@@ -27,7 +27,7 @@ from mtlbench.harness.scoring.protocol import Conditions, conditions_of
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
-from mtlbench.harness.training.progress import Diverged, still
+from mtlbench.harness.training.progress import Diverged, NoRoomToScore, still
 from mtlbench.methods.method import Method
 from mtlbench.results.records.record import Record, Score
 
@@ -67,6 +67,7 @@ class Judge:
     environment: Environment
     accelerator: Accelerator
     pulse: Callable[[], None] = still  # is called after each batch
+    parts: int = 1  # into how many parts a batch is divided, for a device whose memory is too small
 
     def score(
         self, network: Method, split: str, samples: Sequence[Sample], tasks: Mapping[str, Task], spent: float
@@ -74,6 +75,7 @@ class Judge:
         """The scores of a split. spent: seconds of training that led to the network.
 
         Raises Diverged on every process where a prediction is not finite, because an argmax would turn it into a class.
+        Raises NoRoomToScore where memory runs out.
         """
         accelerator, cell = self.accelerator, self.cell
         network.eval()
@@ -91,14 +93,17 @@ class Judge:
 
         view, store = view_of(cell.benchmark, self.benchmark), Store(self.environment.store)
         saved = self.environment.resources.save_predictions and split == "test"
-        rows = statistics.collect(
-            predict,
-            onto(accelerator.device, self._batches(Evaluation(samples, tasks, view))),
-            tasks,
-            view,
-            keep=keeper(store, cell.id),
-            save=saver(store, cell.id) if saved else None,
-        )
+        try:
+            rows = statistics.collect(
+                predict,
+                onto(accelerator.device, self._batches(Evaluation(samples, tasks, view))),
+                tasks,
+                view,
+                keep=keeper(store, cell.id),
+                save=saver(store, cell.id) if saved else None,
+            )
+        except torch.OutOfMemoryError as error:
+            raise NoRoomToScore(str(error)) from error
         counts = accelerator.reduce(wild, "sum").tolist()
         if broken := [task for task, count in zip(tasks, counts, strict=True) if count]:
             raise Diverged(f"predictions of {', '.join(broken)} on the {split} split are not finite", spent)
@@ -122,7 +127,9 @@ class Judge:
     def _batches(self, dataset: Evaluation) -> Iterable[Scored]:
         """This process's share of the images."""
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        keys = in_order(range(rank, len(dataset.samples), processes), max(1, self.cell.train.batch // processes))
+        # Not divided by `accumulate`: kernels that depend on the size of a batch would change last digits of scores.
+        at_once = max(1, self.cell.train.batch // processes // self.parts)
+        keys = in_order(range(rank, len(dataset.samples), processes), at_once)
         loaders = self.environment.resources.loaders
         return evaluation_batches(dataset, keys, loaders=loaders, pin=self.accelerator.device.type == "cuda")
 

@@ -15,6 +15,10 @@ class Diverged(FloatingPointError):
         self.seconds = seconds  # spent training
 
 
+class NoRoomToScore(RuntimeError):
+    """The memory of a device ran out while a network was scored, and not while it was trained."""
+
+
 class Progress(NamedTuple):
     """What a running cell reports. An attempt that goes on from a checkpoint reports first where it does so."""
 

@@ -29,6 +29,7 @@ from mtlbench.harness.matrix.cell import Cell, TrainConfig
 from mtlbench.harness.matrix.length import Length, length
 from mtlbench.harness.scoring import expensive, per_image
 from mtlbench.harness.store import provenance
+from mtlbench.harness.store.parts import WHOLE, Parts
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import batch_norm, checkpoint, optimizers
 from mtlbench.harness.training.cost import network_cost
@@ -50,12 +51,11 @@ def train(
     environment: Environment,
     report: Callable[[Progress], None] = lambda progress: None,
     pulse: Callable[[], None] = still,
-    parts: int = 1,
+    parts: Parts = WHOLE,
 ) -> Record:
     """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
 
-    pulse: is called after each batch. parts: each micro-batch of the recipe is divided into so many, for a device whose
-    memory is too small.
+    pulse: is called after each batch. parts: batches are divided into so many, for a device whose memory is too small.
 
     Where a task's metric is expensive, the record lacks its scores and waits in the store for `expensive.finish`, so
     that no GPU is held while they are computed.
@@ -64,7 +64,7 @@ def train(
     ValueError or OSError naming the file for data that cannot be read. Runs in one process, or as one of a group that
     has been joined already.
     """
-    recipe = cell.train.model_copy(update={"accumulate": cell.train.accumulate * parts})
+    recipe = cell.train.model_copy(update={"accumulate": cell.train.accumulate * parts.training})
     accelerator = join(recipe, environment)
     device, main, rank = accelerator.device, accelerator.is_main_process, accelerator.process_index
     store, resources = Store(environment.store), environment.resources
@@ -91,7 +91,7 @@ def train(
     usage = Usage(store, cell.id, done.step, device, writes=main)
     told = [*warnings, *history.warnings, *usage.events.warnings]
     _say_where(done, extent, report, told if main else [])
-    judge = Judge(cell, benchmark, environment, accelerator, pulse)
+    judge = Judge(cell, benchmark, environment, accelerator, pulse, parts.scoring)
 
     dataset = loading.Training(splits.train, tasks, view, cell.seed)
     epochs = range(done.epoch, extent.epochs)
@@ -150,7 +150,8 @@ def train(
             device,
             **of_method(cell),
             processes=processes,
-            parts=parts if parts > 1 else None,
+            parts=parts.training if parts.training > 1 else None,
+            scoring_parts=parts.scoring if parts.scoring > 1 else None,
             threads=torch.get_num_threads(),
             variables=telling() or None,
             **_origin(cell, environment, initial),

@@ -1,5 +1,7 @@
 """A cell of several processes: what its trial takes, and how one of its processes ends the cell for all."""
 
+import time
+
 import pytest
 import torch
 from ray.train import WorkerGroupError
@@ -10,6 +12,7 @@ from mtlbench.harness.cluster.attempt import Final, attempt
 from mtlbench.harness.cluster.group import places
 from mtlbench.harness.cluster.stages import Unfit, run_stage
 from mtlbench.harness.matrix.entries import Resources
+from mtlbench.harness.store import store as store_module
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import train
 from mtlbench.harness.training.environment import Environment
@@ -30,7 +33,7 @@ def second(monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
 
 
-def attempted(folder, error, monkeypatch, **resources):
+def attempted(folder, error, monkeypatch, failures=None):
     """The store after an attempt that raises an error, and what it raised."""
 
     def fails(*_):
@@ -39,8 +42,8 @@ def attempted(folder, error, monkeypatch, **resources):
     monkeypatch.setattr(train, "train", fails)
     store, cell = Store(folder / "s"), small_cell()
     store.put_cell(cell)
-    with pytest.raises(RuntimeError) as found:
-        attempt(cell, Environment(store.url, {}, Resources(workers=2, **resources)), lambda progress: None)
+    with pytest.raises((RuntimeError, ValueError)) as found:
+        attempt(cell, Environment(store.url, {}, Resources(workers=2)), lambda progress: None, failures)
     return store, cell, found.value
 
 
@@ -48,6 +51,20 @@ def test_a_process_that_runs_out_of_memory_ends_its_group_for_good(tmp_path, mon
     store, cell, raised = attempted(tmp_path, torch.OutOfMemoryError("CUDA out of memory."), monkeypatch)
     assert isinstance(raised, Final)
     assert store.failure(cell.id)["error"].startswith("OutOfMemoryError: CUDA out of memory.; 1 images at once are too")
+
+
+@pytest.mark.parametrize("skew", [-120.0, 120.0])
+def test_the_first_process_of_an_attempt_names_the_cause_whatever_the_clocks_of_nodes_say(
+    tmp_path, monkeypatch, second, skew
+):
+    now = time.time()
+    monkeypatch.setattr(store_module.time, "time", lambda: now + skew)
+    store, cell, _ = attempted(tmp_path, ValueError("the first attempt"), monkeypatch)
+    monkeypatch.setattr(store_module.time, "time", lambda: now)
+    for error in (ValueError("the cause"), LOST):  # of two processes of the second attempt
+        attempted(tmp_path, error, monkeypatch, failures=1)
+        assert store.failure(cell.id)["error"] == "ValueError: the cause"
+        assert store.failure(cell.id)["attempts"] == 2
 
 
 def trial_of_group(folder, monkeypatch, causes):

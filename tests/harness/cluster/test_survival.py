@@ -19,19 +19,22 @@ from ray.tune.execution import tune_controller
 from rich.console import Console
 
 from cells import small_cell, small_matrix
-from mtlbench.harness.cluster import head
+from mtlbench.harness.cluster import head, stages
 from mtlbench.harness.cluster import log as log_module
 from mtlbench.harness.cluster import tell as tell_module
-from mtlbench.harness.cluster.attempt import _halved, attempt, reason, score
+from mtlbench.harness.cluster.attempt import Halved, _halved, attempt, reason, score
 from mtlbench.harness.cluster.log import Log
 from mtlbench.harness.cluster.schedule import OnRay
 from mtlbench.harness.cluster.scheduler import Cluster
+from mtlbench.harness.cluster.stages import HALVED, run_stage
 from mtlbench.harness.cluster.tell import DIED, KILLED, Actors, Tell
 from mtlbench.harness.driver import run as driver
 from mtlbench.harness.driver.progress import Watch
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.keeper import ENDED
+from mtlbench.harness.store.parts import Parts
 from mtlbench.harness.store.store import Store, StoreError
+from mtlbench.harness.training import judge
 from mtlbench.harness.training import progress as progress_module
 from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Pulse
@@ -281,7 +284,7 @@ def test_of_a_group_the_process_that_was_killed_names_the_cause_and_not_those_th
     start(tell, cell_id)
     store.put_failure(cell_id, "RuntimeError: Connection closed by peer", "trace")
     tell.on_trial_error(0, [], trial(cell_id, tmp_path, OF_MEMORY))
-    assert store.failure(cell_id)["error"].startswith(KILLED)
+    assert store.failure(cell_id)["error"].startswith(KILLED) and store.failure(cell_id)["attempts"] == 1
 
 
 def test_a_failure_that_no_attempt_wrote_down_is_the_first_line_of_its_own_error(told, tmp_path):
@@ -332,6 +335,20 @@ def test_a_cell_whose_pulse_stands_still_is_ended_after_the_deadline_and_not_bef
     tell.on_trial_error(0, [], trial(cell_id, tmp_path, "died", ActorDiedError()))
     assert store.failure(cell_id)["error"].startswith("its process died")  # the next time it was something else
     assert store.failure(cell_id)["attempts"] == 2
+
+
+def test_a_group_that_stands_still_after_one_process_has_said_why_fails_for_that_reason(told, tmp_path, clock):
+    store, board, _, cell_id = told
+    tell, trials = Tell(board, store, Resources(deadline=60.0)), [running(cell_id)]
+    store.put_failure(cell_id, "OSError: of the attempt before", "")
+    tell.on_trial_start(0, [], trials[0])
+    store.put_failure(cell_id, "ValueError: the cause", "")
+    clock.now = 1070.0
+    tell.on_step_begin(0, trials)
+    assert clock.ended == ["actor"]
+    store.put_failure(cell_id, "RuntimeError: Connection closed by peer", "")
+    tell.on_trial_error(0, [], trial(cell_id, tmp_path, "killed by `ray.kill`", ActorDiedError()))
+    assert store.failure(cell_id)["error"] == "ValueError: the cause" and store.failure(cell_id)["attempts"] == 2
 
 
 def test_a_clock_that_jumps_and_a_pulse_that_cannot_be_read_end_no_cell(told, clock, monkeypatch):
@@ -534,7 +551,7 @@ def test_memory_that_runs_out_fails_a_cell_at_once_and_says_what_to_do(tmp_path,
     assert attempts_at(cell, store, rooms) == ["ended"]
     assert store.failure(cell.id)["error"] == (
         "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.; 2 images at once are too many for its memory; "
-        "train.accumulate divides its batches, or resources.out_of_memory: halve does so where memory runs out"
+        "train.accumulate divides its batches, or resources.out_of_memory: halve divides them where memory runs out"
     )
 
 
@@ -543,7 +560,7 @@ def test_batches_are_halved_until_they_fit_where_the_matrix_asks_for_it_and_the_
 ):
     short_of_memory(monkeypatch, 1)
     store, cell = Store(tmp_path / "s"), small_cell(train={"batch": 4, "steps": 1})
-    assert attempts_at(cell, store, rooms, out_of_memory="halve") == ["OutOfMemoryError", "OutOfMemoryError", "done"]
+    assert attempts_at(cell, store, rooms, out_of_memory="halve") == ["Halved", "Halved", "done"]
     record = store.record(cell.id)
     assert record.provenance["parts"] == 4 and record.cell["train"]["accumulate"] == 1
     divided = small_cell(train={"batch": 4, "steps": 1, "accumulate": 4})
@@ -555,13 +572,64 @@ def test_batches_are_halved_until_they_fit_where_the_matrix_asks_for_it_and_the_
 def test_a_single_image_that_does_not_fit_is_not_halved(tmp_path, rooms, monkeypatch):
     short_of_memory(monkeypatch, 0)
     store, cell = Store(tmp_path / "s"), small_cell()
-    assert attempts_at(cell, store, rooms, out_of_memory="halve") == ["OutOfMemoryError", "ended"]
+    assert attempts_at(cell, store, rooms, out_of_memory="halve") == ["Halved", "ended"]
     assert "1 images at once are too many for its memory, and cannot be halved" in store.failure(cell.id)["error"]
 
 
 def test_a_head_that_needs_two_images_keeps_them_where_batches_are_halved(tmp_path):
     pair = small_cell(options={"head": "deeplab"}, train={"batch": 2, "steps": 1})
-    again, said = _halved(Store(tmp_path / "s"), pair, Resources(out_of_memory="halve"), 1)
+    store, halve = Store(tmp_path / "s"), Resources(out_of_memory="halve")
+    again, said = _halved(store, pair, halve, Parts(), scoring=False)
     assert not again and said == "2 images at once are too many for its memory, and cannot be halved"
     plain = small_cell(train={"batch": 2, "steps": 1})
-    assert _halved(Store(tmp_path / "s"), plain, Resources(out_of_memory="halve"), 1)[0]
+    assert _halved(store, plain, halve, Parts(), scoring=False)[0]
+
+
+def test_what_is_scored_at_once_is_halved_by_itself_and_no_number_of_the_training_moves(tmp_path, rooms, monkeypatch):
+    store, cell = Store(tmp_path / "s"), small_cell(train={"batch": 4, "steps": 1, "accumulate": 4})
+    whole, seen = judge.statistics.collect, []
+
+    def collect(predict, batches, *more, **options):
+        batches = list(batches)
+        seen.append(max(len(batch.image) for batch in batches))
+        if seen[-1] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return whole(predict, batches, *more, **options)
+
+    monkeypatch.setattr(judge.statistics, "collect", collect)
+    assert attempts_at(cell, store, rooms) == ["ended"]
+    assert store.failure(cell.id)["error"].endswith(
+        "Tried to allocate 2 GiB.; 4 images to be scored at once are too many for its memory; "
+        "resources.out_of_memory: halve divides them where memory runs out"
+    )
+    assert attempts_at(cell, store, rooms, out_of_memory="halve") == ["Halved", "Halved", "done"]
+    assert seen == [4, 4, 2, 1]
+    said = store.record(cell.id).provenance
+    assert said["scoring_parts"] == 4 and "parts" not in said
+    monkeypatch.undo()
+    other = Store(tmp_path / "other")
+    assert attempts_at(cell, other, rooms) == ["done"]
+    assert other.get(files.weights(cell.id)) == store.get(files.weights(cell.id))
+    for one, same in zip(other.record(cell.id).scores, store.record(cell.id).scores, strict=True):
+        assert one.value == same.value or one.value == pytest.approx(same.value, rel=1e-6), one
+
+
+def test_a_halving_is_none_of_the_retries(told):
+    _, _, tell, cell_id = told
+    once = SimpleNamespace(config={"cell": cell_id, "stage": "train"}, max_failures=1)
+    tell.on_trial_result(0, [], once, {HALVED: True})
+    assert once.max_failures == 2
+
+
+def test_a_trial_says_that_it_fails_since_its_batches_were_halved(tmp_path, monkeypatch):
+    said, cell, store = [], small_cell(), Store(tmp_path / "s")
+
+    def halves(*_):
+        raise Halved("why")
+
+    store.put_cell(cell)
+    monkeypatch.setattr(stages, "attempt", halves)
+    monkeypatch.setattr(stages.tune, "report", said.append)
+    with pytest.raises(Halved):
+        run_stage({"cell": cell.id, "stage": "train"}, Environment(store.url, {}, Resources()), [], None)
+    assert said == [{HALVED: True}]
