@@ -57,9 +57,10 @@ def attempt(
     before, parts = store.failures(cell.id) if failures is None else failures, parts_of(store, cell.id)
     logged = log(store, cell.id) if main else contextlib.nullcontext(still)
     with following(store, environment.lease), logged as keep_log, exits_said(store, cell.id):
-        pulse = pulse_of(store, cell.id, resources.deadline, keep_log) if main else still
+        beating = pulse_of(store, cell.id, resources.deadline, keep_log) if main else contextlib.nullcontext(still)
         try:
-            train.train(cell, environment, report, pulse, parts)
+            with beating as pulse:
+                train.train(cell, environment, report, pulse, parts)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
@@ -111,7 +112,7 @@ def _halved(store: Store, cell: Cell, resources: Resources, parts: Parts, *, sco
     return True, f"going on with {images // 2} images {where}at once in place of {images}"
 
 
-def pulse_of(store: Store, cell_id: str, deadline: float, keep_log: Callable[[], None]) -> Pulse:
+def pulse_of(store: Store, cell_id: str, deadline: float, keep_log: Callable[[], None] = still) -> Pulse:
     """The pulse of a cell, which is ended where its pulse in the store does not change for `deadline` seconds.
 
     keep_log: what `log` yields.
@@ -123,6 +124,23 @@ def pulse_of(store: Store, cell_id: str, deadline: float, keep_log: Callable[[],
         keep_log()
 
     return Pulse(tell, min(60.0, deadline / 5))
+
+
+def pulse_before(store: Store, cell_id: str, deadline: float) -> Pulse:
+    """A pulse, to be entered, that ends when another process has one for the cell."""
+    own = b""
+
+    def tell(calls: int) -> None:
+        nonlocal own
+        with contextlib.suppress(StoreError, OSError):
+            if own and store.get_those_there([files.pulse(cell_id)]).get(files.pulse(cell_id)) != own:
+                pulse.ready.set()
+                return
+            own = f"{os.getpid()} starts {calls}\n".encode()
+            store.put(files.pulse(cell_id), own)
+
+    pulse = Pulse(tell, min(60.0, deadline / 5))
+    return pulse
 
 
 @contextlib.contextmanager
@@ -162,7 +180,8 @@ def score(cell_id: str, environment: Environment, report: Callable[[int, int], N
     with following(store, environment.lease), log(store, cell_id) as keep_log, exits_said(store, cell_id):
         pulse = pulse_of(store, cell_id, environment.resources.deadline, keep_log)
         try:
-            expensive.finish(store, cell_id, environment.resources.cpus, told)
+            with pulse:
+                expensive.finish(store, cell_id, environment.resources.cpus, told)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)

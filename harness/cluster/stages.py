@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import ray
 from ray import train, tune
 from ray.train import WorkerGroupError
 
-from mtlbench.harness.cluster.attempt import Final, Halved, attempt, score
+from mtlbench.harness.cluster.attempt import Final, Halved, attempt, pulse_before, pulse_of, score
 from mtlbench.harness.cluster.group import train_together
 from mtlbench.harness.cluster.nodes.asking import Asked, unfit
 from mtlbench.harness.search_path import look_also_in
@@ -42,7 +43,7 @@ def run_stage(config: dict[str, Any], environment: Environment, folders: list[st
         if config["stage"] == "train" and environment.resources.workers > 1:
             _group(config["cell"], environment, folders, asked)
             return
-        _require_fit(asked)
+        _require_fit(asked, config["cell"], environment)
         if config["stage"] == "score":
             _score(config["cell"], environment)
         else:  # trained in this process; Accelerate sees a plain one
@@ -55,8 +56,14 @@ def run_stage(config: dict[str, Any], environment: Environment, folders: list[st
         tune.report({UNFIT: error.node, "why": "; ".join(error.why)})
 
 
-def _require_fit(asked: Asked | None) -> None:
-    if asked and (why := unfit(asked)):
+def _require_fit(asked: Asked | None, cell_id: str, environment: Environment, *, beats: bool = True) -> None:
+    """Raise Unfit where this node cannot run cells. beats: the pulse of the cell is here, while the node is asked."""
+    if asked is None:
+        return
+    pulse = pulse_of(Store(environment.store), cell_id, environment.resources.deadline)
+    with pulse if beats else contextlib.nullcontext():
+        why = unfit(asked)
+    if why:
         raise Unfit(ray.get_runtime_context().get_node_id(), why)
 
 
@@ -77,10 +84,12 @@ def _group(cell_id: str, environment: Environment, folders: list[str], asked: As
 
     One process that ends the cell for good decides: the other processes may only have noticed that it does not answer.
     """
+    store = Store(environment.store)
     config = {"cell": cell_id, "environment": environment, "folders": folders, "asked": asked}
-    config["failures"] = Store(environment.store).failures(cell_id)
+    config["failures"] = store.failures(cell_id)
     try:
-        train_together(_worker, config, environment.resources)
+        with pulse_before(store, cell_id, environment.resources.deadline):
+            train_together(_worker, config, environment.resources)
     except WorkerGroupError as error:
         causes = list(error.worker_failures.values())
         for cause in causes:
@@ -93,7 +102,8 @@ def _group(cell_id: str, environment: Environment, folders: list[str], asked: As
 def _worker(config: dict[str, Any]) -> None:
     """One process of a cell that several processes train."""
     look_also_in(config["folders"])
-    _require_fit(config["asked"])
     environment: Environment = config["environment"]
+    first = train.get_context().get_world_rank() == 0
+    _require_fit(config["asked"], config["cell"], environment, beats=first)
     cell = Store(environment.store).cell(config["cell"])
     attempt(cell, environment, lambda progress: train.report(progress._asdict()), config["failures"])

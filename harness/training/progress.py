@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
+
+PREPARATION = 3600.0  # seconds in which a cell may get ready, before its deadline is counted
 
 
 class Diverged(FloatingPointError):
@@ -35,17 +38,48 @@ class Pulse:
 
     It is called after each batch of training and of scoring, and calls `tell` with the number of calls, at most once in
     `seconds`.
+
+    Before the first batch a cell gets ready: it reads or makes data, and fetches weights. Nothing can be called in
+    between, and so `with pulse:` has a thread do it until the pulse is called, for at most `patience` seconds.
     """
 
-    def __init__(self, tell: Callable[[int], None], seconds: float) -> None:
-        self.tell, self.seconds = tell, seconds
+    def __init__(self, tell: Callable[[int], None], seconds: float, patience: float = PREPARATION) -> None:
+        self.tell, self.seconds, self.patience = tell, seconds, patience
         self.calls, self.told = 0, time.monotonic()
+        self.ready = threading.Event()
+        self.thread: threading.Thread | None = None
 
     def __call__(self) -> None:
+        self._end()
         self.calls += 1
         if time.monotonic() - self.told >= self.seconds:
-            self.told = time.monotonic()
-            self.tell(self.calls)
+            self._tell()
+
+    def __enter__(self) -> Pulse:
+        self._tell()  # whoever had the pulse before has it no more
+        self.thread = threading.Thread(target=self._while_getting_ready, name="pulse", daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        """End the thread: a process of a loader that is forked beside it could wait for its locks for ever."""
+        if self.thread is not None:
+            self.ready.set()
+            self.thread.join()
+            self.thread = None
+
+    def _while_getting_ready(self) -> None:
+        end = time.monotonic() + self.patience
+        while not self.ready.wait(self.seconds) and time.monotonic() < end:
+            self.calls += 1
+            self._tell()
+
+    def _tell(self) -> None:
+        self.told = time.monotonic()
+        self.tell(self.calls)
 
 
 def still() -> None:

@@ -55,7 +55,8 @@ def train(
 ) -> Record:
     """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
 
-    pulse: is called after each batch. parts: batches are divided into so many, for a device whose memory is too small.
+    pulse: is called when all is ready, and after each batch. parts: batches are divided, for a device whose memory is
+    too small.
 
     Where a task's metric is expensive, the record lacks its scores and waits in the store for `expensive.finish`, so
     that no GPU is held while they are computed.
@@ -95,6 +96,7 @@ def train(
 
     dataset = loading.Training(splits.train, tasks, view, cell.seed)
     epochs = range(done.epoch, extent.epochs)
+    pulse()  # all is ready
     keys = loading.micro_batches(recipe, cell.seed, len(splits.train), epochs, rank, processes)
     batches = iter(loading.training_batches(dataset, keys, loaders=resources.loaders, pin=device.type == "cuda"))
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]

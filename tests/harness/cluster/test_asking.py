@@ -1,12 +1,14 @@
 """What a node says of itself, and the lines for what keeps it from training what the driver's machine trains."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
 from cells import ROOMS
 from mtlbench.harness.cluster.nodes import asking
-from mtlbench.harness.cluster.nodes.asking import Facts, Question, differences, facts
+from mtlbench.harness.cluster.nodes.asking import Facts, Question, differences, facts, remembered
 from mtlbench.harness.store.store import Store
 
 HERE = Facts({"python": "3.11", "torch": "2.14", "mtlbench": "abc"}, {"nyud": "f00d"}, [])
@@ -73,3 +75,17 @@ def test_a_node_that_leaves_while_it_is_asked_keeps_nothing_from_running(tmp_pat
     asked, found = asking.ask(Question(str(tmp_path), "sign", [], []))
     assert asked.fit == {"a"} and found == lines
     assert not list(tmp_path.glob(".probe*"))
+
+
+def test_a_node_that_joined_late_is_asked_once_for_all_of_its_cells(tmp_path):
+    file, asked = tmp_path / "answer", []
+
+    def ask():
+        asked.append(time.sleep(0.1))
+        return ["no data"]
+
+    with ThreadPoolExecutor(4) as cells:
+        answers = list(cells.map(lambda _: remembered(file, ask), range(4)))
+    assert answers == [["no data"]] * 4 and len(asked) == 1
+    file.write_text('["no')  # by a process that was killed
+    assert remembered(file, list) == [] and remembered(file, ask) == []

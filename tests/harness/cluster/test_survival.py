@@ -4,6 +4,8 @@ import contextlib
 import errno
 import io
 import itertools
+import os
+import time
 import traceback
 from collections import Counter
 from pathlib import Path
@@ -22,7 +24,7 @@ from cells import small_cell, small_matrix
 from mtlbench.harness.cluster import head, stages
 from mtlbench.harness.cluster import log as log_module
 from mtlbench.harness.cluster import tell as tell_module
-from mtlbench.harness.cluster.attempt import Halved, _halved, attempt, reason, score
+from mtlbench.harness.cluster.attempt import Halved, _halved, attempt, pulse_before, reason, score
 from mtlbench.harness.cluster.log import Log
 from mtlbench.harness.cluster.schedule import OnRay
 from mtlbench.harness.cluster.scheduler import Cluster
@@ -377,6 +379,35 @@ def test_a_pulse_is_told_at_most_once_in_its_seconds(monkeypatch):
         now[0] = float(second)
         pulse()
     assert heard == [6, 11]
+
+
+def test_a_cell_that_gets_ready_has_a_pulse_until_its_first_batch_and_not_for_ever():
+    heard = []
+    with Pulse(heard.append, 0.02) as pulse:
+        time.sleep(0.3)
+        assert len(heard) > 2 and len(set(heard)) == len(heard)
+        pulse()
+        silent = len(heard)
+        time.sleep(0.1)  # a batch that never comes
+        assert len(heard) == silent
+    with Pulse(heard.append, 0.02, patience=0.1):
+        time.sleep(0.2)
+        silent = len(heard)
+        time.sleep(0.1)
+        assert len(heard) == silent
+
+
+def test_a_trial_that_starts_a_group_has_a_pulse_until_the_group_has_one(told):
+    store, _, _, cell_id = told
+    beat(store, cell_id, 1)  # of an earlier attempt
+    pulse = pulse_before(store, cell_id, 600.0)
+    for calls in (1, 2):
+        pulse.tell(calls)
+        assert store.get(files.pulse(cell_id)) == f"{os.getpid()} starts {calls}\n".encode()
+        assert not pulse.ready.is_set()
+    beat(store, cell_id, 7)  # of the group
+    pulse.tell(3)
+    assert pulse.ready.is_set() and store.get(files.pulse(cell_id)) == b"1 7\n"
 
 
 @pytest.mark.parametrize(
