@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
@@ -45,6 +45,8 @@ class Cells(Searcher):  # type: ignore[misc]
     def __init__(self, ready: Callable[[], Sequence[Cell]], store: Store) -> None:
         super().__init__()
         self.ready, self.store = ready, store
+        self.news = True  # whether cells may have become ready since `ready` was last asked
+        self.waits: deque[str] = deque()  # ids of the cells that are ready and were not handed out
         self.issued: set[str] = set()
         self.trained: list[str] = []  # ids of cells that wait for scores
         self.live: dict[str, tuple[str, Stage]] = {}  # by trial
@@ -60,9 +62,10 @@ class Cells(Searcher):  # type: ignore[misc]
         """Scores come first: they need no GPU, and a finished cell may lead to another."""
         if self.trained:
             return self.trained.pop(0), "score"
-        cell_id = next((cell.id for cell in self.ready() if cell.id not in self.issued), None)
-        if cell_id is None:
+        waits = self._waiting()
+        if not waits:
             return None, "train"
+        cell_id = waits.popleft()
         self.issued.add(cell_id)
         return cell_id, "score" if self.store.state(cell_id) == "trained" else "train"
 
@@ -80,22 +83,32 @@ class Cells(Searcher):  # type: ignore[misc]
 
     def waiting(self) -> list[str]:
         """Ids of the cells that are to be handed out."""
-        return [*self.trained, *(cell.id for cell in self.ready() if cell.id not in self.issued)]
+        return [*self.trained, *self._waiting()]
+
+    def _waiting(self) -> deque[str]:
+        """Those of them that wait to be trained. Tune asks many times a second, and so `ready` is asked after news."""
+        if self.news:
+            self.news = False
+            self.waits = deque(cell.id for cell in self.ready() if cell.id not in self.issued)
+        return self.waits
 
     def again(self, cell_id: str) -> None:
         """Hand a cell out once more. It goes on from its last checkpoint, or with its scores."""
         self.store.remove(files.failure(cell_id))  # it would hide that only the scores are left
         self.issued.discard(cell_id)
+        self.news = True
 
     def fail(self, cell_id: str, error: str, text: str) -> None:
         """Hand a cell out no more."""
         if self.store.state(cell_id) != "finished":
             self.store.put_failure(cell_id, error, text)
         self.issued.add(cell_id)
+        self.news = True
         self.trained = [waiting for waiting in self.trained if waiting != cell_id]
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         cell_id, stage = self.live.pop(trial_id)
+        self.news = True
         if result and UNFIT in result:  # its node could not run it
             if stage == "score":
                 self.trained.append(cell_id)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -80,9 +80,11 @@ class Tell(Callback):  # type: ignore[misc]
         if now - self.looked < min(10.0, self.deadline / 10):
             return
         self.looked = now
-        for trial in [trial for trial in trials if trial.config["cell"] in self.pulses]:
+        running = [trial for trial in trials if trial.config["cell"] in self.pulses]
+        pulses = self._pulses([trial.config["cell"] for trial in running])
+        for trial in running:
             cell_id, actor = trial.config["cell"], trial.temporary_state.ray_actor
-            pulse = self._pulse(cell_id)
+            pulse = pulses[cell_id]
             if actor is None or pulse != self.pulses[cell_id].pulse:
                 self.pulses[cell_id] = Seen(pulse, now)
             elif now - self.pulses[cell_id].when > self.deadline:
@@ -90,16 +92,17 @@ class Tell(Callback):  # type: ignore[misc]
                 self.pulses[cell_id] = Seen(pulse, now)  # it takes seconds until a stopped process is gone
                 ray.kill(actor)  # also a process that is stopped, or waits in a system call
 
-    def _pulse(self, cell_id: str) -> bytes:
-        name = files.pulse(cell_id)
+    def _pulses(self, cell_ids: Sequence[str]) -> dict[str, bytes]:
+        """The pulses of cells, b"" for one that cannot be read. Tune waits meanwhile, so all are asked for at once."""
+        found: dict[str, bytes] = {}
         with contextlib.suppress(OSError, StoreError):
-            return self.store.get(name) if self.store.exists(name) else b""
-        return b""
+            found = self.store.get_those_there(files.pulse(cell_id) for cell_id in cell_ids)
+        return {cell_id: found.get(files.pulse(cell_id), b"") for cell_id in cell_ids}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         cell_id = trial.config["cell"]
         self.known[cell_id] = self.store.failures(cell_id)
-        self.pulses[cell_id] = Seen(self._pulse(cell_id), time.monotonic())
+        self.pulses[cell_id] = Seen(self._pulses([cell_id])[cell_id], time.monotonic())
         self.board.started(cell_id)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:

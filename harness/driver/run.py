@@ -231,6 +231,8 @@ def _schedule(work: Work, joined: Joined, environment: Environment, tracker: Tra
     store, name = work.store, work.matrix.name
 
     def tell(cell_id: str, state: State) -> None:
+        if state == "finished":
+            work.finished.add(cell_id)
         tracker.project(cell_id, state)
         if state == "finished":
             tracker.project_deltas(deltas(store, name))

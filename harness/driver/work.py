@@ -96,13 +96,16 @@ class Work:
         self.records: dict[str, Record] = {}
         self.planned: list[Planned] = []  # the chosen cells, once for each place that needs them
         self.cells: dict[str, Planned] = {}  # by id
-        self.trained: set[str] = set()  # ids of the cells that others start from, as far as they have records
+        self.finished: set[str] = set()  # ids of the cells that have records, as far as this run knows
+        self.looked: set[str] = set()  # those of them that were there at the last look for what they lead to
         self.todo: list[str] = []  # ids of the cells that had no record when they were planned
         self.refresh()
 
     def refresh(self) -> list[Planned]:
         """Look for records, plan what they lead to, and return the cells that are new and to be trained."""
         planned, self.records = survey(self.matrix, self.look, self.records)
+        self.finished |= self.records.keys()
+        self.looked = set(self.finished)
         self.planned = select(planned, self.only)
         fresh = {item.cell.id: item for item in self.planned if item.cell.id not in self.cells}
         self.cells |= fresh
@@ -116,9 +119,7 @@ class Work:
 
     def ready(self) -> list[Cell]:
         """The cells to run, without those that start from a cell that is not trained yet."""
-        starting = {cell_id for i in self.todo for cell_id in self.cells[i].entry.starts} - self.trained
-        self.trained |= {cell_id for cell_id in starting if self.store.exists(files.record(cell_id))}
-        return [self.cells[i].cell for i in self.todo if self.trained.issuperset(self.cells[i].entry.starts)]
+        return [self.cells[i].cell for i in self.todo if self.finished.issuperset(self.cells[i].entry.starts)]
 
     def blocked(self) -> list[str]:
         """A line for each cell that cannot start, because a cell that it starts from has failed."""
@@ -130,8 +131,7 @@ class Work:
 
     def found(self) -> bool:
         """Whether a search has finished since the last look: only then is there more to plan."""
-        searches = [i for i in self.todo if self.cells[i].entry.preliminary and i not in self.records]
-        return any(self.store.exists(files.record(cell_id)) for cell_id in searches)
+        return any(self.cells[cell_id].entry.preliminary for cell_id in self.finished - self.looked)
 
     def publish(self) -> Manifest:
         """Write into the store which cells the matrix expects by now."""
