@@ -73,6 +73,39 @@ class Crashes(FailsOnce):
         ctypes.string_at(0)
 
 
+class SecondStops(Stops):
+    """Is stopped in the second process of a group, while the first one waits for it."""
+
+    def at(self, progress):
+        if torch.distributed.get_rank() == 1:
+            super().at(progress)
+
+
+class SecondRunsOut(FailsOnce):
+    """Runs out of memory in the second process of a group, while the first one waits for it."""
+
+    def at(self, progress):
+        if torch.distributed.get_rank() == 1:
+            super().at(progress)
+
+    def fail(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+
+class RunsOutAndLeaves(FailsOnce):
+    """Runs out of memory at its second step. In the next attempt its process ends, and the one after that goes well."""
+
+    def at(self, progress):
+        second = Path(f"{self.marker}-2")
+        if progress > 0.5 and Path(self.marker).exists() and not second.exists():
+            second.touch()
+            os._exit(7)
+        super().at(progress)
+
+    def fail(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+
 class Waits(MultiTask):
     """Trains to its middle, and goes on when a file is there."""
 

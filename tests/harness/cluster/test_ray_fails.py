@@ -41,9 +41,9 @@ def test_a_cell_whose_process_stops_leaves_or_crashes_is_tried_again_and_the_lin
     methods = [{"name": "single_task", "label": "Single task"}]
     methods += [
         {"name": f"plugin:{name}", "label": name, "options": {"marker": str(tmp_path / name)}}
-        for name in ("Stops", "Leaves", "Crashes")
+        for name in ("Stops", "Leaves", "Crashes", "RunsOutAndLeaves")
     ]
-    resources = {"deadline": 45, "retries": 1}
+    resources = {"deadline": 45, "retries": 1, "out_of_memory": "halve"}
     file = matrix_file(tmp_path, methods=methods, train={"epochs": 2, "batch": 2}, resources=resources)
     done = commands.run("run", file, "--store", "s")
     said = done.stdout + done.stderr
@@ -52,6 +52,11 @@ def test_a_cell_whose_process_stops_leaves_or_crashes_is_tried_again_and_the_lin
     assert f"Stops {again}no batch for 45 s, and so its process was ended (resources.deadline)" in said
     assert f"Leaves {again}its process was ended by os._exit(7)" in said
     assert f"Crashes {again}its process died: Segmentation fault (log.txt has its last lines)" in said
+    # A halving is none of the retries, so that this cell had two failures and only one retry.
+    assert re.search(
+        f"RunsOutAndLeaves {again}OutOfMemoryError: .*; going on with 1 images at once in place of 2", said
+    )
+    assert f"RunsOutAndLeaves {again}its process was ended by os._exit(7)" in said
     assert "Traceback" not in said and "raylet" not in said
     store = Store(tmp_path / "s")
     assert {store.state(cell_id) for cell_id in store.cells()} == {"finished"}
@@ -111,3 +116,20 @@ def test_cells_of_two_processes_that_wait_for_places_start_when_these_are_free_a
     assert [store.record(cell_id).provenance["processes"] for cell_id in store.cells()] == [2, 2, 2]
     assert "failed" not in said and "Traceback" not in said
     assert re.findall(r"· seed 0: (started|finished)", said) == ["started", "finished"] * 3, said
+
+
+def test_a_group_of_which_one_process_stands_still_or_runs_out_of_memory_ends_while_the_other_waits(commands, tmp_path):
+    methods = [
+        {"name": f"plugin:{name}", "label": name, "options": {"marker": str(tmp_path / name)}}
+        for name in ("SecondStops", "SecondRunsOut")
+    ]
+    resources = {"workers": 2, "deadline": 45, "retries": 1}
+    train = {"epochs": 2, "batch": 2}
+    file = matrix_file(tmp_path, methods=methods, baseline="SecondStops", train=train, resources=resources)
+    done = replace(commands, first=TWO_CPUS).run("run", file, "--store", "s")
+    said = done.stdout + done.stderr
+    again = "· depth · seed 0: failed, trying again from its last checkpoint: "
+    assert f"SecondStops {again}no batch for 45 s, and so its process was ended (resources.deadline)" in said
+    assert re.search("SecondStops · depth · seed 0: finished", said), said
+    assert "SecondRunsOut · depth · seed 0: failed: OutOfMemoryError: CUDA out of memory. Tried to allocate" in said
+    assert said.count("trying again") == 1 and "Traceback" not in said and done.returncode == 1, said
