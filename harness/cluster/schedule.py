@@ -30,7 +30,7 @@ from mtlbench.harness.cluster.stages import UNFIT, Stage, run_stage
 from mtlbench.harness.cluster.tell import Actors, Tell
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
 from mtlbench.harness.matrix.entries import Resources
-from mtlbench.harness.store.store import Store, StoreError
+from mtlbench.harness.store.store import Store, StoreError, shortened
 from mtlbench.harness.training.environment import Environment
 from mtlbench.results.records import files
 from mtlbench.results.records.record import CorruptRecord, NewerRecord
@@ -173,7 +173,7 @@ class OnRay:
                 error = _cause(caught)
                 if isinstance(error, StoreError | CorruptRecord | NewerRecord):
                     raise error from None
-                why = str(error) if isinstance(error, head.Lost) else f"Ray Tune failed: {reason(error)}"
+                why = shortened(str(error) if isinstance(error, head.Lost) else f"Ray Tune failed: {reason(error)}")
                 text = traceback.format_exc()
                 for cell_id in cells.interrupted(tell.known):
                     tries[cell_id] += 1

@@ -36,6 +36,11 @@ _guards: dict[str, Callable[[], None]] = {}  # root of a store -> what says whet
 State = Literal["new", "started", "trained", "finished", "failed"]
 
 
+def shortened(error: str) -> str:
+    """An error in at most `LONGEST_ERROR` characters."""
+    return error if len(error) <= LONGEST_ERROR else f"{error[: LONGEST_ERROR - 3]}..."
+
+
 class Store:
     """Cells, matrices and data bindings under one URL. Paths given to the methods are relative to it."""
 
@@ -265,8 +270,13 @@ class Store:
         """
         attempts = 1 + self.failures(cell_id) if attempts is None else attempts
         log = self.path(files.log(cell_id))
-        short = error if len(error) <= LONGEST_ERROR else f"{error[: LONGEST_ERROR - 3]}..."
-        content = {"error": short, "traceback": traceback, "attempts": attempts, "log": log, "time": time.time()}
+        content = {
+            "error": shortened(error),
+            "traceback": traceback,
+            "attempts": attempts,
+            "log": log,
+            "time": time.time(),
+        }
         self.put(files.failure(cell_id), json.dumps(content, indent=1) + "\n")
 
     def failure(self, cell_id: str) -> dict[str, Any] | None:

@@ -23,8 +23,10 @@ class Closed:
         self.keepers: dict[str, list[Any]] = {}  # by node
 
     def close(self, node_id: str) -> str:
-        """Close a node, if it is not closed yet. Returns its address."""
-        (node,) = (node for node in ray.nodes() if node["NodeID"] == node_id)
+        """Close a node, if it is not closed yet. Returns its address, or its id where Ray no longer knows the node."""
+        node = next((node for node in ray.nodes() if node["NodeID"] == node_id), None)
+        if node is None:
+            return node_id
         if node_id not in self.keepers:
             places = min(int(node["Resources"].get(kind, 0) // amount) for kind, amount in self.process.items())
             keeper = ray.remote(

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from cells import ROOMS
-from mtlbench.harness.cluster.nodes import asking
+from mtlbench.harness.cluster.nodes import asking, closed
 from mtlbench.harness.cluster.nodes.asking import Facts, Question, differences, facts, remembered
+from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store
 
 HERE = Facts({"python": "3.11", "torch": "2.14", "mtlbench": "abc"}, {"nyud": "f00d"}, [])
@@ -75,6 +76,11 @@ def test_a_node_that_leaves_while_it_is_asked_keeps_nothing_from_running(tmp_pat
     asked, found = asking.ask(Question(str(tmp_path), "sign", [], []))
     assert asked.fit == {"a"} and found == lines
     assert not list(tmp_path.glob(".probe*"))
+
+
+def test_a_node_that_has_left_before_it_could_be_closed_ends_nothing(monkeypatch):
+    monkeypatch.setattr(closed.ray, "nodes", lambda: [{"NodeID": "other"}])
+    assert closed.Closed(Resources()).close("gone") == "gone"
 
 
 def test_a_node_that_joined_late_is_asked_once_for_all_of_its_cells(tmp_path):

@@ -133,6 +133,12 @@ def test_a_cell_during_which_tune_always_fails_fails_alone_with_the_first_line(g
     assert outcome.finished == 2
 
 
+def test_what_tune_says_of_its_failure_is_cut_where_a_cell_is_tried_again(go):
+    _, said = go(small_matrix(), scheduler=lambda: Loop(Trips("multi_task", RuntimeError(1000 * "x"))))
+    (line,) = [line for line in said.replace("\n", "").split("[") if "trying again" in line]
+    assert line.partition("checkpoint: ")[2].count("x") < 400 and "xxx..." in line
+
+
 def test_a_cell_that_was_not_started_yet_when_tune_failed_is_not_blamed(go):
     loop = Loop(Trips("single_task", TUNES, times=99), ahead=2)
     outcome, said = go(small_matrix(), scheduler=lambda: loop)
