@@ -47,7 +47,7 @@ class InTurn:
     def join(self):
         return Cluster(total={"CPU": 1.0}, nodes=[{"CPU": 1.0}])
 
-    def ask(self, environment, benchmarks, sign):
+    def ask(self, environment, cells, sign):
         return []
 
     def run(self, ready, environment, board):

@@ -28,8 +28,9 @@ from mtlbench.harness.cluster.nodes import asking
 from mtlbench.harness.cluster.scheduler import Board, Cluster, Gone
 from mtlbench.harness.cluster.stages import UNFIT, Stage, run_stage
 from mtlbench.harness.cluster.tell import Actors, Tell
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
-from mtlbench.harness.matrix.entries import Resources
+from mtlbench.harness.matrix.cell import Cell
+from mtlbench.harness.matrix.entries import Resources, make_benchmark
+from mtlbench.harness.store.provenance import names_from_outside
 from mtlbench.harness.store.store import Store, StoreError, shortened
 from mtlbench.harness.training.environment import Environment
 from mtlbench.results.records import files
@@ -145,11 +146,15 @@ class OnRay:
         gc.collect()  # what is left of Tune refers to Ray, which ends this process if that is used after it was left
         ray.shutdown()
 
-    def ask(self, environment: Environment, benchmarks: Sequence[BenchmarkConfig], sign: str) -> list[str]:
+    def ask(self, environment: Environment, cells: Sequence[Cell], sign: str) -> list[str]:
         if self.address is None:
             return []  # the driver's own machine has been asked
-        data = [(config, environment.roots[config.name]) for config in benchmarks]
-        self.asked, problems = asking.ask(asking.Question(environment.store, sign, data, _folders()))
+        configs = {cell.benchmark.name: cell.benchmark for cell in cells}
+        on_disk = [config for config in configs.values() if make_benchmark(config).needs_root]
+        data = [(config, environment.roots[config.name]) for config in on_disk]
+        outside = sorted({name for cell in cells for name in names_from_outside(cell.model_dump(mode="json"))})
+        question = asking.Question(environment.store, sign, data, _folders(), environment.weights, outside)
+        self.asked, problems = asking.ask(question)
         return problems
 
     def watched(self) -> contextlib.AbstractContextManager[None]:

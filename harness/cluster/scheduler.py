@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell
+from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.training.environment import Environment
 
 
@@ -38,10 +38,10 @@ class Scheduler(Protocol):
     def join(self) -> Cluster:
         """Begin. Raises ConnectionError, naming the address, where there is no cluster."""
 
-    def ask(self, environment: Environment, benchmarks: Sequence[BenchmarkConfig], sign: str) -> list[str]:
+    def ask(self, environment: Environment, cells: Sequence[Cell], sign: str) -> list[str]:
         """A line for everything that keeps a machine from running cells; [] where all machines can.
 
-        benchmarks: those whose data are read from disk, below environment.roots. sign: a file that is in the store.
+        cells: those that are to run. sign: a file that is in the store.
         """
 
     def run(self, ready: Callable[[], Sequence[Cell]], environment: Environment, board: Board) -> None:

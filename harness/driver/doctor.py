@@ -12,6 +12,7 @@ from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.run import cannot_run
 from mtlbench.harness.driver.standing import recorded
 from mtlbench.harness.driver.work import survey
+from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
@@ -45,7 +46,7 @@ def examine(matrix: Matrix, store: Store, data: Sequence[str], scheduler: Schedu
         raise NotReady([str(error)]) from error
     try:
         store.put(sign, b"doctor")
-        environment = Environment(store.url, folders, matrix.resources)
+        environment = Environment(store.url, folders, matrix.resources, weights=weights.files(matrix.backbone))
         problems = cannot_run(scheduler, cluster, environment, planned, sign)
         for node in cluster.nodes:
             has = ", ".join(f"{node[kind]:g} {kind}s" for kind in ("CPU", "GPU") if node.get(kind))

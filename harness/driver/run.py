@@ -19,7 +19,7 @@ from mtlbench.harness.driver.progress import Watch
 from mtlbench.harness.driver.work import Rerun, Work, named, require, select, starts_anew, survey, title
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell
-from mtlbench.harness.matrix.entries import Matrix, make_benchmark
+from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import Planned, undecided
 from mtlbench.harness.scoring import constant
 from mtlbench.harness.store.kept import cache_folder
@@ -193,9 +193,7 @@ def cannot_run(
     resources = environment.resources
     if not cluster.grows and (problems := preflight.feasible(resources, cluster.total, cluster.nodes)):
         return problems
-    configs = {item.cell.benchmark.name: item.cell.benchmark for item in chosen}
-    on_disk = [config for config in configs.values() if make_benchmark(config).needs_root]
-    return scheduler.ask(environment, on_disk, sign)
+    return scheduler.ask(environment, [item.cell for item in chosen], sign)
 
 
 def _readable(store: Store, cell_ids: Sequence[str]) -> dict[str, Record]:

@@ -31,8 +31,13 @@ def plugin_hash(cell: Mapping[str, Any]) -> str | None:
 
     Raises ValueError for what cannot be imported.
     """
+    return outside_hash(names_from_outside(cell))
+
+
+def outside_hash(names: Iterable[str]) -> str | None:
+    """The same for the "package.module:Name" of anything from outside."""
     modules: list[str] = []
-    for name in names_from_outside(cell):
+    for name in names:
         found = load(name, "plug-in")
         named, defined = name.partition(":")[0], getattr(found, "__module__", None) or ""
         modules += [named, defined]

@@ -9,11 +9,14 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
+import os
 import shutil
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +33,12 @@ from mtlbench.results.records import files
 
 PATIENCE = 180.0  # seconds for all answers; a node imports torch first
 LEAST_DISK = 2**30  # bytes
+NICE = (
+    "warning: node %s: processes run at niceness %d, so steps take longer there when others use the node; start "
+    "its Ray with RAY_worker_niceness=0"
+)
+
+log = logging.getLogger(__name__)
 
 
 class Question(NamedTuple):
@@ -39,6 +48,8 @@ class Question(NamedTuple):
     sign: str  # the name of a file that the driver has written there
     data: Sequence[tuple[BenchmarkConfig, Path]]  # only data that are read from disk
     folders: Sequence[str]  # where the driver looks for modules
+    weights: Mapping[str, str]  # sha256:... of a file of initial weights -> its path
+    outside: Sequence[str]  # "package.module:Name" of all that cells take from outside of the package
 
 
 class Facts(NamedTuple):
@@ -47,6 +58,8 @@ class Facts(NamedTuple):
     versions: Mapping[str, str]  # of Python, of libraries, and of our source
     data: Mapping[str, str]  # benchmark -> its fingerprint, or why it has none
     problems: Sequence[str]  # of the store and the disk
+    files: Mapping[str, str]  # path of weights, or "package.module:Name" -> a hash, or why there is none
+    priority: int  # the niceness of the processes that train
 
 
 class Asked(NamedTuple):
@@ -62,6 +75,7 @@ def facts(question: Question, name: str) -> Facts:
     look_also_in(list(question.folders))
     from mtlbench.harness.data.copy import copy_of
     from mtlbench.harness.data.places import prepared_in
+    from mtlbench.harness.matrix import weights
     from mtlbench.harness.store import provenance, source
     from mtlbench.harness.store.kept import cache_folder
 
@@ -80,10 +94,21 @@ def facts(question: Question, name: str) -> Facts:
             found[config.name] = copy_of(config, root, prepared_in(cache_folder())).fingerprint
         except Exception as error:  # a reader of somebody else's may raise anything
             found[config.name] = f"{root} cannot be read ({type(error).__name__}: {first_line(str(error))})"
+    held = {path: _hash(path, partial(weights.digest, Path(path))) for path in question.weights.values()}
+    held |= {name: _hash(name, partial(provenance.outside_hash, [name])) for name in question.outside}
     scratch = tempfile.gettempdir()
     if (free := shutil.disk_usage(scratch).free) < LEAST_DISK:
         problems.append(f"{scratch} has {free / 2**30:.1f} GiB left; 1 GiB is needed for checkpoints on their way")
-    return Facts(provenance.versions() | {"mtlbench": source.source_hash()}, found, problems)
+    versions = provenance.versions() | {"mtlbench": source.source_hash()}
+    return Facts(versions, found, problems, held, os.getpriority(os.PRIO_PROCESS, 0))
+
+
+def _hash(name: str, find: Callable[[], str | None]) -> str:
+    """A hash of a file or a plug-in, or why there is none."""
+    try:
+        return (find() or "library")[:12]  # the version of a library is compared
+    except (OSError, ValueError) as error:
+        return f"{name} cannot be read ({type(error).__name__}: {first_line(str(error))})"
 
 
 def differences(here: Facts, there: Facts) -> list[str]:
@@ -96,6 +121,10 @@ def differences(here: Facts, there: Facts) -> list[str]:
     for name, fingerprint in here.data.items():
         if (found := there.data.get(name, "nothing")) != fingerprint:
             other = f"its copy of {name} is another one (fingerprint {found}, the driver's {fingerprint})"
+            lines.append(found if " " in found else other)
+    for name, content in here.files.items():
+        if (found := there.files.get(name, "nothing")) != content:
+            other = f"its {name} is another one (hash {found}, the driver's {content}); copy the driver's"
             lines.append(found if " " in found else other)
     return lines
 
@@ -124,6 +153,8 @@ def ask(question: Question, patience: float = PATIENCE) -> tuple[Asked, list[str
                 own = differences(here, found)
                 if not found.problems and not store.exists(name):
                     own.insert(0, f"{store.url} is not the driver's: what the node wrote is not here; share it")
+                if found.priority:
+                    log.warning(NICE, node["NodeManagerAddress"], found.priority)
             lines += [f"node {node['NodeManagerAddress']}: {line}" for line in own]
             fit |= set() if own else {node["NodeID"]}
         return Asked(question, here, frozenset(fit)), lines

@@ -27,7 +27,7 @@ class OfNodes(InTurn):
     def join(self):
         return self.cluster
 
-    def ask(self, environment, benchmarks, sign):
+    def ask(self, environment, cells, sign):
         self.saw = Store(environment.store).exists(sign)
         return self.said
 
