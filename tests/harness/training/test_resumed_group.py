@@ -1,16 +1,21 @@
-"""A training of three processes that is stopped and resumed by others ends with the bits of one without a stop.
+"""A training of three processes of which one is killed, and which others resume, ends with the bits of one without.
 
 With two processes the order of a sum cannot differ. With three it can: where a gradient lies in a message of the group
 decides who adds first.
 """
 
+import os
+import signal
+
 import pytest
 from test_distributed import start
+from torch.multiprocessing import ProcessExitedException
 
 from cells import small_cell, train_cell
 from mtlbench.harness.matrix.cell import BenchmarkConfig
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store.store import Store
+from mtlbench.harness.training import optimizers
 from mtlbench.results.records import files
 
 PROCESSES = 3
@@ -18,19 +23,17 @@ ROOMS = BenchmarkConfig(name="rooms", size=(32, 64), options={"train": 6, "val":
 CELL = small_cell(train={"epochs": 3, "batch": 3}, benchmark=ROOMS)
 
 
-class Stopped(Exception):
-    """Stands in for a kill."""
-
-
-def _stop(progress):
-    if progress.epoch > 1:
-        raise Stopped
-
-
-def _whole_and_stopped(rank, folder, root):
+def _whole_and_killed(rank, folder, root):
     train_cell(CELL, f"{folder}/whole", root)
-    with pytest.raises(Stopped):
-        train_cell(CELL, f"{folder}/resumed", root, _stop)
+    steps = optimizers.set_learning_rates  # called by each process before each step
+
+    def die(own, recipe, progress):
+        if rank == 1 and progress > 0.5:  # in the second epoch, while the other processes are in the same step
+            os.kill(os.getpid(), signal.SIGKILL)
+        return steps(own, recipe, progress)
+
+    optimizers.set_learning_rates = die
+    train_cell(CELL, f"{folder}/resumed", root)
 
 
 def _resume(rank, folder, root):
@@ -38,12 +41,14 @@ def _resume(rank, folder, root):
 
 
 @pytest.mark.slow
-def test_three_processes_that_resume_end_with_the_bits_of_a_training_without_a_stop(tmp_path):
+def test_three_processes_that_resume_after_one_was_killed_end_with_the_bits_of_a_training_without_a_kill(tmp_path):
     make_benchmark(ROOMS).make(tmp_path / "rooms", lambda done, total: None)
     whole, resumed = (Store(tmp_path / name) for name in ("whole", "resumed"))
     for store in (whole, resumed):
         store.put_cell(CELL)
-    start(_whole_and_stopped, tmp_path, str(tmp_path), tmp_path / "rooms", processes=PROCESSES)
+    with pytest.raises(ProcessExitedException, match="process 1 terminated with signal SIGKILL"):
+        start(_whole_and_killed, tmp_path, str(tmp_path), tmp_path / "rooms", processes=PROCESSES)
+    assert whole.state(CELL.id) == "finished"
     assert resumed.state(CELL.id) == "started" and resumed.names(files.checkpoints(CELL.id)) == ["000001"]
     (tmp_path / "group").unlink(missing_ok=True)
     start(_resume, tmp_path, str(tmp_path), tmp_path / "rooms", processes=PROCESSES)
