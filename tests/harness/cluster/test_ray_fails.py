@@ -37,6 +37,7 @@ def test_a_cell_that_the_memory_monitor_kills_is_tried_again_and_ends_no_run(com
     assert "Traceback" not in said
 
 
+@pytest.mark.timeout(1200)  # nine processes start, one after the other on a small machine
 def test_a_cell_whose_process_stops_leaves_or_crashes_is_tried_again_and_the_line_says_why(commands, tmp_path):
     methods = [{"name": "single_task", "label": "Single task"}]
     methods += [
@@ -45,9 +46,9 @@ def test_a_cell_whose_process_stops_leaves_or_crashes_is_tried_again_and_the_lin
     ]
     resources = {"deadline": 45, "retries": 1, "out_of_memory": "halve"}
     file = matrix_file(tmp_path, methods=methods, train={"epochs": 2, "batch": 2}, resources=resources)
-    done = commands.run("run", file, "--store", "s")
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
+    running = commands.start("run", file, "--store", "s")
+    said, _ = running.communicate(timeout=1100)
+    assert running.returncode == 0, said
     again = "· depth · seed 0: failed, trying again from its last checkpoint: "
     assert f"Stops {again}no batch for 45 s, and so its process was ended (resources.deadline)" in said
     assert f"Leaves {again}its process was ended by os._exit(7)" in said
@@ -118,6 +119,7 @@ def test_cells_of_two_processes_that_wait_for_places_start_when_these_are_free_a
     assert re.findall(r"· seed 0: (started|finished)", said) == ["started", "finished"] * 3, said
 
 
+@pytest.mark.timeout(1200)  # three groups start, one after the other
 def test_a_group_of_which_one_process_stands_still_or_runs_out_of_memory_ends_while_the_other_waits(commands, tmp_path):
     methods = [
         {"name": f"plugin:{name}", "label": name, "options": {"marker": str(tmp_path / name)}}
@@ -126,10 +128,10 @@ def test_a_group_of_which_one_process_stands_still_or_runs_out_of_memory_ends_wh
     resources = {"workers": 2, "deadline": 45, "retries": 1}
     train = {"epochs": 2, "batch": 2}
     file = matrix_file(tmp_path, methods=methods, baseline="SecondStops", train=train, resources=resources)
-    done = replace(commands, first=TWO_CPUS).run("run", file, "--store", "s")
-    said = done.stdout + done.stderr
+    running = replace(commands, first=TWO_CPUS).start("run", file, "--store", "s")
+    said, _ = running.communicate(timeout=1100)
     again = "· depth · seed 0: failed, trying again from its last checkpoint: "
     assert f"SecondStops {again}no batch for 45 s, and so its process was ended (resources.deadline)" in said
     assert re.search("SecondStops · depth · seed 0: finished", said), said
     assert "SecondRunsOut · depth · seed 0: failed: OutOfMemoryError: CUDA out of memory. Tried to allocate" in said
-    assert said.count("trying again") == 1 and "Traceback" not in said and done.returncode == 1, said
+    assert said.count("trying again") == 1 and "Traceback" not in said and running.returncode == 1, said
