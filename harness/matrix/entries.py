@@ -161,10 +161,11 @@ class Resources(Config):
     retries: Annotated[int, Field(ge=0)] = 1
     """How often a cell that failed is tried again, from its last checkpoint."""
     deadline: Annotated[float, Field(gt=0)] = 600.0
-    """Seconds without a batch, after which a cell is ended and tried again."""
+    """Seconds without a batch, after which a cell is ended and tried again. Before its first batch a cell may get ready
+    for up to an hour: data are read or made, and weights fetched."""
     out_of_memory: Literal["fail", "halve"] = "fail"
     """What a cell does whose device has too little memory: it fails, or goes on with micro-batches of half the size.
-    That is the same batch, but batch norms see other statistics, and the record says so."""
+    That is the same batch, but batch norms see other statistics, and the record says so. This counts as no retry."""
 
 
 class Recipe(TrainConfig):

@@ -1,9 +1,15 @@
 """A cell of several processes: what its trial takes, and how one of its processes ends the cell for all."""
 
 import time
+from unittest.mock import MagicMock
 
 import pytest
 import torch
+from ray.autoscaler.v2.instance_manager.config import NodeTypeConfig
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.schema import AutoscalerInstance
+from ray.core.generated.autoscaler_pb2 import GangResourceRequest, NodeState, NodeStatus, ResourceRequest
+from ray.core.generated.instance_manager_pb2 import Instance
 from ray.train import WorkerGroupError
 
 from cells import small_cell
@@ -24,6 +30,28 @@ def test_a_trial_takes_the_places_of_all_processes_of_its_cell_and_one_on_the_he
     assert places(Resources(cpus=3)).bundles == [{"CPU": 3}]
     head, *processes = places(Resources(workers=2, cpus=3, gpus=1)).bundles
     assert head == {"node:__internal_head__": 0.001} and processes == [{"CPU": 3, "GPU": 1}] * 2
+
+
+def test_rays_autoscaler_starts_a_node_for_each_group_that_waits_beside_a_head_without_cpus():
+    bundles = places(Resources(workers=2)).bundles
+    group = GangResourceRequest(requests=[ResourceRequest(resources_bundle=bundle) for bundle in bundles])
+    has = {"node:__internal_head__": 1.0}
+    head = NodeState(
+        node_id=b"h", ray_node_type_name="head", instance_id="1", status=NodeStatus.RUNNING,
+        total_resources=has, available_resources=has,
+    )  # fmt: skip
+    instance = Instance(instance_id="1", instance_type="head", status=Instance.RAY_RUNNING, cloud_instance_id="1")
+    kinds = [NodeTypeConfig("head", 0, 1), NodeTypeConfig("worker", 0, 10, resources={"CPU": 2})]
+    request = SchedulingRequest(
+        disable_launch_config_check=True,
+        node_type_configs={kind.name: kind for kind in kinds},
+        max_num_nodes=20,
+        gang_resource_requests=[group] * 3,
+        current_instances=[AutoscalerInstance("1", head, instance)],
+    )
+    reply = ResourceDemandScheduler(MagicMock()).schedule(request)
+    assert [(each.instance_type, each.count) for each in reply.to_launch] == [("worker", 3)]
+    assert not reply.infeasible_gang_resource_requests
 
 
 @pytest.fixture
