@@ -264,10 +264,7 @@ class Store:
         self.remove(files.failure(record.id))
 
     def put_failure(self, cell_id: str, error: str, traceback: str, attempts: int | None = None) -> None:
-        """Write down why a cell has no record, in at most `LONGEST_ERROR` characters.
-
-        attempts: how many have failed by now; None: one more than are written down.
-        """
+        """Write down why a cell has no record, shortened. attempts: how many have failed by now; None: one more."""
         attempts = 1 + self.failures(cell_id) if attempts is None else attempts
         log = self.path(files.log(cell_id))
         content = {
