@@ -55,8 +55,7 @@ def train(
 ) -> Record:
     """Train and score one cell, from its last checkpoint if it has one; the record is in the store at the end.
 
-    pulse: is called when all is ready, and after each batch. parts: batches are divided, for a device whose memory is
-    too small.
+    pulse: is called when all is ready and after each batch. parts: batches are divided, as memory is too small.
 
     Where a task's metric is expensive, the record lacks its scores and waits in the store for `expensive.finish`, so
     that no GPU is held while they are computed.
