@@ -57,7 +57,7 @@ class Pulse:
 
     def __enter__(self) -> Pulse:
         self._tell()  # whoever had the pulse before has it no more
-        self.thread = threading.Thread(target=self._while_getting_ready, name="pulse", daemon=True)
+        self.thread = threading.Thread(target=self._while_getting_ready, name="getting ready", daemon=True)
         self.thread.start()
         return self
 
