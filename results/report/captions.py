@@ -99,10 +99,9 @@ def _networks(summary: Summary) -> Iterator[str]:
 
 def _recipes(summary: Summary) -> Iterator[str]:
     """What rows do differently in training, where they do. What a tuning has chosen is told elsewhere."""
-    trained = summary.comparison.trained()
-    if searches(trained, summary.comparison.parents):
-        return
-    if told := recipe.differences(summary):
+    made = searches(summary.comparison.trained(), summary.comparison.parents)
+    tuned = {name for by_seed in made.values() for found in by_seed.values() for one in found for name in one.chosen()}
+    if told := recipe.differences(summary, tuned):
         yield f"Rows differ in their recipe: {'; '.join(told)}."
 
 

@@ -99,7 +99,7 @@ def test_the_caption_names_recipes_that_differ_and_the_time_before_a_start(tmp_p
     changes = {"provenance": {**plain, "initial_weights": initial}, "derived_from": (semseg, depth)}
     store.run("SCA-MTL", TASKS, 0, cell=sgd, **changes)
     (one,) = shown(store.close())
-    assert "Rows differ in their recipe: optimizer adam (Single task, PAD-Net) or sgd (SCA-MTL)." in one.caption
+    assert "Rows differ in their recipe: optimizer Adam (Single task, PAD-Net) or SGD (SCA-MTL)." in one.caption
     told = "Training times include those of the networks that a row starts from: SCA-MTL 3510.0 s."
     assert told in one.caption  # two networks of 1755 s
 

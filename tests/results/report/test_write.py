@@ -78,26 +78,6 @@ def test_every_figure_of_the_page_has_a_dark_one_for_dark_pages(written):
 
 
 @undrawn
-def test_the_page_says_how_rows_were_trained_and_in_what_they_differ(tmp_path):
-    store = Store(tmp_path / "store")
-    cell = {
-        "train": {"optimizer": "adam", "lr": 1e-3, "weights": {"depth": 2.0}, "clip": None, "batch": 8},
-        "backbone": {"name": "resnet18", "weights": "none"},
-        "benchmark": {"size": [64, 96], "evaluate": "native", "options": {}},
-    }
-    store.single(TASKS, 0, cell=cell)
-    store.run("SCA-MTL", TASKS, 0, cell={**cell, "train": {**cell["train"], "batch": 6}})
-    report(store.close(), [], tmp_path / "out")
-    page = (tmp_path / "out/rooms/report.html").read_text()
-    found = dict(re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page))
-    assert found == {
-        "optimizer": "adam", "learning rate": "0.001", "batch": "8 (Single task); 6 (SCA-MTL)",
-        "loss weights": "depth 2", "backbone": "resnet18", "initial weights": "none", "input size": "64 x 96",
-        "evaluation": "native",
-    }  # fmt: skip
-
-
-@undrawn
 def test_the_page_escapes_what_the_matrix_says(tmp_path):
     store = Store(tmp_path / "store", title="<script>alert(1)</script>", caption="a < b & c")
     store.single(TASKS, 0)
