@@ -17,7 +17,7 @@ from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.data.shown import class_names
 from mtlbench.results.report.drawing import keys
 from mtlbench.results.report.drawing.looks import STYLE
-from mtlbench.results.report.drawing.painting import Reading, darkest, error, occurring, painted, reading, shaded
+from mtlbench.results.report.drawing.painting import Reading, Worst, darkest, error, occurring, painted, reading, shaded
 from mtlbench.results.report.drawing.sheet import Box, Sheet
 
 TILE, TALLEST = 3.0, 4.0  # inches: how wide and how high a picture is at most
@@ -87,7 +87,7 @@ def _compared(name: str, found: np.ndarray, label: np.ndarray, task: Task) -> It
     """The label, the prediction in the colours of the label, and the error."""
     meaning = meaning_of(task, label)
     wrong = error(found.astype(float), label, bool(meaning.classes))
-    worst = 1.0 if task.kind.discrete else darkest([wrong])
+    worst = Worst(1.0, exceeded=False) if task.kind.discrete else darkest([wrong])
     numbers = occurring([label]) if meaning.classes else []
 
     def key_of_label(made: Sheet, box: Box) -> float:
@@ -97,8 +97,8 @@ def _compared(name: str, found: np.ndarray, label: np.ndarray, task: Task) -> It
     yield Tile(f"{name}, label", painted(label, meaning), f"{name}, label", key_of_label)
     yield _predicted(name, found, meaning)._replace(title=f"{name}, prediction")
     yield Tile(
-        f"{name}, error", shaded(wrong, worst), f"{name}, error",
-        lambda made, box: keys.errors(made, worst, meaning, box),
+        f"{name}, error", shaded(wrong, worst.value), f"{name}, error",
+        lambda made, box: keys.errors(made, worst.value, worst.exceeded, meaning, box),
     )  # fmt: skip
 
 

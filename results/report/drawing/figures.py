@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from mtlbench.results.report.drawing.classes import classes
 from mtlbench.results.report.drawing.direct import Point, draw_frontier, label_points
 from mtlbench.results.report.drawing.learning import learning_curves, reference_of
 from mtlbench.results.report.drawing.looks import NARROW, STYLE, Looks, Picture, palette
-from mtlbench.results.report.drawing.panels import panels
+from mtlbench.results.report.drawing.panels import SHEETS, panels
 from mtlbench.results.statistics.intervals import paired_interval
 from mtlbench.results.summary.summary import RowSummary, Summary
 from mtlbench.results.summary.tuning import by_row, searches
@@ -256,10 +256,10 @@ def tuning(summary: Summary, store: str, colors: Looks) -> Picture | None:
     return Picture(figure, " ".join(filter(None, sentences)))
 
 
-def predictions(summary: Summary, store: str, colors: Looks) -> Picture | None:
-    """A few test images, with what each row predicts for them."""
+def predictions(summary: Summary, store: str, colors: Looks, sheet: int = 0) -> Picture | None:
+    """A few test images, with what each row predicts for them. Many tasks need several sheets."""
     with mpl.rc_context(colors.style):
-        drawn = panels(summary, store, colors)
+        drawn = panels(summary, store, colors, sheet)
     return None if drawn is None else Picture(*drawn)
 
 
@@ -272,6 +272,7 @@ FIGURES: dict[str, Draw] = {
     "tuning": tuning,
     "classes": classes,
     "predictions": predictions,
+    **{f"predictions_{sheet + 1}": partial(predictions, sheet=sheet) for sheet in range(1, SHEETS)},
 }
 
 

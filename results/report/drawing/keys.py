@@ -63,9 +63,9 @@ def _height(lined: tuple[list[str], int]) -> int:
     return sum(max(text.count("\n") + 1 for text in texts[start::lines]) for start in range(lines))
 
 
-def scale(sheet: Sheet, colors: str, ends: tuple[float, float], unit: str, box: Box) -> float:
-    """A colour map between the values at its ends."""
-    first, last = f"{ends[0]:.3g}", f"{ends[1]:.3g}{unit if unit in ('', '°') else f' {unit}'}"
+def scale(sheet: Sheet, colors: str, ends: tuple[float, float], unit: str, box: Box, sign: str = "") -> float:
+    """A colour map between the values at its ends. sign: before the last value."""
+    first, last = f"{ends[0]:.3g}", f"{sign}{ends[1]:.3g}{unit if unit in ('', '°') else f' {unit}'}"
     before, after = (sheet.width_of(text) + GAP for text in (first, last))
     shades = np.asarray(mpl.colormaps[colors](np.linspace(0, 1, 128)))[None, :, :3]
     sheet.text(first, box)
@@ -75,12 +75,12 @@ def scale(sheet: Sheet, colors: str, ends: tuple[float, float], unit: str, box: 
     return box.top + sheet.line()
 
 
-def errors(sheet: Sheet, worst: float, meaning: Reading, box: Box) -> float:
-    """The colours of errors. A class is right or wrong."""
+def errors(sheet: Sheet, worst: float, exceeded: bool, meaning: Reading, box: Box) -> float:
+    """The colours of errors up to `worst`. A class is right or wrong. exceeded: whether there are greater errors."""
     if meaning.classes:
         red, green, blue, _ = mpl.colormaps[ERROR](1.0)
         return names(sheet, [((red, green, blue), "wrong")], box)
-    return scale(sheet, ERROR, (0.0, worst), meaning.unit, box)
+    return scale(sheet, ERROR, (0.0, worst), meaning.unit, box, "\N{GREATER-THAN OR EQUAL TO} " if exceeded else "")
 
 
 def directions(sheet: Sheet, box: Box) -> float:

@@ -85,10 +85,20 @@ def error(prediction: Array, label: Array, classes: bool) -> Array:
     return np.where(np.isnan(known), np.nan, found != known) if classes else np.abs(found - known)
 
 
-def darkest(errors: Sequence[Array]) -> float:
-    """The error that is darkest in pictures of errors: few are greater."""
+class Worst(NamedTuple):
+    """The error that is darkest in pictures of errors, and whether there are greater ones."""
+
+    value: float
+    exceeded: bool
+
+
+def darkest(errors: Sequence[Array]) -> Worst:
+    """The error that is darkest: few are greater."""
     whole = np.concatenate([e.ravel() for e in errors])
-    return (float(np.nanpercentile(whole, 98)) or 1.0) if np.isfinite(whole).any() else 1.0
+    if not np.isfinite(whole).any():
+        return Worst(1.0, exceeded=False)
+    value = float(np.nanpercentile(whole, 98)) or 1.0
+    return Worst(value, exceeded=bool(np.nanmax(whole) > value))
 
 
 def occurring(values: Iterable[Array]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,21 +14,33 @@ from mtlbench.results.records.files import PIXELS, Shown, read_shown
 from mtlbench.results.records.reading import open_store
 from mtlbench.results.report.drawing import keys
 from mtlbench.results.report.drawing.looks import Looks
-from mtlbench.results.report.drawing.painting import Array, Reading, darkest, error, occurring, painted, reading, shaded
+from mtlbench.results.report.drawing.painting import (
+    Array,
+    Reading,
+    Worst,
+    darkest,
+    error,
+    occurring,
+    painted,
+    reading,
+    shaded,
+)
 from mtlbench.results.report.drawing.sheet import Box, Sheet
 from mtlbench.results.summary.summary import Summary
 
-MOST_LINES = 12  # of pictures below each other
+MOST_LINES = 12  # of pictures below each other on a sheet
 TILE = 1.15  # inches, on a screen
 GAP, APART = 0.035, 0.1  # inches between pictures, and between images
+LEAST, MEDIAN, GREATEST, DRAWN = "the least error", "the median error", "the greatest error", "drawn at random"
+SHEETS = 4  # that the images need where a sheet holds one
 
 
 class Page(NamedTuple):
     """What is drawn, and how it is read."""
 
-    chosen: Sequence[str]  # images
+    chosen: Mapping[str, str]  # image -> by which rule it was chosen
     readings: Mapping[str, Reading]  # by task
-    worst: Mapping[str, float]  # by task: the error that is darkest
+    worst: Mapping[str, Worst]  # by task
     looks: Looks
 
 
@@ -40,26 +53,45 @@ class Shots(NamedTuple):
     seed: int
 
 
-def panels(summary: Summary, store: str, looks: Looks) -> tuple[Figure, str] | None:
-    """The figure and its caption. None where the store has no images, or no cell's predictions of them."""
-    shots = _shots(summary, store)
+def panels(summary: Summary, store: str, looks: Looks, sheet: int = 0) -> tuple[Figure, str] | None:
+    """A sheet of the figure and its caption. sheet: from 0.
+
+    None where the store has no images, or no cell's predictions of them, or where all images are on sheets before.
+    """
+    tasks = summary.comparison.tasks
+    shots = _shots(summary, store) if sheet < _sheets(SHEETS, len(tasks)) else None
     if shots is None:
         return None
-    tasks = summary.comparison.tasks
     errors = {task: {image: _errors(shots, image, task) for image in shots.images} for task in tasks}
-    count = max(1, min(3, MOST_LINES // (2 * len(tasks))))
-    chosen = _chosen(errors, shots.images, count)
+    chosen = _chosen(errors, shots.images, summary.comparison.benchmark)
+    sheets = _sheets(len(chosen), len(tasks))
+    if sheet >= sheets:
+        return None
     worst = {task: darkest([e for image in chosen for e in errors[task][image].values()]) for task in tasks}
-    page = Page(chosen, {task: _reading(summary, shots, chosen, task) for task in tasks}, worst, looks)
-    figure = _drawn(shots, errors, page)
-    which = {1: "the median", 2: "the best and the worst", 3: "the best, the median and the worst"}[count]
-    caption = (
-        f"Seed {shots.seed}. Of {len(shots.images)} test images that are evenly spaced over the split, {which} by mean "
-        "error over rows and tasks, each task's error divided by its mean. Below each prediction is its error: wrong "
-        "pixels of classes, and the size of the error of other tasks, from white to dark. Gray: no label. A "
-        "task has the same colours in all pictures."
+    readings = {task: _reading(summary, shots, list(chosen), task) for task in tasks}
+    each = math.ceil(len(chosen) / sheets)
+    of_sheet = dict(list(chosen.items())[sheet * each : (sheet + 1) * each])
+    figure = _drawn(shots, errors, Page(of_sheet, readings, worst, looks))
+    number = f"Sheet {sheet + 1} of {sheets}. " if sheets > 1 else ""
+    return figure, number + _caption(shots, worst)
+
+
+def _sheets(images: int, tasks: int) -> int:
+    return math.ceil(images / max(1, MOST_LINES // (2 * tasks)))
+
+
+def _caption(shots: Shots, worst: Mapping[str, Worst]) -> str:
+    beyond = [task for task, of_task in worst.items() if of_task.exceeded]
+    sign = "\N{GREATER-THAN OR EQUAL TO}"
+    clipped = f" The darkest colour of {', '.join(beyond)} has all errors from its value on ({sign})."
+    return (
+        f"Seed {shots.seed}. Of {len(shots.images)} test images that are evenly spaced over the split, those with the "
+        "least, the median and the greatest mean error over rows and tasks, each task's error divided by its mean, and "
+        "one more that is drawn at random, by a generator whose seed is the name of the benchmark. Below each "
+        "prediction is its error: wrong pixels of classes, and the size of the error of other tasks, from white to "
+        "dark."
+        f"{clipped if beyond else ''} Gray: no label. A task has the same colours in all pictures."
     )
-    return figure, caption
 
 
 def _shots(summary: Summary, store: str) -> Shots | None:
@@ -95,14 +127,23 @@ def _mean(values: Array) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
-def _chosen(errors: Mapping[str, Mapping[str, Mapping[str, Array]]], images: Sequence[str], count: int) -> list[str]:
-    """The images with the least, the median and the greatest mean error."""
+def _chosen(
+    errors: Mapping[str, Mapping[str, Mapping[str, Array]]], images: Sequence[str], benchmark: str
+) -> dict[str, str]:
+    """The images with the least, the median and the greatest mean error, and one drawn whatever its error is.
+
+    Returned with what each was chosen as. An image that is drawn and was chosen already gives way to the next draw.
+    """
     means = np.array([[np.mean([_mean(e) for e in of[image].values()]) for image in images] for of in errors.values()])
     centres = np.array([[_mean(of_images)] for of_images in means])
     relative = np.nan_to_num(means / centres, nan=1.0).mean(0)  # an image without a label of a task counts as its mean
     order = [images[place] for place in np.argsort(relative, kind="stable")]
-    places = {1: [len(order) // 2], 2: [0, -1], 3: [0, len(order) // 2, -1]}[count]
-    return list(dict.fromkeys(order[place] for place in places))
+    chosen: dict[str, str] = {}
+    for image, title in ((order[0], LEAST), (order[len(order) // 2], MEDIAN), (order[-1], GREATEST)):
+        chosen.setdefault(image, title)
+    drawn = np.random.default_rng(list(benchmark.encode())).permutation(len(images))
+    rest = (images[place] for place in drawn if images[place] not in chosen)
+    return chosen | {image: DRAWN for image in [next(rest, "")] if image}
 
 
 def _reading(summary: Summary, shots: Shots, chosen: Sequence[str], task: str) -> Reading:
@@ -119,7 +160,9 @@ def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]]
     tile = (sheet.width - GAP * (columns + 1)) / columns
     lefts = [GAP + place * (tile + GAP) for place in range(columns)]
     top = sheet.headings(["image", "label", *rows], lefts, tile, GAP)
-    for image in page.chosen:
+    for image, title in page.chosen.items():
+        sheet.text(title, Box(GAP, top, sheet.width))
+        top += sheet.line() + GAP
         truth = shots.truth.arrays[image]
         rise, whole = truth[PIXELS].shape[:2]
         size = (tile, tile * rise / whole)
@@ -131,7 +174,7 @@ def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]]
             sheet.text(text, Box(lefts[1], below, tile), "right")
             for left, row in zip(lefts[2:], rows, strict=True):
                 predicted = painted(shots.predicted[row][image][task], meaning)
-                wrong = shaded(errors[task][image][row], page.worst[task])
+                wrong = shaded(errors[task][image][row], page.worst[task].value)
                 sheet.picture(predicted, Box(left, top, *size), f"{task}, {row}")
                 sheet.picture(wrong, Box(left, below, *size), f"{task}, error of {row}")
             top = below + max(size[1], (text.count("\n") + 1) * sheet.line()) + GAP

@@ -194,7 +194,11 @@ def test_a_crowd_of_long_names_is_not_cut_and_overlaps_nothing(tmp_path, width):
     (summary,), _ = summaries(store, "crowd")
     colors = palette(list(summary.rows), width)
     for name, draw in FIGURES.items():
-        figure = draw(summary, store, colors).figure
+        picture = draw(summary, store, colors)
+        if picture is None:  # three images need three sheets, and there may be four
+            assert name == "predictions_4"
+            continue
+        figure = picture.figure
         figure.set_dpi(160)
         with mpl.rc_context(colors.style):
             figure.draw_without_rendering()

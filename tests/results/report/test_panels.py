@@ -13,13 +13,14 @@ from mtlbench.results.records.files import read_shown
 from mtlbench.results.records.reading import read
 from mtlbench.results.records.record import CorruptRecord
 from mtlbench.results.report.drawing import panels
-from mtlbench.results.report.drawing.figures import palette, predictions
+from mtlbench.results.report.drawing.figures import FIGURES, palette, predictions
 from mtlbench.results.report.drawing.painting import NO_LABEL, error
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 
 TASKS, ROWS = ("semseg", "depth"), ("Single task", "PAD-Net")
 CLASSES = {"semseg": ["wall", "floor", "ceiling"], "depth": []}
+FIVE = ("semseg", "human_parts", "depth", "normals", "edge")
 WRONG = {"a": 0.5, "b": 0.0, "c": 0.25, "d": 1.0}  # image -> share of its pixels that are predicted wrongly
 
 
@@ -61,21 +62,66 @@ def summary(store):
     return summarise(comparison, store)
 
 
-def test_the_best_the_median_and_the_worst_image_are_shown_in_that_order(store):
+def test_the_extremes_the_median_and_a_drawn_image_are_shown_in_that_order(store):
     shots = panels._shots(summary(store), store)
     errors = {task: {image: panels._errors(shots, image, task) for image in shots.images} for task in TASKS}
-    assert panels._chosen(errors, shots.images, 3) == ["b", "a", "d"]  # of four, the third is the median
-    assert panels._chosen(errors, shots.images, 1) == ["a"]
+    titles = [panels.LEAST, panels.MEDIAN, panels.GREATEST, panels.DRAWN]
+    # of four, the third is the median
+    assert panels._chosen(errors, shots.images, "rooms") == dict(zip("badc", titles, strict=True))
+
+
+def test_the_draw_is_of_the_benchmarks_name_and_not_of_errors():
+    images = [str(number) for number in range(51)]
+    drawn = set()
+    for benchmark in ("rooms", "nyud", "pascal_context"):
+        of_benchmark = set()
+        for turn in (1, -1):
+            errors = {"depth": {image: {"row": np.full((2, 2), turn * float(image) + 100)} for image in images}}
+            found = {title: image for image, title in panels._chosen(errors, images, benchmark).items()}
+            assert [found[panels.LEAST], found[panels.GREATEST]] == ["0", "50"][::turn]
+            of_benchmark.add(found[panels.DRAWN])
+        assert len(of_benchmark) == 1
+        drawn |= of_benchmark
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize("tasks", [("depth",), ("semseg", "depth", "normals"), FIVE], ids=len)
+def test_every_number_of_tasks_shows_all_chosen_images_once(tmp_path, tasks):
+    made, rng = Store(tmp_path, baseline="PAD-Net"), np.random.default_rng(0)
+    cell, images = made.run("PAD-Net", tasks, 0), "abcdefg"
+    values = {f"{i}/{t}": rng.uniform(1, 2, (3 if t == "normals" else 1, 4, 8)) for i in images for t in tasks}
+    save(tmp_path / files.samples(cell), **values)
+    labels = {name: value * rng.uniform(0.5, 1) for name, value in values.items()}
+    pixels = {f"{image}/{files.PIXELS}": np.zeros((4, 8, 3), np.uint8) for image in images}
+    save(
+        tmp_path / files.shown("rooms"),
+        **{files.CLASSES: np.array(json.dumps({task: [] for task in tasks}))},
+        **labels,
+        **pixels,
+    )
+    one = summary(made.close())
+    names = [name for name in FIGURES if name.startswith("predictions")]
+    pictures = [found for name in names if (found := FIGURES[name](one, str(tmp_path), palette([])))]
+    known = [panels.LEAST, panels.MEDIAN, panels.GREATEST, panels.DRAWN]
+    texts = [text.get_text() for picture in pictures for text in picture.figure.texts]
+    assert [text for text in texts if text in known] == known
+    for number, picture in enumerate(pictures, start=1):
+        axes = [axis.get_label() for axis in picture.figure.axes]
+        assert axes.count(f"{tasks[0]}, error of PAD-Net") == axes.count("image") >= 1
+        assert 2 * len(tasks) * axes.count("image") <= panels.MOST_LINES
+        assert picture.caption.startswith(f"Sheet {number} of {len(pictures)}. " if len(pictures) > 1 else "Seed 0.")
+        assert "one more that is drawn at random" in picture.caption
+        assert picture.figure.get_size_inches()[1] < 12
 
 
 def test_every_row_has_a_picture_and_an_error_for_each_task(store):
     picture = predictions(summary(store), store, palette([]))
     assert [text.get_text() for text in picture.figure.texts][:4] == ["image", "label", "Single task", "PAD-Net"]
-    assert picture.caption.startswith("Seed 0. Of 4 test images")
+    assert picture.caption.startswith("Sheet 1 of 2. Seed 0. Of 4 test images")
     names = Counter(axis.get_label() for axis in picture.figure.axes)
     del names["scale"]  # of depth, and of its error
     of_tasks = [f"{task}, {what}" for task in TASKS for what in ("label", *ROWS, *(f"error of {row}" for row in ROWS))]
-    assert names == dict.fromkeys(["image", *of_tasks], 3)  # three images
+    assert names == dict.fromkeys(["image", *of_tasks], 2)  # two images a sheet
 
 
 def test_the_key_has_the_classes_that_occur_and_the_depth_in_metres(store):
@@ -88,7 +134,7 @@ def test_the_key_has_the_classes_that_occur_and_the_depth_in_metres(store):
 def test_tasks_without_labels_in_these_images_have_gray_labels(store):
     picture = predictions(summary(store), store, palette([]))
     grays = [axis for axis in picture.figure.axes for image in axis.images if (image.get_array() == NO_LABEL).all()]
-    assert len(grays) >= 3 * (1 + 2)  # of three images: the label and the errors of two rows
+    assert len(grays) >= 2 * (1 + 2)  # of two images: the label and the errors of two rows
 
 
 @pytest.mark.parametrize("missing", ["shown/rooms.npz", "cells/*/samples.npz"])
