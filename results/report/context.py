@@ -24,4 +24,6 @@ def printed(summary: Summary) -> Grid:
         "As printed there, with the backbone, protocol and baseline of the source: context, not a comparison. "
         "`mtlbench audit` says which printed deltas cannot follow from the numbers beside them."
     )
-    return Grid(["Method", *heads, "printed Δm", "source", "note"], lines, caption)
+    lower = {str(row["task"]) for row in rows.to_dict("records") if row["higher_is_better"] == "false"}
+    worse = [head for task, head in zip(comparison.tasks, heads, strict=True) if task in lower]
+    return Grid(["Method", *heads, "printed Δm", "source", "note"], lines, caption, lower=worse)

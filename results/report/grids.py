@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ class Grid(NamedTuple):
     columns: list[str]
     rows: list[list[str]]
     caption: str
+    lower: Collection[str] = ()  # the columns in which lower is better; in all others, higher is, or nothing is
+    hints: Mapping[str, str] = MappingProxyType({})  # column -> what it says, for a reader who points at its heading
 
 
 def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
@@ -103,16 +106,18 @@ def transfer(summary: Summary) -> Grid:
         rows.append([*cells, *([_percent(any_harmed(delta))] if several else [])])
     heads = ["gain [%]", "95 % interval", "runs harmed"] if several else ["gain [%]", "runs harmed"]
     columns = ["Method", *(f"{task} {head}" for task in tasks for head in heads)]
+    lower = [f"{task} runs harmed" for task in tasks]
     sentences = [
         f"Gain: the task's term of Δm. Harmed: worse than {summary.comparison.baseline}, or failed or diverged."
     ]
     if several:
         columns.append("a task is harmed [%]")
+        lower.append(columns[-1])
         sentences.append(
             "Intervals over seeds, paired with the baseline's; the last column is the probability that the mean gain "
             "of at least one task is below 0, by Student's t over seeds."
         )
-    return Grid(columns, rows, " ".join(sentences))
+    return Grid(columns, rows, " ".join(sentences), lower)
 
 
 def ranks(summary: Summary) -> Grid:
@@ -134,7 +139,8 @@ def ranks(summary: Summary) -> Grid:
         told = ", ".join(f"{tau:.2f}" for tau in agreement[:10])
         caption += f" Kendall's τ between the orders of two seeds: mean {math.fsum(agreement) / len(agreement):.2f}"
         caption += f" ({told})." if len(agreement) in range(2, 11) else "."
-    return Grid(["Method", *(f"rank {rank}" for rank in range(1, len(labels) + 1))], rows, caption)
+    columns = [f"rank {rank}" for rank in range(1, len(labels) + 1)]
+    return Grid(["Method", *columns], rows, caption, lower=columns[(len(labels) + 1) // 2 :])
 
 
 def _winner(model: Additive) -> float:
@@ -168,7 +174,7 @@ def weights(summary: Summary, compared: TaskGains | None) -> Grid:
         (_, best), *others = compared.winners()
         caption += f" As the weight of {compared.tasks[0]} grows from 0 to 1, the best is {best}"
         caption += "".join(f", from {low:.2f} on {label}" for low, label in others) + "."
-    return Grid(columns, rows, caption)
+    return Grid(columns, rows, caption, lower=columns[1:-1])
 
 
 def rebased(summary: Summary, others: Sequence[Baseline]) -> Grid:
@@ -216,7 +222,7 @@ def tuned(summary: Summary) -> Grid:
         captions.choosing(summary),
     ]
     columns = ["Method", "tasks", *(["seed"] if repeated else []), *names, "failed"]
-    return Grid(columns, rows, " ".join(filter(None, sentences)))
+    return Grid(columns, rows, " ".join(filter(None, sentences)), lower=["failed"])
 
 
 def _percent(share: float) -> str:

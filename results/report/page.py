@@ -163,18 +163,21 @@ def _sure(summary: Summary) -> Grid:
             "Differences between log Δm do not depend on the baseline among rows that are compared with the same runs "
             "of it, which not all are here."
         )
-    return Grid(columns, rows, " ".join(sentences))
+    return Grid(columns, rows, " ".join(sentences), lower=["variance from the baseline [%]"])
 
 
 def _secondary(summary: Summary) -> Grid:
     """Every score as a mean over the seeds of its column, without the scores of single classes (named metric/class)."""
     values: dict[tuple[str, str], dict[str, list[float]]] = {}
+    lower: set[tuple[str, str]] = set()
     for label, row in summary.rows.items():
         for seed, run in row.row.runs.items():
             for score in run.all_scores():
                 counted = seed in row.scores[score.task].values
                 if "/" not in score.metric and score.value is not None and counted:
                     values.setdefault((score.task, score.metric), {}).setdefault(label, []).append(score.value)
+                    if not score.higher_is_better:
+                        lower.add((score.task, score.metric))
     labels = list(summary.rows)
     constant = summary.comparison.constant
     if constant is not None:
@@ -189,7 +192,8 @@ def _secondary(summary: Summary) -> Grid:
         rows.append([label, *(f"{math.fsum(v) / len(v):#.4g}" if v else UNDEFINED for v in found)])
     over = "Of one seed a row." if captions.alone(summary) else "Means over the seeds that the first table is over."
     caption = f"{over} Scores of single classes are in scores.csv."
-    return Grid(["Method", *(f"{task} {metric}" for task, metric in order)], rows, caption)
+    heads = {key: " ".join(key) for key in order}
+    return Grid(["Method", *heads.values()], rows, caption, lower=[heads[key] for key in order if key in lower])
 
 
 def _definitions(summary: Summary) -> list[tuple[str, str]]:

@@ -37,6 +37,11 @@ class Column(NamedTuple):
     metric: str = ""  # of a score, without its task
 
     @property
+    def better(self) -> str:
+        """Which values a reader looks for first: those that the arrow names, and low costs. "" for neither."""
+        return self.arrow or ("↓" if self.part in ("size", "time") else "")
+
+    @property
     def suffix(self) -> str:
         return " ".join(part for part in (f"[{self.unit}]" if self.unit else "", self.arrow) if part)
 

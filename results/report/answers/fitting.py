@@ -34,7 +34,8 @@ def grid(summary: Summary, store: str) -> Grid:
         loss = mean_and_sd([pair.loss for pair in pairs])[0]
         rows.append([label, task, f"{loss:#.4g}", *spread, *counts])
     columns = ["Method", "task", "training loss", "fit [%]", "test gain [%]", *COUNTED.values()]
-    return Grid(columns, rows, " ".join(_sentences(baseline, found)))
+    worse = ["training loss", *(COUNTED[kind] for kind in ((WORSE, WORSE), (BETTER, WORSE)))]
+    return Grid(columns, rows, " ".join(_sentences(baseline, found)), lower=worse)
 
 
 def _kind(pair: Pair) -> tuple[bool, bool] | None:

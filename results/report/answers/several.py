@@ -31,7 +31,7 @@ def grid(found: Several) -> Grid:
             cells.append(f"{rank} ({' of '.join(map(str, row.counts[place]))})" if place in row.counts else rank)
         rows.append(cells)
     columns = ["Method", "tables", "P(improvement)", "95 % interval", "mean rank", "95 % interval of the rank", *names]
-    return Grid(columns, rows, " ".join(_sentences(found)))
+    return Grid(columns, rows, " ".join(_sentences(found)), lower=columns[4:])  # ranks, and what begins with one
 
 
 def markdown(found: Sequence[Several]) -> str:

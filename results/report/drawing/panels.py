@@ -83,7 +83,7 @@ def _sheets(images: int, tasks: int) -> int:
 def _caption(shots: Shots, worst: Mapping[str, Worst]) -> str:
     beyond = [task for task, of_task in worst.items() if of_task.exceeded]
     sign = "\N{GREATER-THAN OR EQUAL TO}"
-    clipped = f" The darkest colour of {', '.join(beyond)} has all errors from its value on ({sign})."
+    clipped = f" Of {', '.join(beyond)}, all errors from the last value of the key on ({sign}) are darkest."
     return (
         f"Seed {shots.seed}. Of {len(shots.images)} test images that are evenly spaced over the split, those with the "
         "least, the median and the greatest mean error over rows and tasks, each task's error divided by its mean, and "

@@ -2,8 +2,8 @@
 // Numbers sort as numbers, whatever stands behind them (± sd, a unit), and before text. The constant predictor stays last.
 document.querySelectorAll("table.sort").forEach((table) => {
   const value = (row, i) => {
-    const text = row.cells[i].textContent.trim().replace("\u2212", "-").replace(/^\[/, "");
-    const number = parseFloat(text);
+    const text = row.cells[i].textContent.trim().replace("\u2212", "-").replace(/^(\[|> )/, "");
+    const number = text === "never" ? Infinity : parseFloat(text); // of what it takes until something turns
     return Number.isNaN(number) ? text : number;
   };
   const heads = [...table.tHead.rows[0].cells];

@@ -146,7 +146,9 @@ def _against_print(matrix: Matrix, summary: Summary, table: Table) -> tuple[str,
         f"Printed: {source}, {number}. Ours: {_ours(summary)}. The file of the matrix says what is done in another way "
         f"than there.{told}"
     )
-    return f"{table.title}: ours against print", Grid(["Method", *heads, "Δm ours", "Δm printed"], lines, text)
+    return f"{table.title}: ours against print", Grid(
+        ["Method", *heads, "Δm ours", "Δm printed"], lines, text, lower=_lower(summary, heads)
+    )
 
 
 def _ours(summary: Summary) -> str:
@@ -185,7 +187,9 @@ def _two(one: tuple[Matrix, Summary, Table], other: tuple[Matrix, Summary, Table
     ]
     told = " and ".join(f"{name} (commit {commit})" for name, commit in zip(names, commits, strict=True))
     text = f"Rows of the same label and method, in {told}. {_differences(summary, summary_too)}"
-    return f"{matrix.name} and {matrix_too.name}: two commits", Grid(["Method", *heads], lines, text)
+    return f"{matrix.name} and {matrix_too.name}: two commits", Grid(
+        ["Method", *heads], lines, text, lower=_lower(summary, heads)
+    )
 
 
 def _differences(one: Summary, other: Summary) -> str:
@@ -219,6 +223,13 @@ def _score(summary: Summary, row: RowSummary, task: str) -> str:
 def _title(summary: Summary, task: str) -> str:
     reference = summary.columns[task].reference
     return "" if reference is None else with_unit(titled(reference), reference.unit)
+
+
+def _lower(summary: Summary, heads: Sequence[str]) -> list[str]:
+    """The headings of scores of which lower ones are better."""
+    found = [(task, column.reference) for task, column in summary.columns.items()]
+    tasks = [f"{task} " for task, score in found if score is not None and not score.higher_is_better]
+    return [head for head in heads if head.startswith(tuple(tasks))]
 
 
 def _plain(name: str) -> str:

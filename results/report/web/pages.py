@@ -27,7 +27,6 @@ def report(
         overviews=[{"title": overview.title(one), "grid": overview.grid(one)} for one in together],
         sections=sections,
         beside=beside,
-        constant=CONSTANT,
         plotly=library.plotly(),
         costs=choices.costs(),
     )
@@ -45,4 +44,5 @@ def _rendered(template: str, **names: Any) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.globals["constant"] = CONSTANT  # what a template imports from another one knows no other name
     return environment.get_template(template).render(**names)
