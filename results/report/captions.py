@@ -31,13 +31,31 @@ def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = 
     sentences = [*_shown(summary, manifest, controls), *_judged(summary)]
     if log:
         sentences.append(
-            f"The log delta, which orders these rows the same whatever the baseline, disagrees on {'; '.join(log)}."
+            f"On the scale of log Δm, whose order depends on no baseline, the order is reversed: {'; '.join(log)}."
         )
     if passed := [_told(finding) for finding in controls if finding.passed]:
         sentences.append(f"Controls that hold: {'; '.join(passed)}.")
     found = dict(provenance(summary))
     told = [f"{name} {found[name]}" for name in ("commit", "torch", "data", "device") if name in found]
     return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
+
+
+def exact(summary: Summary) -> tuple[str, ...]:
+    """How what the caption says is computed, in the terms of statistics."""
+    if max(_seed_counts(summary), default=0) <= 1:
+        return ()
+    sentences = [rule_exact(len(summary.block.values))] if summary.block.values else []
+    if _without_common_seeds(summary):
+        sentences.append(
+            "Intervals of rows that share no seed with the baseline: Student's t over the runs of both, with "
+            "Bonferroni's correction for all rows."
+        )
+    if _bold(summary):
+        sentences.append(
+            "Bold: scores are judged at a stricter level than Δm, so that of 100 tables of equal rows, at most "
+            f"{round(100 * (0.05 + BOLD))} have a row that lacks its bold in any column."
+        )
+    return tuple(sentences)
 
 
 SIMULTANEOUS = "The 95 % interval is simultaneous over all pairs of rows."
@@ -149,11 +167,23 @@ def _told(finding: Finding) -> str:
 
 def rule(rows: int) -> str:
     """The one rule of bold, intervals and verdicts, for a table of so many rows that are judged."""
+    every = (
+        ""
+        if rows == 2
+        else (
+            " The intervals are wide enough for all pairs at once: in about 95 of 100 such tables, every one of them "
+            "holds the true difference."
+        )
+    )
+    return f"Two rows differ where the 95 % interval of the difference of their means excludes 0.{every}"
+
+
+def rule_exact(rows: int) -> str:
     own = 95 if rows == 2 else round(100 * (1 - OWN * 0.05))
     return (
-        "Two rows differ where the 95 % interval of their mean difference over common seeds, simultaneous over all "
-        "pairs of rows, excludes 0: variances moderated between the pair's own and that of all rows, Tukey's "
-        f"studentised range, never narrower than the pair's own {own} % t interval."
+        "Intervals of pairs: over common seeds, simultaneous over all pairs of rows, with variances moderated between "
+        f"the pair's own and that of all rows, by Tukey's studentised range, never narrower than the pair's own {own} "
+        "% t interval."
     )
 
 
@@ -181,15 +211,15 @@ def _judged(summary: Summary) -> Iterator[str]:
     if block.values:
         yield rule(len(block.values))
         if not math.isnan(block.half_width):
-            yield f"Half the width of a pair's interval is {fixed(block.half_width, 2)} points (median over the pairs)."
+            yield (
+                f"A pair's difference is known to about ±{fixed(block.half_width, 2)} points (half the width of its "
+                "interval, median over the pairs)."
+            )
         if any(row.delta.paired and row.delta.seeds is not None for row in rows):
             yield f"The interval beside a row is its interval against {summary.comparison.baseline}."
     yield from _unpaired(summary)
     if _bold(summary):
-        yield (
-            "Bold: no other row is shown to be better; scores at a stricter level than Δm, so that at most "
-            f"{round(100 * (0.05 + BOLD))} of 100 tables of equal rows deny any row its bold in any column."
-        )
+        yield "Bold: no other row is shown to be better."
     else:
         yield "Nothing is bold: no two rows have two seeds each, with enough of them in common."
     yield from _left_out(summary)
@@ -201,12 +231,15 @@ def _bold(summary: Summary) -> bool:
 
 def _unpaired(summary: Summary) -> Iterator[str]:
     """The rows that share no seed with the baseline, and what their interval is."""
-    unpaired = [label for label, row in summary.rows.items() if not row.delta.paired and row.delta.seeds is not None]
-    if unpaired:
+    if unpaired := _without_common_seeds(summary):
         yield (
-            "Student's t over the row's runs and the baseline's, which share no seed, with Bonferroni's correction for "
-            f"all rows, and no verdict against the baseline: {', '.join(unpaired)}."
+            "Without a seed in common with the baseline, so that the interval is over the runs of both, and no verdict "
+            f"against the baseline: {', '.join(unpaired)}."
         )
+
+
+def _without_common_seeds(summary: Summary) -> list[str]:
+    return [label for label, row in summary.rows.items() if not row.delta.paired and row.delta.seeds is not None]
 
 
 def _left_out(summary: Summary) -> Iterator[str]:

@@ -32,7 +32,7 @@ def _markdown(one: Table) -> str:
     notes = [f"<sup>{letter}</sup> {escape_markdown(sentence)}  " for letter, sentence in one.notes]
     claim = [escape_markdown(one.claim), ""] if one.claim else []
     text = [f"### {escape_markdown(one.title)}", "", *claim, lines[0], rule, *lines[1:], ""]
-    text += [" ".join(escape_markdown(sentence) for sentence in one.caption), ""]
+    text += [" ".join(escape_markdown(sentence) for sentence in (*one.caption, *one.exact)), ""]
     return "\n".join([*text, *notes, ""] if notes else text)
 
 
@@ -59,7 +59,7 @@ def _latex(one: Table) -> str:
     lines = [
         r"\begin{table}[t]",
         r"\centering",
-        rf"\caption{{{' '.join(escape_latex(sentence) for sentence in (one.title + '.', *one.caption))}}}",
+        rf"\caption{{{' '.join(escape_latex(sentence) for sentence in (one.title + '.', *one.caption, *one.exact))}}}",
         rf"\label{{tab:{one.label}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(one.columns) - 1)}}}",
         r"\toprule",
@@ -96,6 +96,7 @@ LATEX = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "°": r"$^\circ$",
+    "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
     MINUS: "$-$",
     UNDEFINED: "---",
     **GREEK,

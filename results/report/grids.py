@@ -18,6 +18,8 @@ from mtlbench.results.summary.summary import Summary
 from mtlbench.results.summary.transfer import any_harmed, by_task
 from mtlbench.results.summary.tuning import searches
 
+FAR = 10.0  # standard deviations
+
 
 class Grid(NamedTuple):
     """A table of the page that is plain text. A table without rows is not shown."""
@@ -26,6 +28,7 @@ class Grid(NamedTuple):
     rows: list[list[str]]
     caption: str
     lower: Collection[str] = ()  # the columns in which lower is better; in all others, higher is, or nothing is
+    exact: str = ""  # how it is computed, in the terms of statistics
     hints: Mapping[str, str] = MappingProxyType({})  # column -> what it says, for a reader who points at its heading
 
 
@@ -35,7 +38,7 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
     rows = []
     for first, second, pair in summary.contrasts:
         flip = None if compared is None else compared.flip(first, second, baseline)
-        turned = "never" if flip is None else f"{flip[0]:.1f} sd ({flip[1]})"
+        turned = "never" if flip is None else f"{_deviations(flip[0])} ({flip[1]})"
         verdict = pair.verdict + told(summary, first, second)
         rows.append([first, second, signed(pair.difference), interval_text(pair.low, pair.high), verdict, turned])
     columns = ["Row", "against", "difference", "95 % interval", "verdict"]
@@ -46,8 +49,9 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
     count, margin = len(summary.block.values), summary.block.margin
     sentences = [
         captions.rule(count),
-        f"In points of Δm. Equivalent: the interval lies inside ±{margin:g} points (`margin` in the matrix).",
+        f"In points of Δm. Equivalent: the interval lies inside ±{margin:g} points, the margin of the matrix.",
     ]
+    hints = {}
     if not all(len(values) == len(summary.comparison.seeds) for values in summary.block.values.values()):
         sentences.append(
             "Each pair is over the seeds that both rows have, so that differences of pairs need not add up; a pair "
@@ -55,11 +59,18 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
         )
     sentences += planned(summary)
     if "turns at" in columns:
-        sentences.append(
-            f"Turns at: how far the mean of {baseline} must move in one task, in standard deviations of one of its "
-            "runs, for the order of the two rows to turn; never: no positive score turns it."
+        hints["turns at"] = (
+            f"How far the mean of {baseline} must move in one task for the order of the two rows to turn, in standard "
+            "deviations of one of its runs (sd). Below about 1 sd, another seed of the baseline can turn the order. "
+            "Never: no positive score turns it."
         )
-    return Grid(columns, rows, " ".join(sentences))
+        sentences.append(f"Turns at: {hints['turns at'][0].lower()}{hints['turns at'][1:]}")
+    return Grid(columns, rows, " ".join(sentences), exact=captions.rule_exact(count), hints=hints)
+
+
+def _deviations(distance: float) -> str:
+    """A distance in standard deviations. Far beyond what a run can do, its size says nothing."""
+    return f"> {FAR:g} sd" if distance > FAR else f"{distance:.1f} sd"
 
 
 def told(summary: Summary, first: str, second: str) -> str:
@@ -115,9 +126,10 @@ def transfer(summary: Summary) -> Grid:
         lower.append(columns[-1])
         sentences.append(
             "Intervals over seeds, paired with the baseline's; the last column is the probability that the mean gain "
-            "of at least one task is below 0, by Student's t over seeds."
+            "of at least one task is below 0."
         )
-    return Grid(columns, rows, " ".join(sentences), lower)
+    exact = "Intervals and the last column: Student's t over seeds, for each task by itself." if several else ""
+    return Grid(columns, rows, " ".join(sentences), lower, exact)
 
 
 def ranks(summary: Summary) -> Grid:
@@ -137,7 +149,8 @@ def ranks(summary: Summary) -> Grid:
     ).format(count=len(labels), chance=_percent(_winner(model)) + " %", even=f"{100 / len(labels):.0f} %")
     if agreement := taus(summary.block):
         told = ", ".join(f"{tau:.2f}" for tau in agreement[:10])
-        caption += f" Kendall's τ between the orders of two seeds: mean {math.fsum(agreement) / len(agreement):.2f}"
+        caption += " How alike two seeds order the rows (1: the same, \N{MINUS SIGN}1: reversed; Kendall's τ): mean "
+        caption += f"{math.fsum(agreement) / len(agreement):.2f}"
         caption += f" ({told})." if len(agreement) in range(2, 11) else "."
     columns = [f"rank {rank}" for rank in range(1, len(labels) + 1)]
     return Grid(["Method", *columns], rows, caption, lower=columns[(len(labels) + 1) // 2 :])

@@ -66,6 +66,7 @@ def section(
         ("All scores", _secondary(summary), False),
     ]
     return {
+        "name": f"{summary.comparison.benchmark}, {' + '.join(summary.comparison.tasks)}",
         "table": tables.with_verdicts(table),
         "figures": figures,
         **_live(summary, figures, looks or palette(list(summary.rows))),
@@ -140,8 +141,8 @@ def _sure(summary: Summary) -> Grid:
         )
     if any(delta.images is not None for delta in deltas.values()):
         sentences.append(
-            "Over seeds and test images (crossed random effects, never narrower than over seeds, and widened for all "
-            "pairs as that one): with other test images of this kind too."
+            "Over seeds and test images: where it would lie with other test images of this kind too; never narrower "
+            "than over seeds."
         )
     if any(delta.values for delta in deltas.values()):
         sentences.append(
@@ -163,7 +164,10 @@ def _sure(summary: Summary) -> Grid:
             "Differences between log Δm do not depend on the baseline among rows that are compared with the same runs "
             "of it, which not all are here."
         )
-    return Grid(columns, rows, " ".join(sentences), lower=["variance from the baseline [%]"])
+    exact = ""
+    if any(delta.images is not None for delta in deltas.values()):
+        exact = "Over seeds and test images: crossed random effects, widened for all pairs of rows as over seeds."
+    return Grid(columns, rows, " ".join(sentences), ["variance from the baseline [%]"], exact)
 
 
 def _secondary(summary: Summary) -> Grid:

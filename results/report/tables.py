@@ -61,6 +61,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[tuple[str, str], ...]  # (letter, sentence)
+    exact: tuple[str, ...] = ()  # how what the caption says is computed, in the terms of statistics
     claim: str = ""  # what may be claimed from the table, in sentences
     verdicts: tuple[str, ...] = ()  # on each row against the baseline: better, worse, equivalent, undecided, or ""
 
@@ -133,6 +134,7 @@ def table(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
         columns=columns,
         rows=tuple(rows),
         notes=letters,
+        exact=captions.exact(summary),
         verdicts=tuple(_against(summary, row[0].text) for row in rows),
     )
 

@@ -65,6 +65,7 @@ def _origin(summary: Summary, material: Material, paper: Paper) -> list[str]:
         *(f"{name}: {value}" for name, value in captions.provenance(summary)),
         "For the text of the paper:",
         *details,
+        *captions.exact(summary),
     ]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from make_records import Store, score, three_seeds
+from make_records import Store, pascal, score, three_seeds
 from mtlbench.results.records.reading import read
 from mtlbench.results.report.answers.claim import claim
 from mtlbench.results.report.write import report
@@ -85,5 +85,20 @@ def test_it_stands_first_in_markdown_and_on_the_page_and_not_in_the_table_of_a_p
     found = report(three_seeds(tmp_path / "store"), [], tmp_path / "out")
     (text,) = [table.claim for table in found.tables]
     assert text and (tmp_path / "out/rooms/table.md").read_text().split("\n\n")[1] == text
-    assert f'<p class="claim">{text}</p>' in (tmp_path / "out/rooms/report.html").read_text()
+    page = (tmp_path / "out/rooms/report.html").read_text()
+    first = page.partition("</h1>")[2].lstrip()
+    assert first.startswith(f'<p class="claim">{text} <a class="more" href="#rooms-semseg-depth">Table</a></p>')
+    assert page.count(text) == 1
     assert text not in (tmp_path / "out/rooms/table.tex").read_text()
+
+
+def test_the_verdicts_of_all_tables_stand_first_and_lead_to_their_tables(tmp_path):
+    found = report(pascal(tmp_path / "store"), [], tmp_path / "out")
+    page = (tmp_path / "out/pascal/report.html").read_text()
+    lines = [line for line in page.partition("</h1>")[2].strip().splitlines() if line][:2]
+    for line, table, tasks in zip(
+        lines, found.tables, ("semseg + normals", "semseg + human_parts + normals"), strict=True
+    ):
+        link = f'<a href="#{table.slug}">pascal_context, {tasks}</a>'
+        assert line == f'<p class="claim">{link}: {table.claim}</p>'
+        assert f'<h2 id="{table.slug}">' in page

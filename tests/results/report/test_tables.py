@@ -111,4 +111,4 @@ def test_orders_on_which_the_log_delta_disagrees_are_named(tmp_path):
     store.run("PAD-Net", TASKS, 0, scores=(score("semseg", 40.0), score("depth", 0.6)))
     store.run("MTI-Net", TASKS, 0, scores=(score("semseg", 20.0), score("depth", 0.1)))
     (one,) = shown(store.close())
-    assert any("disagrees on PAD-Net and MTI-Net" in sentence for sentence in one.caption)
+    assert any("the order is reversed: PAD-Net and MTI-Net" in sentence for sentence in one.caption)

@@ -176,9 +176,7 @@ def test_the_page_compares_rows_in_every_way_where_there_are_seeds(tmp_path):
     ]  # fmt: skip
     for grid in found.values():
         assert all(len(row) == len(grid.columns) for row in grid.rows)
-    assert "Kendall's τ between the orders of two seeds: mean 1.00 (1.00, 1.00, 1.00)." in (
-        found["How stable the order is"].caption
-    )
+    assert "reversed; Kendall's τ): mean 1.00 (1.00, 1.00, 1.00)." in found["How stable the order is"].caption
     assert "finds a true difference in a table of 4 rows" in found["Every pair of rows on Δm"].caption
     assert "Correlation of two rows over seeds: " not in found["Every pair of rows on Δm"].caption  # two whole seeds
     assert "As the weight of semseg grows from 0 to 1, the best is SCA-MTL." in (

@@ -220,9 +220,10 @@ def test_the_caption_says_how_far_the_interval_of_a_pair_reaches(tmp_path):
     half = stats.t.isf(0.025, 2) * 0.5 / np.sqrt(3)  # of three differences with a standard deviation of 0.5
     assert summary.block.half_width == pytest.approx(half, rel=1e-3)
     (one,) = shown(store)
-    sentence = f"Half the width of a pair's interval is {half:.2f} points (median over the pairs)."
+    sentence = f"A pair's difference is known to about ±{half:.2f} points (half the width of its interval, "
+    sentence += "median over the pairs)."
     assert sentence in one.caption
-    assert sentence in formats.markdown([one]) and sentence in formats.latex([one])
+    assert sentence in formats.markdown([one]) and formats.escape_latex(sentence) in formats.latex([one])
 
 
 @pytest.mark.parametrize(("gap", "warns"), [(0.5, False), (1.0, True)])
@@ -252,4 +253,4 @@ def test_nothing_is_said_of_seeds_that_left_no_pair_undecided(tmp_path):
     store.run("PAD-Net", TASKS, 0)
     (single,), _ = summaries(store.close())
     assert list(limits(single)) == []
-    assert not any("Half the width" in sentence for sentence in shown(str(tmp_path / "one"))[0].caption)
+    assert not any("is known to about" in sentence for sentence in shown(str(tmp_path / "one"))[0].caption)
