@@ -38,6 +38,11 @@ def signed(value: float) -> str:
     return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
 
 
+def in_points(value: float) -> str:
+    """A text like "1 point", "0.5 points" or "2 points"."""
+    return f"{value:g} point{'' if value == 1 else 's'}"
+
+
 def interval_text(low: float, high: float) -> str:
     return f"[{signed(low)}, {signed(high)}]"
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mtlbench.results.report import captions
 from mtlbench.results.report.baselines import Baseline, against
-from mtlbench.results.report.display import MINUS, UNDEFINED, interval_text, signed
+from mtlbench.results.report.display import MINUS, UNDEFINED, in_points, interval_text, signed
 from mtlbench.results.statistics.verdicts import Additive
 from mtlbench.results.summary.orders import TaskGains, rank_probabilities, taus
 from mtlbench.results.summary.summary import Summary
@@ -49,7 +49,7 @@ def contrasts(summary: Summary, compared: TaskGains | None) -> Grid:
     count, margin = len(summary.block.values), summary.block.margin
     sentences = [
         captions.rule(count),
-        f"In points of Δm. Equivalent: the interval lies inside ±{margin:g} points, the margin of the matrix.",
+        f"In points of Δm. Equivalent: the interval lies inside ±{in_points(margin)}, the margin of the matrix.",
     ]
     hints = {}
     if not all(len(values) == len(summary.comparison.seeds) for values in summary.block.values.values()):

@@ -8,6 +8,7 @@ import numpy as np
 
 from mtlbench.results.records.record import Manifest
 from mtlbench.results.report import captions
+from mtlbench.results.report.display import in_points
 from mtlbench.results.summary.controls import Finding
 from mtlbench.results.summary.pairs import Block
 from mtlbench.results.summary.summary import Summary
@@ -28,8 +29,10 @@ def claim(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
     if not block.values:
         return f"Nothing may be claimed: {_why_nothing(summary)}."
     subject = _subject(block)
-    against = "" if subject == manifest.baseline else _against(block, manifest.baseline)
-    return " ".join(filter(None, [_first(block, subject), against, _lost(summary)]))
+    first = _first(block, subject)
+    hinted = bool(hint := _hint(block)) and hint in first
+    against = "" if subject == manifest.baseline else _against(block, manifest.baseline, "" if hinted else hint)
+    return " ".join(filter(None, [first, against, _lost(summary)]))
 
 
 def _why_nothing(summary: Summary) -> str:
@@ -55,16 +58,16 @@ def _first(block: Block, subject: str) -> str:
     verdicts = _verdicts(block, subject)
     if not verdicts["better"]:
         if verdicts["undecided"]:
-            return f"No row is shown to be better than another{_hint(block)}."
-        return f"All rows are equivalent, within {block.margin:g} points."
+            return f"No row is shown to be better than another{_after(': ', _hint(block))}."
+        return f"All rows are equivalent, within {in_points(block.margin)}."
     others = len(block.values) - 1
     if len(verdicts["better"]) == others > 1:
         return f"{subject} beats all {others} other rows."
     parts = [f"{subject} beats {_list(verdicts['better'])}"]
     if verdicts["equivalent"]:
-        parts.append(f"it is equivalent to {_list(verdicts['equivalent'])}, within {block.margin:g} points")
+        parts.append(f"it is equivalent to {_list(verdicts['equivalent'])}, within {in_points(block.margin)}")
     if verdicts["undecided"]:
-        parts.append(f"against {_list(verdicts['undecided'])} it is undecided{_hint(block)}")
+        parts.append(f"against {_list(verdicts['undecided'])} it is undecided{_after(': ', _hint(block))}")
     if verdicts["worse"]:
         parts.append(f"it loses to {_list(verdicts['worse'])}")
     return "; ".join(parts) + "."
@@ -78,8 +81,11 @@ def _verdicts(block: Block, label: str) -> dict[str, list[str]]:
     return found
 
 
-def _against(block: Block, baseline: str) -> str:
-    """What is known against the baseline, where a row is shown to be better or worse than it."""
+def _against(block: Block, baseline: str, hint: str) -> str:
+    """What is known against the baseline, where a row is shown to be better or worse than it.
+
+    hint: of the seeds that would decide what is undecided; "" where it was given.
+    """
     if baseline not in block.values:
         return ""
     found = _verdicts(block, baseline)
@@ -87,7 +93,9 @@ def _against(block: Block, baseline: str) -> str:
     if len(block.values) < 3 or not (found["worse"] or found["better"]):
         return ""
     named = [f"{what}: {_list(rows)}" for what, rows in told if rows]
-    return f"Against the baseline {baseline}, {'; '.join(named)}."
+    return (
+        f"Against the baseline {baseline}, {'; '.join(named)}{_after(', where ', hint) if found['undecided'] else ''}."
+    )
 
 
 def _hint(block: Block) -> str:
@@ -95,7 +103,11 @@ def _hint(block: Block) -> str:
     seeds = max(len(values) for values in block.values.values())
     needed = dict(block.planned())
     points = next((points for points in HINTS if needed.get(points, 0) > seeds), None)
-    return "" if points is None else f": {needed[points]} seeds would decide a difference of {points:g} points"
+    return "" if points is None else f"{needed[points]} seeds would decide a difference of {in_points(points)}"
+
+
+def _after(before: str, text: str) -> str:
+    return before + text if text else ""
 
 
 def _lost(summary: Summary) -> str:

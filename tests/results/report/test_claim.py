@@ -1,5 +1,7 @@
 """What may be claimed: the sentences say what the verdicts say, and nothing else."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,21 @@ def test_what_is_undecided_is_said_with_the_seeds_that_would_decide(tmp_path):
     assert text.startswith("Single task beats A and C; against B it is undecided: ")
     assert "seeds would decide a difference of 2 points." in text
     assert "Against the baseline" not in text  # the first sentence has said it
+
+
+def test_what_is_undecided_against_the_baseline_is_said_with_the_seeds_that_would_decide(tmp_path):
+    text = said(tmp_path, {"A": 25.0, "B": 0.3, "C": -20.0}, sd=1.0)
+    assert re.fullmatch(
+        r"A beats all 3 other rows\. Against the baseline Single task, better: A; worse: C; undecided: B, "
+        r"where \d+ seeds would decide a difference of 1 point\.",
+        text,
+    )
+
+
+def test_the_seeds_that_would_decide_are_said_once(tmp_path):
+    text = said(tmp_path, {"A": 25.0, "B": 25.3, "C": 0.2}, sd=1.5)
+    assert "it is undecided: " in text and "undecided: C." in text
+    assert text.count("would decide") == 1
 
 
 def test_nothing_is_shown(tmp_path):
