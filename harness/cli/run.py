@@ -84,7 +84,7 @@ def run(
 
     from mtlbench.harness.data import places
     from mtlbench.harness.driver import run as driver
-    from mtlbench.harness.driver.standing import digest
+    from mtlbench.harness.driver.standing import origin
     from mtlbench.harness.matrix.file import checked
 
     wanted, store = checked(written), open_store(url)
@@ -97,7 +97,7 @@ def run(
                 _require_sockets()  # now, and not after minutes of rendering
             folders, target = places.roots(wanted, data), report_folder(out, store)
             command = _command(matrix, written, data, address)
-            request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, digest(written), command)
+            request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, origin(written), command)
             outcome = driver.run(request, store, partial(_on_ray, address, autoscaled), Console(highlight=False))
         except KeyboardInterrupt:
             typer.echo(f"\nstopped; {'nothing was written' if dry_run else GOES_ON}", err=True)

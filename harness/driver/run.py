@@ -16,6 +16,7 @@ from mtlbench.harness.data.places import NotReady
 from mtlbench.harness.driver import making, preflight
 from mtlbench.harness.driver.deltas import deltas
 from mtlbench.harness.driver.progress import Watch
+from mtlbench.harness.driver.standing import UNKNOWN, Origin
 from mtlbench.harness.driver.work import Rerun, Work, named, require, select, starts_anew, survey, title
 from mtlbench.harness.matrix import weights
 from mtlbench.harness.matrix.cell import Cell
@@ -45,7 +46,7 @@ class Request:
     only: Sequence[str] = ()  # words, of which a cell's id or label must contain one; () means every cell
     rerun: Rerun = "none"
     tracking_uri: str | None = None  # None: the database beside the store
-    written: str = ""  # the digest of what the matrix was read from
+    origin: Origin = UNKNOWN  # what the matrix was read from
     command: str = ""  # that asks for all cells of the matrix, without the store
 
 
@@ -113,7 +114,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
         with _joined(make_scheduler, environment, chosen) if todo else nullcontext(None) as joined:
             for cell_id in again:
                 store.forget(cell_id)
-            work = Work(matrix, store, only, look, constants, request.written, request.command)  # after `forget`
+            work = Work(matrix, store, only, look, constants, request.origin, request.command)  # after `forget`
             with Tracker(uri, store.url, work.publish()) as tracker:
                 _project(work, tracker)
                 stopped = _schedule(work, joined, environment, tracker, console) if joined and work.todo else ""

@@ -12,7 +12,7 @@ import yaml
 
 from mtlbench.harness.matrix.cell import EXPANSION, NO_FILE, SCHEMA
 from mtlbench.harness.matrix.text.names import names_a_module
-from mtlbench.harness.matrix.text.written import Written
+from mtlbench.harness.matrix.text.written import Written, as_yaml
 from mtlbench.harness.store import source
 from mtlbench.harness.store.kept import remembered
 from mtlbench.harness.store.store import Store, state_of
@@ -84,6 +84,20 @@ def blocked(found: Sequence[Row], starts: Mapping[str, Sequence[str]]) -> list[s
                 why = "failed" if before[0] in failed else "is blocked"
                 lines[row.id] = f"{row.cell}: blocked, since it starts from {titles[before[0]]}, which {why}"
     return list(lines.values())
+
+
+class Origin(NamedTuple):
+    """What a matrix was read from."""
+
+    digest: str = ""  # "" where what decides its cells cannot be hashed
+    text: str = ""  # in YAML, for the readers of its report
+
+
+UNKNOWN = Origin()  # of a matrix that was not read from a file
+
+
+def origin(written: Written) -> Origin:
+    return Origin(digest(written), as_yaml(written))
 
 
 def digest(written: Written) -> str:

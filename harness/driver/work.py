@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from mtlbench.harness.driver.standing import Look, Standing, blocked, made_otherwise, recorded, rows
+from mtlbench.harness.driver.standing import Look, Origin, Standing, blocked, made_otherwise, recorded, rows
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest, plan
@@ -88,11 +88,11 @@ class Work:
         only: Sequence[str],
         look: Look,
         constants: Mapping[str, str],
-        written: str,
+        origin: Origin,
         command: str,
     ) -> None:
         self.matrix, self.store, self.only, self.look = matrix, store, only, look
-        self.constants, self.written, self.command = constants, written, command
+        self.constants, self.origin, self.command = constants, origin, command
         self.records: dict[str, Record] = {}
         self.planned: list[Planned] = []  # the chosen cells, once for each place that needs them
         self.cells: dict[str, Planned] = {}  # by id
@@ -136,7 +136,11 @@ class Work:
     def publish(self) -> Manifest:
         """Write into the store which cells the matrix expects by now."""
         expected = manifest(self.matrix, self.constants, self.records)
-        contents = replace(expected, written=self.written, command=self.command)
+        contents = replace(expected, written=self.origin.digest, command=self.command)
+        if self.origin.text:
+            self.store.put(files.matrix_text(self.matrix.name), self.origin.text)
+        else:
+            self.store.remove(files.matrix_text(self.matrix.name))  # of another run, which had asked for other cells
         self.store.put(files.matrix(self.matrix.name), contents.to_json())
         return contents
 

@@ -60,6 +60,11 @@ def matrix(name: str) -> str:
     return f"{MATRICES}/{name}.json"
 
 
+def matrix_text(name: str) -> str:
+    """The matrix as it was asked for, in YAML, for its readers. Stores of old versions have none."""
+    return f"{MATRICES}/{name}.yaml"
+
+
 def matrix_names(files: Iterable[str]) -> list[str]:
     """The matrices among the files of the folder MATRICES, sorted."""
     return sorted(name.removesuffix(".json") for name in files if name.endswith(".json") and not name.startswith("."))

@@ -31,6 +31,7 @@ class Results:
     failures: Mapping[str, dict[str, Any]]  # by cell id, as `files.read_failure` returns them
     unreadable: Mapping[str, str]  # cell id -> why its record cannot be read; these cells are among `failures` too
     constants: Mapping[str, Record]  # by benchmark
+    text: str = ""  # the matrix as it was asked for, in YAML; "" in stores of old versions
 
 
 # What has a meaning of its own in the addresses that fsspec, SQLAlchemy and MLflow read, or in patterns of file names.
@@ -115,7 +116,9 @@ def read(store: str, matrix: str) -> Results:
                 constants[benchmark] = Record.from_json(text, files.constant(name))
             except (CorruptRecord, NewerRecord) as error:
                 unreadable[name] = str(error)
-    return Results(store, manifest, records, failures, unreadable, constants)
+    asked = f"{root}/{files.matrix_text(matrix)}"
+    yaml = str(fs.cat_file(asked).decode(errors="replace")) if fs.exists(asked) else ""
+    return Results(store, manifest, records, failures, unreadable, constants, yaml)
 
 
 def _record(text: str, cell_id: str) -> Record:

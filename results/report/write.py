@@ -156,8 +156,10 @@ def _report(
     together = several([(manifest.name, summary) for summary in summaries])
     if together:
         paths += _overview(together, folder)
+    if results.text:
+        paths.append(_write(folder / pages.MATRIX, results.text))
     beside = [path.name for path in paths if path.parent == folder]
-    paths.append(_write(folder / "report.html", pages.report(manifest, together, sections, beside)))
+    paths.append(_write(folder / "report.html", pages.report(results, together, sections, beside)))
     if paper is not None:
         material = kit.Material(manifest, store, found, list(zip(summaries, shown, strict=True)))
         paths += kit.write(material, paper, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import yaml
@@ -84,6 +84,28 @@ def load(source: str, overrides: Sequence[str] = ()) -> Written:
         raw = _applied(raw, change)
     raw.setdefault("name", path.stem)
     return Written(str(path), raw, changes)
+
+
+def as_yaml(written: Written) -> str:
+    """The matrix with all of its overrides, for who reads its report: it makes the same cells.
+
+    What belongs to the machine or to a person is left out: the folders of files, and what stands before the host and
+    after the path of an address.
+    """
+    head = "# What `mtlbench run` was asked for, with all changes by --set. Files are named without their folders.\n"
+    return head + yaml.safe_dump(_shareable(written.content), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _shareable(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _shareable(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_shareable(value) for value in node]
+    if not isinstance(node, str):
+        return node
+    if re.fullmatch(r"(~|\.{1,2})?/\S+|\S+/\S+\.safetensors", node):
+        return PurePath(node).name
+    return re.sub(r"(\w+://)(?:[^\s/@]*@)?([^\s?]*)(?:\?\S*)?", r"\1\2", node)
 
 
 def embedded() -> list[str]:

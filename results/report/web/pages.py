@@ -9,21 +9,24 @@ from typing import Any
 import jinja2
 
 from mtlbench.results.questions.several import Several
-from mtlbench.results.records.record import Manifest
+from mtlbench.results.records.reading import Results
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.tables import CONSTANT
 from mtlbench.results.report.web import choices, index, library
 
+MATRIX = "matrix.yaml"  # beside a page: what its matrix asked for
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def report(
-    manifest: Manifest, together: Sequence[Several], sections: Sequence[Mapping[str, Any]], beside: Sequence[str]
+    results: Results, together: Sequence[Several], sections: Sequence[Mapping[str, Any]], beside: Sequence[str]
 ) -> str:
     """The page of a matrix. beside: the files in its folder to which it leads."""
     return _rendered(
         "report.html.j2",
-        manifest=manifest,
+        manifest=results.manifest,
+        matrix=results.text,
+        file=MATRIX,
         overviews=[{"title": overview.title(one), "grid": overview.grid(one)} for one in together],
         sections=sections,
         beside=beside,

@@ -55,7 +55,7 @@ def test_the_page_stands_alone(written):
     page = re.sub(r'(?s)(<script type="text/plain" id="plotly">).*?</script>', "", whole)
     assert not re.search(r"""(src|srcset)=["'](?!data:)""", page)
     assert "http" not in page
-    links = re.findall(r'href="([^"]+)"', page)
+    links = re.findall(r'href="([^"#]+)"', page)
     assert sorted(set(links)) == sorted(
         str(path.relative_to(written[1])) for path in written[0].paths if path.suffix not in (".html", ".png")
     )
