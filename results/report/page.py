@@ -75,9 +75,18 @@ def section(
         "details": [{"title": title, "grid": grid, "open": shown} for title, grid, shown in details if grid.rows],
         "definitions": _definitions(summary),
         "published": context.printed(summary),
-        "provenance": captions.provenance(summary),
-        "recipe": recipe.box(summary),
+        "boxes": _boxes(summary),
     }
+
+
+ORIGINS = {"commit": "commit of mtlbench", "source": "hash of its source", "data": "fingerprint of the data"}
+
+
+def _boxes(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(title, what is said under each name) of the boxes below a table."""
+    origin = [(ORIGINS.get(name, name), text) for name, text in captions.provenance(summary)]
+    found = [("How the rows were trained and scored", recipe.box(summary)), ("Where the numbers come from", origin)]
+    return [(title, entries) for title, entries in found if entries]
 
 
 def _live(summary: Summary, figures: Sequence[Drawn], looks: Looks) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from mtlbench.results.summary.summary import RowSummary, Summary
 from mtlbench.results.summary.tuning import by_row, searches
 
 ZERO = 0.9  # the layer of lines at 0: above the grid, which is at 0.5, and below what is drawn
+SEED = 0.45  # of the size of a mean's marker; the marker of a seed
 ROOM = (0.0, 0.4, 0.8, 1.2, 1.6)  # inches by which a chart may grow
 
 __all__ = ["FIGURES", "Draw", "Looks", "Picture", "palette", "save"]
@@ -201,7 +202,10 @@ def fit_against_test(summary: Summary, store: str, colors: Looks) -> Picture | N
             for label in (label for label in labels if (label, task) in pairs):
                 runs = pairs[label, task].values()
                 fits, tests = [run.fit for run in runs], [run.test for run in runs]
-                axis.scatter(fits, tests, s=12, color=colors[label], marker=colors.marker(label), alpha=0.6, lw=0)
+                axis.scatter(
+                    fits, tests, s=(SEED * colors.marker_size) ** 2, color=colors[label], marker=colors.marker(label),
+                    alpha=0.55, lw=0,
+                )  # fmt: skip
                 axis.plot(
                     sum(fits) / len(fits), sum(tests) / len(tests), color=colors[label], marker=colors.marker(label),
                     markersize=colors.marker_size, markeredgecolor="white", markeredgewidth=0.6,
@@ -216,8 +220,12 @@ def fit_against_test(summary: Summary, store: str, colors: Looks) -> Picture | N
         alone = all(len(of_row) < 2 for of_row in pairs.values())
         told = "One seed a row." if alone else "Small: seeds; large: their means."
         colors.note(figure, f"{told} Right fits better, up tests better.")
-    told = f". {captions.ALONE}" if alone else "; dots: seeds, markers: their means."
-    return Picture(figure, f"Against {summary.comparison.baseline} of the same seed{told}")
+    told = captions.ALONE if alone else "Small markers: seeds; large ones: their means."
+    return Picture(
+        figure,
+        f"Right: how much lower the loss of the final prediction on training images is than that of "
+        f"{summary.comparison.baseline} with the same seed, in percent; up: the gain over it on test images. {told}",
+    )
 
 
 def tuning(summary: Summary, store: str, colors: Looks) -> Picture | None:

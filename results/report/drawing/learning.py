@@ -92,7 +92,10 @@ def _caption(curves: Curves, *, alone: bool) -> str:
     text = "One seed a row, which has no band." if alone else "Mean over seeds, band ±1 standard deviation."
     trained = sorted(task for kind, task in curves.units if kind == KINDS[0])
     if compared := [task for task in trained if task not in curves.relative]:
-        text += f" Training losses of {', '.join(compared)} are those of the final predictions, which compare."
+        text += (
+            f" Training losses of {', '.join(compared)} are those of the final predictions, and can be compared between "
+            "methods."
+        )
     if curves.relative:
         text += (
             f" Training losses of {', '.join(curves.relative)} are sums over each method's own outputs, so each run's "

@@ -1,9 +1,12 @@
 """What the page says of how rows were trained: what one row has is never said of all, and values are in words."""
 
+import re
+
 import pytest
 
 from make_records import Store
 from mtlbench.results.report import recipe
+from mtlbench.results.report.write import report
 from tables_of import TASKS, summaries
 
 TRAIN = {"optimizer": "adam", "lr": 1e-3, "momentum": 0.9, "steps": 400, "epochs": None, "clip": None, "batch": 8}
@@ -86,3 +89,19 @@ def test_values_are_in_words(tmp_path):
         "augmentation": "mtl, the benchmark's usual one",
         "predictions are compared with labels": "at the stored size of each image",
     }
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_boxes_stand_open_below_the_table(tmp_path):
+    store = Store(tmp_path / "store")
+    store.single(TASKS, 0, cell={"train": {"per": "step"}})
+    report(store.close(), [], tmp_path / "out")
+    page = (tmp_path / "out/rooms/report.html").read_text()
+    before, _, behind = page.partition('<section class="box">')
+    assert before.count("<details") == before.count("</details>")  # it is in none that is closed
+    assert "</table>" in before and "<h3>How sure</h3>" in behind
+    found = dict(re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", behind))
+    assert found == {
+        "learning rate changes": "after each step", "commit of mtlbench": "0123456789ab", "hash of its source": "feed",
+        "fingerprint of the data": "d0d0", "device": "cpu", "python": "3.11.2", "torch": "2.11.0",
+    }  # fmt: skip
