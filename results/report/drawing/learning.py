@@ -93,8 +93,8 @@ def _caption(curves: Curves, *, alone: bool) -> str:
     trained = sorted(task for kind, task in curves.units if kind == KINDS[0])
     if compared := [task for task in trained if task not in curves.relative]:
         text += (
-            f" Training losses of {', '.join(compared)} are those of the final predictions, and can be compared between "
-            "methods."
+            f" Training losses of {', '.join(compared)} are those of the final predictions, and can be compared "
+            "between methods."
         )
     if curves.relative:
         text += (

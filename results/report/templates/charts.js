@@ -1,6 +1,7 @@
 // The charts of a table, which their reader may change. Each block .live belongs to one table: the JSON beside it holds
 // the scores. The library is unpacked once; without it, the figures of the report stay where they are.
 const COSTS = {{ costs | tojson }};
+const [FONT, MARKER, MANY] = [11.5, 12, 10]; // of the chart of costs: letters and markers in pixels, and labels at most
 const signed = (x) => (x === null || Number.isNaN(x) ? "\u2014" : (x > 0 ? "+" : x < 0 ? "\u2212" : "") + Math.abs(x).toFixed(2));
 const between = (pair) => (pair ? `[${signed(pair[0])}, ${signed(pair[1])}]` : "\u2014");
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;"); // plotly reads tags in labels
@@ -136,7 +137,7 @@ class Live {
       xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
     };
     const config = { displaylogo: false, responsive: true, displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false, modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]], toImageButtonOptions: { format: "svg" } };
-    Plotly.react(part, traces, whole, config);
+    return Plotly.react(part, traces, whole, config);
   }
 
   whiskers(mean, pair, color) {
@@ -191,27 +192,51 @@ class Live {
       const [row, color] = [table.rows[i], this.color(table.rows[i])];
       const pair = Delta.judged(table, this.baseline, this.weights, i).interval;
       traces.push({
-        x: [cost], y: [mean], mode: points.length > 10 ? "markers" : "markers+text", text: [plain(row.label)], textposition: "top " + this.side(points, cost, mean), textfont: { size: 11.5 },
-        cliponaxis: false, marker: { color, size: 12 * row.size, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
+        x: [cost], y: [mean], mode: points.length > MANY ? "markers" : "markers+text", text: [plain(row.label)], textposition: Labels.PLACES[0], textfont: { size: FONT },
+        cliponaxis: false, marker: { color, size: MARKER * row.size, symbol: row.symbol, line: { color: this.paper, width: 1.5 } },
         error_y: this.whiskers(mean, pair, color),
         hovertemplate: `<b>${plain(row.label)}</b><br>${plain(title)} ${Number(cost.toPrecision(3))}<br>${this.quantity} ${signed(mean)}${pair ? " " + between(pair) : ""}<extra></extra>`,
       });
     });
-    this.plot(this.parts.costs, traces, {
+    const drawn = this.plot(this.parts.costs, traces, {
       title: { text: "Gain against cost", font: { size: 14 } },
       xaxis: { type: "log", title: { text: title }, ...this.ticks(points.map((point) => point[0])) },
       yaxis: { title: { text: `${this.quantity} [%] (up is better)` }, zeroline: true, zerolinecolor: this.ink, zerolinewidth: 1 },
     });
+    if (points.length > MANY) return;
+    const place = () => this.placeLabels(this.parts.costs, points, best);
+    drawn.then(() => {
+      place();
+      this.parts.costs.removeAllListeners("plotly_relayout");
+      this.parts.costs.on("plotly_relayout", place); // the reader zooms, or the window has another size
+    });
   }
 
-  // Where a label has room: left of its point, if another point of about the same height lies close to the right of it.
-  side(points, cost, mean) {
-    const heights = points.map((point) => point[1]);
-    const near = 0.1 * (Math.max(...heights) - Math.min(...heights));
-    const widths = points.map((point) => Math.log(point[0]));
-    const wide = 0.2 * (Math.max(...widths) - Math.min(...widths));
-    const beside = points.some(([x, y]) => x > cost && Math.log(x / cost) < wide && Math.abs(y - mean) < near);
-    return beside || Math.log(cost) > Math.max(...widths) - wide ? "left" : "right";
+  // Move each label of the chart of costs to where it covers nothing, once the chart has its axes.
+  placeLabels(part, points, best) {
+    const { xaxis, yaxis } = part._fullLayout;
+    const at = (cost, gain) => [xaxis.d2p(cost), yaxis.d2p(gain)];
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = `${FONT}px system-ui, sans-serif`;
+    const shown = points.map(([cost, mean, i]) => {
+      const [x, y] = at(cost, mean);
+      return { x, y, width: pen.measureText(this.table.rows[i].label).width + 2, size: MARKER * this.table.rows[i].size };
+    });
+    const thin = ([x, y], [x2, y2], wide = 1.5) => [Math.min(x, x2) - wide, Math.min(y, y2) - wide, Math.max(x, x2) + wide, Math.max(y, y2) + wide];
+    const lines = [thin([0, yaxis.d2p(0)], [xaxis._length, yaxis.d2p(0)])];
+    points.forEach(([cost, , i]) => {
+      const pair = Delta.judged(this.table, this.baseline, this.weights, i).interval;
+      if (pair) lines.push(thin(at(cost, pair[0]), at(cost, pair[1]), 5)); // with its caps
+    });
+    best.slice(1).forEach(([cost, mean], i) => {
+      const corner = at(cost, best[i][1]);
+      lines.push(thin(at(...best[i]), corner), thin(corner, at(cost, mean)));
+    });
+    const places = Labels.place(shown, lines, [xaxis._length, yaxis._length], FONT);
+    const now = places.map((_, i) => part.data[i + 1].textposition);
+    if (places.some((place, i) => place !== now[i])) {
+      Plotly.restyle(part, { textposition: places }, places.map((_, i) => i + 1)); // the first trace is the dashed line
+    }
   }
 
   // 1, 2, 5, 10, ... on a log axis, and room on both sides.
