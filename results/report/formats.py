@@ -15,9 +15,16 @@ def markdown(tables: Sequence[Table]) -> str:
     return "\n".join(_markdown(one) for one in tables)
 
 
+WIDE = (
+    "% All columns, for an appendix: with two tasks they fit a text of 9 inches, as in landscape, and not the column of a",
+    "% paper, for which `mtlbench report --paper neurips` (or cvpr, ieee, a width) writes tables.",
+    r"% needs \usepackage{booktabs}",
+)
+
+
 def latex(tables: Sequence[Table]) -> str:
-    r"""Tables to be read by \input; the document needs \usepackage{booktabs}."""
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(_latex(one) for one in tables)
+    r"""Tables with all columns, to be read by \input; the document needs \usepackage{booktabs}."""
+    return "\n".join([*WIDE, *(_latex(one) for one in tables)])
 
 
 def _markdown(one: Table) -> str:
@@ -61,6 +68,7 @@ def _latex(one: Table) -> str:
         r"\centering",
         rf"\caption{{{' '.join(escape_latex(sentence) for sentence in (one.title + '.', *one.caption, *one.exact))}}}",
         rf"\label{{tab:{one.label}}}",
+        r"\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\begin{{tabular}}{{l{'r' * (len(one.columns) - 1)}}}",
         r"\toprule",
         header + r" \\",

@@ -15,6 +15,7 @@ from mtlbench.results.report.tables import CONSTANT
 from mtlbench.results.report.web import choices, index, library
 
 MATRIX = "matrix.yaml"  # beside a page: what its matrix asked for
+ABOUT = {"table.tex": "all columns, for an appendix in landscape"}  # what a file's name does not say
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
@@ -27,6 +28,7 @@ def report(
         manifest=results.manifest,
         matrix=results.text,
         file=MATRIX,
+        about=ABOUT,
         overviews=[{"title": overview.title(one), "grid": overview.grid(one)} for one in together],
         sections=sections,
         beside=beside,

@@ -1,6 +1,8 @@
 """A table as Markdown, LaTeX and CSV."""
 
 import re
+import shutil
+import subprocess
 
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from make_records import Store, score, three_seeds, value
 from mtlbench.results.report import frames
 from mtlbench.results.report.formats import latex, markdown
 from mtlbench.results.report.tables import CONSTANT
-from paths import TESTS
+from paths import ROOT, TESTS
 from tables_of import TASKS, shown, summaries
 
 GOLDEN = TESTS / "golden"
@@ -18,6 +20,24 @@ GOLDEN = TESTS / "golden"
 @pytest.mark.parametrize(("name", "write"), [("table.md", markdown), ("table.tex", latex)])
 def test_a_table_is_written_as_it_was(tmp_path, name, write):
     assert write(shown(three_seeds(tmp_path))) == (GOLDEN / name).read_text()
+
+
+@pytest.mark.slow  # LaTeX
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+@pytest.mark.parametrize("committed", [True, False])
+def test_the_table_of_all_columns_fits_where_it_says(tmp_path, committed):
+    kept = ROOT / "results/rooms_verdict/table.tex"
+    text = kept.read_text() if committed else latex(shown(three_seeds(tmp_path / "store")))
+    assert text.startswith("% All columns, for an appendix: with two tasks they fit a text of 9 inches")
+    (tmp_path / "table.tex").write_text(text)
+    (tmp_path / "all.tex").write_text(
+        r"\documentclass{article}\usepackage[landscape,letterpaper,textwidth=9in]{geometry}\usepackage{booktabs}"
+        r"\begin{document}\input{table}\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in (tmp_path / "all.log").read_text(errors="replace")
 
 
 def test_labels_with_special_characters_break_neither_format(tmp_path):
