@@ -22,7 +22,7 @@ def printed(summary: Summary) -> Grid:
     heads = [f"{task} {titles[task]}" if task in titles else task for task in comparison.tasks]
     caption = (
         "As printed there, with the backbone, protocol and baseline of the source: context, not a comparison. "
-        "`mtlbench audit` says which printed deltas cannot follow from the numbers beside them."
+        "The command mtlbench audit says which printed deltas cannot follow from the numbers beside them."
     )
     lower = {str(row["task"]) for row in rows.to_dict("records") if row["higher_is_better"] == "false"}
     worse = [head for task, head in zip(comparison.tasks, heads, strict=True) if task in lower]

@@ -16,8 +16,8 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 WIDE = (
-    "% All columns, for an appendix: with two tasks they fit a text of 9 inches, as in landscape, and not the column of a",
-    "% paper, for which `mtlbench report --paper neurips` (or cvpr, ieee, a width) writes tables.",
+    "% All columns, for an appendix: with two tasks they fit a text of 9 inches, as in landscape, and not that of",
+    "% a paper, for which `mtlbench report --paper neurips` (or cvpr, ieee, a width) writes tables.",
     r"% needs \usepackage{booktabs}",
 )
 

@@ -154,3 +154,18 @@ def test_the_figure_has_a_panel_for_each_task_and_a_dot_for_each_seed(tmp_path):
             expected = [(pair.fit, pair.test) for pair in pairs[label, task].values()]
             assert dots.get_offsets().tolist() == [pytest.approx(dot) for dot in expected]
     plt.close(picture.figure)
+
+
+@pytest.mark.parametrize("width", [None, 3.25])
+def test_seeds_are_told_from_their_means_at_every_width_and_the_caption_says_what_the_axes_are(tmp_path, width):
+    store = filled(tmp_path)
+    (summary,), _ = summaries(store)
+    colors = palette(list(summary.rows), width)
+    picture = fit_against_test(summary, store, colors)
+    sizes = {
+        float(size) ** 0.5 for axis in picture.figure.axes for dots in axis.collections for size in dots.get_sizes()
+    }
+    assert len(sizes) == 1 and max(sizes) < 0.6 * colors.marker_size
+    assert "loss of the final prediction on training images" in picture.caption
+    assert "gain over it on test images" in picture.caption
+    plt.close(picture.figure)
