@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from mtlbench.results.records.record import Manifest, Record
+from mtlbench.results.records.record import Manifest
 from mtlbench.results.report import recipe
 from mtlbench.results.report.display import fixed, interval_text, signed
 from mtlbench.results.statistics.verdicts import OWN
@@ -35,7 +35,7 @@ def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = 
         )
     if passed := [_told(finding) for finding in controls if finding.passed]:
         sentences.append(f"Controls that hold: {'; '.join(passed)}.")
-    found = dict(provenance(summary))
+    found = dict(recipe.provenance(summary))
     told = [f"{name} {found[name]}" for name in ("commit", "torch", "data", "device") if name in found]
     return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
 
@@ -325,37 +325,3 @@ def _orders(summary: Summary) -> Iterator[tuple[str, str, float, float]]:
         for second, other in rows[index + 1 :]:
             if comparable_logs(one, other):
                 yield first, second, one.mean - other.mean, one.log - other.log
-
-
-def provenance(summary: Summary) -> list[tuple[str, str]]:
-    """What the records say of code, data, device and versions, as pairs (name, values).
-
-    Where records differ, all their values are named. A name is left out where no record has a value. A commit ends in
-    + where the files that can move a number differed from the commit.
-    """
-    found = [record.provenance for record in _records(summary)]
-    versions = sorted({name for p in found for name in p.get("versions", {})})
-    values = [
-        ("commit", [short_commit(p["commit"]) for p in found if p.get("commit")]),
-        ("source", [str(p["source"]) for p in found if p.get("source")]),
-        ("data", [str(p["data"]["fingerprint"]) for p in found if p.get("data", {}).get("fingerprint")]),
-        ("device", [str(p["device"]) for p in found if p.get("device")]),
-        *((name, [str(p.get("versions", {}).get(name, "unknown")) for p in found]) for name in versions),
-    ]
-    return [(name, distinct(of_name)) for name, of_name in values if of_name]
-
-
-def distinct(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
-
-
-def _records(summary: Summary) -> list[Record]:
-    found: dict[str, Record] = {}
-    for row in summary.comparison.rows.values():
-        for run in row.runs.values():
-            found |= run.records
-    return [found[cell_id] for cell_id in sorted(found)]
-
-
-def short_commit(commit: str) -> str:
-    return commit[:12] + ("+" if commit.endswith("+") else "")

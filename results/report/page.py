@@ -84,7 +84,7 @@ ORIGINS = {"commit": "commit of mtlbench", "source": "hash of its source", "data
 
 def _boxes(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
     """(title, what is said under each name) of the boxes below a table."""
-    origin = [(ORIGINS.get(name, name), text) for name, text in captions.provenance(summary)]
+    origin = [(ORIGINS.get(name, name), text) for name, text in recipe.provenance(summary)]
     found = [("How the rows were trained and scored", recipe.box(summary)), ("Where the numbers come from", origin)]
     return [(title, entries) for title, entries in found if entries]
 

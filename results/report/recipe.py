@@ -1,10 +1,11 @@
-"""How the rows of a table were trained and scored, as their records say, and in what they differ."""
+"""How rows were trained and scored, as their records say, in what they differ, and where the numbers come from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mtlbench.results.records.record import Record
 from mtlbench.results.summary.summary import Summary
 
 Cell = Mapping[str, Any]  # of a record: all that the training was asked for
@@ -200,3 +201,37 @@ def _text(values: Mapping[str, Sequence[str]], between: str) -> str:
     if len(values) == 1:
         return next(iter(values))
     return between.join(f"{value} ({', '.join(labels)})" for value, labels in values.items())
+
+
+def provenance(summary: Summary) -> list[tuple[str, str]]:
+    """What the records say of code, data, device and versions, as pairs (name, values).
+
+    Where records differ, all their values are named. A name is left out where no record has a value. A commit ends in
+    + where the files that can move a number differed from the commit.
+    """
+    found = [record.provenance for record in _records(summary)]
+    versions = sorted({name for p in found for name in p.get("versions", {})})
+    values = [
+        ("commit", [short_commit(p["commit"]) for p in found if p.get("commit")]),
+        ("source", [str(p["source"]) for p in found if p.get("source")]),
+        ("data", [str(p["data"]["fingerprint"]) for p in found if p.get("data", {}).get("fingerprint")]),
+        ("device", [str(p["device"]) for p in found if p.get("device")]),
+        *((name, [str(p.get("versions", {}).get(name, "unknown")) for p in found]) for name in versions),
+    ]
+    return [(name, distinct(of_name)) for name, of_name in values if of_name]
+
+
+def distinct(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
+
+
+def _records(summary: Summary) -> list[Record]:
+    found: dict[str, Record] = {}
+    for row in summary.comparison.rows.values():
+        for run in row.runs.values():
+            found |= run.records
+    return [found[cell_id] for cell_id in sorted(found)]
+
+
+def short_commit(commit: str) -> str:
+    return commit[:12] + ("+" if commit.endswith("+") else "")

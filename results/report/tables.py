@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from mtlbench.results.records.record import Manifest, Score
-from mtlbench.results.report import captions
+from mtlbench.results.report import captions, recipe
 from mtlbench.results.report.display import UNDEFINED, fixed, interval_text, signed, time_unit, titled
 from mtlbench.results.summary.columns import ScoreSummary
 from mtlbench.results.summary.controls import Finding
@@ -246,7 +246,7 @@ def _status_marks(row: Row, notes: Notes) -> tuple[str, ...]:
         runs = [run for run in row.runs.values() if run.status == status]
         if runs:
             sentence = f"{row.label}: {status} {len(runs)} of {len(row.runs)} seeds"
-            errors = captions.distinct(
+            errors = recipe.distinct(
                 _first_line(failure) for run in runs for _, failure in sorted(run.failures.items())
             )
             marks.append(notes.mark(sentence + (f" ({errors})" if errors else "")))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mtlbench.results.records.record import Manifest
-from mtlbench.results.report import captions
+from mtlbench.results.report import captions, recipe
 from mtlbench.results.report.drawing import figures
 from mtlbench.results.report.formats import escape_latex
 from mtlbench.results.report.paper import letters, tables
@@ -62,7 +62,7 @@ def _origin(summary: Summary, material: Material, paper: Paper) -> list[str]:
         f"Written by mtlbench for a width of {paper.text}; needs \\usepackage{{booktabs,graphicx}}.",
         *letters.remarks(material.manifest, [table for _, table in material.shown]),
         f"matrix: {material.manifest.name}",
-        *(f"{name}: {value}" for name, value in captions.provenance(summary)),
+        *(f"{name}: {value}" for name, value in recipe.provenance(summary)),
         "For the text of the paper:",
         *details,
         *captions.exact(summary),

@@ -13,7 +13,7 @@ from mtlbench.results.papers.audit import published
 from mtlbench.results.questions.several import Several
 from mtlbench.results.records.reading import Results
 from mtlbench.results.records.record import Record
-from mtlbench.results.report import captions, recipe
+from mtlbench.results.report import recipe
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.baselines import cells, same_metric
 from mtlbench.results.report.display import UNDEFINED, fixed, interval_text, signed, titled, with_unit
@@ -86,9 +86,7 @@ def _records(matrix: Matrix) -> list[Record]:
 
 def _commits(records: Sequence[Record]) -> str:
     """The commits of records; where there are several, with the number of records of each."""
-    found = [
-        captions.short_commit(record.provenance["commit"]) for record in records if record.provenance.get("commit")
-    ]
+    found = [recipe.short_commit(record.provenance["commit"]) for record in records if record.provenance.get("commit")]
     counts = pd.Series(found, dtype=str).value_counts(sort=False).sort_index()
     if len(counts) == 1:
         return str(counts.index[0])
@@ -171,7 +169,7 @@ def _two(one: tuple[Matrix, Summary, Table], other: tuple[Matrix, Summary, Table
     """The rows that two tables share, where their records are of two commits; without rows where they are not."""
     (matrix, summary, _), (matrix_too, summary_too, _) = one, other
     here, there = summary.comparison, summary_too.comparison
-    commits = [dict(captions.provenance(each)).get("commit", "") for each in (summary, summary_too)]
+    commits = [dict(recipe.provenance(each)).get("commit", "") for each in (summary, summary_too)]
     same = here.benchmark == there.benchmark and set(here.tasks) == set(there.tasks)
     if not same or matrix.name == matrix_too.name or not all(commits) or commits[0] == commits[1]:
         return "", Grid([], [], "")
@@ -206,7 +204,7 @@ def _differences(one: Summary, other: Summary) -> str:
 
 
 def _said(summary: Summary) -> Mapping[str, str]:
-    found = dict(captions.provenance(summary))
+    found = dict(recipe.provenance(summary))
     said = {**dict(recipe.box(summary)), "seeds": ", ".join(map(str, summary.comparison.seeds))}
     return said | {name: found[name] for name in ("data", "device", "torch") if name in found}
 
