@@ -13,6 +13,7 @@ from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.matrix.file import check
 from mtlbench.harness.training import train
 from mtlbench.harness.training.environment import Environment
+from mtlbench.harness.training.progress import Progress
 
 BACKBONE = "test_efficientnet"  # timm's own for tests; features at strides 4 to 32, as every backbone here
 # Networks that can be run stage by stage, for the methods that act between stages.
@@ -66,8 +67,11 @@ def matrix_file(folder, name="m", **changes):
 
 
 def train_cell(cell, store, root, report=lambda progress: None, *, cache=None, weights=(), **resources):
-    """Train a cell into a store, here, with the data of its benchmark in `root`. Returns its record."""
+    """Train a cell into a store, here, with the data of its benchmark in `root`. Returns its record.
+
+    report is told of the progress of training alone.
+    """
     roots = {cell.benchmark.name: root}
     assert isinstance(store, str | Path)  # a Store would become a folder of the current folder
     place = Environment(str(store), roots, Resources(**resources), cache=cache, weights=dict(weights))
-    return train.train(cell, place, report)
+    return train.train(cell, place, lambda said: report(said) if isinstance(said, Progress) else None)

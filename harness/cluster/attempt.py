@@ -19,7 +19,7 @@ from mtlbench.harness.store.lease import following
 from mtlbench.harness.store.parts import Parts, parts_of, put_parts
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.environment import Environment
-from mtlbench.harness.training.progress import Diverged, NoRoomToScore, Progress, Pulse, still
+from mtlbench.harness.training.progress import Diverged, NoRoomToScore, Progress, Pulse, Scoring, still
 from mtlbench.methods import resolve
 from mtlbench.results.records import files
 
@@ -33,7 +33,7 @@ class Final(RuntimeError):
 
 
 def attempt(
-    cell: Cell, environment: Environment, report: Callable[[Progress], None], failures: int | None = None
+    cell: Cell, environment: Environment, report: Callable[[Progress | Scoring], None], failures: int | None = None
 ) -> bool:
     """Train a cell; True when it is done, also where an earlier attempt did it.
 

@@ -115,7 +115,8 @@ class Tell(Callback):  # type: ignore[misc]
             self.refused.add(trial.config["cell"])
             self.board.put_back(trial.config["cell"], f"node {where} gets no cells: {result['why']}")
         elif "scored" in result:
-            self.board.scoring(trial.config["cell"], result["scored"], result["images"])
+            split = result.get("split", "test")
+            self.board.scoring(trial.config["cell"], result["scored"], result["images"], split)
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.board.retried(trial.config["cell"], self._failure(trial))

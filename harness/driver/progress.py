@@ -113,10 +113,10 @@ class Watch:
             self._say(cell_id, f"epoch {line.epoch}  loss {line.loss:.4g}", often=True)
         self.tell(cell_id, "running")
 
-    def scoring(self, cell_id: str, done: int, images: int) -> None:
+    def scoring(self, cell_id: str, done: int, images: int, split: str = "test") -> None:
         line = self.lines[cell_id]
-        line.state, line.epoch = "scoring", f"{done}/{images} images"
-        self._say(cell_id, f"scored {done} of {images} images", often=True)
+        line.state, line.epoch = "scoring" if split == "test" else "validating", f"{done}/{images} images"
+        self._say(cell_id, f"scored {done} of {images} images{'' if split == 'test' else f' of {split}'}", often=True)
         self.tell(cell_id, "running")
 
     def retried(self, cell_id: str, error: str) -> None:
@@ -161,7 +161,7 @@ class Watch:
         now = self.clock()
         work = 0.0
         for line, seconds in zip(left, whole, strict=True):
-            since = line.since if line.state in ("starting", "running", "scoring") else None
+            since = line.since if line.state in ("starting", "running", "validating", "scoring") else None
             work += max((seconds or min(known)) - line.before - (0.0 if since is None else now - since), 0.0)
         finished = any(line.took is not None for line in self.lines.values())
         return Left(work / max(1, min(self.slots, len(left))), at_least=not finished or not all(whole))
@@ -227,6 +227,7 @@ class Watch:
             "retrying": 0,
             "starting": 0,
             "running": 0,
+            "validating": 0,
             "scoring": 0,
             "failed": 1,
             "trained": 2,

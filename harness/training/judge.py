@@ -27,7 +27,7 @@ from mtlbench.harness.scoring.protocol import Conditions, conditions_of
 from mtlbench.harness.store import provenance
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
-from mtlbench.harness.training.progress import Diverged, NoRoomToScore, still
+from mtlbench.harness.training.progress import Diverged, ImagesScored, NoRoomToScore, Scoring, still
 from mtlbench.methods.method import Method
 from mtlbench.results.records.record import Record, Score
 
@@ -68,6 +68,7 @@ class Judge:
     accelerator: Accelerator
     pulse: Callable[[], None] = still  # is called after each batch
     parts: int = 1  # into how many parts a batch is divided, for a device whose memory is too small
+    report: Callable[[Scoring], None] = lambda scoring: None
 
     def score(
         self, network: Method, split: str, samples: Sequence[Sample], tasks: Mapping[str, Task], spent: float
@@ -83,12 +84,14 @@ class Judge:
             # Running statistics differ between processes since the last step. Those of the first process are saved.
             for buffer in network.buffers():
                 buffer.copy_(broadcast(buffer))
+        scored = ImagesScored(self.report, split, len(samples), alone=accelerator.num_processes == 1)
         wild = torch.zeros(len(tasks), device=accelerator.device)  # batches with a prediction that is not finite
 
         def predict(image: Tensor) -> Mapping[str, Tensor]:
             final: Mapping[str, Tensor] = network(image.contiguous(memory_format=torch.channels_last)).final
             wild.add_(torch.stack([~final[task].isfinite().all() for task in tasks]))
             self.pulse()
+            scored.add(len(image))
             return final
 
         view, store = view_of(cell.benchmark, self.benchmark), Store(self.environment.store)

@@ -33,6 +33,35 @@ class Progress(NamedTuple):
     seconds: float  # spent training so far, over all attempts
 
 
+class Scoring(NamedTuple):
+    """What a cell reports while its network is scored."""
+
+    scored: int  # images
+    images: int
+    split: str
+
+
+class ImagesScored:
+    """Reports how many images of a split are scored: none at first, and then at most once in `seconds`.
+
+    alone: no other process scores images of the split. Those of a group report together or not at all, because Ray
+    waits for all of them at each report; so they report only that they begin.
+    """
+
+    def __init__(
+        self, report: Callable[[Scoring], None], split: str, images: int, *, alone: bool, seconds: float = 5.0
+    ) -> None:
+        self.report, self.split, self.images, self.alone, self.seconds = report, split, images, alone, seconds
+        self.done, self.told = 0, time.monotonic()
+        report(Scoring(0, images, split))
+
+    def add(self, images: int) -> None:
+        self.done += images
+        if self.alone and time.monotonic() - self.told >= self.seconds:
+            self.told = time.monotonic()
+            self.report(Scoring(self.done, self.images, self.split))
+
+
 class Pulse:
     """Tells every now and then that a cell goes on, so that a process that stands still is noticed.
 

@@ -38,7 +38,7 @@ from mtlbench.harness.training.history import History, Usage
 from mtlbench.harness.training.judge import Judge, Judgement, samples
 from mtlbench.harness.training.network import build, chosen_tasks, load_starts, of_method
 from mtlbench.harness.training.objective import FINAL, task_losses, terms, weighted_sum
-from mtlbench.harness.training.progress import Diverged, Progress, still
+from mtlbench.harness.training.progress import Diverged, Progress, Scoring, still
 from mtlbench.methods.method import Method
 from mtlbench.results.records import files
 from mtlbench.results.records.record import Record
@@ -49,7 +49,7 @@ INTERVAL = 50  # steps between two looks at the loss; each is a host synchronisa
 def train(
     cell: Cell,
     environment: Environment,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[Progress | Scoring], None] = lambda progress: None,
     pulse: Callable[[], None] = still,
     parts: Parts = WHOLE,
 ) -> Record:
@@ -91,7 +91,7 @@ def train(
     usage = Usage(store, cell.id, done.step, device, writes=main)
     told = [*warnings, *history.warnings, *usage.events.warnings]
     _say_where(done, extent, report, told if main else [])
-    judge = Judge(cell, benchmark, environment, accelerator, pulse, parts.scoring)
+    judge = Judge(cell, benchmark, environment, accelerator, pulse, parts.scoring, report)
 
     dataset = loading.Training(splits.train, tasks, view, cell.seed)
     epochs = range(done.epoch, extent.epochs)

@@ -1,15 +1,19 @@
 """The time that is left comes from how long whole cells took, their start and their scoring included."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 import in_process
 from cells import small_cell, small_matrix
+from mtlbench.harness.cluster.tell import Tell
 from mtlbench.harness.driver import run as driver
 from mtlbench.harness.driver.progress import Watch
+from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.store import Store
+from mtlbench.harness.training.progress import Progress, Scoring
 from mtlbench.results.records.reading import read
 
 
@@ -150,9 +154,14 @@ def test_a_log_says_that_a_cell_starts_and_how_much_of_it_is_scored(tmp_path, te
         watch.started(cell.id)
         clock.now = 30.0
         watch.scoring(cell.id, 40, 200)
+        assert watch.lines[cell.id].state == "scoring"
+        clock.now = 60.0
+        watch.scoring(cell.id, 8, 40, "val")
+        assert watch.lines[cell.id].state == "validating"
     assert said.getvalue().splitlines() == [
         "[0/1] Multi-task: started",
         "[0/1] Multi-task: scored 40 of 200 images",
+        "[0/1] Multi-task: scored 8 of 40 images of val",
     ]
 
 
@@ -185,3 +194,13 @@ def test_a_run_with_nothing_to_train_says_so_before_it_writes_the_report(go, tmp
     monkeypatch.setattr(in_process, "StringIO", lambda: said)
     go(matrix)
     assert before == ["", "all 2 cells are finished; writing the report\n"]
+
+
+def test_what_the_processes_of_a_cell_report_while_they_score_it_reaches_the_table(watched):
+    watch, _, (first, *_), store, _ = watched
+    tell, trial = Tell(watch, store, Resources()), SimpleNamespace(config={"cell": first, "stage": "train"})
+    shown = []
+    for said in (Scoring(8, 40, "val"), Progress(1, 2, 10, 20, 1.0, 3.0), Scoring(40, 200, "test")):
+        tell.on_trial_result(0, [], trial, said._asdict())
+        shown.append((watch.lines[first].state, watch.lines[first].epoch))
+    assert shown == [("validating", "8/40 images"), ("running", "1/2"), ("scoring", "40/200 images")]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cells import train_cell
 from mtlbench.benchmarks.benchmark import Sample
 from mtlbench.benchmarks.tasks import factories
 from mtlbench.benchmarks.transforms.augmentation import Augmentation
@@ -14,10 +15,9 @@ from mtlbench.harness.bench import evaluation as bench_evaluation
 from mtlbench.harness.data.loading import Evaluation, evaluation_batches, in_order, normalise, onto
 from mtlbench.harness.data.view import View
 from mtlbench.harness.matrix.cell import BenchmarkConfig, Cell, TrainConfig
-from mtlbench.harness.matrix.entries import Resources, make_benchmark
+from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.scoring import statistics
-from mtlbench.harness.training import optimizers, train
-from mtlbench.harness.training.environment import Environment
+from mtlbench.harness.training import optimizers
 from mtlbench.harness.training.objective import terms, weighted_sum
 from mtlbench.methods import METHODS, Target, build
 
@@ -38,7 +38,7 @@ def cell(**recipe):
 
 
 def run(a_cell, store, rooms, report=lambda progress: None, **resources):
-    return train.train(a_cell, Environment(str(store), {"rooms": rooms}, Resources(gpus=1, **resources)), report)
+    return train_cell(a_cell, store, rooms, report, gpus=1, **resources)
 
 
 def network(name, targets=TARGETS):
