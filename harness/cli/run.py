@@ -36,8 +36,9 @@ from mtlbench.harness.cli.usage import (
 
 if TYPE_CHECKING:
     from mtlbench.harness.cluster.scheduler import Scheduler
+    from mtlbench.harness.driver.held import Held
     from mtlbench.harness.driver.run import Outcome
-    from mtlbench.harness.driver.standing import Held, Standing
+    from mtlbench.harness.driver.standing import Standing
     from mtlbench.harness.matrix.entries import Matrix
     from mtlbench.harness.matrix.text.written import Written
     from mtlbench.harness.store.store import Store
@@ -166,11 +167,13 @@ def status(
     """Say of every cell of a matrix whether it is finished, trained (scores are left), started (and how far its
     training came), failed, new, or stale (code that can move its numbers has changed since). A record that cannot be
     read is corrupt, and the exit status 1.
-    Without a matrix, say which matrices a store holds and how many of their cells are in each state.
+    Without a matrix, say which matrices a store holds, how many of their cells are in each state, when the last one was
+    finished, Delta_m so far, and how much training is left.
 
     Example:  mtlbench status rooms --store runs
     """
-    from mtlbench.harness.driver.standing import held, standing
+    from mtlbench.harness.driver.held import held
+    from mtlbench.harness.driver.standing import standing
 
     store = open_store(url)
     if matrix is None:
@@ -214,11 +217,12 @@ def _show_status(found: Standing) -> None:
 def _matrices(store: Store, matrices: Sequence[Held]) -> str:
     if not matrices:
         return f"{store.url} holds no matrix; `mtlbench run MATRIX --store {store.url}` begins one"
-    return "\n".join(
-        f"{each['matrix']}: {sum(each['cells'].values())} cells, {_counts(each['cells'])}"
-        + (f"; the last one finished {each['last']}" if each["last"] else "")
-        for each in matrices
-    )
+    from datetime import UTC, datetime
+
+    from mtlbench.harness.driver.held import shown
+
+    now = datetime.now(UTC)
+    return fitted("\n".join(shown(each, now) for each in matrices))
 
 
 def _counts(states: Mapping[str, int]) -> str:

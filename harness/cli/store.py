@@ -329,7 +329,7 @@ def _losses(events: Sequence[Mapping[str, Any]]) -> str:
 
 def _cost(name: str, value: float) -> tuple[str, str]:
     """The name of a cost without its unit, and its value with a unit."""
-    from mtlbench.harness.driver.progress import duration
+    from mtlbench.harness.driver.bars import duration
 
     if name.endswith("_bytes"):
         return name.removesuffix("_bytes").replace("_", " "), _bytes(value)

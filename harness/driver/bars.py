@@ -1,4 +1,4 @@
-"""How far something is that takes a while: bars on a terminal, and a line now and then elsewhere."""
+"""How far something is that takes a while, in bars on a terminal and lines now and then elsewhere; times in words."""
 
 from __future__ import annotations
 
@@ -42,3 +42,11 @@ def bars(console: Console, clock: Callable[[], float] = time.monotonic) -> Itera
             console.print(f"{what}: {done:,} of {total:,}", markup=False, highlight=False, soft_wrap=True)
 
     yield say
+
+
+def duration(seconds: float) -> str:
+    """ "45 s", "12 min", "3 h 05 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

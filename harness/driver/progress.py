@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from mtlbench.harness.driver.bars import animated
+from mtlbench.harness.driver.bars import animated, duration
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.views import State
@@ -237,11 +237,3 @@ class Watch:
         room = max(5, self.console.size.height - 8)
         first = sorted(self.lines.values(), key=lambda line: order.get(line.state, 0))[:room]
         return [line for line in self.lines.values() if line in first]
-
-
-def duration(seconds: float) -> str:
-    """ "45 s", "12 min", "3 h 05 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -122,27 +121,8 @@ def _words(node: Any) -> Iterator[Any]:
         yield node
 
 
-class Held(TypedDict):
-    """A matrix of a store."""
-
-    matrix: str
-    cells: dict[str, int]  # state -> how many
-    last: str  # when the last cell was finished; "" where none is
-
-
-def held(store: Store) -> list[Held]:
-    """The matrices of a store, with the states of their cells. Raises CorruptRecord for a manifest that is none."""
-    found, folders = [], store.folders()
-    for name in files.matrix_names(store.names(files.MATRICES, "file")):
-        cells = list(_manifest(store, name).cells())
-        records = recorded(store, {}, folders)(cells)
-        last = max((str(record.provenance.get("finished", "")) for record in records.values()), default="")
-        states = Counter[str](state_of(folders.get(cell_id, ())) for cell_id in cells)
-        found.append(Held(matrix=name, cells=dict(states), last=last))
-    return found
-
-
-def _manifest(store: Store, name: str) -> Manifest:
+def manifest_of(store: Store, name: str) -> Manifest:
+    """The manifest of a matrix. Raises CorruptRecord where its file holds none."""
     file = files.matrix(name)
     return Manifest.from_json(store.get(file).decode(errors="replace"), store.path(file))
 
@@ -152,7 +132,7 @@ def _in_store(store: Store, written: Written, made_from: str) -> list[Expected]:
     name = files.matrix(str(written.content["name"]))
     if not made_from or not store.exists(name):
         return []
-    manifest = _manifest(store, str(written.content["name"]))
+    manifest = manifest_of(store, str(written.content["name"]))
     return _expected(manifest) if manifest.written == made_from else []
 
 

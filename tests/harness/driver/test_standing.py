@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from cells import matrix_file
 from mtlbench.harness.cli.app import app
-from mtlbench.harness.driver.standing import digest, held, standing
+from mtlbench.harness.driver.standing import digest, standing
 from mtlbench.harness.driver.work import standing_of
 from mtlbench.harness.matrix.expand import manifest
 from mtlbench.harness.matrix.file import read
@@ -111,13 +111,6 @@ def test_the_status_of_the_committed_store_and_of_a_new_one_that_was_asked_befor
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (name, done.stderr)
-
-
-def test_a_store_says_what_it_holds(begun):
-    store, _ = begun
-    (one,) = held(store)
-    assert one["matrix"] == "small" and one["last"] == "" and one["cells"]["failed"] == 1
-    assert held(Store(store.path("elsewhere"))) == []
 
 
 @pytest.mark.parametrize(
