@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 from collections.abc import Callable
 from importlib import metadata
@@ -85,5 +87,7 @@ app.add_typer(launch.app, name="launch", short_help="Write the files that start 
 def main() -> None:
     """The console script."""
     look_here_last()
+    # Otherwise Python looks for garbage several times while it ends, among all that a run has loaded: for seconds.
+    atexit.register(gc.freeze)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     app()

@@ -165,3 +165,25 @@ def test_a_shell_completes_commands_matrices_and_methods_without_a_heavy_library
 def test_without_an_argument_the_commands_are_listed():
     done = CliRunner().invoke(app, [])
     assert "Commands:" in done.output and "mtlbench run smoke" in done.output
+
+
+# Garbage that says when Python looks at it.
+GARBAGE = """
+import sys
+from mtlbench.harness.cli.app import main
+
+class Loop:
+    def __del__(self):
+        print("looked for garbage")
+
+loop = Loop()
+loop.itself = loop
+sys.argv[1:] = ["--version"]
+main()
+"""
+
+
+def test_a_command_ends_without_a_look_for_garbage():
+    """Among the objects that a run has loaded, about a million, it would take seconds."""
+    done = subprocess.run([sys.executable, "-c", GARBAGE], capture_output=True, text=True, check=True)
+    assert done.stdout == f"mtlbench {metadata.version('mtlbench')}\n"
