@@ -31,13 +31,8 @@ def shown(store: Store, manifest: Manifest, without: Sequence[str]) -> Iterator[
         found = view(store.url, manifest, cell_id, _state(store, cell_id))
         scores = finals(found.record) if found.record is not None else []
         of_delta = [Point(name, value, 0) for name, value in gains.get(cell_id, {}).items()]
-        yield Shown(
-            entry,
-            run_name(found.entries, manifest),
-            found,
-            curve([*found.history.rows, *found.usage]),
-            scores + of_delta,
-        )
+        points = curve([*found.history.rows, *found.usage])
+        yield Shown(entry, run_name(found.entries, manifest), found, points, scores + of_delta)
 
 
 def _state(store: Store, cell_id: str) -> State:

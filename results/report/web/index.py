@@ -13,7 +13,7 @@ from mtlbench.results.papers.audit import published
 from mtlbench.results.questions.several import Several
 from mtlbench.results.records.reading import Results
 from mtlbench.results.records.record import Record
-from mtlbench.results.report import recipe
+from mtlbench.results.report import captions, recipe
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.baselines import cells, same_metric
 from mtlbench.results.report.display import UNDEFINED, fixed, interval_text, signed, titled, with_unit
