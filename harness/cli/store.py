@@ -267,10 +267,7 @@ def predict(
     images: Annotated[list[Path] | None, typer.Argument(help="Image files.")] = None,
     url: StoreOption = "runs",
     out: Annotated[Path, typer.Option(help="Folder for the predictions.")] = Path("predictions"),
-    test: Annotated[
-        list[int],
-        typer.Option("--test", metavar="N", help="The image N (from 0) of the test split, with labels; repeatable."),
-    ] = [],
+    test: Annotated[list[int], typer.Option(metavar="N", help="Image N of the test split, from 0; repeatable.")] = [],
     data: DataOption = [],
 ) -> None:
     """Predict all tasks of a cell for images of yours: a sheet (PNG, PDF) to look at and arrays (npz) for each image.
