@@ -53,7 +53,7 @@ def test_which_cells_are_ready_is_known_without_the_store(tmp_path, monkeypatch)
     tasks = {"name": "rooms", "tasks": ["semseg", "depth"], "options": {"train": 6, "val": 2, "test": 4}}
     store = Store(tmp_path)
     matrix = small_matrix(methods=rows, benchmark=tasks, backbone="test_resnet")
-    work = Work(matrix, store, (), recorded(store, {}), {}, "")
+    work = Work(matrix, store, (), recorded(store, {}), {}, "", "")
     for name in ("exists", "get", "get_those_there", "names"):
         monkeypatch.delattr(Store, name)
     before = work.ready()

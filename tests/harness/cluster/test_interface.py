@@ -5,9 +5,9 @@ import socket
 import psutil
 import pytest
 
+from mtlbench.harness.cluster.group import Group
 from mtlbench.harness.cluster.nodes import interface
 from mtlbench.harness.cluster.nodes.interface import VARIABLES, interface_to, use_interface_to
-from mtlbench.harness.cluster.stages import Group
 
 
 def test_this_machine_is_reached_over_the_interface_with_the_address():
