@@ -101,9 +101,10 @@ def _ours(folder: Path) -> dict[str, Path]:
 
 
 def _run(cell: Shown, manifest: Manifest) -> Run:
-    history: dict[int, dict[str, float]] = {int(row["step"]): {"epoch": row["epoch"]} for row in cell.view.history.rows}
+    rows = (*cell.view.history.rows, *cell.view.usage)
+    history: dict[int, dict[str, float]] = {int(row["step"]): {"epoch": row["epoch"]} for row in rows}
     for point in cell.curve:
-        history.setdefault(point.step, {})[point.name] = point.value
+        history[point.step][point.name] = point.value
     return Run(
         id=cell.entry.id[-LONGEST:],  # its end is the hash
         project=manifest.name,

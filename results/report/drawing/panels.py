@@ -194,5 +194,5 @@ def _legend(sheet: Sheet, shots: Shots, page: Page, top: float) -> float:
         top = keys.key(sheet, meaning, numbers, Box(GAP + indent, top, wide - indent)) + GAP
         if not meaning.classes:
             sheet.text("error", Box(GAP, top, indent))
-            top = keys.errors(sheet, page.worst[task], meaning, Box(GAP + indent, top, wide - indent)) + GAP
+            top = keys.errors(sheet, *page.worst[task], meaning, Box(GAP + indent, top, wide - indent)) + GAP
     return keys.no_label(sheet, Box(GAP, top, wide)) + GAP
