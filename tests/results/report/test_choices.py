@@ -22,8 +22,6 @@ from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import summarise
 from tables_of import TASKS, summaries
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 WEIGHTS = [(1.0, 1.0), (3.0, 3.0), (2.0, 1.0), (0.0, 1.0), (0.3, 0.9)]
 
 
