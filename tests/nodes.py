@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -77,6 +78,9 @@ class Nodes:
             ip("-n", space, "addr", "add", f"10.77.0.{node}/24", "dev", "eth0")
             ip("-n", space, "link", "set", "eth0", "up")
             ip("-n", space, "link", "set", "lo", "up")
+            names = Path("/etc/netns", space, "hosts")  # what `ip netns exec` shows in the place of /etc/hosts
+            names.parent.mkdir(parents=True, exist_ok=True)
+            names.write_text(f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n")
         return self
 
     def __exit__(self, *_):
@@ -87,6 +91,7 @@ class Nodes:
     def _remove(self):
         for node in range(1, 9):
             subprocess.run(["ip", "netns", "del", f"{SPACE}-{node}"], capture_output=True)
+            shutil.rmtree(Path("/etc/netns", f"{SPACE}-{node}"), ignore_errors=True)
         subprocess.run(["ip", "link", "del", f"{SPACE}-b"], capture_output=True)
 
     def start(self, node: int, hiding: Path | None = None) -> None:

@@ -63,11 +63,30 @@ def finished(folder):
     return [store.state(cell_id) for cell_id in store.cells()]
 
 
-def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(commands, cluster, tmp_path):
+def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(
+    commands, cluster, go, tmp_path, monkeypatch
+):
     with cluster(3) as nodes:
         head = replace(commands, before=nodes.on(1), first=OWN_PROCESSES)
 
-        # The host name of each node is mapped to 127.0.0.1, and yet the two processes of a cell find each other.
+        # A driver with another token than the cluster's is refused in one line.
+        other = tmp_path / "other token"
+        other.write_text("b" * 64)
+        with monkeypatch.context() as changed:
+            changed.setenv("RAY_AUTH_TOKEN_PATH", str(other))
+            driver = head.start("run", matrix_file(tmp_path, "refused"), "--store", "refused", "--address", ADDRESS)
+        said = ""
+        while "starting Ray" not in said:
+            line = driver.stdout.readline()
+            assert line, said
+            said += line
+        asked = time.monotonic()
+        said += driver.communicate(timeout=200)[0]
+        assert driver.returncode == 2 and time.monotonic() - asked < 60, said
+        assert "refuses our token; give the token of its head" in said.strip().splitlines()[-1]
+        assert "Traceback" not in said
+
+        # The host name of each node is mapped to 127.0.1.1, and yet the two processes of a cell find each other.
         multi_task = [{"name": "multi_task", "label": "Multi-task"}]
         file = matrix_file(tmp_path, "two", methods=multi_task, baseline="Multi-task", resources={"workers": 2})
         done = head.run("run", file, "--store", "two", "--address", ADDRESS)
@@ -117,13 +136,17 @@ def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(
         assert "Traceback" not in said and "raylet" not in said
         status = head.run("status", file, "--store", "lost", "--json")
         assert {row["state"] for row in json.loads(status.stdout)} == {"finished"}
+        assert "goes on after epoch 1/2" in said  # no more than an epoch is trained twice
+    go(small_matrix(methods=methods, baseline="One", train=train))  # undisturbed
+    assert numbers(tmp_path / "lost") == numbers(tmp_path / "s")
 
 
-def test_a_new_head_goes_on_after_the_loss_of_the_head(commands, cluster, tmp_path):
+def test_a_new_head_goes_on_after_the_loss_of_the_head(commands, cluster, go, tmp_path):
     marker, train = tmp_path / "go on", {"epochs": 2, "batch": 2}
+    changes = {"methods": [waiting(marker, "One")], "baseline": "One", "train": train}
     with cluster(2) as nodes:
         head, second = (replace(commands, before=nodes.on(node), first=OWN_PROCESSES) for node in (1, 2))
-        file = matrix_file(tmp_path, "headless", methods=[waiting(marker, "One")], baseline="One", train=train)
+        file = matrix_file(tmp_path, "headless", **changes)
         running = second.start("run", file, "--store", "headless", "--address", ADDRESS)
         wait_for(lambda: begun(tmp_path / "headless") == 1, running)
         nodes.kill(1)
@@ -140,6 +163,8 @@ def test_a_new_head_goes_on_after_the_loss_of_the_head(commands, cluster, tmp_pa
         done = head.run("run", file, "--store", "headless", "--address", ADDRESS)
         assert done.returncode == 0, done.stdout + done.stderr
         assert finished(tmp_path / "headless") == ["finished"]
+    go(small_matrix(**changes))  # undisturbed
+    assert numbers(tmp_path / "headless") == numbers(tmp_path / "s")
 
 
 def test_a_driver_whose_own_raylet_dies_waits_for_another_or_ends_in_one_line(commands, cluster, go, tmp_path):
