@@ -230,7 +230,7 @@ def _counts(states: Mapping[str, int]) -> str:
 
 
 def _on_ray(address: str | None, autoscaled: bool) -> Scheduler:
-    from mtlbench.harness.cluster.token import use_token
+    from mtlbench.harness.cluster.variables import use_token
 
     if address is not None:
         use_token()
@@ -240,7 +240,7 @@ def _on_ray(address: str | None, autoscaled: bool) -> Scheduler:
 
 
 def _require_sockets() -> None:
-    from mtlbench.harness.cluster.sockets import ray_folder
+    from mtlbench.harness.cluster.variables import ray_folder
 
     try:
         ray_folder()

@@ -16,8 +16,8 @@ from mtlbench.harness.cluster.log import log
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.lease import following
-from mtlbench.harness.store.parts import Parts, parts_of, put_parts
 from mtlbench.harness.store.store import Store, StoreError
+from mtlbench.harness.training.checkpoint import Parts, parts_of, put_parts
 from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Diverged, NoRoomToScore, Progress, Pulse, Scoring, still
 from mtlbench.methods import resolve

@@ -19,7 +19,7 @@ from ray.job_config import JobConfig
 import mtlbench
 from mtlbench.harness.cluster.attempt import first_line
 from mtlbench.harness.cluster.scheduler import Cluster
-from mtlbench.harness.cluster.sockets import ray_folder
+from mtlbench.harness.cluster.variables import ray_folder
 from mtlbench.harness.training.environment import forget_compilers, forget_launchers
 
 log = logging.getLogger(__name__)

@@ -16,10 +16,11 @@ import torch
 from mtlbench import methods
 from mtlbench.harness.data.copy import copy_of, trained_on
 from mtlbench.harness.data.unlabelled import unlabelled
-from mtlbench.harness.driver import columns, preflight
+from mtlbench.harness.driver import preflight
 from mtlbench.harness.driver.bars import duration
 from mtlbench.harness.driver.standing import recorded
 from mtlbench.harness.driver.work import require, select, survey, title
+from mtlbench.harness.inspect import columns
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, Resources, make_benchmark
 from mtlbench.harness.matrix.expand import Planned, waiting

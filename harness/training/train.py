@@ -29,9 +29,9 @@ from mtlbench.harness.matrix.cell import Cell, TrainConfig
 from mtlbench.harness.matrix.length import Length, length
 from mtlbench.harness.scoring import expensive, per_image
 from mtlbench.harness.store import provenance
-from mtlbench.harness.store.parts import WHOLE, Parts
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import batch_norm, checkpoint, optimizers
+from mtlbench.harness.training.checkpoint import WHOLE, Parts
 from mtlbench.harness.training.cost import network_cost
 from mtlbench.harness.training.environment import Environment, forget_launchers, telling
 from mtlbench.harness.training.history import History, Usage

@@ -14,8 +14,7 @@ from cells import matrix_file
 from command import invoke
 from mtlbench.harness.cluster import joining, sockets
 from mtlbench.harness.cluster.schedule import Cells, OnRay
-from mtlbench.harness.cluster.sockets import LONGEST_SOCKET, SOCKET, ray_folder
-from mtlbench.harness.cluster.token import use_token
+from mtlbench.harness.cluster.variables import LONGEST_SOCKET, SOCKET, ray_folder, use_token
 
 TIMED_OUT = Exception(
     "The current node timed out during startup. This could happen because some of the raylet failed to startup or the "

@@ -34,10 +34,10 @@ from mtlbench.harness.driver import run as driver
 from mtlbench.harness.driver.progress import Watch
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.keeper import ENDED
-from mtlbench.harness.store.parts import Parts
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training import judge
 from mtlbench.harness.training import progress as progress_module
+from mtlbench.harness.training.checkpoint import Parts
 from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Pulse
 from mtlbench.results.records import files

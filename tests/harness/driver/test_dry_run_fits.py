@@ -4,7 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from mtlbench.harness.driver import columns, forecast
+from mtlbench.harness.driver import forecast
+from mtlbench.harness.inspect import columns
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import read

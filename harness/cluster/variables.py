@@ -1,4 +1,7 @@
-"""Where a Ray of this machine keeps its sockets, whose paths must be short."""
+"""What Ray reads in variables: where the token of a cluster is, and where a Ray of this machine keeps its sockets.
+
+Ray reads them while it is imported, so nothing here imports Ray.
+"""
 
 from __future__ import annotations
 
@@ -35,3 +38,13 @@ def _holds_sockets(folder: Path) -> bool:
     existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
     return writable and len(os.fsencode(f"{folder}{SOCKET}")) <= LONGEST_SOCKET
+
+
+def use_token() -> None:
+    """Join clusters with the token that is where Ray looks for one, unless RAY_AUTH_MODE says otherwise.
+
+    A cluster without tokens takes no notice of one.
+    """
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")
+    if os.environ.get("RAY_AUTH_TOKEN") or Path(path).expanduser().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
