@@ -75,6 +75,7 @@ def test_a_trained_cell_waits_for_its_scores_without_a_record_and_without_checkp
     of_cell = [name for name in files(store) if not name.startswith("without_label/")]
     assert {name.removeprefix(folder) for name in of_cell if "to_score" not in name} == {
         "/cell.yaml", "/history.jsonl", "/model.safetensors", "/per_image.parquet", "/samples.npz", "/trained.json",
+        "/usage.jsonl",
     }  # fmt: skip
     values = [json.loads(line)["name"] for line in store.get(f"{folder}/history.jsonl").decode().splitlines()]
     assert "val/depth/rmse" in values and not [name for name in values if name.startswith("val/edge")]
