@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from PIL import Image
 
 from mtlbench.results.questions.classes import by_class
 from mtlbench.results.questions.several import Several, several
@@ -215,4 +217,7 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    """The same pixels as WebP, which takes half the space."""
+    packed = io.BytesIO()
+    Image.open(io.BytesIO(png)).save(packed, "WEBP", lossless=True)
+    return "data:image/webp;base64," + base64.b64encode(packed.getvalue()).decode()

@@ -47,7 +47,7 @@ SHUT = {("harness/tracking", "harness/data"), ("harness/bench", "harness/cli"), 
 LEAVES = {
     "benchmarks": {"torch", "torchvision", "numpy", "scipy", "sklearn", "PIL", "h5py", "pyarrow"},
     "methods": {"torch", "timm", "huggingface_hub", "safetensors"},
-    "results": {"numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "fsspec"}
+    "results": {"numpy", "pandas", "pyarrow", "scipy", "PIL", "matplotlib", "seaborn", "jinja2", "fsspec"}
     | {"pydantic", "pydantic_core", "lxml", "markdown_it", "pylatexenc", "plotly"},
 }
 

@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 
-import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from PIL import Image
 
 from command import main
 from make_records import Store, score, three_seeds
@@ -59,7 +60,7 @@ def test_the_page_stands_alone(written):
     assert sorted(set(links)) == sorted(
         str(path.relative_to(written[1])) for path in written[0].paths if path.suffix not in (".html", ".png")
     )
-    assert page.count("data:image/png;base64,") == 6  # three figures, each on light and on dark paper
+    assert page.count("data:image/webp;base64,") == 6  # three figures, each on light and on dark paper
     assert "loss is nan at step 7" in page
     assert "What the choice of the baseline run changes" in page
 
@@ -70,10 +71,11 @@ def test_every_figure_of_the_page_has_a_dark_one_for_dark_pages(written):
     assert len(pictures) == page.count("<img ") == 3
     for picture in pictures:
         (dark,) = re.findall(
-            r'<source srcset="data:image/png;base64,([^"]+)" media="\(prefers-color-scheme: dark', picture
+            r'<source srcset="data:image/webp;base64,([^"]+)" media="\(prefers-color-scheme: dark', picture
         )
-        (light,) = re.findall(r'<img src="data:image/png;base64,([^"]+)"', picture)
-        corners = [plt.imread(io.BytesIO(base64.b64decode(found)))[0, 0, :3] for found in (light, dark)]
+        (light,) = re.findall(r'<img src="data:image/webp;base64,([^"]+)"', picture)
+        both = (Image.open(io.BytesIO(base64.b64decode(found))).convert("RGB") for found in (light, dark))
+        corners = [np.array(found.getpixel((0, 0))) / 255 for found in both]
         assert corners[0] == pytest.approx((1, 1, 1)) and corners[1] == pytest.approx(PAPER, abs=0.01)
 
 
