@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from mtlbench.harness.tracking.views import (  # fmt: skip
     Point,
     State,
     View,
+    artifacts,
     contradicts,
     curve,
     digest,
@@ -221,7 +223,10 @@ class Projection:
         points = curve(unseen(now, have.tags))
         if now.record and RECORD not in have.tags:
             points = finals(now.record) + points  # MLflow's page that compares runs begins with their first metric
-            self.client.log_text(run_id, now.record.to_json(), files.RECORD)
+            with tempfile.TemporaryDirectory(prefix="mtlbench-artifacts-") as folder:
+                for name, content in artifacts(self.store, now.record).items():
+                    Path(folder, name).write_text(content, encoding="utf-8")
+                self.client.log_artifacts(run_id, folder)  # at once: each call asks the server where they belong
         if now.failure:
             self.client.log_text(run_id, json.dumps(now.failure, indent=1), files.FAILURE)
         if now.log:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import yaml
+
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 from mtlbench.results.records.files import Events
@@ -87,6 +89,13 @@ def view(store: str, manifest: Manifest, cell_id: str, state: State) -> View:
     log = source.get(files.log(cell_id)).decode(errors="replace") if has_log else ""
     used = source.get(files.usage(cell_id)) if source.exists(files.usage(cell_id)) else b""
     return View(entries, state, config, history(store, cell_id), record, failure, log, files.read_history(used).rows)
+
+
+def artifacts(store: str, record: Record) -> dict[str, str]:
+    """The files that the run of a finished cell has: its record, its settings, and the log where there is one."""
+    log = Store(store).get_those_there([files.log(record.id)]).get(files.log(record.id))
+    found = {files.RECORD: record.to_json(), files.CONFIG: yaml.safe_dump(record.cell, sort_keys=False)}
+    return found if log is None else {**found, files.LOG: log.decode(errors="replace")}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

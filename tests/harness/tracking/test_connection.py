@@ -126,7 +126,7 @@ def test_a_server_takes_the_same_projection(tmp_path, uri, store):
         run = runs(projection)[MULTI.id]
         assert points(projection, run, "train/loss/semseg") == [(10, 1.0), (20, 1.0)]
         assert run.data.metrics["delta/m"] == 1.0
-        assert projection.client.list_artifacts(run.info.run_id)[0].path == "record.json"
+        assert [one.path for one in projection.client.list_artifacts(run.info.run_id)] == ["cell.yaml", "record.json"]
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)

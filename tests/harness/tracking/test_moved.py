@@ -40,7 +40,7 @@ def test_it_is_one_experiment_whose_artifacts_are_where_the_store_is(tracked, tm
     there = f"{Path(new).as_uri()}/mlflow/{MANIFEST.name}"
     assert again.client.get_experiment_by_name(MANIFEST.name).artifact_location == there
     assert run.info.artifact_uri.startswith(f"{there}/")
-    assert [one.path for one in again.client.list_artifacts(run.info.run_id)] == ["record.json"]
+    assert [one.path for one in again.client.list_artifacts(run.info.run_id)] == ["cell.yaml", "record.json"]
     assert server.pages(uri, new, MANIFEST.name, "http://x").keys() == PAGES.keys()
     again.report(tmp_path / "tables", [tmp_path / "tables" / "report.html"])  # what comes later lies there too
     assert list((tmp_path / "elsewhere").rglob("report.html"))

@@ -29,7 +29,7 @@ def test_a_finished_cell_becomes_a_run_with_its_config_history_scores_and_record
     assert points(projection, run, "train/loss/semseg") == [(10, 1.0), (20, 0.5)]
     assert {"method": "pad_net", "train.lr": "0.0001", "tasks": "semseg edge"}.items() <= run.data.params.items()
     assert {"label": "PAD-Net", "seed": "0", "commit": "abc123", "data": "f00d"}.items() <= run.data.tags.items()
-    assert projection.client.list_artifacts(run.info.run_id)[0].path == "record.json"
+    assert [one.path for one in projection.client.list_artifacts(run.info.run_id)] == ["cell.yaml", "record.json"]
 
 
 def test_an_undefined_score_is_named_and_never_a_number(store, projection):
@@ -156,5 +156,5 @@ def test_the_artifacts_of_a_matrix_of_any_name_lie_in_its_folder(store, uri, nam
     projection = Projection(uri, store.url, replace(MANIFEST, name=name))
     finish(store, projection, MULTI)
     run = runs(projection)[MULTI.id]
-    assert [one.path for one in projection.client.list_artifacts(run.info.run_id)] == ["record.json"]
+    assert [one.path for one in projection.client.list_artifacts(run.info.run_id)] == ["cell.yaml", "record.json"]
     assert (Path(store.url) / "mlflow" / name / run.info.run_id / "artifacts" / "record.json").is_file()
