@@ -28,7 +28,7 @@ def _whole_and_killed(rank, folder, root):
     steps = optimizers.set_learning_rates  # called by each process before each step
 
     def die(own, recipe, progress):
-        if rank == 1 and progress > 0.5:  # in the second epoch, while the other processes are in the same step
+        if rank == 1 and progress >= 0.5:  # at the second step of the second epoch, which the other processes make too
             os.kill(os.getpid(), signal.SIGKILL)
         return steps(own, recipe, progress)
 
