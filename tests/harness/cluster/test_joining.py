@@ -12,7 +12,7 @@ from ray.tune.search import SearchGenerator
 
 from cells import matrix_file
 from command import invoke
-from mtlbench.harness.cluster import joining, sockets
+from mtlbench.harness.cluster import joining, variables
 from mtlbench.harness.cluster.schedule import Cells, OnRay
 from mtlbench.harness.cluster.variables import LONGEST_SOCKET, SOCKET, ray_folder, use_token
 
@@ -242,7 +242,7 @@ def test_ray_is_started_in_the_short_folder(monkeypatch, base):
 
 def test_where_no_folder_will_do_a_line_says_which_variable_to_set_before_anything_else(monkeypatch, base, tmp_path):
     monkeypatch.setenv("TMPDIR", str(folder_of_length(base, 80)))
-    monkeypatch.setattr(sockets, "_holds_sockets", lambda folder: False)
+    monkeypatch.setattr(variables, "_holds_sockets", lambda folder: False)
     done = invoke("run", matrix_file(tmp_path), "--store", tmp_path / "s")
     assert done.exit_code == 2
     assert f"TMPDIR={os.environ['TMPDIR']} is too long" in done.stderr and "set RAY_TMPDIR" in done.stderr

@@ -84,7 +84,7 @@ with log(Store(url), cell):
 @pytest.mark.timeout(180)
 def test_after_a_crash_an_exit_or_a_kill_the_log_in_a_bucket_has_the_last_lines(monkeypatch):
     boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -110,6 +110,7 @@ def test_after_a_crash_an_exit_or_a_kill_the_log_in_a_bucket_has_the_last_lines(
             assert "the last line\n" in text and text.endswith(keeper.ENDED.format(pid=process.pid))
     finally:
         server.stop()
+        s3fs.S3FileSystem.clear_instance_cache()  # fsspec would give the address of this server to other tests
     left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if bucket.encode() in _content(path)]
     assert not left
 

@@ -43,6 +43,7 @@ def nodes(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()  # of another address
     with Nodes(tmp_path, 2) as made:
         server = moto.ThreadedMotoServer(OUTSIDE, port, verbose=False)
         server.start()
