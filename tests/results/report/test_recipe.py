@@ -100,7 +100,7 @@ def test_the_boxes_stand_open_below_the_table(tmp_path):
     before, _, behind = page.partition('<section class="box">')
     assert before.count("<details") == before.count("</details>")  # it is in none that is closed
     assert "</table>" in before and "<h3>How sure</h3>" in behind
-    found = dict(re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", behind))
+    found = dict(re.findall(r"<div><dt>(.*?)</dt> <dd>(.*?)</dd></div>", behind))
     assert found == {
         "learning rate changes": "after each step", "commit of mtlbench": "0123456789ab", "hash of its source": "feed",
         "fingerprint of the data": "d0d0", "device": "cpu", "python": "3.11.2", "torch": "2.11.0",
