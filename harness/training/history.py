@@ -52,8 +52,8 @@ class Usage:
     """What the training of an epoch, from `start` to `add`, used of the machine.
 
     It has a file of its own, because a resumed training has the same history and another use, and it has the time in
-    seconds since 1970, over which MLflow draws it. The names are those of
-    MLflow's own system metrics, which its pages show together:
+    seconds since 1970, over which MLflow draws it. The names are those of MLflow's own system metrics, which its pages
+    show together:
 
         system/images_per_second                of training, with the time that it waits for data
         system/cpu_utilization_percentage       the share of all cores that the process and its loaders took
