@@ -24,7 +24,7 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from mtlbench.harness.cluster import head, joining
 from mtlbench.harness.cluster.attempt import reason
 from mtlbench.harness.cluster.group import places
-from mtlbench.harness.cluster.nodes import asking
+from mtlbench.harness.cluster.nodes import asking, reaching
 from mtlbench.harness.cluster.scheduler import Board, Cluster, Gone
 from mtlbench.harness.cluster.stages import UNFIT, Stage, run_stage
 from mtlbench.harness.cluster.tell import Actors, Tell
@@ -155,6 +155,8 @@ class OnRay:
         outside = sorted({name for cell in cells for name in names_from_outside(cell.model_dump(mode="json"))})
         question = asking.Question(environment.store, sign, data, _folders(), environment.weights, outside)
         self.asked, problems = asking.ask(question)
+        if environment.resources.workers > 1:
+            problems += reaching.unreached(self.asked.fit)
         return problems
 
     def watched(self) -> contextlib.AbstractContextManager[None]:
