@@ -2,6 +2,7 @@ import contextlib
 import fcntl
 import math
 import os
+import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,13 +13,18 @@ import torch
 torch.set_num_threads(1)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """For -n auto: the CPUs that this process may use, by its affinity and by the quota of its control group."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cpus():
+    """The CPUs that this process may use, by its affinity and by the quota of its control group."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = Path("/sys/fs/cgroup/cpu.max")
     allowed, period = quota.read_text().split() if quota.is_file() else ("max", "1")
-    return cpus if allowed == "max" else max(1, min(cpus, math.ceil(int(allowed) / int(period))))
+    return here if allowed == "max" else max(1, min(here, math.ceil(int(allowed) / int(period))))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """For -n auto."""
+    return cpus()
 
 
 @pytest.fixture(autouse=True)
@@ -43,26 +49,48 @@ def rooms(shared):
 
 @pytest.fixture(scope="session")
 def turn(shared):
-    """A lock, taken by `with turn():`. Whatever starts a scheduler or measures time takes it, one test of all workers
-    at once.
+    """Waits for one of as many places as there are CPUs, or for all of them: `with turn():`, `with turn(whole=True):`.
 
-    A lock and no group of xdist: with `--dist worksteal`, which has no groups, tests of one file stay with one worker,
-    so that what a module makes for its tests is seldom made twice.
+    Whatever starts a scheduler takes a place, so that its processes get a CPU and its deadlines mean something. These
+    are locks and no groups of xdist: with `--dist worksteal`, which has no groups, tests of one file stay with one
+    worker, so that what a module makes for its tests is seldom made twice.
     """
 
     @contextlib.contextmanager
-    def taken():
-        with (shared / "turn.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    def taken(*, whole=False):
+        with contextlib.ExitStack() as held:
+            places = [held.enter_context((shared / f"turn-{place}.lock").open("w")) for place in range(cpus())]
+            if whole:
+                for place in places:
+                    fcntl.flock(place, fcntl.LOCK_EX)
+            else:
+                while not any(map(_free, places)):
+                    time.sleep(0.2)
             yield
 
     return taken
 
 
+def _free(place):
+    """Whether a lock was free. It is taken then."""
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@pytest.fixture
+def in_turn(turn):
+    """One test of as many as there are CPUs."""
+    with turn():
+        yield
+
+
 @pytest.fixture
 def alone(turn):
-    """The same for one test."""
-    with turn():
+    """No other test that takes its turn runs meanwhile."""
+    with turn(whole=True):
         yield
 
 

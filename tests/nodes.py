@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-HEAD, PORT = "10.77.0.1", 6379
-OUTSIDE = "10.77.0.254"  # of this machine itself, for servers that nodes are to reach
-SPACE = f"mt{os.getpid() % 100000}"  # begins the names of this process's namespaces and links, of 15 characters at most
+# Each process that runs tests has a network and names of its own.
+NETWORK = f"10.{100 + os.getpid() // 256 % 100}.{os.getpid() % 256}"
+HEAD, PORT = f"{NETWORK}.1", 6379
+OUTSIDE = f"{NETWORK}.254"  # of this machine itself, for servers that nodes are to reach
+SPACE = f"mt{os.getpid() % 100000}"  # begins the names of namespaces and links, which have 15 characters at most
 RAY = str(Path(sys.executable).with_name("ray"))
 
 # A driver looks for the Ray of its machine among all processes that it sees. It sees those of the other nodes too, and
@@ -56,10 +58,10 @@ def _without(folder: Path | None) -> list[str]:
 
 
 class Nodes:
-    """Namespaces on one bridge, with addresses 10.77.0.1, 10.77.0.2, ...; the first is the head."""
+    """Namespaces on one bridge, with addresses NETWORK.1, NETWORK.2, ...; the first is the head."""
 
-    def __init__(self, folder: Path, count: int, cpus: int = 1) -> None:
-        self.folder, self.count, self.cpus = folder, count, cpus
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self.count = folder, count
         self.processes: dict[int, subprocess.Popen] = {}
         self.token = folder / "token"
         self.token.write_text("a" * 64)
@@ -75,7 +77,7 @@ class Nodes:
             ip("netns", "add", space)
             ip("link", "add", f"{SPACE}v{node}", "type", "veth", "peer", "name", "eth0", "netns", space)
             ip("link", "set", f"{SPACE}v{node}", "master", f"{SPACE}-b", "up")
-            ip("-n", space, "addr", "add", f"10.77.0.{node}/24", "dev", "eth0")
+            ip("-n", space, "addr", "add", f"{NETWORK}.{node}/24", "dev", "eth0")
             ip("-n", space, "link", "set", "eth0", "up")
             ip("-n", space, "link", "set", "lo", "up")
             names = Path("/etc/netns", space, "hosts")  # what `ip netns exec` shows in the place of /etc/hosts
@@ -94,10 +96,10 @@ class Nodes:
             shutil.rmtree(Path("/etc/netns", f"{SPACE}-{node}"), ignore_errors=True)
         subprocess.run(["ip", "link", "del", f"{SPACE}-b"], capture_output=True)
 
-    def start(self, node: int, hiding: Path | None = None) -> None:
+    def start(self, node: int, hiding: Path | None = None, cpus: int = 1) -> None:
         """Start Ray on a node. hiding: a folder in whose place the node has an empty one of its own."""
         options = ["--head", "--port", str(PORT)] if node == 1 else ["--address", f"{HEAD}:{PORT}"]
-        options += ["--node-ip-address", f"10.77.0.{node}", "--num-cpus", str(self.cpus), "--block"]
+        options += ["--node-ip-address", f"{NETWORK}.{node}", "--num-cpus", str(cpus), "--block"]
         scratch = Path("/tmp") / f"{SPACE}-{node}"
         scratch.mkdir(exist_ok=True)
         environment = {**self.environment, "RAY_TMPDIR": str(scratch), "RAY_worker_niceness": "0"}
@@ -112,6 +114,12 @@ class Nodes:
         self._kill(node, lambda pid: True)
         self.processes.pop(node).wait()
         shutil.rmtree(Path("/tmp") / f"{SPACE}-{node}", ignore_errors=True)
+
+    @staticmethod
+    def part(node: int, other: int) -> None:
+        """Let no packet through between two nodes, as a firewall does that answers."""
+        for one, far in ((node, other), (other, node)):
+            ip("-n", f"{SPACE}-{one}", "route", "add", "prohibit", f"{NETWORK}.{far}/32")
 
     def kill_raylet(self, node: int) -> None:
         """End the raylet of a node, and nothing else."""

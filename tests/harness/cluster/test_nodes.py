@@ -10,11 +10,11 @@ import pytest
 from cells import matrix_file, small_matrix
 from kills import left_over, numbers
 from mtlbench.harness.store.store import Store
-from nodes import HEAD, OWN_PROCESSES, PORT, Nodes, possible
+from nodes import HEAD, NETWORK, OWN_PROCESSES, PORT, Nodes, possible
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("alone"),
+    pytest.mark.usefixtures("in_turn"),
     pytest.mark.timeout(900),
     pytest.mark.skipif(not possible(), reason="network namespaces need root and the command ip"),
 ]
@@ -94,6 +94,19 @@ def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(
         (cell_id,) = Store(tmp_path / "two").cells()
         assert Store(tmp_path / "two").record(cell_id).provenance["processes"] == 2
 
+        # Of two nodes that do not reach each other, both are named where a cell may be on both.
+        nodes.start(3)
+        nodes.ready(3)
+        nodes.part(2, 3)
+        done = head.run("doctor", file, "--store", "two", "--address", ADDRESS)
+        assert done.returncode == 2, done.stdout + done.stderr
+        for one, other in ((2, 3), (3, 2)):
+            line = f"node {NETWORK}.{one}: it does not reach node {NETWORK}.{other} at port "
+            assert done.stderr.count(line) == 1, done.stderr
+        assert done.stderr.count("it does not reach node") == 2, done.stderr
+        nodes.kill(3)
+        nodes.ready(2)
+
         # A node that does not see the store is named before any cell starts.
         hidden = tmp_path / "hidden"
         hidden.mkdir()
@@ -103,8 +116,8 @@ def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(
         nodes.ready(2)
         done = head.run("run", file, "--store", "hidden/s", "--address", ADDRESS)
         assert done.returncode == 2, done.stdout + done.stderr
-        assert "node 10.77.0.2: " in done.stderr and "is not the driver's" in done.stderr, done.stderr
-        assert "node 10.77.0.1: " not in done.stderr and "Traceback" not in done.stderr
+        assert f"node {NETWORK}.2: " in done.stderr and "is not the driver's" in done.stderr, done.stderr
+        assert f"node {NETWORK}.1: " not in done.stderr and "Traceback" not in done.stderr
         assert not list(hidden.glob("s/.probe*")) and not list(hidden.glob("s/cells/*/failure.json"))
         nodes.kill(2)
         nodes.ready(1)
@@ -132,7 +145,7 @@ def test_processes_on_two_nodes_a_node_without_the_store_and_the_loss_of_a_node(
         said += running.communicate(timeout=400)[0]
         assert running.returncode == 0, said
         assert said.count("failed, trying again from its last checkpoint: its node d") == 1, said
-        assert f"warning: node 10.77.0.3 gets no cells: {tmp_path / 'lost'} is not the driver's" in said
+        assert f"warning: node {NETWORK}.3 gets no cells: {tmp_path / 'lost'} is not the driver's" in said
         assert "Traceback" not in said and "raylet" not in said
         status = head.run("status", file, "--store", "lost", "--json")
         assert {row["state"] for row in json.loads(status.stdout)} == {"finished"}

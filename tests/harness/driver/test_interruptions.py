@@ -9,7 +9,7 @@ import pytest
 from cells import matrix_file
 from mtlbench.harness.store.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alone")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_turn")]
 
 
 @pytest.fixture

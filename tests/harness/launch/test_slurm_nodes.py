@@ -19,13 +19,13 @@ from mtlbench.harness.launch import job as job_module
 from mtlbench.harness.launch.job import Job, Nodes
 from mtlbench.harness.launch.slurm import Slurm, script
 from mtlbench.harness.store.store import Store
-from nodes import SPACE, possible
+from nodes import HEAD, SPACE, possible
 from nodes import Nodes as Spaces
 from paths import PYTHONPATH
 
 pytestmark = [
     pytest.mark.slow,  # it starts Ray on two nodes, twice
-    pytest.mark.usefixtures("alone"),
+    pytest.mark.usefixtures("in_turn"),
     pytest.mark.timeout(900),
     pytest.mark.skipif(
         not possible() or shutil.which("unshare") is None,
@@ -51,8 +51,8 @@ SCONTROL = """#!/bin/bash
 if [[ $1 == show ]]; then printf 'n1\\nn2\\n'; else echo "$*" > "$NOTES/requeued"; fi
 """
 
-GETENT = """#!/bin/bash
-echo "10.77.0.1 STREAM n1"
+GETENT = f"""#!/bin/bash
+echo "{HEAD} STREAM n1"
 """
 
 
