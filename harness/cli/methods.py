@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,10 +29,9 @@ def list_() -> None:
 
     Example:  mtlbench list
     """
-    opening("listing what a matrix can choose", "torch")
     from mtlbench.harness.inspect.listing import sections
 
-    for number, section in enumerate(sections()):
+    for number, section in enumerate(sections(partial(opening, "listing what a matrix can choose", "torch"))):
         typer.echo(("\n" if number else "") + fitted(section.title))
         for entry in section.entries:
             for place, text in enumerate(entry.texts):

@@ -1,21 +1,16 @@
-"""What a matrix can choose, with a few words on each: the texts of `mtlbench list`."""
+"""The texts of `mtlbench list`: what a matrix can choose, with a few words on each."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
-from mtlbench.benchmarks import BENCHMARKS
-from mtlbench.harness.matrix.optimization import OPTIMIZERS, SCHEDULES
-from mtlbench.harness.matrix.reference.options import described, text_of
-from mtlbench.harness.matrix.reference.pages import tasks_of
 from mtlbench.harness.matrix.text.written import embedded, find
-from mtlbench.methods import METHODS, Method
-from mtlbench.methods.weights import WEIGHTS_TAG
-
-OUTSIDE = "package.module:Name"  # how a matrix names what is no part of the package
+from mtlbench.harness.store.kept import remembered
+from mtlbench.harness.store.source import state
 
 
 class Entry(NamedTuple):
@@ -32,40 +27,22 @@ class Section(NamedTuple):
     entries: list[Entry]
 
 
-def sections() -> Iterator[Section]:
-    """All that a matrix can choose, in the order in which it is shown."""
-    yield Section(
-        f"Methods (or {OUTSIDE}). What options mean: docs/methods.md",
-        [Entry(name, [*_of_method(method)]) for name, method in METHODS.items()],
-    )
-    yield Section(
-        f"Backbones (any network of timm with maps at strides 4, 8, 16 and 32, or {OUTSIDE})",
-        [Entry(name, [f"`weights: imagenet` means {name}.{tag}"]) for name, tag in WEIGHTS_TAG.items()],
-    )
-    yield Section(f"Benchmarks (or {OUTSIDE})", [Entry(name, [*_of_benchmark(name)]) for name in BENCHMARKS])
-    yield Section(f"Optimisers (or {OUTSIDE}): {', '.join(OPTIMIZERS)}", [])
-    yield Section(f"Schedules (or {OUTSIDE}): {', '.join(SCHEDULES)}", [])
-    yield Section("Matrices", [Entry(name, [first_sentence(find(name).read_text())]) for name in embedded()])
+def sections(before: Callable[[], None] = lambda: None) -> list[Section]:
+    """All that a matrix can choose, in the order in which it is shown.
 
+    Where our code has changed since a list was made, classes and functions are imported, and PyTorch with them.
+    before: is called before that.
+    """
 
-def _of_method(method: type[Method]) -> Iterator[str]:
-    yield text_of(method)[0]
-    if method.published_on:
-        yield f"published on {method.published_on}; anything else is a composition of ours"
-    if method.task_counts not in ((1, 1), (1, None)):
-        yield tasks_of(method)
-    if remark := method.remark({}):
-        yield remark
-    for option in described(method):
-        yield f"{option.name}: {option.type.replace('`', '')} (default {option.default})"
+    def find_anew() -> str:
+        before()
+        from mtlbench.harness.inspect.choices import choices
 
+        return json.dumps(choices())
 
-def _of_benchmark(name: str) -> Iterator[str]:
-    benchmark = BENCHMARKS[name]()
-    tasks = ", ".join(task if it.metric else f"{task} (not scored)" for task, it in benchmark.tasks.items())
-    source = "--data needed" if benchmark.needs_root else "embedded"
-    yield f"{source}; {benchmark.size[0]}x{benchmark.size[1]}; tasks: {tasks}"
-    yield f"protocol: {', '.join(benchmark.augmentations)}"
+    found = json.loads(remembered("list", state(), find_anew))
+    kept = [Section(title, [Entry(*entry) for entry in entries]) for title, entries in found]
+    return [*kept, Section("Matrices", [Entry(name, [first_sentence(find(name).read_text())]) for name in embedded()])]
 
 
 def first_sentence(text: str) -> str:
