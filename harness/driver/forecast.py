@@ -1,4 +1,7 @@
-"""What a matrix would take, before anything runs: the command `mtlbench run --dry-run`. Writes nothing."""
+"""What a matrix would take, before anything runs: the command `mtlbench run --dry-run`.
+
+Nothing is written but the counts of networks, into the cache of this machine.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import timm
 import torch
 
 from mtlbench import methods
@@ -25,6 +30,9 @@ from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix, Resources, make_benchmark
 from mtlbench.harness.matrix.expand import Planned, waiting
 from mtlbench.harness.matrix.length import length
+from mtlbench.harness.store import source
+from mtlbench.harness.store.kept import remembered
+from mtlbench.harness.store.provenance import names_from_outside
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.cost import count_step, network_cost
 from mtlbench.harness.training.network import chosen_tasks
@@ -131,7 +139,7 @@ def forecast(
     for item in items.values():
         key = _network(item.cell.model_dump(mode="json"))
         if key not in counted:
-            counted[key] = _count(item.cell, matrix.resources.workers)
+            counted[key] = _known_count(key, item.cell, matrix.resources.workers)
         state = "corrupt" if item.cell.id in unreadable else store.state(item.cell.id)
         steps = _steps(item.cell, folders, store)
         line = _line(item, state, steps, counted[key], done.get(key, []), matrix.resources)
@@ -230,6 +238,19 @@ def _estimate(cell: Cell, counted: _Counted, resources: Resources) -> float:
     pace, parts = (GPU, 1) if resources.gpus else (CORE, resources.cpus)
     flops = 2 * 3 * counted.macs * cell.train.batch / resources.workers  # backward is twice forward
     return cell.train.accumulate * counted.operators * pace.launch + flops / (pace.flops * parts)
+
+
+def _known_count(key: str, cell: Cell, workers: int) -> _Counted:
+    """What a network costs, from the cache where the same code has counted it before: a count takes seconds.
+
+    key: what the count depends on beside the code. What comes from outside of the package is counted each time.
+    """
+    if names_from_outside(cell.model_dump(mode="json")):
+        return _count(cell, workers)
+    versions = {library.__name__: library.__version__ for library in (torch, timm)}
+    question = sha256(json.dumps([key, workers, versions]).encode()).hexdigest()[:16]
+    text = remembered(f"cost {question}", source.state(), lambda: json.dumps(_count(cell, workers)))
+    return _Counted(*json.loads(text))
 
 
 def _count(cell: Cell, workers: int) -> _Counted:

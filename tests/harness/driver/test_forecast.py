@@ -21,7 +21,7 @@ from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.matrix.expand import expand
 from mtlbench.harness.matrix.file import read
 from mtlbench.harness.matrix.text.written import embedded
-from mtlbench.harness.store import kept
+from mtlbench.harness.store import kept, source
 from mtlbench.harness.store.store import Store
 from mtlbench.methods.weights import require_pretrained
 from mtlbench.results.records.record import Record
@@ -286,6 +286,7 @@ def test_a_share_that_is_no_image_and_a_backbone_of_other_sizes_are_told_in_a_li
 
 
 def test_each_cell_is_told_before_the_next_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
     events = []
     count = forecasting._count
     monkeypatch.setattr(forecasting, "_count", lambda cell, workers: events.append("count") or count(cell, workers))
@@ -297,17 +298,34 @@ def test_a_dry_run_that_is_stopped_promises_nothing(tmp_path, monkeypatch):
     def interrupt(cell, workers):
         raise KeyboardInterrupt
 
+    monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(forecasting, "_count", interrupt)
     result = mtlbench(matrix_file(tmp_path, **SMALL), "--store", tmp_path / "store")
     assert result.exit_code == 130 and result.stderr == "\nstopped; nothing was written\n"
 
 
-def test_cells_of_one_network_are_counted_once(tmp_path, monkeypatch):
+def test_cells_of_one_network_are_counted_once_and_not_again_until_the_code_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
     counted = []
     count = forecasting._count
     monkeypatch.setattr(forecasting, "_count", lambda cell, workers: counted.append(cell.id) or count(cell, workers))
-    assert len(forecast(matrix(seeds=[0, 1, 2]), Store(tmp_path), []).lines) == 9
-    assert len(counted) == 3
+    lines = forecast(matrix(seeds=[0, 1, 2]), Store(tmp_path), []).lines
+    assert len(lines) == 9 and len(counted) == 3
+    again = forecast(matrix(seeds=[0, 1, 2]), Store(tmp_path), []).lines
+    assert len(counted) == 3 and [line[2:5] for line in again] == [line[2:5] for line in lines]
+    monkeypatch.setattr(source, "state", lambda: "other code")
+    forecast(matrix(seeds=[0, 1, 2]), Store(tmp_path), [])
+    assert len(counted) == 6
+
+
+def test_what_comes_from_outside_is_counted_each_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("MTLBENCH_CACHE", str(tmp_path / "cache"))
+    counted = []
+    count = forecasting._count
+    monkeypatch.setattr(forecasting, "_count", lambda cell, workers: counted.append(cell.id) or count(cell, workers))
+    for _ in range(2):
+        forecast(matrix(methods=["plugin:Fine"], baseline="plugin:Fine", seeds=[0]), Store(tmp_path), [])
+    assert len(counted) == 2
 
 
 def test_weights_in_the_cache_are_not_missing_and_others_are_named_without_a_download(tmp_path):
