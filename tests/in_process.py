@@ -31,7 +31,7 @@ class Tracked:
     def project_rows(self, rows):
         pass
 
-    def log_report(self, folder, files, claim="", sign=""):
+    def log_report(self, folder, files, claim=None, sign=""):
         pass
 
     def __enter__(self):

@@ -9,6 +9,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mtlbench.harness.tracking.rows import AGGREGATE, ENDS
@@ -18,19 +19,39 @@ from mtlbench.results.report.formats import escape_markdown
 
 # The prepared pages, by their names, and what the description and MLflow's menu "Views" call them.
 PAGES = {"rows": "rows", "charts": "charts of rows", "methods": "curves, means over seeds", "cells": "all cells"}
+VIEW = "mlflow.sharedViewState."  # begins the tag of an experiment that holds a view
 CHARTS = {"charts": "rows", "methods": "methods"}  # pages that open as charts -> the view that they show
 NAME, CREATED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"  # columns of every list of MLflow
 SECTIONS = (("delta", 3), ("test", 3), ("val", 3), ("train/loss", 3), ("train", 3), ("cost", 3))  # columns of charts
 
 
-def note(manifest: Manifest, scores: Mapping[str, Score], links: Mapping[str, str], claim: str = "") -> str:
+# Of columns, in pixels. MLflow puts CREATED second wherever the order has it: of a row, only its mark is shown, so that
+# the scores of three tasks fit into a page of 1500 pixels. The name of a cell has its seed and its tasks.
+WIDTHS = {AGGREGATE: {NAME: 190, CREATED: 44}, CELL: {NAME: 270, CREATED: 150}}
+NARROWEST = 96  # -0.0123456
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What may be claimed from the tables of a matrix. Both are empty before there is a report."""
+
+    headline: str = ""  # the first sentence on each table
+    text: str = ""  # all sentences
+
+
+NO_CLAIM = Claim()
+
+
+def note(manifest: Manifest, scores: Mapping[str, Score], links: Mapping[str, str], claim: Claim = NO_CLAIM) -> str:
     """Markdown above the runs: what the matrix is, what may be claimed, how its numbers read, and where to look.
 
-    scores: by metric, any run's. links: text -> address. claim: '' before there is a report.
+    scores: by metric, any run's. links: text -> address.
     """
-    # The first line is what a folded description shows.
-    first = " · ".join([escape_markdown(manifest.title), *(f"[{text}]({address})" for text, address in links.items())])
-    lines = [f"### {first}", f"**{escape_markdown(claim)}**" if claim else "", escape_markdown(manifest.caption)]
+    # The first line is what a folded description shows. MLflow's list of experiments shows how it begins, unrendered.
+    title, headline = escape_markdown(manifest.title), escape_markdown(claim.headline)
+    first = " · ".join([headline or title, *(f"[{text}]({address})" for text, address in links.items())])
+    rest = escape_markdown(claim.text.removeprefix(claim.headline).strip())
+    lines = [first, rest, f"**{title}**" if headline else "", escape_markdown(manifest.caption)]
     if manifest.demonstration:
         lines.append("**A demonstration**: it shows that the path works and compares nothing.")
     lines.append(
@@ -52,7 +73,7 @@ def _family(metric: str) -> str:
 
 
 def views(manifest: Manifest, scores: Mapping[str, Score]) -> dict[str, str]:
-    """The views of the prepared pages, as MLflow keeps them in the tags ``mlflow.sharedViewState.NAME``.
+    """The views of the prepared pages, as MLflow keeps them in tags that VIEW begins.
 
     ``rows`` shows the rows of the tables, ``methods`` shows means over seeds that MLflow makes of cells, and ``cells``
     shows cells. All show delta and the primary scores first, and the best run on top.
@@ -123,7 +144,8 @@ def _state(kind: str, before: Sequence[str], metrics: Sequence[str], columns: Se
         "modelVersionFilter": "All Runs",
         "selectedColumns": shown,
         "columnOrder": order,
-        "columnWidths": {name: 40 + 6 * len(name.partition("`")[2]) for name in order} | {NAME: 190, CREATED: 150},
+        "columnWidths": {name: max(NARROWEST, int(36 + 6.5 * len(name.partition("`")[2]))) for name in order}
+        | WIDTHS[kind],
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],

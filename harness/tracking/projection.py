@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.connection import client
 from mtlbench.harness.tracking.moved import adopt
-from mtlbench.harness.tracking.pages import PAGES, note, page, views
+from mtlbench.harness.tracking.pages import NO_CLAIM, PAGES, VIEW, Claim, note, page, views
 from mtlbench.harness.tracking.rows import AGGREGATE, Aggregate, row_of
 from mtlbench.harness.tracking.views import (  # fmt: skip
     KIND,
@@ -142,7 +142,7 @@ class Projection:
             if run.info.status != "FINISHED":
                 self.client.set_terminated(run.info.run_id, "FINISHED")
 
-    def report(self, folder: Path, files_of_it: Sequence[Path], claim: str = "", sign: str = "") -> None:
+    def report(self, folder: Path, files_of_it: Sequence[Path], claim: Claim = NO_CLAIM, sign: str = "") -> None:
         """Put the tables and figures of a folder beside the runs, as the artifacts of a run of their own, and link them
         from the experiment's description. What else is in the folder, perhaps the store itself, is left out.
 
@@ -162,7 +162,8 @@ class Projection:
                 KIND: "report",
                 "matrix": self.manifest.name,
                 "page": page,
-                "claim": claim,
+                "headline": claim.headline,
+                "claim": claim.text,
                 SIGN: f"{sign} {self._count_of_rows()}",
             },
         )
@@ -269,16 +270,16 @@ class Projection:
 
     def _describe(self) -> None:
         links = {text: page(self.experiment_id, name) for name, text in PAGES.items()}
-        claim = ""
+        claim = NO_CLAIM
         for run in self._runs(f"tags.{KIND} = 'report'"):
-            claim = run.data.tags.get("claim", "")
+            claim = Claim(run.data.tags.get("headline", ""), run.data.tags.get("claim", ""))
             links["tables and figures"] = (
                 f"#/experiments/{self.experiment_id}/runs/{run.info.run_id}/{run.data.tags['page']}"
             )
         text = note(self.manifest, self.scores, links, claim)
         self.client.set_experiment_tag(self.experiment_id, NOTE, text)
         for name, state in views(self.manifest, self.scores).items():
-            self.client.set_experiment_tag(self.experiment_id, f"mlflow.sharedViewState.{name}", state)
+            self.client.set_experiment_tag(self.experiment_id, f"{VIEW}{name}", state)
 
 
 def find_experiment(client: MlflowClient, store: str, matrix: str) -> tuple[str, Experiment | None]:

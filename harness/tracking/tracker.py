@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mtlbench import results as results_package
 from mtlbench.harness.store.patience import FULL
 from mtlbench.harness.tracking.connection import errors, reason
+from mtlbench.harness.tracking.pages import NO_CLAIM, Claim
 from mtlbench.harness.tracking.projection import Projection
 from mtlbench.harness.tracking.rows import Aggregate, aggregates
 from mtlbench.harness.tracking.views import State
@@ -83,7 +84,7 @@ class Tracker:
         self.flush()
         return found == [True]
 
-    def log_report(self, folder: Path, files: Sequence[Path], claim: str = "", sign: str = "") -> None:
+    def log_report(self, folder: Path, files: Sequence[Path], claim: Claim = NO_CLAIM, sign: str = "") -> None:
         """Show the tables and figures in a folder as the artifacts of one more run, linked from the description, which
         begins with what may be claimed. The files are read until `flush` or `close` returns."""
         self._submit(("report", ""), lambda projection: projection.report(folder, files, claim, sign))
@@ -158,7 +159,10 @@ class Tracker:
 def show_report(tracker: Tracker, results: Results, folder: Path, written: Report) -> None:
     """Show a report of one matrix, which is in a folder, and its rows. results: what the report was made from."""
     tracker.project_rows(aggregates(results.manifest, written.tables, written.summaries))
-    tracker.log_report(folder, written.paths, " ".join(table.claim for table in written.tables), sign(results))
+    claim = Claim(
+        " ".join(table.headline for table in written.tables), " ".join(table.claim for table in written.tables)
+    )
+    tracker.log_report(folder, written.paths, claim, sign(results))
 
 
 def sign(results: Results) -> str:

@@ -63,6 +63,7 @@ class Table:
     notes: tuple[tuple[str, str], ...]  # (letter, sentence)
     exact: tuple[str, ...] = ()  # how what the caption says is computed, in the terms of statistics
     claim: str = ""  # what may be claimed from the table, in sentences
+    headline: str = ""  # the first of these sentences
     verdicts: tuple[str, ...] = ()  # on each row against the baseline: better, worse, equivalent, undecided, or ""
 
 

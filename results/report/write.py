@@ -21,7 +21,7 @@ from mtlbench.results.records.reading import Results, matrices, read, totals
 from mtlbench.results.records.record import CorruptRecord, NewerRecord
 from mtlbench.results.report import formats, frames, page, tables
 from mtlbench.results.report.answers import several as overview
-from mtlbench.results.report.answers.claim import claim
+from mtlbench.results.report.answers.claim import sentences
 from mtlbench.results.report.drawing import dark, figures
 from mtlbench.results.report.paper import kit, letters
 from mtlbench.results.report.paper.tables import comment
@@ -133,8 +133,10 @@ def _report(
 ) -> tuple[list[Path], list[tables.Table]]:
     manifest, store = results.manifest, results.store
     found = findings(results)
+    claims = [sentences(summary, manifest, found) for summary in summaries]
     shown = [
-        replace(tables.table(summary, manifest, found), claim=claim(summary, manifest, found)) for summary in summaries
+        replace(tables.table(summary, manifest, found), claim=" ".join(claim), headline=claim[0])
+        for summary, claim in zip(summaries, claims, strict=True)
     ]
     folder.mkdir(parents=True, exist_ok=True)
     paths = [

@@ -17,22 +17,26 @@ HINTS = (2.0, 1.0, 0.5)  # points; the first of them that the table's seeds are 
 
 
 def claim(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> str:
-    """The sentences: which row beats which, what is undecided, and how many seeds would decide it.
+    return " ".join(sentences(summary, manifest, controls))
+
+
+def sentences(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> list[str]:
+    """Which row beats which, what is undecided, and how many seeds would decide it; the first one stands by itself.
 
     Where a control fails, or where the table is a demonstration, nothing may be claimed.
     """
     block = summary.block
     if manifest.demonstration:
-        return "Nothing may be claimed: this shows that the path from data to table works."
+        return ["Nothing may be claimed: this shows that the path from data to table works."]
     if any(finding.passed is False for finding in controls):
-        return "Nothing may be claimed from these rows, since a control fails; the text below the table says which."
+        return ["Nothing may be claimed from these rows, since a control fails; the text below the table says which."]
     if not block.values:
-        return f"Nothing may be claimed: {_why_nothing(summary)}."
+        return [f"Nothing may be claimed: {_why_nothing(summary)}."]
     subject = _subject(block)
     first = _first(block, subject)
     hinted = bool(hint := _hint(block)) and hint in first
     against = "" if subject == manifest.baseline else _against(block, manifest.baseline, "" if hinted else hint)
-    return " ".join(filter(None, [first, against, _lost(summary)]))
+    return [sentence for sentence in (first, against, _lost(summary)) if sentence]
 
 
 def _why_nothing(summary: Summary) -> str:

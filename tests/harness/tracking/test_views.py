@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 
 from mtlbench.harness.tracking import pages as tracking_pages
 from mtlbench.harness.tracking import server
+from mtlbench.harness.tracking.pages import Claim
 from mtlbench.harness.tracking.projection import NOTE
 from mtlbench.harness.tracking.views import View, tags
 from mtlbench.results.records.files import Events
@@ -68,7 +69,11 @@ def test_a_report_is_one_run_however_often_it_is_made(tmp_path, projection):
     (folder / "report.html").write_text("<h1>Report</h1>")
     (folder / "store").mkdir()  # a store may lie beside its tables, and holds MLflow's artifacts itself
     (folder / "store" / "mlflow.db").write_text("")
-    projection.report(folder, [folder / "figures" / "delta.svg", folder / "report.html"], "A beats B.")
+    projection.report(
+        folder,
+        [folder / "figures" / "delta.svg", folder / "report.html"],
+        Claim("A beats B.", "A beats B. C is undecided."),
+    )
     (run,) = projection._runs()
     assert {file.path for file in projection.client.list_artifacts(run.info.run_id)} == {
         "figures",
@@ -77,7 +82,9 @@ def test_a_report_is_one_run_however_often_it_is_made(tmp_path, projection):
     }
     text = experiment_tags(projection)["mlflow.note.content"]
     assert f"{run.info.run_id}/artifacts/report.html" in text
-    assert text.split("\n\n")[1] == "**A beats B.**"
+    first, rest, title, *_ = text.split("\n\n")
+    assert first.startswith("A beats B. · [rows](#")  # MLflow's list of experiments shows it as it stands
+    assert (rest, title) == ("C is undecided.", f"**{MANIFEST.title}**")
 
 
 def test_the_description_names_a_family_of_scores_and_not_each_of_its_classes():
@@ -112,7 +119,7 @@ def test_a_view_of_a_hundred_scores_fits_into_a_tag():
 
 def test_a_text_of_a_matrix_is_no_link_in_the_description():
     manifest = replace(MANIFEST, title="[x](javascript:alert(1))", caption="<script>", baseline="![y](http://z)")
-    text = tracking_pages.note(manifest, {}, {}, "[x](http://z) beats <b>")
+    text = tracking_pages.note(manifest, {}, {}, Claim("[x](http://z) beats <b>", "[x](http://z) beats <b>"))
     assert "](" not in text and "<script" not in text.replace("\\<", "")
 
 
