@@ -135,6 +135,8 @@ def ui(
     for matrix in matrices(store.url):
         for page, link in server.pages(uri, url, matrix, address).items():
             typer.echo(f"  {matrix}, {page}: {link}")
+    if lacking := server.lacking():
+        typer.echo(lacking)
     raise typer.Exit(server.serve(uri, port))
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.connection import ENVIRONMENT, client
+from mtlbench.harness.tracking.entry import APP, installed
 from mtlbench.harness.tracking.moved import adopt
 from mtlbench.harness.tracking.pages import PAGES, page
 from mtlbench.harness.tracking.projection import find_experiment
@@ -51,8 +52,16 @@ def server(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
         sys.executable, "-m", "mlflow", "server",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--uvicorn-opts", f"--app-dir {shlex.quote(os.path.dirname(os.__file__))}",
+        *(["--app-name", APP] if installed() else []),
     ]  # fmt: skip
     return command, SERVER_ENVIRONMENT | {"MLFLOW_BACKEND_STORE_URI": uri}
+
+
+def lacking() -> str:
+    """What a user should know of a server that does without our app; '' where MLflow finds the app."""
+    if installed():
+        return ""
+    return "MLflow's list of experiments does not lead there yet: install mtlbench again, such as by pip install -e ."
 
 
 def require_free(port: int) -> None:

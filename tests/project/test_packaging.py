@@ -26,6 +26,7 @@ DATA = (
     "harness/launch/templates/*.j2",
     "harness/matrix/reference/*.json",
     "harness/matrix/reference/*.yaml",
+    "harness/tracking/*.js",
     "harness/start/templates/*.template",
 )
 

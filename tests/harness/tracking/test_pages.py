@@ -1,11 +1,5 @@
 """MLflow's own pages, as a browser of 1500 pixels shows them to somebody who opens them for the first time."""
 
-import os
-import signal
-import socket
-import subprocess
-import time
-
 import pytest
 
 from command import invoke
@@ -14,6 +8,7 @@ from make_records import Store, score
 from mtlbench.harness.tracking import connection, server
 from mtlbench.harness.tracking.pages import PAGES
 from mtlbench.results.report.drawing.colors import COLORS
+from served import served
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 
@@ -34,31 +29,9 @@ def pages(tmp_path_factory):
     made.constant("rooms", (score("semseg", 1.16), score("depth", 1.4)))
     store = made.close()
     assert invoke("track", "rooms", "--store", store).exit_code == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     uri = connection.default_uri(store)
-    command, environment = server.server(uri, port)
-    process = subprocess.Popen(
-        command,
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        address, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
-        while True:
-            try:
-                connection.check(address)
-                break
-            except ValueError:
-                assert time.monotonic() < end and process.poll() is None
-                time.sleep(1)
+    with served(uri, folder / "entries") as address:
         yield server.pages(uri, store, "rooms", address)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
 
 
 @pytest.fixture
