@@ -89,8 +89,10 @@ def _bar(axis: Axes, place: float, width: float, values: list[float], label: str
         edgecolor="white", linewidth=0,
     )  # fmt: skip
     dots = [place + ((j + 0.5) / len(values) - 0.5) * width * 0.5 for j in range(len(values))]
-    size = min(12.0, (0.22 * colors.marker_size * 2) ** 2)
-    axis.scatter(dots, values, s=size, color=colors[label], marker=colors.marker(label), ec="black", lw=0.5, zorder=3)
+    size = colors.size(label, 0.4)
+    axis.scatter(
+        dots, values, s=size**2, color=colors[label], marker=colors.marker(label), ec="black", lw=0.5, zorder=3
+    )
 
 
 def _gains_note(summary: Summary) -> str:
@@ -130,7 +132,7 @@ def delta_against_cost(summary: Summary, store: str, colors: Looks) -> Picture |
         for taller in ROOM:  # until the names beside the points cover nothing
             figure, charts = _against_cost(defined, {name: costs[name] for name in names}, colors, taller)
             colors.note(figure, told)
-            if label_points(figure, charts, colors.marker_size, colors.small) or taller == ROOM[-1]:
+            if label_points(figure, charts, max(map(colors.size, defined)), colors.small) or taller == ROOM[-1]:
                 break
             plt.close(figure)
     caption = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."
@@ -181,7 +183,7 @@ def _points(axis: Axes, points: dict[str, Point], colors: Looks) -> None:
     for label, point in points.items():
         axis.errorbar(
             point.x, point.y, (point.high - point.y) or None, color=colors[label], marker=colors.marker(label),
-            markersize=colors.marker_size, markeredgecolor="white", markeredgewidth=0.6,
+            markersize=colors.size(label, edge=0.6), markeredgecolor="white", markeredgewidth=0.6,
             capsize=3 if colors.width is None else 2, lw=1.2 if colors.width is None else 0.9,
         )  # fmt: skip
 
@@ -203,12 +205,12 @@ def fit_against_test(summary: Summary, store: str, colors: Looks) -> Picture | N
                 runs = pairs[label, task].values()
                 fits, tests = [run.fit for run in runs], [run.test for run in runs]
                 axis.scatter(
-                    fits, tests, s=(SEED * colors.marker_size) ** 2, color=colors[label], marker=colors.marker(label),
+                    fits, tests, s=colors.size(label, SEED) ** 2, color=colors[label], marker=colors.marker(label),
                     alpha=0.55, lw=0,
                 )  # fmt: skip
                 axis.plot(
                     sum(fits) / len(fits), sum(tests) / len(tests), color=colors[label], marker=colors.marker(label),
-                    markersize=colors.marker_size, markeredgecolor="white", markeredgewidth=0.6,
+                    markersize=colors.size(label, edge=0.6), markeredgecolor="white", markeredgewidth=0.6,
                 )  # fmt: skip
             axis.axhline(0, color="black", lw=0.8, zorder=ZERO)
             axis.axvline(0, color="black", lw=0.8, zorder=ZERO)
@@ -244,7 +246,7 @@ def tuning(summary: Summary, store: str, colors: Looks) -> Picture | None:
         for label, values in worth.items():
             axis.plot(
                 range(1, len(values) + 1), 100 / num_tasks * (values - reference), color=colors[label],
-                ls=colors.dash(label), marker=colors.marker(label), markersize=0.6 * colors.marker_size,
+                ls=colors.dash(label), marker=colors.marker(label), markersize=colors.size(label, 0.6),
             )  # fmt: skip
         axis.axhline(0, color="black", lw=0.8, zorder=ZERO)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

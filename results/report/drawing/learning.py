@@ -84,7 +84,7 @@ def _line(axis: Axes, of_label: pd.DataFrame, label: str, colors: Looks) -> None
     every = max(1, len(epochs) // 6)  # markers of different lines lie at different epochs, where there are many
     axis.plot(
         epochs, means, color=colors[label], ls=colors.dash(label), marker=colors.marker(label),
-        markersize=0.7 * colors.marker_size, mec="white", mew=0.5, markevery=(place % every, every),
+        markersize=colors.size(label, 0.7, edge=0.5), mec="white", mew=0.5, markevery=(place % every, every),
     )  # fmt: skip
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 
 mpl.use("Agg")
 
@@ -16,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch
 
 from mtlbench.results.report.drawing.colors import COLORS
@@ -116,8 +119,18 @@ class Looks(Mapping[str, Color]):
 
     @property
     def marker_size(self) -> float:
-        """In points, of the mean of a row."""
+        """In points, the diameter of a circle that is the mean of a row."""
         return 8 if self.width is None else 5
+
+    def size(self, label: str, part: float = 1.0, edge: float = 0.0) -> float:
+        """In points, of a marker that looks as large as a circle with `part` of the diameter of a mean.
+
+        Matplotlib makes markers equally wide, and a triangle has half the area of a square of its width. edge: the
+        width in points of a line around the marker in the colour of the paper, which takes more from a triangle too.
+        """
+        area, perimeter = _outline(self.marker(label))
+        inside = max(0.0, part * self.marker_size - edge)
+        return math.sqrt(math.pi / 4 / area) * inside + edge / 2 * perimeter / (2 * area)
 
     @property
     def small(self) -> float:
@@ -186,9 +199,19 @@ class Looks(Mapping[str, Color]):
         color = self[label]
         if kind == "bar":
             return Patch(facecolor=(*color, 0.75), edgecolor="white", hatch=self.hatch(label), lw=0)
-        size = 0.8 * self.marker_size
+        size = self.size(label, 0.8, edge=0.5)
         line: Any = self.dash(label) if kind == "line" else "none"
         return Line2D([], [], color=color, ls=line, marker=self.marker(label), markersize=size, mec="white", mew=0.5)
+
+
+@cache
+def _outline(marker: str) -> tuple[float, float]:
+    """The area and the perimeter of a marker of size 1."""
+    style = MarkerStyle(marker)
+    (corners,) = style.get_path().transformed(style.get_transform()).to_polygons()
+    following = np.roll(corners, -1, axis=0)
+    area = abs(np.sum(corners[:, 0] * following[:, 1] - corners[:, 1] * following[:, 0])) / 2
+    return float(area), float(np.linalg.norm(following - corners, axis=1).sum())
 
 
 def hexadecimal(color: Color) -> str:

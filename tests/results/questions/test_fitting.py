@@ -23,7 +23,7 @@ from mtlbench.results.questions.fitting import (
 from mtlbench.results.records.files import Events
 from mtlbench.results.records.reading import history
 from mtlbench.results.report.answers.fitting import grid
-from mtlbench.results.report.drawing.figures import fit_against_test, palette
+from mtlbench.results.report.drawing.figures import SEED, fit_against_test, palette
 from tables_of import TASKS, summaries
 
 ROWS = ("Multi task", "PAD-Net", "SCA-MTL")
@@ -162,10 +162,10 @@ def test_seeds_are_told_from_their_means_at_every_width_and_the_caption_says_wha
     (summary,), _ = summaries(store)
     colors = palette(list(summary.rows), width)
     picture = fit_against_test(summary, store, colors)
-    sizes = {
-        float(size) ** 0.5 for axis in picture.figure.axes for dots in axis.collections for size in dots.get_sizes()
-    }
-    assert len(sizes) == 1 and max(sizes) < 0.6 * colors.marker_size
+    for axis in picture.figure.axes:
+        for dots, label in zip(axis.collections, ROWS, strict=True):
+            (size,) = dots.get_sizes()
+            assert size**0.5 == pytest.approx(SEED * colors.size(label)) and SEED < 0.6
     assert "loss of the final prediction on training images" in picture.caption
     assert "gain over it on test images" in picture.caption
     plt.close(picture.figure)

@@ -15,7 +15,7 @@ from mtlbench.results.report.drawing.colors import COLORS, DARK
 from mtlbench.results.report.drawing.dark import INK, PAPER, png, turned
 from mtlbench.results.report.drawing.direct import Point, draw_frontier, frontier, label_points
 from mtlbench.results.report.drawing.figures import FIGURES, delta_against_cost, palette, save
-from mtlbench.results.report.drawing.looks import DASHES
+from mtlbench.results.report.drawing.looks import DASHES, MARKERS
 from paths import ROOT
 from tables_of import summaries
 
@@ -54,6 +54,21 @@ def closest(colors, sight):
 def test_any_two_colours_stay_apart_for_every_reader(sight):
     assert len(COLORS) >= 7
     assert closest(COLORS, sight) >= 20
+
+
+@pytest.mark.parametrize("width", [None, 3.25])
+def test_markers_of_all_rows_cover_as_much_paper_inside_their_white_edge(width):
+    colors, edge, covered = palette([str(place) for place in range(len(MARKERS))], width), 0.6, []
+    for label in colors:
+        figure = plt.figure(figsize=(0.5, 0.5), dpi=600)
+        size = colors.size(label, edge=edge)
+        figure.add_artist(
+            plt.Line2D([0.5], [0.5], color="black", marker=colors.marker(label), ms=size, mec="white", mew=edge)
+        )
+        figure.canvas.draw()
+        covered.append((255 - np.asarray(figure.canvas.buffer_rgba())[..., 0].astype(float)).sum())
+        plt.close(figure)
+    assert max(covered) < 1.1 * min(covered)
 
 
 @pytest.mark.parametrize("sight", SIGHT)
