@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mtlbench.results.records.reading import Results
 from mtlbench.results.report import baselines, captions, context, grids, recipe, tables
 from mtlbench.results.report.answers import fitting
-from mtlbench.results.report.display import UNDEFINED, interval_text, signed
+from mtlbench.results.report.display import UNDEFINED, interval_text, signed, titled, with_unit
 from mtlbench.results.report.drawing.looks import Looks, palette
 from mtlbench.results.report.grids import Grid
 from mtlbench.results.report.tables import CONSTANT
@@ -183,12 +183,14 @@ def _secondary(summary: Summary) -> Grid:
     """Every score as a mean over the seeds of its column, without the scores of single classes (named metric/class)."""
     values: dict[tuple[str, str], dict[str, list[float]]] = {}
     lower: set[tuple[str, str]] = set()
+    heads: dict[tuple[str, str], str] = {}
     for label, row in summary.rows.items():
         for seed, run in row.row.runs.items():
             for score in run.all_scores():
                 counted = seed in row.scores[score.task].values
                 if "/" not in score.metric and score.value is not None and counted:
                     values.setdefault((score.task, score.metric), {}).setdefault(label, []).append(score.value)
+                    heads.setdefault((score.task, score.metric), with_unit(f"{score.task} {titled(score)}", score.unit))
                     if not score.higher_is_better:
                         lower.add((score.task, score.metric))
     labels = list(summary.rows)
@@ -205,13 +207,16 @@ def _secondary(summary: Summary) -> Grid:
         rows.append([label, *(f"{math.fsum(v) / len(v):#.4g}" if v else UNDEFINED for v in found)])
     over = "Of one seed a row." if captions.alone(summary) else "Means over the seeds that the first table is over."
     caption = f"{over} Scores of single classes are in scores.csv."
-    heads = {key: " ".join(key) for key in order}
-    return Grid(["Method", *heads.values()], rows, caption, lower=[heads[key] for key in order if key in lower])
+    return Grid(
+        ["Method", *(heads[key] for key in order)], rows, caption, lower=[heads[key] for key in order if key in lower]
+    )
 
 
 def _definitions(summary: Summary) -> list[tuple[str, str]]:
     """The definition of each column. Where a row has another definition, a footnote says so."""
     references = {task: column.reference for task, column in summary.columns.items()}
     return [
-        (f"{task} {score.metric}", score.definition) for task, score in references.items() if score and score.definition
+        (f"{task} {titled(score)}", score.definition)
+        for task, score in references.items()
+        if score and score.definition
     ]

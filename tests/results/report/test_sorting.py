@@ -16,7 +16,7 @@ from tables_of import TASKS, summaries
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 LOWER = re.compile(
-    r"RMSE|rmse|Parameters|MACs|Step|Training|training loss|harmed|failed|tests worse|variance from|"
+    r"RMSE|Parameters|MACs|Step|Training|training loss|harmed|failed|tests worse|variance from|"
     r"rank by|without |rank [45]$"
 )
 

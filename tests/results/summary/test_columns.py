@@ -99,7 +99,7 @@ def test_no_mean_is_over_seeds_that_were_scored_differently(tmp_path):
     assert set(summary.rows["SCA-MTL"].delta.values) == {0, 2}
     secondary = section(summary, table(summary, manifest), [])["details"][-1]["grid"]
     (means,) = [dict(zip(secondary.columns, row, strict=True)) for row in secondary.rows if row[0] == "SCA-MTL"]
-    assert float(means["depth rmse"]) == 0.1
+    assert float(means["depth RMSE [m]"]) == 0.1
 
 
 def test_scores_recorded_before_protocols_compare_by_their_words(tmp_path):
