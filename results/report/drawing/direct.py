@@ -61,17 +61,18 @@ def label_points(
     charts: Sequence[tuple[Axes, Mapping[str, Point], Sequence[tuple[float, float]]]],
     size: float,
     letters: float,
+    spacing: float = 1.2,
 ) -> bool:
     """Write each point's label beside it. The layout of the figure is fixed first, and must not change afterwards.
 
     charts: of each panel the axes, the points, and corners of a line that no label may cross. size: of the markers, in
-    points. letters: size of the labels, likewise. Returns whether each label found a place where it covers nothing and
-    its line crosses nothing.
+    points. letters: size of the labels, likewise. spacing: of their lines, as in Matplotlib. Returns whether each label
+    found a place where it covers nothing and its line crosses nothing.
     """
     for _ in range(2):  # the first layout changes the ticks, and so the room that their labels take
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    return all([_label(figure, axis, points, corners, (size, letters)) for axis, points, corners in charts])
+    return all([_label(figure, axis, points, corners, (size, letters, spacing)) for axis, points, corners in charts])
 
 
 def _label(
@@ -79,9 +80,9 @@ def _label(
     axis: Axes,
     points: Mapping[str, Point],
     corners: Sequence[tuple[float, float]],
-    sizes: tuple[float, float],
+    sizes: tuple[float, float, float],
 ) -> bool:
-    (size, letters), pixels, clean = sizes, figure.dpi, True
+    (size, letters, spacing), pixels, clean = sizes, figure.dpi, True
     to_points = axis.transData + figure.dpi_scale_trans.inverted()
     place = {label: 72 * to_points.transform((point.x, point.y)) for label, point in points.items()}
     boxes = {
@@ -100,7 +101,7 @@ def _label(
     ]
     frame = Bbox(axis.get_window_extent().get_points() * 72 / pixels).padded(-EDGE)
     for label in sorted(points, key=lambda label: -place[label][0]):  # the right edge leaves the least choice
-        text = axis.text(0, 0, label, fontsize=letters, color="0.1")
+        text = axis.text(0, 0, label, fontsize=letters, color="0.1", linespacing=spacing)
         wide = _measured(text, 72 / pixels)[0] / (WIDEST * frame.width)
         if wide > 1:
             text.set_text(textwrap.fill(label, max(8, int(len(label) / wide)), break_long_words=False))
@@ -114,7 +115,7 @@ def _label(
         line = {"arrowstyle": "-", "color": "0.5", "lw": 0.5, "shrinkA": 0, "shrinkB": size / 2, "relpos": (0.5, 0.5)}
         axis.annotate(
             written, (points[label].x, points[label].y), (found.x0 - x, (found.y0 + found.y1) / 2 - y),
-            textcoords="offset points", ha="left", va=middle, fontsize=letters, color="0.1",
+            textcoords="offset points", ha="left", va=middle, fontsize=letters, color="0.1", linespacing=spacing,
             arrowprops=line if far else None, zorder=5,
         )  # fmt: skip
         taken += [found, *(_line((x, y), found) if far else [])]

@@ -72,6 +72,7 @@ def gains(summary: Summary, store: str, colors: Looks) -> Picture | None:
         axis.set_xticks(
             range(len(tasks)),
             [f"{task}\n{titled(score)}" if (score := reference_of(summary, task)) else task for task in tasks],
+            linespacing=colors.spacing,
         )
         axis.grid(visible=False, axis="x")
         axis.set(ylabel=f"gain over {baseline} [%]")
@@ -132,7 +133,8 @@ def delta_against_cost(summary: Summary, store: str, colors: Looks) -> Picture |
         for taller in ROOM:  # until the names beside the points cover nothing
             figure, charts = _against_cost(defined, {name: costs[name] for name in names}, colors, taller)
             colors.note(figure, told)
-            if label_points(figure, charts, max(map(colors.size, defined)), colors.small) or taller == ROOM[-1]:
+            size = max(map(colors.size, defined))
+            if label_points(figure, charts, size, colors.small, colors.spacing) or taller == ROOM[-1]:
                 break
             plt.close(figure)
     caption = f"Δm against cost; {summary.comparison.baseline} is at 0 with the cost of all its cells."

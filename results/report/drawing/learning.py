@@ -20,6 +20,7 @@ from mtlbench.results.summary.runs import Run
 from mtlbench.results.summary.summary import Summary
 
 KINDS = ("training loss", "validation")
+FINAL, ALONE = "loss of final prediction", "One seed a row."
 LONG = 22  # letters of a title that is too long for one line above a panel of a paper
 COLUMNS = ["label", "seed", "task", "kind", "epoch", "value"]
 
@@ -52,27 +53,27 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
         size = (4.2 * len(tasks) + 1.6, 2.9 * len(kinds) + 0.5)
         figure, axes = colors.grid(len(tasks), len(kinds), size, 1.45)
         places = [(kind, task) for kind in kinds for task in tasks]
+        beside = {kind for kind in kinds if colors.width is None or max(map(len, tasks)) + len(kind) < LONG}
         panels = dict(iter(curves.frame.groupby(["kind", "task"], sort=False)))
         for axis, place in zip(axes, places, strict=True):
-            beside = colors.width is None or len(place[1]) + len(place[0]) < LONG
-            axis.set_title(f"{place[1]}, {place[0]}" if beside else f"{place[1]}\n{place[0]}")
+            title = f"{place[1]}, {place[0]}" if place[0] in beside else f"{place[1]}\n{place[0]}"
+            axis.set_title(title, linespacing=colors.spacing)
             panel = panels.get(place, curves.frame[:0])
             if panel.empty:
                 axis.set_axis_off()
                 continue
             for label in (label for label in summary.rows if label in set(panel["label"])):
                 _line(axis, panel[panel["label"] == label], label, colors)
-            axis.set(xlabel="epoch", ylabel=curves.units[place])
+            unit = curves.units[place]
+            axis.set(xlabel="epoch", ylabel="loss" if unit == FINAL and colors.width is not None else unit)
             axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
             axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
         shown = set(curves.frame["label"])
         colors.legend(figure, [label for label in summary.rows if label in shown])
-        colors.note(
-            figure,
-            "Lines: means over seeds; bands: ±1 standard deviation over seeds."
-            if seeds.max() > 1
-            else "One seed a row.",
-        )
+        told = "Lines: means over seeds; bands: ±1 standard deviation over seeds." if seeds.max() > 1 else ALONE
+        if colors.width is not None and FINAL in curves.units.values():  # the axes have no room for it
+            told += " Losses are those of the final predictions."
+        colors.note(figure, told)
     return Picture(figure, _caption(curves, alone=seeds.max() == 1), curves)
 
 
@@ -133,7 +134,7 @@ def _curves(summary: Summary, store: str) -> Curves:
             if all(each == images[0] for each in images) and runs <= set(
                 zip(final["label"], final["seed"], strict=True)
             ):
-                loss, units[KINDS[0], task] = final, "loss of final prediction"
+                loss, units[KINDS[0], task] = final, FINAL
             else:
                 loss, without = _relative(whole)
                 units[KINDS[0], task] = "loss / own first loss"

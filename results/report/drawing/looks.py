@@ -137,6 +137,11 @@ class Looks(Mapping[str, Color]):
         """In points, of the smallest letters."""
         return 9 if self.width is None else 7
 
+    @property
+    def spacing(self) -> float:
+        """From line to line, of the height of a line, which is generous in the letters of a paper."""
+        return 1.2 if self.width is None else 1.05
+
     def columns(self, panels: int) -> int:
         """How many of so many panels stand beside each other: all on a screen."""
         if self.width is None:
@@ -169,7 +174,7 @@ class Looks(Mapping[str, Color]):
         points = self.small
         letters = int(72 * figure.get_size_inches()[0] / (points * (0.56 if self.width is None else 0.43)))
         lines = textwrap.wrap(text, letters)
-        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=points, color="0.25")
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=points, color="0.25", linespacing=self.spacing)
         self._grow(figure, len(lines))
 
     def legend(self, figure: Figure, labels: Sequence[str], kind: str = "line") -> None:
