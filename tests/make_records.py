@@ -195,29 +195,38 @@ COST |= {label: 3.9 * 1.4**place for place, label in enumerate(CROWD) if label n
 
 
 def crowded(
-    root: Path, classes: int = 40, tasks: tuple[str, ...] = ("semseg", "human_parts", "depth", "normals")
+    root: Path,
+    classes: int = 40,
+    tasks: tuple[str, ...] = ("semseg", "human_parts", "depth", "normals"),
+    *,
+    labels: tuple[str, ...] = CROWD,
+    pictures: bool = True,
 ) -> str:
-    """Nine rows with long names: tuned, with final losses, with scores of classes, and with pictures of seed 0."""
+    """Nine rows with long names: tuned, with final losses, with scores of classes, and with pictures of seed 0.
+
+    labels: of fewer rows. pictures: whether scores of classes and pictures are there.
+    """
     store, rng = Store(root, "crowd"), np.random.default_rng(0)
     store.final = True
     names = {"semseg": [f"class {i}" if i % 7 else f"{i}th class with a long name" for i in range(classes)]}
     names["human_parts"] = ["background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs"]
-    for label in CROWD:
+    for label in labels:
         for seed in range(3):
             trials = tuple(_trial(store, label, number, tasks, rng) for number in range(8)) if seed == 0 else ()
             cell = {"tasks": list(tasks), "train": {"lr": 0.1, "weights": {}}}
             scores = [score(task, value(label, task, seed)) for task in tasks]
-            for task in set(tasks) & names.keys():
+            for task in set(tasks) & names.keys() if pictures else ():
                 scores += [
                     Score(task, f"iou/{name}", float(rng.uniform(0, 100)), True, False, "native resolution",
                           title=f"IoU of {name}", unit="%", decimals=2)
                     for name in names[task]
                 ]  # fmt: skip
             made = store.run(label, tasks, seed, scores=tuple(scores), cell=cell, derived_from=trials)
-            if seed == 0:
+            if seed == 0 and pictures:
                 _save(root / f"cells/{made}/samples.npz", _pictures(tasks, names, rng, labels=False))
-    held = _pictures(tasks, names, rng, labels=True)
-    _save(root / "shown/rooms.npz", {"classes": np.array(json.dumps({t: names.get(t, []) for t in tasks})), **held})
+    if pictures:
+        held = _pictures(tasks, names, rng, labels=True)
+        _save(root / "shown/rooms.npz", {"classes": np.array(json.dumps({t: names.get(t, []) for t in tasks})), **held})
     return store.close()
 
 

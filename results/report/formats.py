@@ -1,4 +1,4 @@
-"""The two text formats of a table: Markdown and LaTeX."""
+"""A table as Markdown, and a text as it is in LaTeX."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ import unicodedata
 from collections.abc import Sequence
 
 from mtlbench.results.report.display import MINUS, UNDEFINED
-from mtlbench.results.report.tables import CONSTANT, Cell, Table
+from mtlbench.results.report.tables import Cell, Table
 
 
 def markdown(tables: Sequence[Table]) -> str:
     """Tables as GitHub-flavoured Markdown. The columns are aligned in the source too."""
     return "\n".join(_markdown(one) for one in tables)
-
-
-WIDE = (
-    "% All columns, for an appendix: with two tasks they fit a text of 9 inches, as in landscape, and not that of",
-    "% a paper, for which `mtlbench report --paper neurips` (or cvpr, ieee, a width) writes tables.",
-    r"% needs \usepackage{booktabs}",
-)
-
-
-def latex(tables: Sequence[Table]) -> str:
-    r"""Tables with all columns, to be read by \input; the document needs \usepackage{booktabs}."""
-    return "\n".join([*WIDE, *(_latex(one) for one in tables)])
 
 
 def _markdown(one: Table) -> str:
@@ -53,39 +41,6 @@ def escape_markdown(text: str) -> str:
     """A text as Markdown that shows it as it is, on one line, without a link or a picture."""
     # An underscore inside a word, as in human_parts, is plain text. Brackets are too, until a parenthesis follows.
     return re.sub(r"([\\`*<>|]|(?<!\w)_|_(?!\w)|(?<=\])\()", r"\\\1", " ".join(text.splitlines()))
-
-
-def _latex(one: Table) -> str:
-    header = " & ".join(escape_latex(column.text) for column in one.columns)
-    body = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in one.rows]
-    if one.rows and one.rows[-1][0].text == CONSTANT:
-        body.insert(-1, r"\midrule")
-    notes = [
-        rf"\par\footnotesize\textsuperscript{{{letter}}} {escape_latex(sentence)}" for letter, sentence in one.notes
-    ]
-    lines = [
-        r"\begin{table}[t]",
-        r"\centering",
-        rf"\caption{{{' '.join(escape_latex(sentence) for sentence in (one.title + '.', *one.caption, *one.exact))}}}",
-        rf"\label{{tab:{one.label}}}",
-        r"\footnotesize\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{tabular}}{{l{'r' * (len(one.columns) - 1)}}}",
-        r"\toprule",
-        header + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        *notes,
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = escape_latex(cell.text)
-    text = rf"\textbf{{{text}}}" if cell.bold and text else text
-    return text + (rf"\textsuperscript{{{' '.join(cell.marks)}}}" if cell.marks else "")
 
 
 def _mathematical(letter: str) -> str:

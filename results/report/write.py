@@ -24,7 +24,7 @@ from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.answers.claim import sentences
 from mtlbench.results.report.drawing import dark, figures
 from mtlbench.results.report.paper import kit, letters
-from mtlbench.results.report.paper.tables import comment
+from mtlbench.results.report.paper.tables import comment, latex
 from mtlbench.results.report.paper.widths import Paper
 from mtlbench.results.report.web import pages
 from mtlbench.results.report.web.index import Matrix
@@ -141,7 +141,7 @@ def _report(
     folder.mkdir(parents=True, exist_ok=True)
     paths = [
         _write(folder / "table.md", formats.markdown(shown)),
-        _write(folder / "table.tex", "\n".join([*comment(letters.remarks(manifest, shown)), formats.latex(shown)])),
+        _write(folder / "table.tex", "\n".join([*comment(letters.remarks(manifest, shown)), latex(shown)])),
         _write(folder / "table.csv", _csv(pd.concat([frames.rows(summary) for summary in summaries]))),
         _write(folder / "scores.csv", _csv(frames.scores(summaries, manifest), exact=True)),
         _write(folder / "deltas.csv", _csv(pd.concat([frames.deltas(summary) for summary in summaries]))),

@@ -59,7 +59,8 @@ def _origin(summary: Summary, material: Material, paper: Paper) -> list[str]:
     whole = captions.caption(summary, material.manifest, material.controls)
     details = [sentence for sentence in whole if not sentence.startswith("Records: ")]
     return [
-        f"Written by mtlbench for a width of {paper.text}; needs \\usepackage{{booktabs,graphicx}}.",
+        f"Written by mtlbench for a width of {paper.text}{' in Times' if paper.times else ''}; "
+        "needs \\usepackage{booktabs,graphicx}.",
         *letters.remarks(material.manifest, [table for _, table in material.shown]),
         f"matrix: {material.manifest.name}",
         *(f"{name}: {value}" for name, value in recipe.provenance(summary)),
@@ -101,6 +102,7 @@ def _example(inputs: Sequence[str], paper: Paper) -> str:
         r"\documentclass{article}",
         rf"\usepackage[letterpaper,textwidth={paper.text},textheight=9.5in]{{geometry}}",
         r"\usepackage{booktabs,graphicx}",
+        *([r"\usepackage{times} % as in the template"] if paper.times else []),
         r"\begin{document}",
         r"\nocite{*}",
         *(rf"\input{{{name}}}" for name in inputs),

@@ -1,48 +1,37 @@
-"""The tables of a paper at its exact width: scores with Delta_m, and costs.
+"""The tables of a paper at its exact width: scores with Delta_m, and costs. And those of `table.tex`, with everything.
 
-A table that is too wide gets narrower gaps and smaller letters, then loses the standard deviation of Delta_m, and then
-its interval in exchange for the standard deviation. What is still too wide is broken into blocks below each other. A
-table is never scaled.
+A table that is too wide gets narrower gaps and smaller letters, then loses the standard deviation of Delta_m. Then its
+spreads and units become fine print, as in the papers of the field, and long names stand in two lines. Only then it
+loses the interval of Delta_m in exchange for the standard deviation. What is still too wide is broken into blocks below
+each other. A table is never scaled.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
-from typing import NamedTuple
 
 from mtlbench.results.report.captions import SIMULTANEOUS
 from mtlbench.results.report.formats import escape_latex
-from mtlbench.results.report.paper.measure import width
+from mtlbench.results.report.paper.layout import EXPLAINED, HANG, THIN, Field, Layout, fit, runs
 from mtlbench.results.report.paper.widths import Paper
 from mtlbench.results.report.tables import CONSTANT, Cell, Column, Notes, Table
 
 POINTS = 72.27  # of TeX, in an inch
 SPARE = 2.0  # points that a measure of letters alone may lack
-GAPS = (12.0, 8.0, 6.0)  # points between columns
 INTERVAL = "95 % interval"
 SHORT = "Constant"  # the constant predictor, whose footnote says what it is
 HEADS = {"delta": "Δm", "size": "Size", "time": "Time"}
-
-
-class Field(NamedTuple):
-    """A column of the paper's table."""
-
-    group: str  # what stands above it, over all columns of its group
-    head: str
-    cells: tuple[Cell, ...]
-    wrap: float = 0.0  # points after which a line of a cell is broken; 0 means never
-
-    def width(self, size: str) -> float:
-        bodies = [width(cell.text, size, bold=cell.bold) + 4.0 * len(cell.marks) for cell in self.cells]
-        return max([width(self.head, size), *bodies])
-
-
-class Layout(NamedTuple):
-    size: str
-    gap: float
-    blocks: tuple[tuple[Field, ...], ...]  # of columns, without the names of rows
+BETWEEN = rf"\kern{THIN}em{{}}"  # between a number and its fine print
+EDGE = "@{}"  # the last column ends where the table ends, and its head too
+PLAIN = Paper(r"\linewidth", 345 / POINTS)  # a text of LaTeX's own classes with letters of 10 points
+WHOLE = (
+    "% All columns, for an appendix: scores, and then costs. They fit the width of a plain article of 10 points, and",
+    "% any that is wider. `mtlbench report --paper neurips` (or cvpr, ieee, a width) writes the tables of a paper.",
+    r"% needs \usepackage{booktabs}",
+)
 
 
 def scores(one: Table, paper: Paper, caption: Sequence[str]) -> str:
@@ -58,15 +47,32 @@ def costs(one: Table, paper: Paper) -> str:
     return _table(one, paper, fields, (f"{one.title}.", caption), "-costs")
 
 
+def latex(tables: Sequence[Table]) -> str:
+    r"""Tables with all columns and the full caption, to be read by \input; the document needs \usepackage{booktabs}."""
+    parts = [part for one in tables for part in (_whole(one), costs(one, PLAIN))]
+    return "\n".join([*WHOLE, *parts])
+
+
+def _whole(one: Table) -> str:
+    kept = [index for index, column in enumerate(one.columns) if index and column.part not in ("size", "time")]
+    fields = [_field(one, index) for index in kept]
+    return _table(one, PLAIN, fields, (f"{one.title}.", *one.caption, *one.exact), "", complete=True)
+
+
 def _field(one: Table, index: int) -> Field:
     column = one.columns[index]
     cells = tuple(row[index] for row in one.rows)
     if column.part == "score":
-        return Field(column.task.replace("_", " "), f"{column.metric} {column.suffix}".strip(), cells)
+        head = f"{column.metric} {column.suffix}".strip()
+        return Field(column.task.replace("_", " "), head, cells, "score")
     if column.part == "delta":
         cells = tuple(_footnoted(cell) for cell in cells)
-        return Field(f"{HEADS['delta']} {_delta(one).suffix}", "mean" if column.arrow else INTERVAL, cells)
-    return Field(HEADS[column.part], column.text, cells)
+        head, role = ("mean", "delta") if column.arrow else (INTERVAL, "interval")
+        head += " ± sd" if column.arrow and any("±" in cell.text for cell in cells) else ""
+        return Field(f"{HEADS['delta']} {_delta(one).suffix}", head, cells, role)
+    if column.part:
+        return Field(HEADS[column.part], column.text, cells, "cost")
+    return Field("", column.title, cells)
 
 
 def _footnoted(cell: Cell) -> Cell:
@@ -79,33 +85,35 @@ def _delta(one: Table) -> Column:
     return next(column for column in one.columns if column.part == "delta" and column.arrow)
 
 
-def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: Sequence[str], suffix: str) -> str:
+def _table(
+    one: Table, paper: Paper, fields: Sequence[Field], caption: Sequence[str], suffix: str, *, complete: bool = False
+) -> str:
     kept = [index for index, row in enumerate(one.rows) if not suffix or row[0].text != CONSTANT]
-    fields = [field._replace(cells=tuple(field.cells[index] for index in kept)) for field in fields]
+    fields = [replace(field, cells=tuple(field.cells[index] for index in kept)) for field in fields]
     names = Field("", "Method", tuple(_named(one.rows[index][0]) for index in kept))
     if suffix:  # what became of a row's seeds is said below its scores
-        names = names._replace(cells=tuple(Cell(cell.text) for cell in names.cells))
-    found, notes = fit(names, fields, POINTS * paper.inches - SPARE), Notes()
-    sentences = dict(one.notes)
+        names = replace(names, cells=tuple(Cell(cell.text) for cell in names.cells))
     room = POINTS * paper.inches - SPARE
-    wrapped = [_wrapped(names, block, found, room) for block in found.blocks]
-    blocks = [_block(*pair, paper, (notes, sentences)) for pair in zip(wrapped, found.blocks, strict=True)]
+    found, notes = fit(names, fields, room, times=paper.times, complete=complete), Notes()
+    blocks = [_block(names, block, paper, found, (notes, dict(one.notes))) for block in found.blocks]
     below = [
         rf"\textsuperscript{{{notes.mark(sentence)}}}~{_breakable(escape_latex(sentence))}"
         for sentence in list(notes.sentences)
     ]
     foot = [rf"\par\vspace{{3pt}}\parbox{{{paper.text}}}{{\scriptsize\raggedright", "\\\\\n".join(below) + "}"]
-    lost = [] if any(field.head == INTERVAL for block in found.blocks for field in block) else _intervals(names, fields)
+    shown = [field for block in found.blocks for field in block]
+    lost = [] if any(field.role == "interval" for field in shown) else _intervals(names, fields)
     told = [sentence for sentence in caption if not (lost and sentence == SIMULTANEOUS)]
+    told += [text for word, text in EXPLAINED.items() if any(field.head.startswith(word) for field in shown)]
     return "\n".join(
         [
-            *comment(lost),
+            *comment([*lost, *([f"In {len(blocks)} blocks: {found.why}."] if found.why else [])]),
             r"\begin{table}[t]",
             r"\centering\emergencystretch=3em",
             rf"\caption{{{escape_latex(' '.join(told))}}}",
             rf"\label{{tab:{one.label}{suffix}}}",
             r"\par\vspace{6pt}",
-            rf"\{found.size}\setlength{{\tabcolsep}}{{{found.gap / 2:g}pt}}",
+            rf"\{found.size.name}\setlength{{\tabcolsep}}{{{found.gap / 2:g}pt}}",
             "\n\\par\\vspace{6pt}\n".join(blocks),
             *(foot if below else []),
             r"\end{table}",
@@ -116,7 +124,7 @@ def _table(one: Table, paper: Paper, fields: Sequence[Field], caption: Sequence[
 
 def _intervals(names: Field, fields: Sequence[Field]) -> list[str]:
     """A line with the intervals of all rows."""
-    of_rows = [zip(names.cells, field.cells, strict=True) for field in fields if field.head == INTERVAL]
+    of_rows = [zip(names.cells, field.cells, strict=True) for field in fields if field.role == "interval"]
     told = [f"{name.text} {cell.text}" for rows in of_rows for name, cell in rows if cell.text]
     return [f"Without room for the {INTERVAL} of Δm: {'; '.join(told)}"] if told else []
 
@@ -125,74 +133,26 @@ def _named(cell: Cell) -> Cell:
     return cell._replace(text=SHORT) if cell.text == CONSTANT else cell
 
 
-def fit(names: Field, fields: Sequence[Field], room: float) -> Layout:
-    """The largest letters and gaps with which the columns fit into `room` points."""
-    whole = list(fields)
-    lean = [_without_sd(field) if field.head == "mean" and len(fields) > 1 else field for field in whole]
-    bare = [field for field in whole if field.head != INTERVAL]
-    if len(bare) == len(whole):
-        lean = whole  # the standard deviation is all there is to say of the spread
-    tries = [(size, one) for one in (whole, lean) for size in ("small", "footnotesize")]
-    tries += [("scriptsize", lean), ("small", bare), ("footnotesize", bare), ("scriptsize", bare)]
-    for size, columns in tries:
-        for gap in GAPS:
-            if _natural(names, columns, size, gap) <= room:
-                return Layout(size, gap, (tuple(columns),))
-    size, gap = "footnotesize", GAPS[1]
-    blocks: list[list[Field]] = [[]]
-    for _, group in groupby(lean, key=lambda field: field.group):
-        columns = list(group)
-        if blocks[-1] and _natural(names, [*blocks[-1], *columns], size, gap) > room:
-            blocks.append([])
-        blocks[-1] += columns
-    return Layout(size, gap, tuple(tuple(block) for block in blocks))
-
-
-def _natural(names: Field, columns: Sequence[Field], size: str, gap: float) -> float:
-    """The width of a table that is not stretched, in points. A group is as wide as its head where this is wider."""
-    total = names.width(size) + gap * len(columns)
-    for group, members in groupby(columns, key=lambda field: field.group):
-        widths = [field.width(size) for field in members]
-        total += max(sum(widths), width(group, size) - gap * (len(widths) - 1))
-    return total
-
-
-def _wrapped(names: Field, block: Sequence[Field], found: Layout, room: float) -> Field:
-    """The names of rows, broken into lines where a block of one group is too wide with them."""
-    over = _natural(names, block, found.size, found.gap) - room
-    return names if over <= 0 else names._replace(wrap=max(40.0, names.width(found.size) - over))
-
-
-def _without_sd(field: Field) -> Field:
-    return field._replace(cells=tuple(cell._replace(text=re.sub(r" ± [\d.]+", "", cell.text)) for cell in field.cells))
-
-
-def _block(names: Field, block: Sequence[Field], paper: Paper, noted: tuple[Notes, dict[str, str]]) -> str:
+def _block(
+    names: Field, block: Sequence[Field], paper: Paper, found: Layout, noted: tuple[Notes, dict[str, str]]
+) -> str:
     """A tabular with the names of the rows and some columns."""
-    heads, rules, place = [""], [], 2
-    for group, members in groupby(block, key=lambda field: field.group):
-        span = len(list(members))
-        heads.append(rf"\multicolumn{{{span}}}{{c}}{{{escape_latex(group)}}}")
-        rules.append(rf"\cmidrule({'l' if place + span > len(block) + 1 else 'lr'}){{{place}-{place + span - 1}}}")
-        place += span
-    spread = any("±" in cell.text for field in block if field.head == "mean" for cell in field.cells)
-    titles = [names.head, *("mean ± sd" if spread and field.head == "mean" else field.head for field in block)]
     rows = [
-        " & ".join([_broken(names, index, noted), *(_cell(field.cells[index], *noted) for field in block)]) + r" \\"
-        for index in range(len(names.cells))
-        if names.cells[index].text != SHORT or any(field.cells[index].text for field in block)
+        " & ".join([_name(cell, found.wrap, noted), *(_cell(field, index, noted) for field in block)]) + r" \\"
+        for index, cell in enumerate(names.cells)
+        if cell.text != SHORT or any(field.cells[index].text for field in block)
     ]
     if names.cells[-1].text == SHORT and any(field.cells[-1].text for field in block):
         rows.insert(-1, r"\midrule")
+    heads = [
+        rf"\multicolumn{{1}}{{{_aligned(field)}{EDGE if field is block[-1] else ''}}}{{{_set(field.head, field.fine)}}}"
+        for field in block
+    ]
     lines = [
         rf"\begin{{tabular*}}{{{paper.text}}}{{@{{\extracolsep{{\fill}}}}l{''.join(_aligned(f) for f in block)}@{{}}}}",
         r"\toprule",
-        " & ".join(heads) + r" \\",
-        " ".join(rules),
-        " & ".join(
-            [escape_latex(titles[0]), *(_head(title, field) for title, field in zip(titles[1:], block, strict=True))]
-        )
-        + r" \\",
+        *_groups(block),
+        " & ".join([escape_latex(names.head), *heads]) + r" \\",
         r"\midrule",
         *rows,
         r"\bottomrule",
@@ -201,25 +161,58 @@ def _block(names: Field, block: Sequence[Field], paper: Paper, noted: tuple[Note
     return "\n".join(lines)
 
 
+def _groups(block: Sequence[Field]) -> Iterator[str]:
+    """The line of heads over groups of columns, and the rules below them."""
+    heads, rules, place = [""], [], 2
+    for group, members in groupby(block, key=lambda field: field.group):
+        found = list(members)
+        last = place + len(found) - 1
+        edge = EDGE if last > len(block) else ""
+        heads.append(rf"\multicolumn{{{len(found)}}}{{c{edge}}}{{{_set(group, found[0].fine)}}}")
+        if group:
+            rules.append(rf"\cmidrule({'l' if last > len(block) else 'lr'}){{{place}-{last}}}")
+        place = last + 1
+    yield " & ".join(heads) + r" \\"
+    yield " ".join(rules)
+
+
 def _aligned(field: Field) -> str:
     """Numbers of different lengths, as of costs, end at one place."""
-    return "r" if field.group in (HEADS["size"], HEADS["time"]) else "c"
+    return "r" if field.role == "cost" else "c"
 
 
-def _head(title: str, field: Field) -> str:
-    return rf"\multicolumn{{1}}{{{_aligned(field)}}}{{{escape_latex(title)}}}"
+def _name(cell: Cell, wrap: float, noted: tuple[Notes, dict[str, str]]) -> str:
+    text = escape_latex(cell.text) + _marks(cell, noted)
+    if not wrap:
+        return text
+    return rf"\parbox[t]{{{wrap:.1f}pt}}{{\raggedright\hangindent={HANG:g}pt\strut {text}\strut}}"
 
 
-def _broken(names: Field, index: int, noted: tuple[Notes, dict[str, str]]) -> str:
-    text = _cell(names.cells[index], *noted)
-    return rf"\parbox[t]{{{names.wrap:.1f}pt}}{{\raggedright\strut {text}\strut}}" if names.wrap else text
+def _cell(field: Field, index: int, noted: tuple[Notes, dict[str, str]]) -> str:
+    cell, (left, right) = field.cells[index], field.padded[index]
+    before = rf"\phantom{{{_set(left, field.fine)}}}" if left else ""
+    text, marks = _set(cell.text, field.fine, bold=cell.bold), _marks(cell, noted)
+    if right:  # the marks stand in the place that the spread leaves free
+        lapped = rf"\rlap{{{marks}}}" if marks else ""
+        return rf"{before}{text}{lapped}\phantom{{{BETWEEN if field.fine else ''}{_set(right, field.fine)}}}"
+    return before + text + marks
 
 
-def _cell(cell: Cell, notes: Notes, sentences: dict[str, str]) -> str:
-    text = escape_latex(cell.text)
-    text = rf"\textbf{{{text}}}" if cell.bold and text else text
+def _set(text: str, fine: bool, *, bold: bool = False) -> str:
+    """A text in LaTeX. In fine print, units and spreads are tiny, and only the number itself is bold."""
+    parts = []
+    for part, tiny in runs(text, fine=fine):
+        escaped = escape_latex(part)
+        if bold and part and not tiny:
+            escaped = rf"\textbf{{{escaped}}}"
+        parts.append(rf"{{\tiny {escaped}}}" if tiny else escaped)
+    return BETWEEN.join(parts)
+
+
+def _marks(cell: Cell, noted: tuple[Notes, dict[str, str]]) -> str:
+    notes, sentences = noted
     marks = [notes.mark(sentences.get(mark, mark)) for mark in cell.marks]
-    return text + (rf"\textsuperscript{{{' '.join(marks)}}}" if marks else "")
+    return rf"\textsuperscript{{{' '.join(marks)}}}" if marks else ""
 
 
 def _breakable(text: str) -> str:

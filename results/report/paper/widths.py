@@ -19,6 +19,7 @@ class Paper(NamedTuple):
 
     text: str
     inches: float
+    times: bool = False  # letters are those of Times, as in all templates; otherwise they may be as wide as LaTeX's own
 
 
 def paper(asked: str) -> Paper:
@@ -31,4 +32,4 @@ def paper(asked: str) -> Paper:
     inches = float(number) * INCHES[unit]
     if not NARROWEST <= inches <= WIDEST:
         raise ValueError(f"{asked!r} is {inches:.3g} inches; a paper's width is from {NARROWEST:g}in to {WIDEST:g}in")
-    return Paper(f"{number}{unit}", inches)
+    return Paper(f"{number}{unit}", inches, asked in TEMPLATES)

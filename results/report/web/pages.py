@@ -15,7 +15,7 @@ from mtlbench.results.report.tables import CONSTANT
 from mtlbench.results.report.web import choices, index, library
 
 MATRIX = "matrix.yaml"  # beside a page: what its matrix asked for
-ABOUT = {"table.tex": "all columns, for an appendix in landscape"}  # what a file's name does not say
+ABOUT = {"table.tex": "all columns, for an appendix"}  # what a file's name does not say
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 

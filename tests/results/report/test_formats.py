@@ -7,14 +7,17 @@ import subprocess
 import pandas as pd
 import pytest
 
-from make_records import Store, score, three_seeds, value
+from make_records import CROWD, Store, crowded, score, three_seeds, value
 from mtlbench.results.report import frames
-from mtlbench.results.report.formats import latex, markdown
+from mtlbench.results.report.formats import escape_latex, markdown
+from mtlbench.results.report.paper.tables import latex
 from mtlbench.results.report.tables import CONSTANT
 from paths import ROOT, TESTS
 from tables_of import TASKS, shown, summaries
 
 GOLDEN = TESTS / "golden"
+LONG = (CROWD[0], *CROWD[-5:])
+MANY = ("semseg", "human_parts", "depth", "normals")
 
 
 @pytest.mark.parametrize(("name", "write"), [("table.md", markdown), ("table.tex", latex)])
@@ -24,20 +27,31 @@ def test_a_table_is_written_as_it_was(tmp_path, name, write):
 
 @pytest.mark.slow  # LaTeX
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
-@pytest.mark.parametrize("committed", [True, False])
-def test_the_table_of_all_columns_fits_where_it_says(tmp_path, committed):
-    kept = ROOT / "results/rooms_verdict/table.tex"
-    text = kept.read_text() if committed else latex(shown(three_seeds(tmp_path / "store")))
-    assert text.startswith("% All columns, for an appendix: with two tasks they fit a text of 9 inches")
+@pytest.mark.parametrize("tasks", [None, ("semseg", "depth"), ("semseg", "depth", "normals"), MANY])
+def test_the_tables_of_all_columns_fit_a_plain_article(tmp_path, tasks):
+    if tasks is None:
+        text = (ROOT / "results/rooms_verdict/table.tex").read_text()
+    else:
+        text = latex(shown(crowded(tmp_path / "store", tasks=tasks, labels=LONG, pictures=False), "crowd"))
+    assert text.startswith("% All columns, for an appendix: scores, and then costs. They fit the width of a plain")
     (tmp_path / "table.tex").write_text(text)
     (tmp_path / "all.tex").write_text(
-        r"\documentclass{article}\usepackage[landscape,letterpaper,textwidth=9in]{geometry}\usepackage{booktabs}"
-        r"\begin{document}\input{table}\end{document}"
+        r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in (tmp_path / "all.log").read_text(errors="replace")
+
+
+def test_the_tables_of_all_columns_leave_nothing_out(tmp_path):
+    (one,) = shown(crowded(tmp_path, tasks=MANY, pictures=False), "crowd")
+    text = latex([one])
+    for row in one.rows:
+        for cell in row:
+            for part in cell.text.split(" ± "):
+                assert escape_latex(part) in text
+    assert text.count(r"\begin{table}") == 2 and "Without room" not in text
 
 
 def test_labels_with_special_characters_break_neither_format(tmp_path):

@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 from command import main
-from make_records import Store, pascal, three_seeds
+from make_records import CROWD, Store, crowded, pascal, three_seeds
 from mtlbench.results.report.paper.bibliography import WITHOUT, WORKS, bibtex
+from mtlbench.results.report.paper.layout import Field, fit
 from mtlbench.results.report.paper.measure import width as measured
-from mtlbench.results.report.paper.tables import Field, fit
 from mtlbench.results.report.paper.widths import TEMPLATES, paper
 from mtlbench.results.report.tables import Cell
 from mtlbench.results.report.write import report
@@ -22,7 +22,8 @@ ROOMS_VERDICT = str(ROOT / "results" / "rooms_verdict" / "store")
 
 
 def test_a_width_is_a_template_or_a_length():
-    assert paper("neurips") == paper("5.5in") == ("5.5in", 5.5)
+    assert paper("5.5in") == ("5.5in", 5.5, False)
+    assert paper("neurips") == ("5.5in", 5.5, True)  # a template tells the letters too
     assert paper("84mm").inches == pytest.approx(84 / 25.4)
     assert paper("241pt").inches == pytest.approx(3.3347, abs=1e-4)
     assert all(3 < paper(name).inches < 6 for name in TEMPLATES)
@@ -77,6 +78,7 @@ def test_a_table_has_its_width_grouped_heads_and_only_its_own_notes(kit):
     assert all(r"\begin{tabular*}{3.25in}" in text for text in (scores, costs))
     for head in (r"\multicolumn{1}{c}{semseg}", r"\multicolumn{1}{c}{depth}", r"\cmidrule(lr){2-2}", "mIoU"):
         assert head in scores
+    assert r"\multicolumn{2}{c@{}}{$\Delta_m$" in scores and r"\cmidrule(l){4-5}" in scores
     assert r"\multicolumn{2}{c}{Size}" in costs and "MACs" not in scores and "mIoU" not in costs
     assert "failed 1 of 3 seeds" in scores and "}~1 of 3 failed" in scores and "(1 of 3" not in scores
     assert "The numbers of a row that lost seeds" in scores
@@ -86,15 +88,28 @@ def test_a_table_has_its_width_grouped_heads_and_only_its_own_notes(kit):
         assert sorted(mark for several in marks for mark in several.split()) == notes
 
 
+def tabulars(folder):
+    (text,) = [path.read_text() for path in folder.glob("*-scores.tex")]
+    return text, text.count(r"\begin{tabular*}")
+
+
 @pytest.mark.slow
-def test_what_has_no_room_is_a_comment(tmp_path, kit):
-    narrow = (kit[1] / "rooms-semseg-depth-scores.tex").read_text()
-    assert "% Without room for the 95 % interval of Δm: Multi task [−4.11, −1.75]" in narrow  # noqa: RUF001
-    assert "simultaneous over all pairs of rows." not in narrow.partition(r"\begin{table}")[2]
-    report(three_seeds(tmp_path / "store"), [], tmp_path / "out", paper("6.875in"))
-    wide = (tmp_path / "out/rooms/paper/rooms-semseg-depth-scores.tex").read_text()
-    assert "Without room" not in wide and "95 \\% interval" in wide
-    assert "The 95 \\% interval is simultaneous over all pairs of rows." in wide.partition(r"\begin{table}")[2]
+def test_four_tasks_and_long_names_are_one_block_in_a_column_and_what_has_no_room_is_a_comment(tmp_path):
+    store = crowded(tmp_path / "store", labels=CROWD[:6], pictures=False)
+    report(store, [], tmp_path / "out", paper("cvpr"))
+    text, blocks = tabulars(tmp_path / "out/crowd/paper")
+    below = text.partition(r"\begin{table}")[2]
+    assert blocks == 1 and r"\scriptsize\setlength" in below
+    assert "% Without room for the 95 % interval of Δm: Multi-task [" in text and "simultaneous over all" not in below
+    assert r"\multicolumn{1}{c}{parts}" in below and r"{mErr\kern0.08em{}{\tiny {[}$^\circ${]}}" in below
+    assert below.count("mErr") == 2 and "mErr: mean angle between" in below  # the caption says what it is
+    report(store, [], tmp_path / "out", paper("6.875in"))
+    text, blocks = tabulars(tmp_path / "out/crowd/paper")
+    assert blocks == 1 and "Without room" not in text and "95 \\%" in text
+    assert "The 95 \\% interval is simultaneous over all pairs of rows." in text.partition(r"\begin{table}")[2]
+    report(store, [], tmp_path / "out", paper("2.5in"))
+    text, blocks = tabulars(tmp_path / "out/crowd/paper")
+    assert blocks > 1 and f"% In {blocks} blocks: the narrowest single one is " in text and "Without room" not in text
 
 
 def test_columns_that_do_not_fit_go_into_blocks_that_do():
@@ -102,11 +117,52 @@ def test_columns_that_do_not_fit_go_into_blocks_that_do():
     fields = [Field(f"task {i}", "mIoU [%]", (Cell("12.34 ± 0.56"),)) for i in range(12)]
     for room in (150.0, 240.0, 400.0):
         found = fit(names, fields, room)
-        assert [field for block in found.blocks for field in block] == fields and len(found.blocks) > 1
+        shown = [field for block in found.blocks for field in block]
+        assert [(field.group, field.cells) for field in shown] == [(field.group, field.cells) for field in fields]
+        assert len(found.blocks) > 1 and found.why
         for block in found.blocks:
-            widths = [max(field.width(found.size), measured(field.group, found.size)) for field in (names, *block)]
-            assert sum(widths) + found.gap * len(block) <= room
-    assert len(fit(names, fields, 1200).blocks) == 1
+            widths = [max(field.width(found.size), measured(field.group, found.size)) for field in block]
+            first = found.wrap or names.width(found.size)
+            assert first + sum(widths) + found.gap * len(block) <= room
+    assert len(fit(names, fields, 1200).blocks) == 1 and not fit(names, fields, 1200).why
+
+
+def test_letters_become_smaller_before_anything_is_left_out_and_fine_print_before_the_interval():
+    names = Field("", "Method", (Cell("A method with a long name"),))
+    fields = [Field(f"task {i}", "mIoU [%] ↑", (Cell("12.34 ± 0.56"),), "score") for i in range(3)]
+    fields += [
+        Field("Δm", "mean ± sd", (Cell("+1.23 ± 0.45"),), "delta"),
+        Field("Δm", "95 % interval", (Cell("[+0.12, +2.34]"),), "interval"),
+    ]
+    seen = []
+    for room in range(600, 100, -5):
+        found = fit(names, fields, room)
+        state = (*(any(test(f) for b in found.blocks for f in b) for test in HAS), len(found.blocks) > 1)
+        seen += [state] if state not in seen[-1:] else []
+    assert seen == [  # fine print, the standard deviation of Delta_m, its interval, several blocks
+        (False, True, True, False),
+        (False, False, True, False),
+        (True, True, True, False),
+        (True, False, True, False),
+        (True, True, False, False),
+        (True, False, True, True),
+    ]
+    complete = fit(names, fields, 250.0, complete=True)
+    assert all(any(test(f) for b in complete.blocks for f in b) for test in HAS)
+
+
+HAS = (
+    lambda field: field.fine,
+    lambda field: field.role == "delta" and "±" in field.cells[0].text,
+    lambda field: field.role == "interval",
+)
+
+
+def test_the_points_of_numbers_lie_below_each_other():
+    cells = (Cell("0.00"), Cell("+12.34 ± 0.56"), Cell("failed"), Cell("−1.20 ± 0.30"))  # noqa: RUF001
+    field = Field("Δm", "mean", cells, "delta")
+    assert field.padded == (("+0", " ± 0.56"), ("", ""), ("", ""), ("0", ""))
+    assert Field("Size", "MACs", (Cell("1.00"), Cell("12.00")), "cost").padded == (("", ""), ("", ""))
 
 
 def test_every_method_of_ours_has_an_entry_or_is_a_baseline():
@@ -129,10 +185,15 @@ def odd(root):
     return store.close()
 
 
+def wide(root):
+    """Four tasks, and six rows with long names."""
+    return crowded(root, labels=(CROWD[0], *CROWD[-5:]), pictures=False)
+
+
 @pytest.mark.slow  # LaTeX, several times
 @pytest.mark.skipif(LATEX is None, reason="neither pdflatex nor tectonic is installed")
 @pytest.mark.parametrize("asked", ["neurips", "cvpr", "84mm"])
-@pytest.mark.parametrize("make", [three_seeds, pascal, odd, None])
+@pytest.mark.parametrize("make", [three_seeds, pascal, odd, wide, None])
 def test_latex_takes_everything_without_an_error_and_nothing_sticks_out(tmp_path, asked, make):
     store = ROOMS_VERDICT if make is None else make(tmp_path / "store")
     written = report(store, [], tmp_path / "out", paper(asked))

@@ -12,6 +12,7 @@ from mtlbench.results.report.captions import limits
 from mtlbench.results.report.display import MINUS
 from mtlbench.results.report.grids import contrasts
 from mtlbench.results.report.page import section
+from mtlbench.results.report.paper.tables import latex
 from mtlbench.results.report.tables import table
 from mtlbench.results.report.write import report
 from mtlbench.results.statistics.planner import seeds_needed
@@ -223,7 +224,7 @@ def test_the_caption_says_how_far_the_interval_of_a_pair_reaches(tmp_path):
     sentence = f"A pair's difference is known to about ±{half:.2f} points (half the width of its interval, "
     sentence += "median over the pairs)."
     assert sentence in one.caption
-    assert sentence in formats.markdown([one]) and formats.escape_latex(sentence) in formats.latex([one])
+    assert sentence in formats.markdown([one]) and formats.escape_latex(sentence) in latex([one])
 
 
 @pytest.mark.parametrize(("gap", "warns"), [(0.5, False), (1.0, True)])
