@@ -20,6 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from mtlbench.results.report.drawing.colors import COLORS
 
@@ -213,7 +214,8 @@ class Looks(Mapping[str, Color]):
 def _outline(marker: str) -> tuple[float, float]:
     """The area and the perimeter of a marker of size 1."""
     style = MarkerStyle(marker)
-    (corners,) = style.get_path().transformed(style.get_transform()).to_polygons()
+    (outline,) = style.get_path().transformed(style.get_transform()).to_polygons()
+    corners: NDArray[np.float64] = np.asarray(outline)
     following = np.roll(corners, -1, axis=0)
     area = abs(np.sum(corners[:, 0] * following[:, 1] - corners[:, 1] * following[:, 0])) / 2
     return float(area), float(np.linalg.norm(following - corners, axis=1).sum())

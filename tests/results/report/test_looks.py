@@ -254,3 +254,17 @@ def test_figures_of_a_paper_have_its_width_its_letters_and_say_what_is_drawn(tmp
     assert "Whiskers: simultaneous 95 %" in drawn["cost"]
     assert "bands: ±1 standard deviation" in drawn["learning"]
     assert all("\n" not in note for note in drawn.values())
+
+
+@pytest.mark.slow
+def test_no_axis_of_a_paper_is_shorter_than_its_label(tmp_path):
+    store = crowded(tmp_path, tasks=("semseg", "depth"), pictures=False)
+    (summary,), _ = summaries(store, "crowd")
+    colors = palette(list(summary.rows), 3.25)
+    picture = FIGURES["learning"](summary, store, colors)
+    with mpl.rc_context(colors.style):
+        picture.figure.draw_without_rendering()
+        for axis in picture.figure.axes:
+            assert axis.yaxis.label.get_window_extent().height <= axis.get_window_extent().height
+    assert "Losses are those of the final predictions." in picture.figure.get_supxlabel().replace("\n", " ")
+    plt.close(picture.figure)
