@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from mtlbench.harness.cli.usage import fitted
 
 if TYPE_CHECKING:
     from mtlbench.results.report.tables import Cell
@@ -33,6 +37,18 @@ def show_report(report: Report, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
     if report.overview:
         console.print(Text(report.overview), soft_wrap=True)
+
+
+def say_where(report: Report, store: str) -> None:
+    """Say where the page over all matrices is, what moved since another store, and how missing cells are trained."""
+    if report.start is not None:
+        typer.echo(f"index    {report.start}")
+    for name, sentence in report.moved.items():
+        typer.echo(fitted(f"against  {name}: {sentence}", indent=9))
+    for left in report.unfinished:
+        typer.echo(f"missing  {left.missing} of {left.cells} cells of {left.matrix}")
+        if left.command:
+            typer.echo(f"next     {left.command} --store {shlex.quote(store)}")
 
 
 def _table(written: Written, width: int) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from itertools import starmap
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mtlbench.harness.cli.usage import (
+    AgainstOption,
     DataOption,
     MatricesArgument,
     MatrixArgument,
@@ -43,17 +43,19 @@ def report(
             "width, such as 5.5in, 84mm or 241pt.",
         ),
     ] = None,
+    against: AgainstOption = None,
 ) -> None:
     """Write tables (Markdown, LaTeX, CSV, HTML) and figures from a store's records. Trains nothing.
 
-    Without a matrix, OUT/index.html shows all matrices of the store side by side.
+    Without a matrix, OUT/index.html shows all matrices of the store side by side. With --against, each page begins with
+    what a change of the code moved.
 
     Example:  mtlbench report rooms --store runs --out results/rooms --paper neurips
     """
     opening(f"writing the report of {', '.join(matrices or ['all matrices'])} in {url}", "pandas")
     from rich.console import Console
 
-    from mtlbench.harness.cli.outcome import show_report
+    from mtlbench.harness.cli.outcome import say_where, show_report
     from mtlbench.results.report.paper.widths import paper as width_of
     from mtlbench.results.report.write import report as write
 
@@ -64,18 +66,13 @@ def report(
     store = open_store(url)
     names = names_of(store, matrices)
     folder = report_folder(out, store)
-    written = write(store.url, names if matrices else [], folder, width)
+    written = write(store.url, names if matrices else [], folder, width, against)
     show_report(written, Console(highlight=False))
     for name in names:
         typer.echo(f"report   {folder / name / 'report.html'}")
         if width is not None:
             typer.echo(f"paper    {folder / name / 'paper'} ({width.text} wide)")
-    if written.start is not None:
-        typer.echo(f"index    {written.start}")
-    for left in written.unfinished:
-        typer.echo(f"missing  {left.missing} of {left.cells} cells of {left.matrix}")
-        if left.command:
-            typer.echo(f"next     {left.command} --store {shlex.quote(url)}")
+    say_where(written, url)
     refuse_unreadable(written.unreadable)
 
 

@@ -47,9 +47,9 @@ MatricesArgument = Annotated[
 ]
 
 
-def _without_password(url: str) -> str:
+def _without_password(url: str | None) -> str | None:
     """Refuse an address with a password before any line shows it."""
-    if holds_secret(url):
+    if url is not None and holds_secret(url):
         raise fail(f"--{refusal(url)}")
     return url
 
@@ -60,6 +60,15 @@ StoreOption = Annotated[
         "--store",
         help="The folder of records, or an fsspec URL without a password.",
         envvar="MTLBENCH_STORE",
+        callback=_without_password,
+    ),
+]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="OLD_STORE",
+        help="Also say what moved since this store of an older commit; cells are paired by their ids.",
         callback=_without_password,
     ),
 ]
@@ -89,6 +98,7 @@ ERRORS_OF_THE_USER = (  # module and class; OSError is one too
     ("mtlbench.results.records.remote", "StoreError"),
     ("mtlbench.results.records.record", "CorruptRecord"),
     ("mtlbench.results.records.record", "NewerRecord"),
+    ("mtlbench.results.questions.moved", "NothingInCommon"),
 )
 WRONG = 2  # the request makes no sense, and nothing was started
 

@@ -209,7 +209,12 @@ def provenance(summary: Summary) -> list[tuple[str, str]]:
     Where records differ, all their values are named. A name is left out where no record has a value. A commit ends in
     + where the files that can move a number differed from the commit.
     """
-    found = [record.provenance for record in _records(summary)]
+    return origins(_records(summary))
+
+
+def origins(records: Iterable[Record]) -> list[tuple[str, str]]:
+    """The same of any records."""
+    found = [record.provenance for record in records]
     versions = sorted({name for p in found for name in p.get("versions", {})})
     values = [
         ("commit", [short_commit(p["commit"]) for p in found if p.get("commit")]),

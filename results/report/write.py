@@ -5,21 +5,25 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 from PIL import Image
 
 from mtlbench.results.questions.classes import by_class
+from mtlbench.results.questions.moved import Moved
+from mtlbench.results.questions.moved import against as held_against
 from mtlbench.results.questions.several import Several, several
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import Results, matrices, read, totals
 from mtlbench.results.records.record import CorruptRecord, NewerRecord
 from mtlbench.results.report import formats, frames, page, tables
+from mtlbench.results.report.answers import against as change
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.answers.claim import sentences
 from mtlbench.results.report.drawing import dark, figures
@@ -54,9 +58,12 @@ class Report(NamedTuple):
     start: Path | None = None  # the page over all matrices
     unfinished: tuple[Unfinished, ...] = ()
     letters: tuple[str, ...] = ()  # a line for each label with letters that LaTeX or a font lacks
+    moved: Mapping[str, str] = MappingProxyType({})  # matrix -> what it says against another store, in a sentence
 
 
-def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = None) -> Report:
+def report(
+    store: str, names: Sequence[str], out: Path, paper: Paper | None = None, against: str | None = None
+) -> Report:
     """Write out/MATRIX/ for each of the matrices `names` (all in the store when empty).
 
     Each folder gets table.md, table.tex, table.csv (the tables unrounded), scores.csv (every score in long form),
@@ -65,6 +72,7 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
     *.pdf. Where rows occur in several tables of a matrix, its folder has overview.md and overview.csv too, and where
     they occur in several tables of several matrices, `out` has. With a `paper`, each folder has paper/ too: tables,
     figures and BibTeX at the paper's width. Where `names` is empty, out/index.html shows all matrices side by side.
+    With `against`, another store, pages say what moved since; against.md, against.csv and against_cells.csv too.
     Equal records give equal bytes. Raises FileNotFoundError that says what the store holds, where it does not hold a
     matrix. Raises CorruptRecord that names the file of a matrix; a record that cannot be read is a failed cell.
     """
@@ -74,6 +82,7 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
             f"{store}: no matrix was run into this store (it has no {files.matrix('*')}); check --store"
         )
     everything = [read(store, name) for name in found]  # all are read before the first file is written
+    moved = {} if against is None else held_against(store, names, against)
     beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []
     texts, written_tables, overall = [], list[tables.Table](), ""
@@ -84,7 +93,8 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
         if not summaries:
             raise CorruptRecord(f"{results.manifest.name}: its manifest has no cells; no run writes such a manifest")
         with letters.quiet():
-            written, its_tables = _report(results, summaries, others, out / results.manifest.name, paper)
+            material = _Material(results, summaries, others, moved.get(results.manifest.name))
+            written, its_tables = _report(material, out / results.manifest.name, paper)
         paths += written
         texts.append(formats.markdown(its_tables))
         written_tables += its_tables
@@ -95,7 +105,8 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
         paths += _overview(together, out)
         overall = overview.markdown(together)
         texts.append(overall)
-    start = None if names else _write(out / "index.html", pages.store(made, together))
+    said = {name: change.answer(of_matrix) for name, of_matrix in moved.items()}
+    start = None if names else _write(out / "index.html", pages.store(made, together, said))
     paths += [start] if start else []
     unreadable = dict.fromkeys(line for results in everything for line in results.unreadable.values())
     return Report(
@@ -108,6 +119,7 @@ def report(store: str, names: Sequence[str], out: Path, paper: Paper | None = No
         start,
         tuple(left for results in everything if (left := _left(results)).missing),
         tuple(line for matrix in made for line in letters.remarks(matrix.results.manifest, matrix.tables)),
+        said,
     )
 
 
@@ -128,9 +140,17 @@ def _readable(store: str, names: Sequence[str]) -> list[Results]:
     return found
 
 
-def _report(
-    results: Results, summaries: Sequence[Summary], others: Sequence[Results], folder: Path, paper: Paper | None
-) -> tuple[list[Path], list[tables.Table]]:
+class _Material(NamedTuple):
+    """What the files of a matrix are made from."""
+
+    results: Results
+    summaries: Sequence[Summary]
+    others: Sequence[Results]  # matrices that lend baselines
+    moved: Moved | None  # against another store
+
+
+def _report(material: _Material, folder: Path, paper: Paper | None) -> tuple[list[Path], list[tables.Table]]:
+    results, summaries, others, moved = material
     manifest, store = results.manifest, results.store
     found = findings(results)
     claims = [sentences(summary, manifest, found) for summary in summaries]
@@ -160,13 +180,20 @@ def _report(
     together = several([(manifest.name, summary) for summary in summaries])
     if together:
         paths += _overview(together, folder)
+    if moved is not None:
+        paths += _change(moved, folder)
     if results.text:
         paths.append(_write(folder / pages.MATRIX, results.text))
     beside = [path.name for path in paths if path.parent == folder]
-    paths.append(_write(folder / "report.html", pages.report(results, together, sections, beside)))
+    paths.append(
+        _write(
+            folder / "report.html",
+            pages.report(results, together, sections, beside, change.section(moved) if moved else None),
+        )
+    )
     if paper is not None:
-        material = kit.Material(manifest, store, found, list(zip(summaries, shown, strict=True)))
-        paths += kit.write(material, paper, folder)
+        of_kit = kit.Material(manifest, store, found, list(zip(summaries, shown, strict=True)))
+        paths += kit.write(of_kit, paper, folder)
     return paths, shown
 
 
@@ -201,6 +228,15 @@ def _overview(found: Sequence[Several], folder: Path) -> list[Path]:
     """What several tables say together."""
     text, frame = overview.markdown(found), overview.frame(found)
     return [_write(folder / "overview.md", text), _write(folder / "overview.csv", _csv(frame))]
+
+
+def _change(moved: Moved, folder: Path) -> list[Path]:
+    """What a matrix says against another store."""
+    return [
+        _write(folder / "against.md", change.markdown(moved)),
+        _write(folder / "against.csv", _csv(change.frame(moved))),
+        _write(folder / "against_cells.csv", _csv(change.cells(moved), exact=True)),
+    ]
 
 
 def _csv(frame: pd.DataFrame, *, exact: bool = False) -> str:

@@ -136,7 +136,7 @@ def contrasts(
     half = np.maximum(half, 1e-12 * np.nanmax(np.abs(array)))  # so that rounding does not tell equal rows apart
     found = []
     for i, j, centre, wide in zip(first.tolist(), second.tolist(), mean.tolist(), half.tolist(), strict=True):
-        verdict = _verdict(centre - wide, centre + wide, margin)
+        verdict = of_interval(centre - wide, centre + wide, margin)
         more = losses[rows[i]] - losses[rows[j]] if losses else 0.0
         if (more > 0 and verdict != "worse") or (more < 0 and verdict != "better"):
             verdict = "undecided"
@@ -196,7 +196,8 @@ def not_worse_than_best(pairs: Sequence[Contrast], losses: Sequence[float] = ())
     return {row for row in rows - worse if not losses or losses[row] <= fewest}
 
 
-def _verdict(low: float, high: float, margin: float) -> Verdict:
+def of_interval(low: float, high: float, margin: float) -> Verdict:
+    """What an interval says of a difference of which more is better."""
     if low > 0:
         return "better"
     if high < 0:

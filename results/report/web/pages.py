@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -20,9 +21,13 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def report(
-    results: Results, together: Sequence[Several], sections: Sequence[Mapping[str, Any]], beside: Sequence[str]
+    results: Results,
+    together: Sequence[Several],
+    sections: Sequence[Mapping[str, Any]],
+    beside: Sequence[str],
+    change: Mapping[str, Any] | None = None,
 ) -> str:
-    """The page of a matrix. beside: the files in its folder to which it leads."""
+    """The page of a matrix. beside: the files in its folder to which it leads. change: against another store."""
     return _rendered(
         "report.html.j2",
         manifest=results.manifest,
@@ -30,6 +35,7 @@ def report(
         file=MATRIX,
         about=ABOUT,
         overviews=[{"title": overview.title(one), "grid": overview.grid(one)} for one in together],
+        change=change,
         sections=sections,
         beside=beside,
         plotly=library.plotly(),
@@ -37,9 +43,15 @@ def report(
     )
 
 
-def store(matrices: Sequence[index.Matrix], together: Sequence[Several]) -> str:
-    """The page over all matrices of a store. It lies beside their folders."""
-    return _rendered("index.html.j2", **index.contents(matrices), parts=index.parts(matrices, together))
+def store(
+    matrices: Sequence[index.Matrix], together: Sequence[Several], moved: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """The page over all matrices of a store. It lies beside their folders.
+
+    moved: matrix -> what it says against another store.
+    """
+    parts = index.parts(matrices, together)
+    return _rendered("index.html.j2", **index.contents(matrices), parts=parts, moved=moved)
 
 
 def _rendered(template: str, **names: Any) -> str:
