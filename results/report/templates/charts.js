@@ -212,7 +212,8 @@ class Live {
     });
   }
 
-  // Move each label of the chart of costs to where it covers nothing, once the chart has its axes.
+  // Move each label of the chart of costs to where it covers nothing, once the chart has its axes. A label that finds no
+  // such place, as in a narrow window, is left out: the legend says which row its marker is.
   placeLabels(part, points, best) {
     const { xaxis, yaxis } = part._fullLayout;
     const at = (cost, gain) => [xaxis.d2p(cost), yaxis.d2p(gain)];
@@ -232,10 +233,12 @@ class Live {
       const corner = at(cost, best[i][1]);
       lines.push(thin(at(...best[i]), corner), thin(corner, at(cost, mean)));
     });
-    const places = Labels.place(shown, lines, [xaxis._length, yaxis._length], FONT);
-    const now = places.map((_, i) => part.data[i + 1].textposition);
-    if (places.some((place, i) => place !== now[i])) {
-      Plotly.restyle(part, { textposition: places }, places.map((_, i) => i + 1)); // the first trace is the dashed line
+    const frame = [xaxis._length, yaxis._length];
+    const places = Labels.place(shown, lines, frame, FONT);
+    const modes = Labels.readable(shown, places, lines, frame, FONT).map((fine) => (fine ? "markers+text" : "markers"));
+    const now = places.map((_, i) => part.data[i + 1]);
+    if (places.some((place, i) => place !== now[i].textposition || modes[i] !== now[i].mode)) {
+      Plotly.restyle(part, { textposition: places, mode: modes }, places.map((_, i) => i + 1)); // the first trace is the dashed line
     }
   }
 

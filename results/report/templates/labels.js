@@ -17,10 +17,25 @@ const Labels = {
     return Math.max(0, Math.min(c, g) - Math.max(a, e)) * Math.max(0, Math.min(d, h) - Math.max(b, f));
   },
 
+  marker: ({ x, y, size }) => [x - size / 2, y - size / 2, x + size / 2, y + size / 2],
+
+  // Which labels can be read where they stand: inside of the frame, on no marker, along no line, and on no label before it.
+  readable(points, places, lines, [width, height], font) {
+    const kept = [];
+    return points.map((point, i) => {
+      const box = Labels.box(point, places[i], font);
+      const others = [...points.filter((_, j) => j !== i).map(Labels.marker), ...lines, ...kept];
+      const covered = others.reduce((sum, each) => sum + Labels.shared(box, each), 0);
+      const lost = covered + point.width * font - Labels.shared(box, [0, 0, width, height]);
+      const fine = lost <= 0.1 * point.width * font;
+      if (fine) kept.push(box);
+      return fine;
+    });
+  },
+
   // A place for each point. lines: boxes of what is drawn besides markers.
   place(points, lines, [width, height], font) {
-    const marker = ({ x, y, size }) => [x - size / 2, y - size / 2, x + size / 2, y + size / 2];
-    const taken = [...points.map(marker), ...lines];
+    const taken = [...points.map(Labels.marker), ...lines];
     const places = points.map(() => null);
     const cost = (point, i, place) => {
       const box = Labels.box(point, place, font);
