@@ -7,12 +7,15 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cells import matrix_file
 from command import invoke
 from make_records import three_seeds
+from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking import connection
 from mtlbench.harness.tracking.server import SERVER_ENVIRONMENT
 
@@ -86,6 +89,51 @@ def test_a_database_has_every_cell_once_however_often_it_is_tracked(postgres, tm
     assert len({cell_id for cell_id, *_ in first}) == len(first) > 10
     beside = tracked(store, f"sqlite:///{tmp_path}/mlflow.db")
     assert first == beside
+
+
+# A driver without Ray that is killed before its second cell. The file tells a later driver that one was killed.
+KILLED_ONCE = """
+import os
+from pathlib import Path
+
+from in_process import InTurn
+from mtlbench.harness.cluster import schedule
+
+class KilledOnce(InTurn):
+    def __init__(self, address, *, autoscaled=False):
+        pass
+
+    def run(self, ready, environment, board):
+        begun = board.started
+
+        def started(cell_id):
+            begun(cell_id)
+            if list(Path("s").glob("cells/*/record.json")) and not Path("killed").exists():
+                Path("killed").touch()
+                os.kill(os.getpid(), 9)
+
+        board.started = started
+        super().run(ready, environment, board)
+
+schedule.OnRay = KilledOnce
+"""
+
+
+def test_a_run_whose_driver_was_killed_goes_on_and_leaves_every_cell_once(postgres, commands, rooms, tmp_path):
+    file = matrix_file(tmp_path, "killed_once", seeds=[0, 1])
+    driver = replace(commands, first=KILLED_ONCE)
+    command = ["run", file, "--store", "s", "--tracking-uri", postgres, "--data", f"rooms={rooms}"]
+    assert driver.run(*command).returncode == -9
+    ids = sorted(Store(tmp_path / "s").cells())
+    assert "RUNNING" in {state for cell_id, state, _ in held(postgres) if cell_id in ids}
+    done = driver.run(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    rows = [row for row in held(postgres) if row[0] in ids]
+    assert [row[:2] for row in rows] == [(cell_id, "FINISHED") for cell_id in ids] and len(ids) == 4
+    done = invoke("track", "killed_once", "--store", tmp_path / "s", "--tracking-uri", postgres)
+    assert done.exit_code == 0, done.output
+    assert [row for row in held(postgres) if row[0] in ids] == rows
 
 
 def test_a_wrong_password_is_one_line_without_it(postgres, tmp_path):
