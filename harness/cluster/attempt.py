@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from mtlbench.harness.cluster.log import log
 from mtlbench.harness.matrix.cell import Cell
@@ -50,6 +51,8 @@ def attempt(
 
     store, resources = Store(environment.store), environment.resources
     if store.state(cell.id) in ("trained", "finished"):
+        for name in (files.checkpoints(cell.id), files.pulse(cell.id)):
+            store.remove(name)  # the earlier attempt may have been killed when it was done
         return True
     torch.set_num_threads(resources.cpus)
     grouped = torch.distributed.is_initialized()  # not by RANK, which a batch script may have exported
@@ -123,7 +126,7 @@ def pulse_of(store: Store, cell_id: str, deadline: float, keep_log: Callable[[],
             store.put(files.pulse(cell_id), f"{os.getpid()} {calls}\n", patience=0)
         keep_log()
 
-    return Pulse(tell, min(60.0, deadline / 5))
+    return Pulse(tell, min(60.0, deadline / 5), ended=partial(_no_pulse, store, cell_id))
 
 
 def pulse_before(store: Store, cell_id: str, deadline: float) -> Pulse:
@@ -139,8 +142,13 @@ def pulse_before(store: Store, cell_id: str, deadline: float) -> Pulse:
             own = f"{os.getpid()} starts {calls}\n".encode()
             store.put(files.pulse(cell_id), own)
 
-    pulse = Pulse(tell, min(60.0, deadline / 5))
+    pulse = Pulse(tell, min(60.0, deadline / 5), ended=partial(_no_pulse, store, cell_id))
     return pulse
+
+
+def _no_pulse(store: Store, cell_id: str) -> None:
+    with contextlib.suppress(StoreError):
+        store.remove(files.pulse(cell_id))
 
 
 @contextlib.contextmanager

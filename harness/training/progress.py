@@ -62,6 +62,10 @@ class ImagesScored:
             self.report(Scoring(self.done, self.images, self.split))
 
 
+def still() -> None:
+    """The pulse of a cell that nobody watches."""
+
+
 class Pulse:
     """Tells every now and then that a cell goes on, so that a process that stands still is noticed.
 
@@ -69,11 +73,18 @@ class Pulse:
     `seconds`.
 
     Before the first batch a cell gets ready: it reads or makes data, and fetches weights. Nothing can be called in
-    between, and so `with pulse:` has a thread do it until the pulse is called, for at most `patience` seconds.
+    between, and so `with pulse:` has a thread do it until the pulse is called, for at most `patience` seconds. At its
+    end it calls `ended`.
     """
 
-    def __init__(self, tell: Callable[[int], None], seconds: float, patience: float = PREPARATION) -> None:
-        self.tell, self.seconds, self.patience = tell, seconds, patience
+    def __init__(
+        self,
+        tell: Callable[[int], None],
+        seconds: float,
+        patience: float = PREPARATION,
+        ended: Callable[[], None] = still,
+    ) -> None:
+        self.tell, self.seconds, self.patience, self.ended = tell, seconds, patience, ended
         self.calls, self.told = 0, time.monotonic()
         self.ready = threading.Event()
         self.thread: threading.Thread | None = None
@@ -92,6 +103,7 @@ class Pulse:
 
     def __exit__(self, *_: object) -> None:
         self._end()
+        self.ended()
 
     def _end(self) -> None:
         """End the thread: a process of a loader that is forked beside it could wait for its locks for ever."""
@@ -109,7 +121,3 @@ class Pulse:
     def _tell(self) -> None:
         self.told = time.monotonic()
         self.tell(self.calls)
-
-
-def still() -> None:
-    """The pulse of a cell that nobody watches."""

@@ -308,4 +308,3 @@ def publish(
     else:
         store.put_record(record)
     store.remove(files.checkpoints(record.id))
-    store.remove(files.pulse(record.id))

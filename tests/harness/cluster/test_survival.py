@@ -416,6 +416,25 @@ def test_a_trial_that_starts_a_group_has_a_pulse_until_the_group_has_one(told):
     assert pulse.ready.is_set() and store.get(files.pulse(cell_id)) == b"1 7\n"
 
 
+@pytest.mark.slow
+def test_a_cell_leaves_no_pulse_whichever_way_an_attempt_at_it_ends(tmp_path, rooms, monkeypatch):
+    store, cell = Store(tmp_path / "s"), small_cell(tasks=("depth", "edge"))
+    environment, pulse = Environment(store.url, {"rooms": rooms}, Resources()), files.pulse(cell.id)
+    short_of_memory(monkeypatch, 1)
+    assert attempts_at(cell, store, rooms) == ["ended"] and not store.exists(pulse)
+    monkeypatch.undo()
+    assert attempt(cell, environment, lambda progress: None)
+    assert store.state(cell.id) == "trained" and not store.exists(pulse)
+    score(cell.id, environment, lambda done, images: None)
+    assert store.state(cell.id) == "finished" and not store.exists(pulse)
+
+    # Its process was killed when all was done, and the trial is tried again.
+    beat(store, cell.id, 5)
+    store.put(f"{files.checkpoints(cell.id)}/step-3", b"weights")
+    assert attempt(cell, environment, lambda progress: None)
+    assert not store.exists(pulse) and not store.exists(files.checkpoints(cell.id))
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

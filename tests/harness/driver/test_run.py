@@ -74,7 +74,7 @@ def test_edges_are_scored_after_training_by_trials_of_their_own(ran):
         assert tuple(record.primary()) == tasks
         assert all(score.protocol for score in record.scores)
         folder = ran.commands.folder / "s" / "cells" / record.id
-        assert not (folder / "to_score").exists() and not (folder / "trained.json").exists()
+        assert not any((folder / name).exists() for name in ("to_score", "trained.json", "checkpoints", "pulse"))
         if record.cell["method"] in ("single_task", "plugin:Fine"):
             stages.append((tasks, folder.joinpath("log.txt").read_text().count("--- ")))
     assert sorted(stages) == [(("depth",), 1), (("depth", "edge"), 2), (("edge",), 2)]
