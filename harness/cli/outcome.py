@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 from rich import box
@@ -15,13 +16,23 @@ from rich.text import Text
 from mtlbench.harness.cli.usage import fitted
 
 if TYPE_CHECKING:
-    from mtlbench.results.report.tables import Cell
+    from mtlbench.results.report.tables import Cell, Column
     from mtlbench.results.report.tables import Table as Written
     from mtlbench.results.report.write import Report
 
 COSTS = ("Training", "Parameters", "Step", "MACs")  # columns that are shown only where they fit, in this order
-ALWAYS = ("Method", "Δm", "95 %", "Verdict")
 GAP, EDGES = 2, 2  # characters behind each column, and around the table
+NAME = 12  # characters of a line of a method's name, at least
+SPREAD = " ± "  # stands before a standard deviation
+
+
+class Shown(NamedTuple):
+    """A column on a terminal."""
+
+    head: str
+    cells: Sequence[Cell]
+    kind: str  # "always", "score", "seeds" or "cost"
+    width: int  # a head may take several lines
 
 
 def show_report(report: Report, console: Console) -> None:
@@ -30,8 +41,10 @@ def show_report(report: Report, console: Console) -> None:
         console.print()
         console.print(Text(written.title, style="bold"), soft_wrap=True)
         console.print(Text(written.claim))
-        console.print(_table(written, console.width))
-        if missing := _left_out(_columns(written), console.width):
+        columns = _columns(written)
+        shown = _fitting(columns, console.width - EDGES)
+        console.print(_table(shown))
+        if missing := _left_out(columns, shown):
             console.print(Text(missing), soft_wrap=True)
     for line in report.letters:
         console.print(Text(line), soft_wrap=True)
@@ -51,68 +64,91 @@ def say_where(report: Report, store: str) -> None:
             typer.echo(f"next     {left.command} --store {shlex.quote(store)}")
 
 
-def _table(written: Written, width: int) -> Table:
+def _table(columns: Sequence[Shown]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False)
-    columns = _columns(written)
-    shown = _fitting(columns, width - EDGES)
-    for index in shown:
-        header, cells = columns[index]
-        table.add_column(Text(header), justify="left" if index == 0 else "right", width=_width(header, cells))
-    for number in range(len(written.rows)):
-        row = [columns[index][1][number] for index in shown]
+    for number, column in enumerate(columns):
+        table.add_column(Text(column.head), justify="right" if number else "left", width=column.width)
+    for row in zip(*(column.cells for column in columns), strict=True):
         if any(cell.text for cell in row[1:]):
             table.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in row))
     return table
 
 
-def _columns(written: Written) -> list[tuple[str, list[Cell]]]:
-    """(header, cells) of each column: those of the table and, behind the interval, the verdict."""
+def _columns(written: Written) -> list[Shown]:
+    """The columns of a table and, behind the interval, the verdict; each as wide as its longest number."""
     from mtlbench.results.report.tables import with_verdicts
 
-    shown = with_verdicts(written)
-    return [(column.text, [row[index] for row in shown.rows]) for index, column in enumerate(shown.columns)]
+    whole = with_verdicts(written)
+    cells = [[row[place] for row in whole.rows] for place in range(len(whole.columns))]
+    return [_shown(column.text, own, _kind(column)) for column, own in zip(whole.columns, cells, strict=True)]
 
 
-def _width(header: str, cells: Sequence[Cell]) -> int:
-    """Of a column whose cells stay on one line. The header may take several lines."""
-    return max(*map(len, header.split()), *(len(cell.text) for cell in cells))
+def _kind(column: Column) -> str:
+    if column.title == "Seeds":
+        return "seeds"
+    return {"score": "score", "size": "cost", "time": "cost"}.get(column.part, "always")
 
 
-def _groups(columns: Sequence[tuple[str, Sequence[Cell]]]) -> dict[str, list[int]]:
-    """The places of the columns: those that are always shown, the scores, the number of seeds, and the costs."""
-    places = range(len(columns))
-    costs = [place for name in COSTS for place in places if columns[place][0].startswith(name)]
-    always = [place for place in places if columns[place][0].startswith(ALWAYS)]
-    seeds = [place for place in places if columns[place][0] == "Seeds"]
-    scores = [place for place in places if place not in (*costs, *always, *seeds)]
-    return {"always": always, "score": scores, "seeds": seeds, "cost": costs}
+def _shown(head: str, cells: Sequence[Cell], kind: str) -> Shown:
+    return Shown(head, cells, kind, max(*map(len, head.split()), *(len(cell.text) for cell in cells)))
 
 
-def _fitting(columns: Sequence[tuple[str, Sequence[Cell]]], width: int) -> list[int]:
-    """The places of the columns that fit into a width, in their order: scores all or none, then costs."""
-    always, scores, seeds, costs = _groups(columns).values()
-    chosen: list[int] = []
-    for group in (always, scores, seeds, *([place] for place in costs)):
-        if not chosen or _space(columns, [*chosen, *group]) <= width:
-            chosen += group
-    return sorted(chosen)
+def _forms(columns: Sequence[Shown]) -> Iterator[list[Shown]]:
+    """The same columns in fewer and fewer characters.
+
+    As they are; scores without standard deviations; no standard deviations, and names of methods in several lines.
+    """
+    names, *others = columns
+    yield [*columns]
+    yield [names, *(_without_spread(column) if column.kind == "score" else column for column in others)]
+    word = max(len(word) for cell in names.cells for word in cell.text.split())
+    narrow = names._replace(width=min(names.width, max(NAME, word)))
+    yield [narrow, *map(_without_spread, others)]
 
 
-def _space(columns: Sequence[tuple[str, Sequence[Cell]]], places: Sequence[int]) -> int:
+def _without_spread(column: Shown) -> Shown:
+    cells = [cell._replace(text=cell.text.partition(SPREAD)[0]) for cell in column.cells]
+    return _shown(column.head, cells, column.kind)
+
+
+def _fitting(columns: Sequence[Shown], width: int) -> list[Shown]:
+    """The columns that fit into a width: scores all or none, then the number of seeds, then costs."""
+    for kinds in (("always", "score"), ("always",)):
+        for form in _forms(columns):
+            chosen = [place for place, column in enumerate(form) if column.kind in kinds]
+            if _space(form[place] for place in chosen) <= width:
+                return _filled(form, chosen, width)
+    return [form[place] for place in chosen]
+
+
+def _filled(form: Sequence[Shown], chosen: list[int], width: int) -> list[Shown]:
+    """The chosen columns with those beside them for which there is room, in the order of the table."""
+    seeds = [place for place, column in enumerate(form) if column.kind == "seeds"]
+    costs = [place for name in COSTS for place, column in enumerate(form) if column.head.startswith(name)]
+    for place in seeds + costs:
+        if _space(form[each] for each in (*chosen, place)) <= width:
+            chosen = [*chosen, place]
+    return [form[place] for place in sorted(chosen)]
+
+
+def _space(columns: Iterable[Shown]) -> int:
     """The characters that columns take beside each other."""
-    return sum(_width(*columns[place]) + GAP for place in places)
+    return sum(column.width + GAP for column in columns)
 
 
-def _left_out(columns: Sequence[tuple[str, Sequence[Cell]]], width: int) -> str:
-    """A line that says which columns did not fit and where they are; "" where all are shown."""
-    shown = _fitting(columns, width - EDGES)
-    missing = {name: sum(place not in shown for place in places) for name, places in _groups(columns).items()}
-    if not any(missing.values()):
-        return ""
+def _left_out(columns: Sequence[Shown], shown: Sequence[Shown]) -> str:
+    """A line that says what did not fit and where it is; "" where all is shown."""
+    missing = Counter(column.kind for column in columns)
+    missing.subtract(column.kind for column in shown)
     counted = [
-        "seeds" if name == "seeds" else f"{count} {name}{'s' if count > 1 else ''}"
-        for name, count in missing.items()
-        if count
+        "seeds" if kind == "seeds" else f"{missing[kind]} {kind}{'s' if missing[kind] > 1 else ''}"
+        for kind in ("score", "seeds", "cost")
+        if missing[kind]
     ]
-    enough = _space(columns, range(len(columns))) + EDGES
+    whole = {column.head: column.cells for column in columns}
+    if any(column.cells != whole[column.head] for column in shown):
+        counted.append("standard deviations")
+    if not counted:
+        return ""
+    enough = _space(columns) + EDGES
     return f"left out: {', '.join(counted)}; see report.html, or widen to {enough} columns"
