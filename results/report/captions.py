@@ -82,7 +82,7 @@ def _shown(summary: Summary, manifest: Manifest, controls: Sequence[Finding]) ->
     if manifest.caption:
         yield manifest.caption
     if comparison.baseline:
-        yield f"Δm (Eq. 6): mean over tasks of the relative gain over {comparison.baseline}; positive is better."
+        yield f"Δm: mean over tasks of the relative gain over {comparison.baseline}; positive is better."
     yield from _recipes(summary)
     yield from _networks(summary)
     counts = _seed_counts(summary)
