@@ -57,6 +57,11 @@ TOKEN = (
     "RAY_AUTH_MODE=disabled is for a cluster without tokens"
 )
 
+OPEN = (
+    "warning: the Ray cluster at %s asks for no token, so whoever reaches its ports can run programs as you; start Ray "
+    "with RAY_AUTH_MODE=token on each node (docs/clusters.md says how)"
+)
+
 PATIENCE = 30.0  # seconds in which a raylet has to start, or to start again, on this machine
 TRIES = 2  # a Ray of this machine has 30 seconds to come up, which a busy machine may exceed once
 
@@ -68,6 +73,8 @@ def join(address: str | None) -> Cluster:
         try:
             if not ray.is_initialized():
                 _start(address)
+                if address and os.environ.get("RAY_AUTH_MODE") != "token":  # else the cluster would refuse us
+                    log.warning(OPEN, address)
             return Cluster(ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]])
         except Exception as error:  # Ray raises what it likes
             if any(REFUSED in str(cause) for cause in _causes(error)):

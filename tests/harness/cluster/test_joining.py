@@ -167,6 +167,15 @@ def test_a_cluster_is_joined_with_the_token_that_is_here(monkeypatch, tmp_path, 
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
 
 
+@pytest.mark.parametrize(("mode", "address", "warned"), [("", "auto", 1), ("token", "auto", 0), ("", None, 0)])
+def test_a_cluster_that_asks_for_no_token_is_joined_with_a_warning(monkeypatch, caplog, mode, address, warned):
+    Init(monkeypatch, times=0)
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    joining.join(address)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == warned and all("at auto asks for no token" in line for line in said)
+
+
 def test_a_wrong_token_is_one_line_that_says_where_the_right_one_belongs(monkeypatch):
     refused = ConnectionError("Failed to connect to Ray cluster at auto")
     refused.__cause__ = RuntimeError("Last connection error: Traceback\n RPC error: InvalidAuthToken: missing")
