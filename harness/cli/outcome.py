@@ -36,7 +36,9 @@ class Shown(NamedTuple):
 
 
 def show_report(report: Report, console: Console) -> None:
-    """Print every table. The full width, the captions and the footnotes are in the files."""
+    """Print every table, and on standard error which files are damaged. Captions and footnotes are in the files."""
+    from mtlbench.results.records.damage import told
+
     for written in report.tables:
         console.print()
         console.print(Text(written.title, style="bold"), soft_wrap=True)
@@ -50,6 +52,8 @@ def show_report(report: Report, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
     if report.overview:
         console.print(Text(report.overview), soft_wrap=True)
+    for line in told(report.damaged):
+        typer.echo(f"mtlbench: {line}", err=True)
 
 
 def say_where(report: Report, store: str) -> None:

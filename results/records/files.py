@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -258,6 +260,12 @@ class Shown(NamedTuple):
     classes: dict[str, list[str]]  # task -> the names of its classes; [] where its values are no classes
 
 
+# What NumPy and zipfile raise for a file that is none of theirs, or that is damaged in any place.
+_NO_ARRAYS = (
+    ValueError, OSError, KeyError, EOFError, RuntimeError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile
+)  # fmt: skip
+
+
 def read_shown(content: bytes, source: str) -> Shown:
     """The content of a file of SHOWN, or of SAMPLES, which has no CLASSES. Raises CorruptRecord that names `source`."""
     try:
@@ -268,6 +276,6 @@ def read_shown(content: bytes, source: str) -> Shown:
                 if name != CLASSES:
                     image, _, what = name.rpartition("/")
                     arrays.setdefault(image, {})[what] = held[name]
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CorruptRecord(f"{source}: not the arrays of shown images ({type(error).__name__}: {error})") from error
+    except _NO_ARRAYS as error:  # NumPy's words for them would only mislead
+        raise CorruptRecord(f"{source}: not the arrays of shown images") from error
     return Shown(arrays, classes)

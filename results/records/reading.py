@@ -14,9 +14,9 @@ import pandas as pd
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
-from mtlbench.results.records import files
+from mtlbench.results.records import damage, files
 from mtlbench.results.records.addresses import holds_secret, refusal
-from mtlbench.results.records.files import Events
+from mtlbench.results.records.files import Events, Shown
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
 from mtlbench.results.records.remote import Remote, StoreError, refused
 
@@ -142,6 +142,33 @@ def history(store: str, cell_id: str) -> Events:
     fs, root = open_store(store)
     path = f"{root}/{files.history(cell_id)}"
     return files.read_history(fs.cat_file(path)) if fs.exists(path) else Events([], [])
+
+
+def shown(store: str, benchmark: str) -> Shown | None:
+    """The test images of a benchmark that are shown. None where the store has none, or where their file is damaged."""
+    way_out = "remove it, and the next `mtlbench run` of a matrix with the benchmark writes it anew"
+    return _shown(store, files.shown(benchmark), f"no predictions are shown; {way_out}")
+
+
+def samples(store: str, cell_id: str) -> Shown | None:
+    """What a cell predicts for the shown images. None where the store has none, or where the file is damaged."""
+    return _shown(store, files.samples(cell_id), f"its predictions are not shown; {again(cell_id)}")
+
+
+def again(cell_id: str) -> str:
+    """The way out where a file of a finished cell is damaged."""
+    return f"`mtlbench run ... --rerun all --only {cell_id}` trains the cell anew"
+
+
+def _shown(store: str, name: str, then: str) -> Shown | None:
+    fs, root = open_store(store)
+    if not fs.exists(f"{root}/{name}"):
+        return None
+    try:
+        return files.read_shown(fs.cat_file(f"{root}/{name}"), name)
+    except CorruptRecord:
+        damage.notice(name, f"{name} is damaged, so that {then}")
+        return None
 
 
 def totals(store: str, cell_id: str) -> dict[str, NDArray[np.float64]] | None:

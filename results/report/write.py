@@ -19,7 +19,7 @@ from mtlbench.results.questions.classes import by_class
 from mtlbench.results.questions.moved import Moved
 from mtlbench.results.questions.moved import against as held_against
 from mtlbench.results.questions.several import Several, several
-from mtlbench.results.records import files
+from mtlbench.results.records import damage, files
 from mtlbench.results.records.reading import Results, matrices, read, totals
 from mtlbench.results.records.record import CorruptRecord, NewerRecord
 from mtlbench.results.report import formats, frames, page, tables
@@ -59,6 +59,7 @@ class Report(NamedTuple):
     unfinished: tuple[Unfinished, ...] = ()
     letters: tuple[str, ...] = ()  # a line for each label with letters that LaTeX or a font lacks
     moved: Mapping[str, str] = MappingProxyType({})  # matrix -> what it says against another store, in a sentence
+    damaged: Mapping[str, str] = MappingProxyType({})  # by file: a line for each that is left out, with the way out
 
 
 def report(
@@ -85,16 +86,17 @@ def report(
     moved = {} if against is None else held_against(store, names, against)
     beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []
-    texts, written_tables, overall = [], list[tables.Table](), ""
+    texts, written_tables, overall, damaged = [], list[tables.Table](), "", dict[str, str]()
     shown, made = list[tuple[str, Summary]](), list[Matrix]()
     for results in everything:
         others = [other for other in (*everything, *beside) if other is not results]
-        summaries = [summarise(comparison, store) for comparison in comparisons(results)]
-        if not summaries:
-            raise CorruptRecord(f"{results.manifest.name}: its manifest has no cells; no run writes such a manifest")
-        with letters.quiet():
-            material = _Material(results, summaries, others, moved.get(results.manifest.name))
+        with letters.quiet(), damage.noticing() as noticed:
+            summaries = [summarise(comparison, store) for comparison in comparisons(results)]
+            if not summaries:
+                raise CorruptRecord(f"{results.manifest.name}: its manifest has no cells; no run writes such a one")
+            material = _Material(results, summaries, others, moved.get(results.manifest.name), noticed)
             written, its_tables = _report(material, out / results.manifest.name, paper)
+        damaged |= noticed
         paths += written
         texts.append(formats.markdown(its_tables))
         written_tables += its_tables
@@ -103,16 +105,14 @@ def report(
     together = several(shown) if len(everything) > 1 else []
     if together:
         paths += _overview(together, out)
-        overall = overview.markdown(together)
-        texts.append(overall)
+        texts.append(overall := overview.markdown(together))
     said = {name: change.answer(of_matrix) for name, of_matrix in moved.items()}
     start = None if names else _write(out / "index.html", pages.store(made, together, said))
     paths += [start] if start else []
-    unreadable = dict.fromkeys(line for results in everything for line in results.unreadable.values())
     return Report(
         tuple(paths),
         "\n".join(texts),
-        tuple(unreadable),
+        tuple(dict.fromkeys(line for results in everything for line in results.unreadable.values())),
         tuple(written_tables),
         overall,
         tuple(summary for _, summary in shown),
@@ -120,6 +120,7 @@ def report(
         tuple(left for results in everything if (left := _left(results)).missing),
         tuple(line for matrix in made for line in letters.remarks(matrix.results.manifest, matrix.tables)),
         said,
+        damaged,
     )
 
 
@@ -147,10 +148,11 @@ class _Material(NamedTuple):
     summaries: Sequence[Summary]
     others: Sequence[Results]  # matrices that lend baselines
     moved: Moved | None  # against another store
+    damaged: Mapping[str, str]  # as in `Report`: of the files that were read up to now
 
 
 def _report(material: _Material, folder: Path, paper: Paper | None) -> tuple[list[Path], list[tables.Table]]:
-    results, summaries, others, moved = material
+    results, summaries, others, moved, damaged = material
     manifest, store = results.manifest, results.store
     found = findings(results)
     claims = [sentences(summary, manifest, found) for summary in summaries]
@@ -188,7 +190,9 @@ def _report(material: _Material, folder: Path, paper: Paper | None) -> tuple[lis
     paths.append(
         _write(
             folder / "report.html",
-            pages.report(results, together, sections, beside, change.section(moved) if moved else None),
+            pages.report(
+                results, together, sections, beside, change.section(moved) if moved else None, damage.told(damaged)
+            ),
         )
     )
     if paper is not None:

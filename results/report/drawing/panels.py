@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from mtlbench.results.records import files
-from mtlbench.results.records.files import PIXELS, Shown, read_shown
-from mtlbench.results.records.reading import open_store
+from mtlbench.results.records.files import PIXELS, Shown
+from mtlbench.results.records.reading import samples, shown
 from mtlbench.results.report.drawing import keys
 from mtlbench.results.report.drawing.looks import Looks
 from mtlbench.results.report.drawing.painting import (
@@ -95,12 +94,7 @@ def _caption(shots: Shots, worst: Mapping[str, Worst]) -> str:
 
 
 def _shots(summary: Summary, store: str) -> Shots | None:
-    fs, root = open_store(store)
-
-    def read(name: str) -> Shown | None:
-        return read_shown(fs.cat_file(f"{root}/{name}"), name) if fs.exists(f"{root}/{name}") else None
-
-    truth = read(files.shown(summary.comparison.benchmark))
+    truth = shown(store, summary.comparison.benchmark)
     rows = {label: row.row for label, row in summary.rows.items() if row.row.finished()}
     common = set.intersection(*(set(row.finished()) for row in rows.values())) if rows else set[int]()
     if truth is None or not common:
@@ -108,7 +102,7 @@ def _shots(summary: Summary, store: str) -> Shots | None:
     seed, predicted = min(common), dict[str, dict[str, dict[str, Array]]]()
     for label, row in rows.items():
         for entry in row.runs[seed].entries:
-            found = read(files.samples(entry.id))
+            found = samples(store, entry.id)
             for image, values in ({} if found is None else found.arrays).items():
                 predicted.setdefault(label, {}).setdefault(image, {}).update(values)
     needed = set(summary.comparison.tasks)

@@ -26,8 +26,12 @@ def report(
     sections: Sequence[Mapping[str, Any]],
     beside: Sequence[str],
     change: Mapping[str, Any] | None = None,
+    damaged: Sequence[str] = (),
 ) -> str:
-    """The page of a matrix. beside: the files in its folder to which it leads. change: against another store."""
+    """The page of a matrix. beside: the files in its folder to which it leads. change: against another store.
+
+    damaged: a line for each file of the store that could not be read.
+    """
     return _rendered(
         "report.html.j2",
         manifest=results.manifest,
@@ -36,6 +40,7 @@ def report(
         about=ABOUT,
         overviews=[{"title": overview.title(one), "grid": overview.grid(one)} for one in together],
         change=change,
+        damaged=damaged,
         sections=sections,
         beside=beside,
         plotly=library.plotly(),

@@ -7,10 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from command import invoke
 from make_records import Store
 from mtlbench.results.records import files
+from mtlbench.results.records.damage import noticing, told
 from mtlbench.results.records.files import read_shown
-from mtlbench.results.records.reading import read
+from mtlbench.results.records.reading import read, shown
 from mtlbench.results.records.record import CorruptRecord
 from mtlbench.results.report.drawing import panels
 from mtlbench.results.report.drawing.figures import FIGURES, palette, predictions
@@ -156,5 +158,40 @@ def test_an_error_is_none_where_there_is_no_label():
 
 
 def test_garbage_is_named():
-    with pytest.raises(CorruptRecord, match=r"shown/rooms.npz: not the arrays"):
+    with pytest.raises(CorruptRecord, match=r"shown/rooms.npz: not the arrays of shown images$"):
         read_shown(b"garbage", "shown/rooms.npz")
+
+
+@pytest.mark.slow
+def test_a_report_is_written_without_pictures_whose_file_is_damaged(store, tmp_path):
+    (tmp_path / files.shown("rooms")).write_bytes(b"\x80garbage")
+    said = invoke("report", "rooms", "--store", store, "--out", tmp_path / "out")
+    assert said.exit_code == 0, said.output
+    (line,) = [line for line in said.stderr.splitlines() if line.startswith("mtlbench: ")]
+    assert "shown/rooms.npz is damaged" in line and "remove it, and the next `mtlbench run`" in line
+    page = (tmp_path / "out" / "rooms" / "report.html").read_text()
+    assert page.count("shown/rooms.npz is damaged") == 1 and "remove it, and the next `mtlbench run`" in page
+    assert "pickle" not in page + said.output
+    assert not list((tmp_path / "out").rglob("*predictions*"))
+
+
+def test_whatever_is_wrong_with_the_file_of_shown_images_it_is_left_out(store, tmp_path):
+    file = tmp_path / files.shown("rooms")
+    content, left_out = file.read_bytes(), 0
+    for place in range(0, len(content) - 56, 11):
+        file.write_bytes(content[:place] + bytes(range(200, 256)) + content[place + 56 :])
+        with noticing() as found:
+            assert (shown(store, "rooms") is None) == (list(found) == ["shown/rooms.npz"])
+        left_out += bool(found)
+    assert left_out > 100
+
+
+def test_predictions_that_are_damaged_leave_out_their_row_alone(store, tmp_path):
+    (of_pad,) = [path for path in tmp_path.glob("cells/*/samples.npz") if "pad_net" in path.parent.name]
+    of_pad.write_bytes(b"garbage")
+    with noticing() as found:
+        picture = predictions(summary(store), store, palette([]))
+    texts = [text.get_text() for text in picture.figure.texts]
+    assert "Single task" in texts and "PAD-Net" not in texts
+    assert list(found) == [of_pad.relative_to(tmp_path).as_posix()]
+    assert f"--only {of_pad.parent.name}` trains the cell anew" in told(found)[0]
