@@ -29,6 +29,7 @@ from mtlbench.harness.cli.usage import (
     open_store,
     opening,
     report_folder,
+    say_left_out,
     terminable,
     terminal_width,
     written_matrix,
@@ -177,8 +178,13 @@ def status(
 
     store = open_store(url)
     if matrix is None:
-        matrices = held(store)
-        typer.echo(json.dumps(matrices, indent=1) if as_json else _matrices(store, matrices))
+        left_out: dict[str, str] = {}
+        matrices = held(store, left_out)
+        if matrices or not left_out or as_json:
+            typer.echo(json.dumps(matrices, indent=1) if as_json else _matrices(store, matrices))
+        say_left_out(left_out.values())
+        if left_out:
+            raise typer.Exit(1)
         return
     written = written_matrix(matrix, overrides)
 

@@ -25,6 +25,7 @@ from mtlbench.harness.cli.usage import (
     opening,
     refuse_unreadable,
     report_folder,
+    say_left_out,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -156,7 +157,9 @@ def show(
     from mtlbench.results.records import files
 
     store = open_store(url)
-    cell_id = find_cell(store, " ".join(words), None if matrix is None else matrix_name(matrix))
+    left_out: dict[str, str] = {}
+    cell_id = find_cell(store, " ".join(words), None if matrix is None else matrix_name(matrix), left_out)
+    say_left_out(left_out.values())
     typer.echo(f"{cell_id}: {store.state(cell_id)}\n{store.path(files.cell(cell_id))}\n")
     if store.exists(files.config(cell_id)):
         typer.echo(store.get(files.config(cell_id)).decode(errors="replace"))

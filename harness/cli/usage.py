@@ -207,6 +207,12 @@ def refuse_unreadable(lines: Iterable[str]) -> None:
         raise typer.Exit(1)
 
 
+def say_left_out(lines: Iterable[str]) -> None:
+    """A line on standard error for each file that is left out because it cannot be read."""
+    for line in lines:
+        typer.echo(f"mtlbench: {line}; left out", err=True)
+
+
 def matrix_name(given: str) -> str:
     """The name under which a store keeps a matrix that is given as for `run`: by a name, or by a file."""
     if not Path(given).is_file():

@@ -14,7 +14,7 @@ from mtlbench.harness.driver.standing import made_otherwise, manifest_of, record
 from mtlbench.harness.store.store import Store, state_of
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import Results
-from mtlbench.results.records.record import Entry, Manifest, Record
+from mtlbench.results.records.record import CorruptRecord, Entry, Manifest, Record
 from mtlbench.results.statistics.delta import IncomparableScores, delta_m
 from mtlbench.results.summary.runs import Row, comparisons
 
@@ -41,11 +41,15 @@ class Held(TypedDict):
     at_least: bool  # whether seconds_left is a lower bound, because some rows have no finished cell
 
 
-def held(store: Store) -> list[Held]:
-    """The matrices of a store. Raises CorruptRecord for a manifest that is none."""
+def held(store: Store, left_out: dict[str, str]) -> list[Held]:
+    """The matrices of a store. Why a manifest cannot be read is put into `left_out`, by the name of the matrix."""
     found, folders = [], store.folders()
     for name in files.matrix_names(store.names(files.MATRICES, "file")):
-        manifest, unreadable = manifest_of(store, name), dict[str, str]()
+        try:
+            manifest, unreadable = manifest_of(store, name), dict[str, str]()
+        except CorruptRecord as error:
+            left_out[name] = str(error)
+            continue
         cells = manifest.cells()
         records = recorded(store, unreadable, folders)(list(cells))
         states: dict[str, str] = {cell_id: state_of(folders.get(cell_id, ())) for cell_id in cells}

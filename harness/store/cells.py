@@ -6,18 +6,21 @@ import re
 
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
-from mtlbench.results.records.record import Manifest
+from mtlbench.results.records.record import CorruptRecord, Manifest
 
 SHOWN = 8  # cells that a refusal lists
 
 
-def find_cell(store: Store, part: str, matrix: str | None = None) -> str:
+def find_cell(store: Store, part: str, matrix: str | None = None, left_out: dict[str, str] | None = None) -> str:
     """The id of the one cell that has all words of `part` in its id or its title, as "pad seed 1"; case is ignored.
 
     Where several cells have them, those go first whose whole task set is a word.
-    matrix: only cells of this matrix. Raises FileNotFoundError that lists the cells in question.
+    matrix: only cells of this matrix. Why another manifest cannot be read is put into `left_out`, by the name of the
+    matrix; its cells have no title. Raises FileNotFoundError that lists the cells in question, and CorruptRecord where
+    `matrix` cannot be read.
     """
-    titles = _titles(store, matrix)
+    left_out = {} if left_out is None else left_out
+    titles = _titles(store, matrix, left_out)
     if part in titles:
         return part
     # The hash at the end of an id is no place for the number of a seed, and seed 1 is not seed 10.
@@ -37,6 +40,7 @@ def find_cell(store: Store, part: str, matrix: str | None = None) -> str:
     raise FileNotFoundError(
         f"{part!r} {what} of {place}; "
         + (f"{'say more of one' if found else 'it has'}: {some}" if some else "it has none")
+        + "".join(f"; left out: {line}" for line in left_out.values())
     )
 
 
@@ -46,8 +50,11 @@ def _as_pattern(word: str) -> str:
     return f"{before}{re.escape(word)}{after}"
 
 
-def _titles(store: Store, matrix: str | None) -> dict[str, str]:
-    """Cell id -> its title; "" where no matrix of the store has the cell."""
+def _titles(store: Store, matrix: str | None, left_out: dict[str, str]) -> dict[str, str]:
+    """Cell id -> its title; "" where no matrix of the store has the cell.
+
+    Why a manifest cannot be read is put into `left_out`, by the name of the matrix.
+    """
     known = files.matrix_names(store.names(files.MATRICES, "file"))
     if matrix is not None and matrix not in known:
         raise FileNotFoundError(
@@ -56,6 +63,12 @@ def _titles(store: Store, matrix: str | None) -> dict[str, str]:
     titles = {} if matrix else dict.fromkeys(store.cells(), "")
     for name in known if matrix is None else [matrix]:
         file = files.matrix(name)
-        cells = Manifest.from_json(store.get(file).decode(errors="replace"), store.path(file)).cells()
+        try:
+            cells = Manifest.from_json(store.get(file).decode(errors="replace"), store.path(file)).cells()
+        except CorruptRecord as error:
+            if matrix is not None:
+                raise
+            left_out[name] = str(error)
+            continue
         titles |= {i: f"{e.label} · {'+'.join(e.tasks)} · seed {e.seed}" for i, e in cells.items()}
     return titles

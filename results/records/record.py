@@ -197,10 +197,13 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Manifest:
-        """The manifest in `text`. Raises CorruptRecord that names `source`."""
-        manifest = _checked(MANIFEST, text, f"{source}: not a matrix manifest")
-        with _naming(f"{source}: not a matrix manifest"):
-            manifest.require_names()
+        """The manifest in `text`. Raises CorruptRecord that names `source` and the way out."""
+        try:
+            manifest = _checked(MANIFEST, text, f"{source}: not a matrix manifest")
+            with _naming(f"{source}: not a matrix manifest"):
+                manifest.require_names()
+        except CorruptRecord as error:
+            raise CorruptRecord(f"{error}; move the file away, or run the matrix again") from error
         return manifest
 
     def require_names(self) -> None:

@@ -8,6 +8,7 @@ from cells import matrix_file, small_matrix
 from command import invoke
 from in_process import running
 from mtlbench.harness.store.store import Store
+from mtlbench.results.records import files
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -83,6 +84,52 @@ def test_track_shows_the_rest(damaged, empty_database):
     client = connection.client(connection.default_uri(store.url))
     found = client.search_runs([client.get_experiment_by_name("m").experiment_id])
     assert [run.data.tags["label"] for run in found if "cell_id" in run.data.tags] == ["Single task"]
+
+
+@pytest.fixture
+def beside(ran, tmp_path):
+    """A store with the manifest of another matrix that is none."""
+    import shutil
+
+    store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
+    store.put(files.matrix("foo"), "garbage")
+    return store
+
+
+def left_out(said):
+    """Whether the one line of ours on standard error names the manifest and the way out."""
+    (line,) = [line for line in said.stderr.splitlines() if line.startswith("mtlbench:")]
+    return "matrices/foo.json: not a matrix manifest" in line and "move the file away, or run the matrix again" in line
+
+
+def test_status_of_a_store_shows_the_matrices_beside_a_manifest_that_is_none(beside):
+    said = invoke("status", "--store", beside.url)
+    assert said.exit_code == 1 and left_out(said)
+    assert said.stdout.startswith("m: 2 cells, 2 finished") and "foo" not in said.stdout
+    assert [each["matrix"] for each in json.loads(invoke("status", "--store", beside.url, "--json").stdout)] == ["m"]
+    beside.remove(files.matrix("m"))
+    said = invoke("status", "--store", beside.url)
+    assert said.exit_code == 1 and left_out(said) and "holds no matrix" not in said.stdout
+
+
+def test_show_finds_the_cells_beside_a_manifest_that_is_none(beside):
+    said = invoke("show", "multi", "--store", beside.url)
+    assert said.exit_code == 0 and left_out(said) and "enters Delta_m" in said.stdout
+    said = invoke("show", "nothing", "--store", beside.url)
+    assert said.exit_code == 2 and left_out(said) and "Single task" in said.stderr
+    said = invoke("show", "multi", "--matrix", "foo", "--store", beside.url)
+    assert said.exit_code == 2 and left_out(said)
+    assert invoke("show", "multi", "--matrix", "m", "--store", beside.url).stderr == ""
+
+
+def test_a_run_of_the_matrix_writes_its_manifest_anew(ran, tmp_path, rooms, monkeypatch):
+    import shutil
+
+    store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
+    whole = store.get(files.matrix("m"))
+    store.put(files.matrix("m"), "garbage")
+    outcome, _ = running(monkeypatch, tmp_path, rooms)(small_matrix())
+    assert outcome.missing == [] and store.get(files.matrix("m")) == whole
 
 
 def test_a_finished_cell_that_lost_its_statistics_says_so(ran, tmp_path):

@@ -38,21 +38,21 @@ def partly(tmp_path):
 
 
 def test_states_are_those_of_status_of_the_matrix(partly):
-    (one,) = held(Store(partly.close()))
+    (one,) = held(Store(partly.close()), {})
     assert one["matrix"] == "rooms" and one["cells"] == {"finished": 7, "stale": 1, "new": 1}
 
 
 def test_a_record_that_cannot_be_read_is_corrupt(partly):
     store = Store(partly.close())
     store.put(files.record(partly.entries[0].id), "{")
-    assert held(store)[0]["cells"]["corrupt"] == 1
-    assert held(Store(store.path("elsewhere"))) == []
+    assert held(store, {})[0]["cells"]["corrupt"] == 1
+    assert held(Store(store.path("elsewhere")), {}) == []
 
 
 def test_delta_is_the_mean_of_what_mlflow_shows_of_each_run(tmp_path):
     store = Store(make_records.three_seeds(tmp_path / "s"))
     told = deltas(store, "rooms")
-    entries = held(store)[0]["deltas"]
+    entries = held(store, {})[0]["deltas"]
     assert [entry["row"] for entry in entries] == ["Multi task", "PAD-Net", "MTI-Net", "SCA-MTL"]
     for entry in entries:
         method = make_records.METHOD.get(entry["row"], entry["row"].lower())
@@ -63,14 +63,14 @@ def test_delta_is_the_mean_of_what_mlflow_shows_of_each_run(tmp_path):
 def test_rows_that_were_scored_in_another_way_have_no_delta(partly):
     other = tuple(make_records.score(task, 1.0, definition="at another size") for task in ("semseg", "depth"))
     partly.run("SCA-MTL", ("semseg", "depth"), 1, scores=other)
-    assert [entry["row"] for entry in held(Store(partly.close()))[0]["deltas"]] == ["Multi task"]
+    assert [entry["row"] for entry in held(Store(partly.close()), {})[0]["deltas"]] == ["Multi task"]
 
 
 def test_what_is_left_is_what_finished_cells_of_the_row_took(partly):
-    (one,) = held(Store(partly.close()))
+    (one,) = held(Store(partly.close()), {})
     assert (one["seconds_left"], one["at_least"]) == (1000.0, False)
     partly.run("SCA-MTL", ("semseg", "depth"), 0, status="missing")
-    (one,) = held(Store(partly.close()))
+    (one,) = held(Store(partly.close()), {})
     assert (one["seconds_left"], one["at_least"]) == (1000.0, True)
     assert "  at least 17 min of training left, one cell at a time" in shown(one, NOW)
 
@@ -78,11 +78,11 @@ def test_what_is_left_is_what_finished_cells_of_the_row_took(partly):
 def test_nothing_is_said_of_what_is_left_where_nothing_is_known_or_left(tmp_path):
     made = make_records.Store(tmp_path / "s", baseline="")
     made.run("SCA-MTL", ("semseg",), 0, status="missing")
-    (one,) = held(Store(made.close()))
+    (one,) = held(Store(made.close()), {})
     assert one["seconds_left"] is None and "left" not in shown(one, NOW) and "finished" not in shown(one, NOW)
     made.run("SCA-MTL", ("depth",), 0)
     made.entries = made.entries[1:]
-    (one,) = held(Store(made.close()))
+    (one,) = held(Store(made.close()), {})
     assert (one["seconds_left"], one["at_least"]) == (0, False) and "left" not in shown(one, NOW)
 
 
