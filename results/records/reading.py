@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,8 +141,13 @@ def matrices(store: str) -> list[str]:
 def history(store: str, cell_id: str) -> Events:
     """The history of a cell. It has no rows where the store has no history of this cell."""
     fs, root = open_store(store)
-    path = f"{root}/{files.history(cell_id)}"
-    return files.read_history(fs.cat_file(path)) if fs.exists(path) else Events([], [])
+    name = files.history(cell_id)
+    path = f"{root}/{name}"
+    found = files.read_history(fs.cat_file(path)) if fs.exists(path) else Events([], [])
+    if found.unreadable:
+        lines = f"{len(found.unreadable)} of its {len(found.unreadable) + len(found.rows)} lines cannot be read"
+        damage.notice(name, f"{name} is damaged, and {lines} and are left out; {again(cell_id)}")
+    return found
 
 
 def shown(store: str, benchmark: str) -> Shown | None:
@@ -181,11 +187,12 @@ def totals(store: str, cell_id: str) -> dict[str, NDArray[np.float64]] | None:
     path = f"{root}/{files.per_image(cell_id)}"
     if not fs.exists(path):
         return None
-    rows = files.read_per_image(fs.cat_file(path), ["task", "statistics"], path).to_pandas()
-    try:
-        return {str(task): np.stack(list(of["statistics"])).sum(0) for task, of in rows.groupby("task")}
-    except (ValueError, TypeError) as error:
-        raise CorruptRecord(f"{path}: the statistics of a task differ in length ({error})") from error
+    with _of_images(cell_id):
+        rows = files.read_per_image(fs.cat_file(path), ["task", "statistics"], path).to_pandas()
+        try:
+            return {str(task): np.stack(list(of["statistics"])).sum(0) for task, of in rows.groupby("task")}
+        except (ValueError, TypeError) as error:
+            raise CorruptRecord(f"{path}: the statistics of a task differ in length ({error})") from error
 
 
 def influence(store: str, cell_id: str) -> dict[str, pd.Series[float]] | None:
@@ -200,9 +207,21 @@ def influence(store: str, cell_id: str) -> dict[str, pd.Series[float]] | None:
     path = f"{root}/{files.per_image(cell_id)}"
     if not fs.exists(path):
         return None
-    rows = files.read_per_image(fs.cat_file(path), ["image", "task", "influence"], path).to_pandas()
-    values, of = rows.set_index("image")["influence"].astype(float), rows["task"].to_numpy()
-    found = {str(task): values[of == task].sort_index() for task in sorted(set(of))}
-    if any(each.index.has_duplicates for each in found.values()):
-        raise CorruptRecord(f"{path}: an image occurs twice for a task")
+    with _of_images(cell_id):
+        rows = files.read_per_image(fs.cat_file(path), ["image", "task", "influence"], path).to_pandas()
+        values, of = rows.set_index("image")["influence"].astype(float), rows["task"].to_numpy()
+        found = {str(task): values[of == task].sort_index() for task in sorted(set(of))}
+        if any(each.index.has_duplicates for each in found.values()):
+            raise CorruptRecord(f"{path}: an image occurs twice for a task")
     return found
+
+
+@contextlib.contextmanager
+def _of_images(cell_id: str) -> Iterator[None]:
+    """Have it noticed where the block finds the per_image.parquet of a cell damaged."""
+    try:
+        yield
+    except CorruptRecord:
+        name = files.per_image(cell_id)
+        damage.notice(name, f"{name} is damaged, so that no interval over images has the cell; {again(cell_id)}")
+        raise

@@ -1,12 +1,17 @@
 """One record that cannot be read hides no other: every command shows the others, names it, and ends with status 1."""
 
 import json
+import random
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from cells import matrix_file, small_matrix
 from command import invoke
 from in_process import running
+from make_records import three_seeds
+from mtlbench.harness.cli.outcome import show_report
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 
@@ -130,6 +135,50 @@ def test_a_run_of_the_matrix_writes_its_manifest_anew(ran, tmp_path, rooms, monk
     store.put(files.matrix("m"), "garbage")
     outcome, _ = running(monkeypatch, tmp_path, rooms)(small_matrix())
     assert outcome.missing == [] and store.get(files.matrix("m")) == whole
+
+
+def noise(path):
+    path.write_bytes(random.Random(0).randbytes(400))
+
+
+@pytest.mark.slow
+def test_the_report_says_which_files_of_finished_cells_are_damaged(tmp_path):
+    store = three_seeds(tmp_path / "s", gaps=False)
+    whole = invoke("report", "--store", store, "--out", tmp_path / "out")
+    assert whole.exit_code == 0 and "mtlbench:" not in whole.stderr
+    noise(tmp_path / "s" / files.history("pad_net-semseg-depth-rooms-1"))
+    noise(tmp_path / "s" / files.per_image("pad_net-semseg-depth-rooms-2"))
+    said = invoke("report", "--store", store, "--out", tmp_path / "out")
+    assert said.exit_code == 0
+    lines = [line for line in said.stderr.splitlines() if line.startswith("mtlbench:")]
+    assert [line.split()[1].rpartition("/")[2] for line in lines] == ["history.jsonl", "per_image.parquet"]
+    for seed, line in enumerate(lines, start=1):
+        cell_id = f"pad_net-semseg-depth-rooms-{seed}"
+        assert f"cells/{cell_id}/" in line and f"`mtlbench run ... --rerun all --only {cell_id}`" in line
+    page = (tmp_path / "out" / "rooms" / "report.html").read_text()
+    assert all(line.removeprefix("mtlbench: ") in page for line in lines)
+
+
+def test_of_many_damaged_files_some_are_named_and_the_others_counted(tmp_path):
+    store = three_seeds(tmp_path / "s", gaps=False)
+    damaged = sorted((tmp_path / "s").glob("cells/*-semseg-depth-*/history.jsonl"))
+    for path in damaged:
+        noise(path)
+    said = invoke("report", "rooms", "--store", store, "--out", tmp_path / "out")
+    lines = [line for line in said.stderr.splitlines() if line.startswith("mtlbench:")]
+    assert len(damaged) > 10 and len(lines) == 9
+    assert lines[-1] == f"mtlbench: {len(damaged) - 8} more files of the store are damaged"
+
+
+def test_a_finished_run_says_which_files_of_its_cells_are_damaged(ran, tmp_path, rooms, monkeypatch, capsys):
+    import shutil
+
+    store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
+    (cell_id,) = [name for name in store.cells() if "multi_task" in name]
+    noise(tmp_path / "s" / files.history(cell_id))
+    outcome, _ = running(monkeypatch, tmp_path, rooms)(small_matrix())
+    show_report(outcome.report, Console(file=StringIO()))
+    assert f"mtlbench: cells/{cell_id}/history.jsonl is damaged" in capsys.readouterr().err
 
 
 def test_a_finished_cell_that_lost_its_statistics_says_so(ran, tmp_path):
