@@ -147,6 +147,7 @@ def forecast(
         lines.append(line)
     here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
     slots = preflight.slots(matrix.resources, here) if address is None else None
+    missing = [*filter(None, [store.refusal()]), *missing]
     return Forecast(lines, [*waiting(chosen, records), *unreadable.values()], missing, slots)
 
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable
@@ -159,6 +160,24 @@ class Store:
         self.remove(name)
         for folder in missing if self.local else []:
             folder.rmdir()
+
+    def refusal(self) -> str:
+        """Why nothing can be written here, as far as it is known without writing; "" where nothing is known.
+
+        `probe` finds more, since it writes. What it says begins with the same words.
+        """
+        if not self.local:
+            return ""
+        there = next(folder for folder in (Path(self.root), *Path(self.root).parents) if os.path.lexists(folder))
+        if not there.is_dir():
+            why = f"{there} is no folder"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            why = f"{there} may not be written to"
+        elif not shutil.disk_usage(there).free:  # also below /proc and /sys, which are no disks
+            why = f"there is no room in {there} ({room(f'{there}/x')})"
+        else:
+            return ""
+        return f"cannot write into the store {self.url}: {why}; give another --store"
 
     def guard(self, check: Callable[[], None]) -> bool:
         """Have `check` called before this process changes anything here, through whichever Store object.

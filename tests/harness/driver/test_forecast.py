@@ -357,6 +357,13 @@ def test_a_word_of_only_that_fits_nothing_is_refused(tmp_path):
     assert "--only DINO" in result.stderr
 
 
+def test_a_store_that_cannot_be_written_is_missing_too(tmp_path):
+    result = invoke("run", matrix_file(tmp_path), "--dry-run", "--store", "/proc/nothing")
+    assert result.exit_code == 2
+    assert "  1. cannot write into the store /proc/nothing: there is no room in /proc" in result.stderr
+    assert "give another --store" in result.stderr
+
+
 def test_a_cell_that_failed_is_shown_as_such(tmp_path):
     store, asked = Store(tmp_path), matrix()
     first = expand(asked)[0].cell

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -151,3 +153,23 @@ def test_a_folder_whose_name_an_address_would_misread_is_refused_before_anything
     with pytest.raises(FileNotFoundError, match="rename the folder"):
         Store(f"{tmp_path}/{name}/runs")
     assert not list(tmp_path.iterdir())
+
+
+def test_why_nothing_can_be_written_is_known_without_writing(store, tmp_path, monkeypatch):
+    assert store.refusal() == "" and list(tmp_path.iterdir()) == []
+    if store.local:
+        (tmp_path / "file").touch()
+        below = Store(tmp_path / "file" / "s")
+        assert below.refusal().startswith(f"cannot write into the store {below.url}: {tmp_path / 'file'} is no folder")
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+        assert f"there is no room in {tmp_path} (disk /" in store.refusal()
+        monkeypatch.setattr(os, "access", lambda folder, how: not how & os.W_OK)
+        assert f"{tmp_path} may not be written to; give another --store" in store.refusal()
+    assert {path.name for path in tmp_path.iterdir()} <= {"file"}
+
+
+@pytest.mark.parametrize("root", ["/proc/nothing", "/dev/null/s"])
+def test_where_a_probe_is_refused_it_is_known_before(root):
+    with pytest.raises(StoreError, match="cannot write into the store"):
+        Store(root).probe()
+    assert Store(root).refusal().startswith(f"cannot write into the store {root}: ")
