@@ -31,7 +31,7 @@ class Shown(NamedTuple):
 
     head: str
     cells: Sequence[Cell]
-    kind: str  # "always", "score", "seeds" or "cost"
+    role: str  # "always", "score", "seeds" or "cost"
     width: int  # a head may take several lines
 
 
@@ -84,17 +84,17 @@ def _columns(written: Written) -> list[Shown]:
 
     whole = with_verdicts(written)
     cells = [[row[place] for row in whole.rows] for place in range(len(whole.columns))]
-    return [_shown(column.text, own, _kind(column)) for column, own in zip(whole.columns, cells, strict=True)]
+    return [_shown(column.text, own, _role(column)) for column, own in zip(whole.columns, cells, strict=True)]
 
 
-def _kind(column: Column) -> str:
+def _role(column: Column) -> str:
     if column.title == "Seeds":
         return "seeds"
     return {"score": "score", "size": "cost", "time": "cost"}.get(column.part, "always")
 
 
-def _shown(head: str, cells: Sequence[Cell], kind: str) -> Shown:
-    return Shown(head, cells, kind, max(*map(len, head.split()), *(len(cell.text) for cell in cells)))
+def _shown(head: str, cells: Sequence[Cell], role: str) -> Shown:
+    return Shown(head, cells, role, max(*map(len, head.split()), *(len(cell.text) for cell in cells)))
 
 
 def _forms(columns: Sequence[Shown]) -> Iterator[list[Shown]]:
@@ -104,7 +104,7 @@ def _forms(columns: Sequence[Shown]) -> Iterator[list[Shown]]:
     """
     names, *others = columns
     yield [*columns]
-    yield [names, *(_without_spread(column) if column.kind == "score" else column for column in others)]
+    yield [names, *(_without_spread(column) if column.role == "score" else column for column in others)]
     word = max(len(word) for cell in names.cells for word in cell.text.split())
     narrow = names._replace(width=min(names.width, max(NAME, word)))
     yield [narrow, *map(_without_spread, others)]
@@ -112,14 +112,14 @@ def _forms(columns: Sequence[Shown]) -> Iterator[list[Shown]]:
 
 def _without_spread(column: Shown) -> Shown:
     cells = [cell._replace(text=cell.text.partition(SPREAD)[0]) for cell in column.cells]
-    return _shown(column.head, cells, column.kind)
+    return _shown(column.head, cells, column.role)
 
 
 def _fitting(columns: Sequence[Shown], width: int) -> list[Shown]:
     """The columns that fit into a width: scores all or none, then the number of seeds, then costs."""
-    for kinds in (("always", "score"), ("always",)):
+    for roles in (("always", "score"), ("always",)):
         for form in _forms(columns):
-            chosen = [place for place, column in enumerate(form) if column.kind in kinds]
+            chosen = [place for place, column in enumerate(form) if column.role in roles]
             if _space(form[place] for place in chosen) <= width:
                 return _filled(form, chosen, width)
     return [form[place] for place in chosen]
@@ -127,7 +127,7 @@ def _fitting(columns: Sequence[Shown], width: int) -> list[Shown]:
 
 def _filled(form: Sequence[Shown], chosen: list[int], width: int) -> list[Shown]:
     """The chosen columns with those beside them for which there is room, in the order of the table."""
-    seeds = [place for place, column in enumerate(form) if column.kind == "seeds"]
+    seeds = [place for place, column in enumerate(form) if column.role == "seeds"]
     costs = [place for name in COSTS for place, column in enumerate(form) if column.head.startswith(name)]
     for place in seeds + costs:
         if _space(form[each] for each in (*chosen, place)) <= width:
@@ -142,12 +142,12 @@ def _space(columns: Iterable[Shown]) -> int:
 
 def _left_out(columns: Sequence[Shown], shown: Sequence[Shown]) -> str:
     """A line that says what did not fit and where it is; "" where all is shown."""
-    missing = Counter(column.kind for column in columns)
-    missing.subtract(column.kind for column in shown)
+    missing = Counter(column.role for column in columns)
+    missing.subtract(column.role for column in shown)
     counted = [
-        "seeds" if kind == "seeds" else f"{missing[kind]} {kind}{'s' if missing[kind] > 1 else ''}"
-        for kind in ("score", "seeds", "cost")
-        if missing[kind]
+        "seeds" if role == "seeds" else f"{missing[role]} {role}{'s' if missing[role] > 1 else ''}"
+        for role in ("score", "seeds", "cost")
+        if missing[role]
     ]
     whole = {column.head: column.cells for column in columns}
     if any(column.cells != whole[column.head] for column in shown):
