@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,10 +13,8 @@ from mtlbench.harness.cli.usage import (
     AgainstOption,
     DataOption,
     MatricesArgument,
-    MatrixArgument,
     OutOption,
     StoreOption,
-    TrackingOption,
     fail,
     fitted,
     matrix_name,
@@ -27,9 +25,6 @@ from mtlbench.harness.cli.usage import (
     report_folder,
     say_left_out,
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from mtlbench.harness.store.store import Store
 
 
 def report(
@@ -75,67 +70,6 @@ def report(
             typer.echo(f"paper    {folder / name / 'paper'} ({width.text} wide)")
     say_where(written, url)
     refuse_unreadable(written.unreadable)
-
-
-def track(matrix: MatrixArgument, url: StoreOption = "runs", tracking_uri: TrackingOption = None) -> None:
-    """Bring MLflow up to date with the store, for example after its server was down: cells, rows, tables and figures.
-
-    Example:  mtlbench track rooms --store runs --tracking-uri http://127.0.0.1:5000
-    """
-    opening(f"bringing MLflow up to date with {matrix} in {url}", "mlflow")
-    from tempfile import TemporaryDirectory
-
-    from mtlbench.harness.driver.deltas import deltas
-    from mtlbench.harness.tracking.tracker import Tracker, show_report, sign
-    from mtlbench.results.records.addresses import public
-    from mtlbench.results.records.reading import read
-
-    store, matrix = open_store(url), matrix_name(matrix)
-    results = read(store.url, matrix)
-    uri = _tracking(store, tracking_uri)
-    with TemporaryDirectory() as folder, Tracker(uri, store.url, results.manifest) as tracker:
-        states = {
-            cell_id: store.state(cell_id) for cell_id in results.manifest.ids if cell_id not in results.unreadable
-        }
-        tracker.project_all(
-            {cell_id: state if state in ("finished", "failed") else "waiting" for cell_id, state in states.items()}
-        )
-        tracker.project_deltas(deltas(store, matrix))
-        if not tracker.shows(sign(results)):
-            from mtlbench.results.report.write import report as write
-
-            show_report(tracker, results, Path(folder) / matrix, write(store.url, [matrix], Path(folder)))
-    typer.echo(f"{public(uri, uri)} shows {matrix}")
-    refuse_unreadable(results.unreadable.values())
-
-
-def ui(
-    url: StoreOption = "runs",
-    tracking_uri: Annotated[str | None, typer.Option(help="A database; default: sqlite in the store.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of this machine's loopback address.")] = 5000,
-) -> None:
-    """Open the MLflow pages of a store on http://127.0.0.1:PORT.
-
-    Example:  mtlbench ui --store runs
-    """
-    from mtlbench.harness.tracking import server
-    from mtlbench.results.records.reading import matrices
-
-    store = open_store(url)
-    uri = _tracking(store, tracking_uri)
-    try:
-        server.server(uri, port)
-        server.require_free(port)
-    except ValueError as error:
-        raise fail(str(error)) from None
-    address = f"http://127.0.0.1:{port}"
-    typer.echo(f"MLflow on {address} (Ctrl-C ends it; the first page takes a few seconds). Comparisons to open:")
-    for matrix in matrices(store.url):
-        for page, link in server.pages(uri, url, matrix, address).items():
-            typer.echo(f"  {matrix}, {page}: {link}")
-    if lacking := server.lacking():
-        typer.echo(lacking)
-    raise typer.Exit(server.serve(uri, port))
 
 
 def show(
@@ -301,18 +235,6 @@ def predict(
             typer.echo(str(path))
     except ValueError as error:
         raise fail(str(error)) from None
-
-
-def _tracking(store: Store, given: str | None) -> str:
-    """Where a store is tracked to, checked."""
-    from mtlbench.harness.tracking import connection
-
-    try:
-        uri = given or connection.default_uri(store.url)
-        connection.check(uri)
-    except ValueError as error:
-        raise fail(str(error)) from None
-    return uri
 
 
 def _losses(events: Sequence[Mapping[str, Any]]) -> str:
