@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +21,7 @@ from mtlbench.harness.cli.usage import (
     opening,
     refuse_unreadable,
     report_folder,
+    terminable,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -84,7 +86,18 @@ def ui(
             typer.echo(f"  {matrix}, {page}: {link}")
     if lacking := server.lacking():
         typer.echo(lacking)
-    raise typer.Exit(server.serve(uri, port))
+    serve(uri, port)
+
+
+def serve(uri: str, port: int) -> None:
+    """Serve until a signal ends it; the exit status is that of other commands."""
+    from mtlbench.harness.tracking import server
+
+    with terminable(signal.SIGHUP) as status:
+        try:
+            raise typer.Exit(server.serve(uri, port))
+        except KeyboardInterrupt:
+            raise typer.Exit(status()) from None
 
 
 def export(

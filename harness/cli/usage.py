@@ -91,7 +91,6 @@ TrackingOption = Annotated[
 ]
 
 INTERRUPTED = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
 ERRORS_OF_THE_USER = (  # module and class; OSError is one too
     ("mtlbench.harness.data.places", "NotReady"),
     ("mtlbench.harness.matrix.text.written", "MatrixError"),
@@ -104,23 +103,27 @@ WRONG = 2  # the request makes no sense, and nothing was started
 
 
 @contextmanager
-def terminable() -> Iterator[Callable[[], int]]:
+def terminable(*others: signal.Signals) -> Iterator[Callable[[], int]]:
     """SIGTERM, as from SLURM, `timeout` or `docker stop`, ends the block as Ctrl-C does. Use it in the main thread.
 
     Yields a function that returns the exit status of a KeyboardInterrupt: Ray passes on no other class of exception.
+
+    others: signals that end the block too, each unless the process was started to ignore it, as by nohup.
     """
     status = INTERRUPTED
 
-    def terminate(*_: object) -> None:
+    def terminate(number: int, _: object) -> None:
         nonlocal status
-        status = TERMINATED
+        status = 128 + number
         raise KeyboardInterrupt
 
-    earlier = signal.signal(signal.SIGTERM, terminate)
+    heeded = [signal.SIGTERM, *(each for each in others if signal.getsignal(each) is not signal.SIG_IGN)]
+    earlier = {each: signal.signal(each, terminate) for each in heeded}
     try:
         yield lambda: status
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        for each, handler in earlier.items():
+            signal.signal(each, handler)
 
 
 LIBRARIES = {"torch": "PyTorch", "scipy": "SciPy", "mlflow": "MLflow", "matplotlib": "Matplotlib", "pandas": "pandas"}

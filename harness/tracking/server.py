@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from mtlbench.harness.store.store import Store
@@ -20,6 +23,8 @@ from mtlbench.results.records.addresses import public
 # Without MLflow's job runner and telemetry. The server and the processes that it starts import no file of the current
 # folder in place of a library.
 SERVER_ENVIRONMENT = ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONSAFEPATH": "1"}
+
+PATIENCE = 10.0  # seconds that a server has to end by itself
 
 
 def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
@@ -75,6 +80,27 @@ def require_free(port: int) -> None:
 
 
 def serve(uri: str, port: int) -> int:
-    """Serve MLflow's pages until interrupted; returns the exit status."""
+    """Serve MLflow's pages until interrupted; returns the exit status. No process of the server outlives the call."""
     command, environment = server(uri, port)
-    return subprocess.run(command, env=os.environ | environment, check=False).returncode
+    process = subprocess.Popen(command, env=os.environ | environment, start_new_session=True)
+    try:
+        return process.wait()
+    finally:
+        _end_session(process)
+
+
+def _end_session(process: subprocess.Popen[bytes]) -> None:
+    """End a process that leads a session, and all that it started there: by force after `PATIENCE` seconds."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            process.poll()  # until somebody asks how it ended, a process that has ended is still of the group
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+    except ProcessLookupError:
+        return
+    finally:  # also where the user is less patient and interrupts again
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

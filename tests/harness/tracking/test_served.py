@@ -1,0 +1,54 @@
+"""`mtlbench ui`: a server that ends with the command."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+# A server that starts another process, as MLflow starts uvicorn; it prints the ids of both.
+TWO = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN if {stubborn} else signal.SIG_DFL)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(os.getpid(), child.pid, flush=True)
+time.sleep(60)
+"""
+
+SERVE = """
+import sys
+import typer
+from mtlbench.harness.cli import export
+from mtlbench.harness.tracking import server
+
+server.PATIENCE = 1.0
+server.server = lambda *_: ([sys.executable, "-c", sys.argv[1]], {})
+try:
+    export.serve("sqlite:///x.db", 5000)
+except typer.Exit as done:
+    sys.exit(done.exit_code)
+"""
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "stubborn"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGHUP, True)]
+)
+def test_a_signal_ends_the_server_and_what_it_started(number, stubborn):
+    command = [sys.executable, "-c", SERVE, TWO.format(stubborn=stubborn)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(pids) == 2 and all(map(alive, pids))
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+    assert not any(map(alive, pids))
