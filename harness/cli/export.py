@@ -70,20 +70,17 @@ def ui(
     Example:  mtlbench ui --store runs
     """
     from mtlbench.harness.tracking import server
-    from mtlbench.results.records.reading import matrices
 
     store = open_store(url)
-    uri = _tracking(store, tracking_uri)
+    names, uri, address = names_of(store, None), _tracking(store, tracking_uri), f"http://127.0.0.1:{port}"
     try:
         server.server(uri, port)
         server.require_free(port)
+        lines = server.comparisons(uri, url, names, address)
     except ValueError as error:
         raise fail(str(error)) from None
-    address = f"http://127.0.0.1:{port}"
     typer.echo(f"MLflow on {address} (Ctrl-C ends it; the first page takes a few seconds). Comparisons to open:")
-    for matrix in matrices(store.url):
-        for page, link in server.pages(uri, url, matrix, address).items():
-            typer.echo(f"  {matrix}, {page}: {link}")
+    typer.echo("\n".join(lines))
     if lacking := server.lacking():
         typer.echo(lacking)
     serve(uri, port)

@@ -81,8 +81,17 @@ def _connect(uri: str) -> None:
         engine.dispose()
 
 
+def absent(uri: str) -> bool:
+    """Whether `uri` is an sqlite file that does not exist, which MLflow would make."""
+    return urlsplit(uri).scheme.split("+")[0] == "sqlite" and not _sqlite_file(uri).exists()
+
+
+def _sqlite_file(uri: str) -> Path:
+    return Path(uri.partition("://")[2].removeprefix("/"))
+
+
 def _check_sqlite(uri: str) -> None:
-    path = Path(uri.partition("://")[2].removeprefix("/"))
+    path = _sqlite_file(uri)
     if not path.is_absolute():
         raise ValueError(f"tracking URI {uri!r}: the path must be absolute: sqlite:///{path.absolute()}")
     if path.is_dir():

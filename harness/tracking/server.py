@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 from mtlbench.harness.store.store import Store
-from mtlbench.harness.tracking.connection import ENVIRONMENT, client
+from mtlbench.harness.tracking.connection import ENVIRONMENT, absent, client
 from mtlbench.harness.tracking.entry import APP, installed
 from mtlbench.harness.tracking.moved import adopt
 from mtlbench.harness.tracking.pages import PAGES, page
@@ -30,16 +31,36 @@ PATIENCE = 10.0  # seconds that a server has to end by itself
 def pages(uri: str, store: str, matrix: str, address: str) -> dict[str, str]:
     """The prepared pages of a matrix under a server's address: {"rows": ..., "cells": ...}.
 
-    Raises ValueError where nothing of the matrix was tracked there.
+    Raises ValueError where nothing of the matrix was tracked there. No database is made.
     """
-    adopt(uri, store)
-    _, found = find_experiment(client(uri), Store(store).url, matrix)
+    found = None
+    if not absent(uri):
+        adopt(uri, store)
+        _, found = find_experiment(client(uri), Store(store).url, matrix)
     if found is None:
         raise ValueError(
             f"tracking URI {public(uri, uri)!r} holds nothing of matrix {matrix!r} of {store}; "
-            f"show it with: mtlbench track {matrix}"
+            f"show it with: {shlex.join(['mtlbench', 'track', matrix, '--store', store])}"
         )
     return {view: f"{address.rstrip('/')}/{page(found.experiment_id, view)}" for view in PAGES}
+
+
+def comparisons(uri: str, store: str, matrices: Sequence[str], address: str) -> list[str]:
+    """A line for each prepared page of each matrix, or one that says how the matrix gets its pages.
+
+    Raises ValueError where no matrix has pages.
+    """
+    lines, without = [], []
+    for matrix in matrices:
+        try:
+            found = pages(uri, store, matrix, address)
+        except ValueError as error:
+            without.append(str(error))
+        else:
+            lines += [f"  {matrix}, {view}: {link}" for view, link in found.items()]
+    if not lines:
+        raise ValueError(without[0])
+    return lines + without
 
 
 def server(uri: str, port: int) -> tuple[list[str], dict[str, str]]:

@@ -4,12 +4,14 @@ import json
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 
 from cells import matrix_file
 from command import invoke
+from make_records import Store
 from mtlbench.harness.cli import usage
 from mtlbench.harness.cli.usage import fitted
 from mtlbench.harness.store import kept
@@ -43,7 +45,7 @@ def here(tmp_path, monkeypatch):
         (["run", "smoke", "--set", "seeds=1"], "not 1; write seeds: [1], or --set seeds=[1]"),
         (["run", "smoke", "--tracking-uri", "htp://x"], "htp"),
         (["status", "nowhere"], "no matrix file"),
-        (["ui", "--tracking-uri", "foo"], "unknown kind"),
+        (["ui"], "no matrix was run into this store; check --store"),
         (["gc", "--yes"], "no cell in this store"),
         (["show", "nothing"], "fits no cell"),
         (["report"], "no matrix was run into this store"),
@@ -103,12 +105,33 @@ def test_check_names_the_classes_of_a_module_whose_class_was_forgotten(here, mon
     assert missing.count("\n") == 1 and f"and in the current folder, {here}; run the command in" in missing
 
 
-def test_a_port_that_is_taken_is_refused_before_its_pages_are_named():
+@pytest.fixture
+def untracked(here):
+    """A store whose matrix was not tracked."""
+    made = Store(here / "runs", "three")
+    made.single(("semseg",), 0)
+    return made.close()
+
+
+def test_a_port_that_is_taken_is_refused_before_its_pages_are_named(untracked):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = invoke("ui", "--port", port)
     assert done.exit_code == 2 and f"port {port} cannot be had" in done.stderr
     assert "http" not in done.stdout
+
+
+def test_ui_refuses_a_store_that_shows_nothing_and_makes_no_database(untracked):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for options, expected in [
+        (["--tracking-uri", "foo"], "unknown kind"),
+        ([], "show it with: mtlbench track three --store runs\n"),
+    ]:
+        done = invoke("ui", "--port", port, *options)
+        assert done.exit_code == 2 and expected in done.stderr and done.stderr.count("\n") == 1
+        assert done.stdout == "" and not (Path(untracked) / "mlflow.db").exists()
 
 
 def test_list_names_methods_with_options_benchmarks_with_tasks_and_matrices():

@@ -1,4 +1,4 @@
-"""`mtlbench ui`: a server that ends with the command."""
+"""`mtlbench ui`: what it says, and a server that ends with the command."""
 
 import os
 import signal
@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+
+from mtlbench.harness.tracking import server
+from mtlbench.harness.tracking.pages import PAGES
 
 # A server that starts another process, as MLflow starts uvicorn; it prints the ids of both.
 TWO = """
@@ -52,3 +55,16 @@ def test_a_signal_ends_the_server_and_what_it_started(number, stubborn):
         process.send_signal(number)
         assert process.wait(30) == 128 + number
     assert not any(map(alive, pids))
+
+
+def test_each_page_and_each_matrix_without_pages_has_a_line(monkeypatch):
+    def pages(uri, store, matrix, address):
+        if matrix == "untracked":
+            raise ValueError("mtlbench track untracked")
+        return dict.fromkeys(PAGES, address)
+
+    monkeypatch.setattr(server, "pages", pages)
+    lines = server.comparisons("sqlite:///x.db", "s", ["untracked", "mine"], "http://x")
+    assert len(lines) == len(PAGES) + 1 and lines[-1] == "mtlbench track untracked"
+    with pytest.raises(ValueError, match="track untracked"):
+        server.comparisons("sqlite:///x.db", "s", ["untracked"], "http://x")
