@@ -25,6 +25,11 @@ from mtlbench.results.records.addresses import public
 # folder in place of a library.
 SERVER_ENVIRONMENT = ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONSAFEPATH": "1"}
 
+# What a user of the pages can do nothing about: MLflow 3.17 needs a part of Starlette that goes away. A line that tells
+# how to open the server to other machines has no such switch and is left out.
+QUIET = {"PYTHONWARNINGS": "ignore:starlette.middleware.wsgi is deprecated"}
+NOISE = "[MLflow] Security middleware enabled"
+
 PATIENCE = 10.0  # seconds that a server has to end by itself
 
 
@@ -77,10 +82,11 @@ def server(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
     command = [
         sys.executable, "-m", "mlflow", "server",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--uvicorn-opts", f"--app-dir {shlex.quote(os.path.dirname(os.__file__))}",
+        "--uvicorn-opts", f"--log-level warning --app-dir {shlex.quote(os.path.dirname(os.__file__))}",
         *(["--app-name", APP] if installed() else []),
     ]  # fmt: skip
-    return command, SERVER_ENVIRONMENT | {"MLFLOW_BACKEND_STORE_URI": uri}
+    # The registry is there by default too, but then MLflow says so.
+    return command, SERVER_ENVIRONMENT | {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": uri}
 
 
 def lacking() -> str:
@@ -103,14 +109,20 @@ def require_free(port: int) -> None:
 def serve(uri: str, port: int) -> int:
     """Serve MLflow's pages until interrupted; returns the exit status. No process of the server outlives the call."""
     command, environment = server(uri, port)
-    process = subprocess.Popen(command, env=os.environ | environment, start_new_session=True)
-    try:
-        return process.wait()
-    finally:
-        _end_session(process)
+    everything = QUIET | os.environ | environment
+    with subprocess.Popen(
+        command, env=everything, start_new_session=True, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            for line in process.stderr or ():
+                if not line.startswith(NOISE):
+                    print(line, end="", file=sys.stderr, flush=True)
+            return process.wait()
+        finally:
+            _end_session(process)
 
 
-def _end_session(process: subprocess.Popen[bytes]) -> None:
+def _end_session(process: subprocess.Popen[str]) -> None:
     """End a process that leads a session, and all that it started there: by force after `PATIENCE` seconds."""
     try:
         os.killpg(process.pid, signal.SIGTERM)

@@ -2,8 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from contextlib import suppress
 
 import pytest
 
@@ -25,10 +29,11 @@ import typer
 from mtlbench.harness.cli import export
 from mtlbench.harness.tracking import server
 
-server.PATIENCE = 1.0
-server.server = lambda *_: ([sys.executable, "-c", sys.argv[1]], {})
+server.PATIENCE = 5.0
+if sys.argv[1:]:
+    server.server = lambda *_: ([sys.executable, "-c", sys.argv[1]], {{}})
 try:
-    export.serve("sqlite:///x.db", 5000)
+    export.serve({uri!r}, {port})
 except typer.Exit as done:
     sys.exit(done.exit_code)
 """
@@ -48,7 +53,7 @@ def alive(pid):
     ("number", "stubborn"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGHUP, True)]
 )
 def test_a_signal_ends_the_server_and_what_it_started(number, stubborn):
-    command = [sys.executable, "-c", SERVE, TWO.format(stubborn=stubborn)]
+    command = [sys.executable, "-c", SERVE.format(uri="sqlite:///x.db", port=5000), TWO.format(stubborn=stubborn)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert len(pids) == 2 and all(map(alive, pids))
@@ -68,3 +73,30 @@ def test_each_page_and_each_matrix_without_pages_has_a_line(monkeypatch):
     assert len(lines) == len(PAGES) + 1 and lines[-1] == "mtlbench track untracked"
     with pytest.raises(ValueError, match="track untracked"):
         server.comparisons("sqlite:///x.db", "s", ["untracked"], "http://x")
+
+
+def test_errors_of_the_server_are_shown_and_its_advice_to_open_it_to_other_machines_is_not(monkeypatch, capsys):
+    code = "import sys; sys.exit('[MLflow] Security middleware enabled: use --host 0.0.0.0\\nerror: no disk')"
+    monkeypatch.setattr(server, "server", lambda *_: ([sys.executable, "-S", "-c", code], {}))
+    assert server.serve("sqlite:///x.db", 5000) == 1
+    assert capsys.readouterr().err == "error: no disk\n"
+
+
+@pytest.mark.slow
+def test_a_server_says_nothing_while_all_is_well(uri):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = SERVE.format(uri=uri, port=port)
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **piped) as process:
+        end = time.monotonic() + 100
+        while time.monotonic() < end:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                break
+            time.sleep(0.5)
+        assert process.poll() is None
+        process.terminate()
+        assert process.communicate(timeout=30)[0] == ""
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port))
