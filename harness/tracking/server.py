@@ -62,7 +62,7 @@ def comparisons(uri: str, store: str, matrices: Sequence[str], address: str) -> 
         except ValueError as error:
             without.append(str(error))
         else:
-            lines += [f"  {matrix}, {view}: {link}" for view, link in found.items()]
+            lines += [f"  {matrix}: {PAGES[view]}: {link}" for view, link in found.items()]
     if not lines:
         raise ValueError(without[0])
     return lines + without

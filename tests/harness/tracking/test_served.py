@@ -70,7 +70,7 @@ def test_each_page_and_each_matrix_without_pages_has_a_line(monkeypatch):
 
     monkeypatch.setattr(server, "pages", pages)
     lines = server.comparisons("sqlite:///x.db", "s", ["untracked", "mine"], "http://x")
-    assert len(lines) == len(PAGES) + 1 and lines[-1] == "mtlbench track untracked"
+    assert lines == [*(f"  mine: {title}: http://x" for title in PAGES.values()), "mtlbench track untracked"]
     with pytest.raises(ValueError, match="track untracked"):
         server.comparisons("sqlite:///x.db", "s", ["untracked"], "http://x")
 
