@@ -69,7 +69,9 @@ def matrix(
 @app.command()
 @one_line
 def dataset(name: ModuleArgument, out: FolderOption = Path()) -> None:
-    """Write NAME.py with a benchmark of files, and NAME_sample with six small images that it reads.
+    """Write NAME.py with a benchmark of files, and images for it.
+
+    The images are six small ones in the folder NAME_sample.
 
     Example:  mtlbench new dataset my_rooms
     """

@@ -41,8 +41,9 @@ def verify(
     tasks: TaskOption = [],
     as_json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
 ) -> None:
-    """Read every file of a copy: counts, sizes, types, ranges, invalid pixels, twins, and what cannot be read.
+    """Read every file of a copy and say what is wrong.
 
+    Shown are counts, sizes, types, ranges, invalid pixels, twins, and what cannot be read.
     The exit status is 1 when something is wrong, and 2 when there is nothing to read.
 
     Example:  mtlbench data verify nyud --data /data/NYUD_MT
@@ -71,8 +72,9 @@ def doctor(
     focal: Annotated[float | None, typer.Option(help="Focal length in pixels; default: NYUD-v2's camera.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
-    """Look for wrong conventions in a copy: frame of the normals, unit and sense of depth, class ids, swapped sides.
+    """Look for wrong conventions in a copy.
 
+    These are the frame of the normals, the unit and sense of depth, class ids, and swapped sides.
     The exit status is 1 when one is wrong. What the pictures do not tell is called undecided.
 
     Example:  mtlbench data doctor nyud --data /data/NYUD_MT
@@ -106,8 +108,9 @@ def prepare(
         Path | None, typer.Option(help="A disk of this node, as $TMPDIR, to copy it to as well.")
     ] = None,
 ) -> None:
-    """Decode every image and label of a copy once, into memory-mapped files that all processes of a node share.
+    """Decode every image and label of a copy once.
 
+    They are kept in memory-mapped files that all processes of a node share.
     Training reads there when it finds it, with $MTLBENCH_CACHE set as here, and reads $MTLBENCH_SCRATCH and $TMPDIR
     first; samples are the same either way. A killed run keeps the splits that it finished and starts the one it was at
     anew. With --task, files of other tasks are not read; a later run with more tasks makes the splits anew with all of

@@ -60,8 +60,9 @@ def slurm(
     out: OutOption = Path("launch"),
     force: ForceOption = False,
 ) -> None:
-    """Write a batch script for SLURM, which starts Ray on every node and runs the matrix on the first.
+    """Write a batch script for SLURM.
 
+    The script starts Ray on every node and runs the matrix on the first.
     Before the time limit mtlbench is stopped cleanly, and the job queues itself again and goes on.
 
     Example:  mtlbench launch slurm rooms --nodes 2 --store /scratch/me/runs --setup 'source ~/venv/bin/activate'
@@ -102,7 +103,9 @@ def kuberay(
     out: OutOption = Path("launch"),
     force: ForceOption = False,
 ) -> None:
-    """Write a RayJob for KubeRay 1.5.1 or newer: a cluster with a token, which is removed after the run.
+    """Write a RayJob for KubeRay 1.5.1 or newer.
+
+    The job makes a cluster with a token, which is removed after the run.
 
     Example:  mtlbench launch kuberay rooms --image registry/mtlbench:0.1.0 --nodes 2
     """
@@ -134,7 +137,9 @@ def sky(
     out: OutOption = Path("launch"),
     force: ForceOption = False,
 ) -> None:
-    """Write a task of SkyPilot: nodes of a cloud that share a mounted bucket.
+    """Write a task of SkyPilot.
+
+    The task takes nodes of a cloud, which share a mounted bucket.
 
     Example:  mtlbench launch sky rooms --nodes 2 --accelerators A100:8 --bucket s3://my-bucket
     """
@@ -157,7 +162,9 @@ def sky(
 @app.command()
 @one_line
 def container(out: OutOption = Path("launch"), force: ForceOption = False) -> None:
-    """Write a Containerfile with this version of mtlbench and of the packages that it asks for.
+    """Write a Containerfile with this version of mtlbench.
+
+    The packages that mtlbench asks for have the versions of this installation.
 
     Example:  mtlbench launch container
     """

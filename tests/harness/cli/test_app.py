@@ -107,12 +107,22 @@ def test_a_list_on_a_terminal_of_80_columns_has_whole_words_and_whole_sentences(
     assert "  smoke              Three methods on a handful of rooms" in said
 
 
+WIDTH = 78  # of a help on a terminal of 80 columns
+
+
 def test_the_list_of_commands_fits_a_terminal_of_80_columns():
-    listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+    listed = CliRunner().invoke(app, ["--help"], terminal_width=WIDTH).output
     commands = listed.partition("Commands:")[2].splitlines()
     # data, new and launch have commands of their own
     assert len([line for line in commands if line.strip()]) == len(COMMANDS) + 3
     assert "..." not in "".join(commands) and max(map(len, listed.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("group", ["data", "new", "launch"])
+def test_the_list_of_commands_of_a_group_fits_a_terminal_of_80_columns(group):
+    listed = CliRunner().invoke(app, [group, "--help"], terminal_width=WIDTH).output
+    commands = listed.partition("Commands:")[2]
+    assert commands.count("\n") > 3 and "..." not in commands and max(map(len, listed.splitlines())) <= 80
 
 
 def test_the_version_is_that_of_the_package():
