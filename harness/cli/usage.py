@@ -258,7 +258,7 @@ def written_matrix(matrix: str, overrides: Sequence[str]) -> Written:
         more = [line for line in error.problems if line not in slips.problems]
         if more:
             raise fail("\n  ".join([f"{written.path}: {len(more)} more", *more])) from None
-    raise typer.Exit(WRONG)
+    raise fail("no other mistake was found")
 
 
 def at_a_glance(written: Written) -> str:

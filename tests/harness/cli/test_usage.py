@@ -85,7 +85,7 @@ def test_slips_are_said_before_torch_is_loaded_and_all_other_mistakes_after_them
     assert second.endswith("smoke.yaml: 2 more")
     assert [line.split(":")[0].strip() for line in rest] == ["benchmarks.0", "seeds"]
     only = invoke("run", "smoke", "--set", "seedz=[0]").stderr
-    assert only.splitlines() == [first, slip, then]
+    assert only.splitlines() == [first, slip, then, "mtlbench: no other mistake was found"]
 
 
 def test_check_names_the_classes_of_a_module_whose_class_was_forgotten(here, monkeypatch):
