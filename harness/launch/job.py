@@ -102,6 +102,12 @@ def _refuse_password(option: str, uri: str, way_out: str) -> None:
         raise ValueError(f"{option} holds a password, which is not written into a file; {way_out}")
 
 
+def check_form(option: str, value: str | None, form: re.Pattern[str], said: str) -> None:
+    """Raise ValueError unless an option that is given has a form. said: the form in words."""
+    if value is not None and not form.fullmatch(value):
+        raise ValueError(f"--{option} {value!r}: {said} is expected")
+
+
 def check_words(**options: str | None) -> None:
     """Raise ValueError unless each option that is given is one word without characters that a shell reads."""
     for option, value in options.items():

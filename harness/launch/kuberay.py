@@ -5,16 +5,19 @@ The names of the fields are those of `ray.io/v1`; `authOptions` needs KubeRay 1.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mtlbench.harness.launch.job import Job, check, check_words
+from mtlbench.harness.launch.job import Job, check, check_form, check_words
 from mtlbench.harness.launch.render import as_yaml, script
 
 FILES = "/etc/mtlbench"  # where the pods see the script and the matrix
 USER = 1000  # of the image
+# Of bytes: Kubernetes also knows m, u and n, for parts of one, and a sign.
+QUANTITY = re.compile(r"(\d+\.?\d*|\.\d+)([KMGTPE]i|[kMGTPE]|[eE][+-]?\d+)?", re.ASCII)
 RETRIES = 3  # with a new cluster each, as when the node of the head is lost
 
 COMMENT = """Written by `mtlbench launch kuberay`: a ConfigMap with the command, and the RayJob that runs it.
@@ -35,7 +38,8 @@ class KubeRay:
 def manifest(job: Job, kuberay: KubeRay) -> str:
     """The YAML. Raises ValueError in one line for what cannot run."""
     check(job, kuberay.mount)
-    check_words(image=kuberay.image, memory=kuberay.memory, claim=kuberay.claim, secret=kuberay.secret)
+    check_form("memory", kuberay.memory, QUANTITY, "a quantity of Kubernetes, such as 16Gi, 500M or 1.5Ti,")
+    check_words(image=kuberay.image, claim=kuberay.claim, secret=kuberay.secret)
     name = f"mtlbench-{job.name}"
     files = {"run.sh": script(job.command("auto", f"{FILES}/matrix.yaml" if job.is_file else None))}
     if job.is_file:

@@ -5,16 +5,18 @@ SkyPilot has a Ray of its own on the nodes, so `ray symmetric-run`, which wants 
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from mtlbench.harness.launch.job import Job, check, check_words
+from mtlbench.harness.launch.job import Job, check, check_form
 from mtlbench.harness.launch.render import as_yaml, render
 
 MATRIX = "~/mtlbench/matrix.yaml"
 HOME_MATRIX = "mtlbench/matrix.yaml"  # from the home folder, in which the run begins
 
+ACCELERATORS = re.compile(r"[\w.+-]+(:(\d*[1-9]\d*|0?\.\d*[1-9]\d*))?", re.ASCII)  # a part of a GPU is a count too
 COMMENT = """Written by `mtlbench launch sky`.
 The store lies in a mounted bucket. The mount must let a file be renamed and lines be appended to it; and once a file is
 closed, every node must read it and find it in a listing. Not every mount does so: ask its manual. MLflow's sqlite needs
@@ -34,7 +36,7 @@ class Sky:
 def task(job: Job, sky: Sky) -> str:
     """The YAML. Raises ValueError in one line for what cannot run."""
     check(job, sky.mount)
-    check_words(accelerators=sky.accelerators)
+    check_form("accelerators", sky.accelerators, ACCELERATORS, "NAME or NAME:COUNT, such as A100:8,")
     if "://" not in sky.bucket:
         raise ValueError(f"--bucket {sky.bucket}: an address is expected, as s3://my-bucket")
     if (job.tracking_uri or "").startswith("sqlite"):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtlbench.harness.launch.job import Job, check, check_words
+from mtlbench.harness.launch.job import Job, check, check_form, check_words
 from mtlbench.harness.launch.render import render
 
+TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}", re.ASCII)
+TIMES = (
+    "minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes or days-hours:minutes:seconds, "
+    "such as 24:00:00,"
+)
 SECONDS_TO_STOP = 120  # before the time limit; mtlbench ends in seconds, but SLURM looks at its clock once a minute
 
 
@@ -26,7 +32,8 @@ class Slurm:
 def script(job: Job, slurm: Slurm) -> str:
     """The batch script. Raises ValueError in one line for what cannot run."""
     check(job)
-    check_words(time=slurm.time, partition=slurm.partition, account=slurm.account, interface=slurm.interface)
+    check_form("time", slurm.time, TIME, TIMES)
+    check_words(partition=slurm.partition, account=slurm.account, interface=slurm.interface)
     if slurm.scratch is not None and not slurm.scratch.startswith("/"):
         raise ValueError(f"--scratch {slurm.scratch}: the path must be absolute")
     return render("slurm.sh.j2", job=job, slurm=slurm, command=job.command("auto"), seconds=SECONDS_TO_STOP)

@@ -49,6 +49,16 @@ def test_files_are_written_once_and_the_next_step_is_said(here, arguments, files
         ([*SLURM, "--data", "nyud"], "--data nyud: NAME=PATH is expected"),
         ([*SLURM, "--data", "nyud=/tmp/x", "--nodes", "2"], "has a /tmp of its own"),
         ([*SLURM, "--partition", "a b"], "--partition 'a b': one word is expected"),
+        (
+            [*SLURM, "--time", "banana"],
+            "--time 'banana': minutes, minutes:seconds, hours:minutes:seconds, days-hours, ",
+        ),
+        ([*SLURM, "--time", "1:2:3:4"], "--time '1:2:3:4': minutes, "),
+        ([*SLURM, "--time", "1-"], "--time '1-': minutes, "),
+        ([*KUBERAY, "--memory", "lots"], "--memory 'lots': a quantity of Kubernetes, such as 16Gi"),
+        ([*KUBERAY, "--memory", "16GB"], "--memory '16GB': a quantity of Kubernetes"),
+        ([*SKY, "--accelerators", "foo:"], "--accelerators 'foo:': NAME or NAME:COUNT, such as A100:8, is expected"),
+        ([*SKY, "--accelerators", "A100:0"], "--accelerators 'A100:0': NAME or NAME:COUNT"),
         ([*SLURM, "--scratch", "here"], "--scratch here: the path must be absolute"),
         ([*SLURM, "--tracking-uri", "postgresql://me:geheim@h/db"], "set MLFLOW_TRACKING_URI in the job's secrets"),
         ([*SLURM, "--tracking-uri", "postgresql://h/db?password=geheim"], "--tracking-uri holds a password"),
@@ -64,6 +74,21 @@ def test_what_no_cluster_can_run_is_refused_in_one_line_and_nothing_is_written(h
     assert expected in done.stderr and done.stderr.count("\n") == 1
     assert "geheim" not in done.output
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("launcher", "option", "values"),
+    [
+        (SLURM, "--time", ["90", "90:30", "24:00:00", "2-12", "2-12:30", "2-12:30:15"]),
+        (KUBERAY, "--memory", ["16Gi", "1.5Ti", "500M", "100k", "17179869184", "16e9"]),
+        (SKY, "--accelerators", ["A100", "A100-80GB", "A100:8", "H100:10", "tpu-v5p-8:1", "L4:0.5"]),
+    ],
+)
+def test_every_form_of_a_value_is_taken(here, launcher, option, values):
+    for value in values:
+        done = invoke("launch", *launcher, option, value, "--force")
+        assert done.exit_code == 0, done.output
+        assert value in next((here / "launch").iterdir()).read_text()
 
 
 def test_an_unknown_launcher_is_refused():
