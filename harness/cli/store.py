@@ -232,7 +232,7 @@ def predict(
         else:
             made = inside.predict_test(store, cell_id, test, roots(store, [cell_id], data)[cell_id], out)
         for path in made:
-            typer.echo(str(path))
+            typer.echo("\n".join(str(path.with_suffix(f".{ending}")) for ending in inside.ENDINGS))
     except ValueError as error:
         raise fail(str(error)) from None
 

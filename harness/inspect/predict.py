@@ -25,7 +25,7 @@ from mtlbench.methods.method import Method
 from mtlbench.results.records import files
 from mtlbench.results.report.drawing.figures import save
 
-ENDINGS = ("npz", "png", "pdf")  # of what is written for an image
+ENDINGS = ("png", "pdf", "npz")  # of what is written for an image
 DOTS = (160, 300)  # for each inch of a picture, at least and at most
 
 

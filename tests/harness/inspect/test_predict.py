@@ -109,7 +109,10 @@ def test_a_file_that_cannot_be_read_is_named_in_one_line(trained, name, case, sa
 def test_an_image_of_the_test_split_is_predicted_as_any_other_and_keeps_its_labels(trained, rooms, tmp_path):
     store, cell = trained
     result = invoke("predict", cell, "--test", "1", "--store", store.url, "--data", f"rooms={rooms}", "--out", tmp_path)
-    assert result.exit_code == 0 and result.stdout == f"{tmp_path / 'test-1.png'}\n"
+    assert result.exit_code == 0
+    said = [Path(line) for line in result.stdout.splitlines()]
+    assert said == [tmp_path / f"test-1.{ending}" for ending in ("png", "pdf", "npz")]
+    assert set(said) == set(tmp_path.iterdir())
     sample = small_benchmark().open(rooms, "test", ("semseg", "depth"))[1]
     Image.fromarray(sample.image.permute(1, 2, 0).numpy()).save(tmp_path / "photo.png")
     list(predict(store, cell, [tmp_path / "photo.png"], tmp_path / "out"))
