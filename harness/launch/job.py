@@ -85,7 +85,9 @@ def check(job: Job, mount: str | None = None) -> None:
 def _check_folder(option: str, path: str, nodes: int, mount: str | None) -> None:
     folder = PurePosixPath(path)
     if not folder.is_absolute() or ".." in folder.parts:
-        raise ValueError(f"{option}: the path must be absolute, because the nodes of a cluster have no common folder")
+        raise ValueError(
+            f"{option}: the path must be absolute, because the nodes of a cluster have no common working folder"
+        )
     if mount is not None and not folder.is_relative_to(mount):
         raise ValueError(f"{option}: the nodes share {mount} alone; give a path in it, or another --mount")
     local = next((each for each in OF_ONE_NODE if folder.is_relative_to(each)), None)

@@ -43,7 +43,10 @@ def test_files_are_written_once_and_the_next_step_is_said(here, arguments, files
     ("arguments", "expected"),
     [
         (["slurm", "nowhere", "--store", "/shared/runs"], "no matrix file 'nowhere'"),
-        (["slurm", "smoke", "--store", "runs"], "--store runs: the path must be absolute"),
+        (
+            ["slurm", "smoke", "--store", "runs"],
+            "--store runs: the path must be absolute, because the nodes of a cluster have no common working folder\n",
+        ),
         (["slurm", "smoke", "--store", "/tmp/runs", "--nodes", "2"], "each of the 2 nodes has a /tmp of its own"),
         ([*SLURM, "--data", "nyud=here"], "--data nyud=here: the path must be absolute"),
         ([*SLURM, "--data", "nyud"], "--data nyud: NAME=PATH is expected"),
