@@ -163,7 +163,9 @@ def status(
     ] = None,
     url: StoreOption = "runs",
     overrides: SetOption = [],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell, or a matrix.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON array, with an object for each cell, or for each matrix.")
+    ] = False,
 ) -> None:
     """Say of every cell of a matrix whether it is finished, trained (scores are left), started (and how far its
     training came), failed, new, or stale (code that can move its numbers has changed since). A record that cannot be
@@ -186,7 +188,10 @@ def status(
         if left_out:
             raise typer.Exit(1)
         return
-    written = written_matrix(matrix, overrides)
+    try:
+        written = written_matrix(matrix, overrides)
+    except FileNotFoundError as error:
+        raise fail(f"{error}; {_all_held(store)}") from None
 
     def check() -> Standing:
         opening(at_a_glance(written), "torch")
@@ -218,6 +223,15 @@ def _show_status(found: Standing) -> None:
     for line in found.waiting:
         typer.echo(fitted(line))
     typer.echo(f"{len(found.rows)} cells: {_counts(Counter(row.state for row in found.rows))}")
+
+
+def _all_held(store: Store) -> str:
+    from mtlbench.results.records.reading import matrices
+
+    known = ", ".join(matrices(store.url))
+    if not known:
+        return f"{store.url} holds none either"
+    return f"{store.url} holds: {known}; `mtlbench status` without a name says how far they are"
 
 
 def _matrices(store: Store, matrices: Sequence[Held]) -> str:

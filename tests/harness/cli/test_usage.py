@@ -44,7 +44,8 @@ def here(tmp_path, monkeypatch):
         (["run", "smoke", "--rerun", "some"], "'--rerun': 'some' is not one of 'none', 'failed', 'stale', 'all'"),
         (["run", "smoke", "--set", "seeds=1"], "not 1; write seeds: [1], or --set seeds=[1]"),
         (["run", "smoke", "--tracking-uri", "htp://x"], "htp"),
-        (["status", "nowhere"], "no matrix file"),
+        (["status", "nowhere"], "no matrix file 'nowhere', and no embedded one of that name: ablation_rooms, "),
+        (["status", "nowhere"], "/runs holds none either"),
         (["ui"], "no matrix was run into this store; check --store"),
         (["gc", "--yes"], "no cell in this store"),
         (["show", "nothing"], "fits no cell"),
@@ -119,6 +120,12 @@ def test_a_port_that_is_taken_is_refused_before_its_pages_are_named(untracked):
         done = invoke("ui", "--port", port)
     assert done.exit_code == 2 and f"port {port} cannot be had" in done.stderr
     assert "http" not in done.stdout
+
+
+def test_status_lists_what_the_store_holds_beside_the_embedded_matrices(untracked):
+    done = invoke("status", "nowhere", "--store", "runs")
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert "smoke" in done.stderr and "/runs holds: three; `mtlbench status` without a name" in done.stderr
 
 
 def test_ui_refuses_a_store_that_shows_nothing_and_makes_no_database(untracked):
