@@ -19,6 +19,7 @@ WORDS = {files.CELLS, files.DATA, files.MATRICES, files.PREDICTIONS, files.REPOR
 OTHERS = {
     ("methods/weights.py", files.WEIGHTS): "how a file of weights is called on the Hugging Face hub",
     ("benchmarks/copies/parquet.py", files.DATA): "where a copy of a benchmark has its files",
+    ("harness/tracking/entry.py", files.ARTIFACTS): "a part of the addresses of MLflow's server",
     ("harness/data/places.py", files.DATA): "an example of where a copy of a benchmark may be",
     ("results/report/frames.py", files.PIXELS): "a column of classes.csv",
     ("results/report/drawing/figures.py", files.CLASSES): "the name of a figure",
