@@ -260,12 +260,6 @@ class Shown(NamedTuple):
     classes: dict[str, list[str]]  # task -> the names of its classes; [] where its values are no classes
 
 
-# What NumPy and zipfile raise for a file that is none of theirs, or that is damaged in any place.
-_NO_ARRAYS = (
-    ValueError, OSError, KeyError, EOFError, RuntimeError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile
-)  # fmt: skip
-
-
 def read_shown(content: bytes, source: str) -> Shown:
     """The content of a file of SHOWN, or of SAMPLES, which has no CLASSES. Raises CorruptRecord that names `source`."""
     try:
@@ -276,6 +270,16 @@ def read_shown(content: bytes, source: str) -> Shown:
                 if name != CLASSES:
                     image, _, what = name.rpartition("/")
                     arrays.setdefault(image, {})[what] = held[name]
-    except _NO_ARRAYS as error:  # NumPy's words for them would only mislead
+    except (
+        ValueError,
+        OSError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        MemoryError,
+        struct.error,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:  # damaged somewhere; NumPy's words would only mislead
         raise CorruptRecord(f"{source}: not the arrays of shown images") from error
     return Shown(arrays, classes)
