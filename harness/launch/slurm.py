@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from mtlbench.harness.launch.job import Job, check, check_form, check_words
 from mtlbench.harness.launch.render import render
 
-TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}", re.ASCII)
+TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED", re.ASCII)
 TIMES = (
-    "minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes or days-hours:minutes:seconds, "
-    "such as 24:00:00,"
+    "minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes, days-hours:minutes:seconds "
+    "or UNLIMITED, such as 24:00:00,"
 )
 SECONDS_TO_STOP = 120  # before the time limit; mtlbench ends in seconds, but SLURM looks at its clock once a minute
 

@@ -82,7 +82,7 @@ def test_what_no_cluster_can_run_is_refused_in_one_line_and_nothing_is_written(h
 @pytest.mark.parametrize(
     ("launcher", "option", "values"),
     [
-        (SLURM, "--time", ["90", "90:30", "24:00:00", "2-12", "2-12:30", "2-12:30:15"]),
+        (SLURM, "--time", ["90", "90:30", "24:00:00", "2-12", "2-12:30", "2-12:30:15", "UNLIMITED"]),
         (KUBERAY, "--memory", ["16Gi", "1.5Ti", "500M", "100k", "17179869184", "16e9"]),
         (SKY, "--accelerators", ["A100", "A100-80GB", "A100:8", "H100:10", "tpu-v5p-8:1", "L4:0.5"]),
     ],
