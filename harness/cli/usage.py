@@ -203,8 +203,11 @@ def open_store(url: str) -> Store:
 
 
 def refuse_unreadable(lines: Iterable[str]) -> None:
-    """End with status 1 after a line for each record that cannot be read. The other records have been used by then."""
-    said = [f"mtlbench: {line}; left out; `mtlbench run` sets it aside and trains the cell again" for line in lines]
+    """End with status 1 after a line for each record that cannot be read. The other records have been used by then.
+
+    lines: each says the way out.
+    """
+    said = [f"mtlbench: left out: {line}" for line in lines]
     if said:
         typer.echo("\n".join(said), err=True)
         raise typer.Exit(1)

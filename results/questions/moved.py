@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -75,7 +75,7 @@ class Single:
     label: str
     seed: int
     store: Literal["old", "new"]  # the store that has finished the cell
-    other: Literal["failed", "not finished", "not asked for"]  # what the other store says of it
+    other: Literal["failed", "corrupt", "not finished", "not asked for"]  # what the other store says of it
 
 
 @dataclass(frozen=True)
@@ -187,11 +187,16 @@ def _singles(one: Results, other: Results, name: Literal["old", "new"]) -> list[
     found = []
     for cell_id, entry in one.manifest.cells().items():
         if cell_id in one.records and cell_id not in other.records:
-            state: Any = "failed" if cell_id in other.failures else "not finished"
-            found.append(
-                Single(cell_id, entry.label, entry.seed, name, state if cell_id in theirs else "not asked for")
-            )
+            said = _unfinished(other, cell_id) if cell_id in theirs else "not asked for"
+            found.append(Single(cell_id, entry.label, entry.seed, name, said))
     return found
+
+
+def _unfinished(results: Results, cell_id: str) -> Literal["failed", "corrupt", "not finished"]:
+    """What a store says of a cell that it was asked for and has not finished."""
+    if cell_id in results.unreadable:
+        return "corrupt"
+    return "failed" if cell_id in results.failures else "not finished"
 
 
 def _differ(one: Sequence[Score], other: Sequence[Score]) -> bool:

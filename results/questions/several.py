@@ -126,16 +126,16 @@ def _over(tables: Sequence[Array]) -> tuple[float, Bounds | None]:
 
 
 def _ranks(summary: Summary, labels: Sequence[str]) -> Array:
-    """[seeds, rows]: the ranks of these rows with each seed that all of them finished or lost, by Delta_m.
+    """[seeds, rows]: the ranks of these rows with each seed that all of them finished or broke in, by Delta_m.
 
-    A lost run is behind all others, and equal runs share the mean of their ranks. The baseline has a Delta_m of 0 with
-    each of its seeds.
+    A run that failed or diverged is behind all others, and equal runs share the mean of their ranks. The baseline has
+    a Delta_m of 0 with each of its seeds.
     """
     baseline, deltas = summary.comparison.baseline, {label: summary.rows[label].delta for label in labels}
     values = {
         label: {seed: 0.0 for seed in delta.against}
         if label == baseline
-        else {**{seed: -math.inf for seed in delta.lost}, **delta.values}
+        else {**{seed: -math.inf for seed in delta.broken}, **delta.values}
         for label, delta in deltas.items()
     }
     seeds = [seed for seed in summary.comparison.seeds if all(seed in of_row for of_row in values.values())]

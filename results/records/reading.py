@@ -30,7 +30,7 @@ class Results:
     manifest: Manifest
     records: Mapping[str, Record]  # by cell id: of finished cells, and of the cells that these are derived from
     failures: Mapping[str, dict[str, Any]]  # by cell id, as `files.read_failure` returns them
-    unreadable: Mapping[str, str]  # cell id -> why its record cannot be read; these cells are among `failures` too
+    unreadable: Mapping[str, str]  # cell id, or name of a constant -> why its record cannot be read, and the way out
     constants: Mapping[str, Record]  # by benchmark
     text: str = ""  # the matrix as it was asked for, in YAML; "" in stores of old versions
 
@@ -79,7 +79,7 @@ def _text(fs: Any, path: str, shown: str) -> str:
 def read(store: str, matrix: str) -> Results:
     """Everything that the store knows of a matrix.
 
-    A record that cannot be read does not hide the others: its cell counts as failed. Raises FileNotFoundError that
+    A record that cannot be read does not hide the others: its cell counts as corrupt. Raises FileNotFoundError that
     lists the matrices of the store where it does not hold this one, and CorruptRecord that names the file of a matrix.
     """
     fs, root = open_store(store)
@@ -102,8 +102,8 @@ def read(store: str, matrix: str) -> Results:
                 # The message has the file's name inside the store, so that a report is the same wherever the store is.
                 record = _record(_text(fs, of_record, files.record(cell_id)), cell_id)
             except (CorruptRecord, NewerRecord) as error:
-                unreadable[cell_id] = str(error)
-                failures[cell_id] = files.failure_of(str(error))
+                command = f"the command {manifest.command or 'mtlbench run'}"
+                unreadable[cell_id] = _with_way_out(error, f"{command} sets it aside and trains the cell again")
                 continue
             records[cell_id] = record
             waiting += [parent for parent in record.derived_from if parent not in records]
@@ -116,10 +116,17 @@ def read(store: str, matrix: str) -> Results:
                 text = _text(fs, f"{root}/{files.constant(name)}", files.constant(name))
                 constants[benchmark] = Record.from_json(text, files.constant(name))
             except (CorruptRecord, NewerRecord) as error:
-                unreadable[name] = str(error)
+                unreadable[name] = _with_way_out(
+                    error, "remove it, and the next mtlbench run of the matrix makes it anew"
+                )
     asked = f"{root}/{files.matrix_text(matrix)}"
     yaml = str(fs.cat_file(asked).decode(errors="replace")) if fs.exists(asked) else ""
     return Results(store, manifest, records, failures, unreadable, constants, yaml)
+
+
+def _with_way_out(error: CorruptRecord | NewerRecord, way_out: str) -> str:
+    """Why a record cannot be read, and what to do. way_out: where the record is damaged."""
+    return f"{error}; {way_out if isinstance(error, CorruptRecord) else 'update mtlbench to read it'}"
 
 
 def _record(text: str, cell_id: str) -> Record:

@@ -276,9 +276,9 @@ def limits(summary: Summary) -> Iterator[str]:
 
 
 def lost(seeds_lost: Mapping[int, str], asked: int) -> str:
-    """A text like "2 of 5 diverged", or "1 of 5 failed, 1 of 5 diverged"."""
+    """A text like "2 of 5 diverged", or "1 of 5 failed, 1 of 5 corrupt"."""
     counts = Counter(seeds_lost.values())
-    return ", ".join(f"{counts[what]} of {asked} {what}" for what in ("failed", "diverged") if counts[what])
+    return ", ".join(f"{counts[what]} of {asked} {what}" for what in ("failed", "diverged", "corrupt") if counts[what])
 
 
 def left_out(kept: int, reasons: Mapping[int, str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mtlbench.results.records.record import Manifest, Score
 from mtlbench.results.report import captions, recipe
@@ -82,9 +82,9 @@ class Notes:
 def table(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> Table:
     """The table of a summary, with primary scores, Delta_m and cost.
 
-    There is one row per label, in the manifest's order, and the constant predictor comes last. Where a cell failed or
-    is missing, the text says so. An undefined score is a dash with a footnote that says why. A score whose definition
-    or protocol differs from the rest of its column has a mark.
+    There is one row per label, in the manifest's order, and the constant predictor comes last. Where a cell failed,
+    is corrupt or is missing, the text says so. An undefined score is a dash with a footnote that says why. A score
+    whose definition or protocol differs from the rest of its column has a mark.
     """
     comparison, notes = summary.comparison, Notes()
     baseline, usual = summary.rows.get(comparison.baseline), captions.usual_runs(summary)
@@ -247,9 +247,7 @@ def _status_marks(row: Row, notes: Notes) -> tuple[str, ...]:
         runs = [run for run in row.runs.values() if run.status == status]
         if runs:
             sentence = f"{row.label}: {status} {len(runs)} of {len(row.runs)} seeds"
-            errors = recipe.distinct(
-                _first_line(failure) for run in runs for _, failure in sorted(run.failures.items())
-            )
+            errors = recipe.distinct(error for run in runs for error in run.why(status))
             marks.append(notes.mark(sentence + (f" ({errors})" if errors else "")))
     return tuple(marks)
 
@@ -258,10 +256,6 @@ def _seeds(row: Row, comparison: Comparison) -> str:
     finished = len(row.finished())
     expected = len(comparison.seeds)
     return str(finished) if finished == expected else f"{finished} of {expected}"
-
-
-def _first_line(failure: dict[str, Any]) -> str:
-    return str(failure["error"]).strip().split("\n")[0]
 
 
 def _nan_first(value: float) -> float:

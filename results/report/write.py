@@ -75,7 +75,7 @@ def report(
     figures and BibTeX at the paper's width. Where `names` is empty, out/index.html shows all matrices side by side.
     With `against`, another store, pages say what moved since; against.md, against.csv and against_cells.csv too.
     Equal records give equal bytes. Raises FileNotFoundError that says what the store holds, where it does not hold a
-    matrix. Raises CorruptRecord that names the file of a matrix; a record that cannot be read is a failed cell.
+    matrix. Raises CorruptRecord that names the file of a matrix; the cell of a record that cannot be read is corrupt.
     """
     found = list(names) or matrices(store)
     if not found:

@@ -137,8 +137,15 @@ def undefined(score: Score, labelled: bool) -> str:
 
 
 def lost(row: Row, entries: Mapping[str, ScoreSummary]) -> dict[int, str]:
-    """seed -> "failed" or "diverged", for the runs that failed and those whose predictions were not finite."""
-    found = {seed: "diverged" if run.diverged else "failed" for seed, run in row.runs.items() if run.status == "failed"}
+    """seed -> "failed", "diverged" or "corrupt", for the runs without a result that counts.
+
+    Diverged: predictions were not finite. Corrupt: a record cannot be read.
+    """
+    found: dict[int, str] = {
+        seed: "diverged" if run.diverged else run.status
+        for seed, run in row.runs.items()
+        if run.status in ("failed", "corrupt")
+    }
     for entry in entries.values():
         reasons = entry.left_out or {}
         found |= {seed: "diverged" for seed, reason in reasons.items() if reason.endswith(NOT_FINITE)}

@@ -33,18 +33,23 @@ class DeltaSummary:
     against: tuple[int, ...] = ()  # the baseline's seeds that the row is compared with
     paired: bool = True  # by seed; otherwise the row is against the mean of the baseline's runs
     left_out: Mapping[int, str] | None = None  # finished seeds of the row without a Delta_m, and why
-    lost: Mapping[int, str] = field(default_factory=dict)  # seeds that "failed" or "diverged"; see `columns.lost`
+    lost: Mapping[int, str] = field(default_factory=dict)  # by seed; see `columns.lost`
     problem: str = ""  # why Delta_m is undefined
     best: bool = False
 
     @property
     def improved(self) -> int:
-        """Runs that are better than the baseline. Of `compared` runs, those that are lost are not among them."""
+        """Runs that are better than the baseline. Of `compared` runs, those that broke are not among them."""
         return sum(value > 0 for value in self.values.values())
 
     @property
     def compared(self) -> int:
-        return len(self.values) + len(self.lost)
+        return len(self.values) + len(self.broken)
+
+    @property
+    def broken(self) -> list[int]:
+        """The lost seeds that failed or diverged. A record that was damaged later says nothing of its run."""
+        return [seed for seed, why in self.lost.items() if why != "corrupt"]
 
     @property
     def sd(self) -> float:

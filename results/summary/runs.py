@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mtlbench.results.records.reading import Results
 from mtlbench.results.records.record import CorruptRecord, Entry, Record, Score
 
-Status = Literal["finished", "failed", "searching", "missing"]
-UNFINISHED: tuple[Status, ...] = ("failed", "searching", "missing")
+Status = Literal["finished", "failed", "corrupt", "searching", "missing"]
+UNFINISHED: tuple[Status, ...] = ("failed", "corrupt", "searching", "missing")
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class Run:
     entries: tuple[Entry, ...]
     records: Mapping[str, Record]  # by cell id; only cells that finished
     failures: Mapping[str, dict[str, Any]]  # by cell id
+    corrupt: Mapping[str, str] = field(default_factory=dict)  # cell id -> why its record cannot be read
 
     @property
     def status(self) -> Status:
-        """Finished when every cell is finished; failed when any cell has failed; otherwise searching or missing.
+        """Finished when every cell is finished; failed when any cell has failed; corrupt when any has a record that
+        cannot be read; otherwise searching or missing.
 
         A run is searching while a search stands for one of its cells.
         """
-        if len(self.records) == len(self.entries):
-            return "finished"
-        return _unfinished(self.entries, self.failures)
+        return "finished" if len(self.records) == len(self.entries) else self._unfinished(self.entries)
 
     def scores(self) -> dict[str, Score]:
         """task -> primary score, from all finished cells."""
@@ -58,13 +58,20 @@ class Run:
         entries = [entry for entry in self.entries if task in entry.tasks]
         if entries and all(entry.id in self.records for entry in entries):
             return "finished"
-        return _unfinished(entries, self.failures)
+        return self._unfinished(entries)
 
+    def why(self, status: Status) -> list[str]:
+        """Why cells of the run have no record, where a status such as "failed" has a reason."""
+        if status == "corrupt":
+            return [why for _, why in sorted(self.corrupt.items())]
+        return [str(failure["error"]).strip().split("\n")[0] for _, failure in sorted(self.failures.items())]
 
-def _unfinished(entries: Sequence[Entry], failures: Mapping[str, dict[str, Any]]) -> Status:
-    if any(entry.id in failures for entry in entries):
-        return "failed"
-    return "searching" if any(entry.preliminary for entry in entries) else "missing"
+    def _unfinished(self, entries: Sequence[Entry]) -> Status:
+        if any(entry.id in self.failures for entry in entries):
+            return "failed"
+        if any(entry.id in self.corrupt for entry in entries):
+            return "corrupt"
+        return "searching" if any(entry.preliminary for entry in entries) else "missing"
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,7 @@ def row_of(results: Results, entries: Sequence[Entry]) -> Row:
             cells,
             {e.id: results.records[e.id] for e in cells if e.id in results.records and not e.preliminary},
             {cell_id: results.failures[cell_id] for cell_id in ids if cell_id in results.failures},
+            {cell_id: results.unreadable[cell_id] for cell_id in ids if cell_id in results.unreadable},
         )
     return Row(entries[0].label, entries[0].method, runs)
 

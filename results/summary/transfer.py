@@ -28,8 +28,8 @@ def by_task(delta: DeltaSummary) -> dict[str, TaskGain]:
     for task, by_seed in delta.gains.items():
         values = list(by_seed.values())
         interval = paired_interval(values) if delta.paired else None
-        harmed, lost = sum(value < 0 for value in values), len(delta.lost)
-        found[task] = TaskGain(float(np.mean(values)), interval, harmed + lost, len(values) + lost)
+        harmed, broken = sum(value < 0 for value in values), len(delta.broken)
+        found[task] = TaskGain(float(np.mean(values)), interval, harmed + broken, len(values) + broken)
     return found
 
 

@@ -72,11 +72,10 @@ def _alone(found: Moved) -> str:
     told = []
     for store, other in (("new", "old"), ("old", "new")):
         singles = [single for single in found.singles if single.store == store]
-        failed = sum(single.other == "failed" for single in singles)
+        broken = {what: sum(single.other == what for single in singles) for what in ("failed", "corrupt")}
+        named = ", ".join(f"{count} {what}" for what, count in broken.items() if count)
         if singles:
-            told.append(
-                f"{len(singles)} in the {store} one" + (f" ({failed} failed in the {other} one)" * bool(failed))
-            )
+            told.append(f"{len(singles)} in the {store} one" + (f" ({named} in the {other} one)" * bool(named)))
     verb = "is" if len(found.singles) == 1 else "are"
     return f" {_counted(len(found.singles), 'cell')} {verb} finished in one store only: {', '.join(told)}."
 
@@ -252,7 +251,10 @@ def _singles(singles: Sequence[Single]) -> Grid:
         [single.label, str(single.seed), single.store, f"{single.other} in the {_other(single.store)} one", single.id]
         for single in singles
     ]
-    return Grid(["Method", "seed", "finished in", "and", "cell"], rows, "They are in no mean above.")
+    caption = "They are in no mean above."
+    if any(single.other == "corrupt" for single in singles):
+        caption += " Corrupt: the record cannot be read; a run of the matrix into that store trains the cell again."
+    return Grid(["Method", "seed", "finished in", "and", "cell"], rows, caption)
 
 
 def _other(store: str) -> str:

@@ -2,8 +2,10 @@
 
 import json
 import random
+import shutil
 from io import StringIO
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -14,6 +16,10 @@ from make_records import three_seeds
 from mtlbench.harness.cli.outcome import show_report
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
+from mtlbench.results.records.reading import read
+from mtlbench.results.summary.runs import comparisons
+from mtlbench.results.summary.summary import summarise
+from mtlbench.results.summary.transfer import by_task
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -39,8 +45,6 @@ def ran(tmp_path_factory, rooms):
 @pytest.fixture(params=DAMAGES)
 def damaged(request, ran, tmp_path):
     """A store with a damaged record of Multi-task: (store, the id of its cell, the file of the matrix)."""
-    import shutil
-
     store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
     (cell_id,) = [name for name in store.cells() if "multi_task" in name]
     name = f"cells/{cell_id}/record.json"
@@ -65,9 +69,46 @@ def test_the_report_shows_the_rest_and_says_what_is_left_out(damaged, tmp_path):
     assert said.exit_code == 1
     assert "Single task" in said.output
     table = (tmp_path / "out" / "m" / "table.md").read_text()
-    assert f"Multi-task: failed 1 of 1 seeds (cells/{cell_id}/record.json" in table
+    assert f"Multi-task: corrupt 1 of 1 seeds (cells/{cell_id}/record.json" in table and "failed" not in table
+    scores = pd.read_csv(tmp_path / "out" / "m" / "scores.csv")
+    assert scores[scores["cell"] == cell_id]["status"].tolist() == ["corrupt"]
     (line,) = [line for line in said.stderr.splitlines() if line.startswith("mtlbench:")]
     assert f"cells/{cell_id}/record.json" in line and "left out" in line
+    newer = "newer" in line
+    assert ("update mtlbench to read it" in line) == newer and ("sets it aside and trains the cell" in line) != newer
+    assert line.partition("left out: ")[2] in table.replace("\\", "")
+
+
+def test_a_damaged_record_counts_against_its_row_but_not_as_a_failed_training(tmp_path):
+    store = three_seeds(tmp_path / "s", gaps=False)
+    name = "pad_net-semseg-depth-rooms-1"
+    (sound,) = (summarise(one, store) for one in comparisons(read(store, "rooms")) if one.tasks == ("semseg", "depth"))
+    shutil.copytree(tmp_path / "s", tmp_path / "old")
+    (tmp_path / "s" / files.record(name)).write_bytes(b"\0" * 500)
+    (one,) = (summarise(one, store) for one in comparisons(read(store, "rooms")) if one.tasks == ("semseg", "depth"))
+    delta = one.rows["PAD-Net"].delta
+    assert delta.lost == {1: "corrupt"} and delta.compared == 2
+    assert by_task(delta)["depth"].runs == 2 and by_task(sound.rows["PAD-Net"].delta)["depth"].runs == 3
+    before, after = ({*each.block.verdicts("PAD-Net").values()} for each in (sound, one))
+    assert before & {"better", "equivalent"} and not after & {"better", "equivalent"}
+    invoke("report", "rooms", "--store", store, "--out", tmp_path / "out", "--against", tmp_path / "old")
+    table = (tmp_path / "out" / "rooms" / "table.md").read_text()
+    assert "(1 of 3 corrupt)" in table and "failed" not in table
+    assert "the command mtlbench run sets it aside and trains the cell again" in table
+    numbers = pd.read_csv(tmp_path / "out" / "rooms" / "table.csv").set_index(["label", "task_set"])
+    assert numbers.loc[("PAD-Net", "semseg+depth"), ["failed", "corrupt"]].tolist() == [0, 1]
+    answer = (tmp_path / "out" / "rooms" / "against.md").read_text()
+    assert "1 cell is finished in one store only: 1 in the old one (1 corrupt in the new one)." in answer
+    assert "corrupt in the new one" in answer and "trains the cell again" in answer
+
+
+def test_the_way_out_of_a_damaged_constant_is_not_to_train(ran, tmp_path):
+    store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
+    (name,) = read(store.url, "m").constants.values()
+    store.put(files.constant(name.id), "garbage")
+    said = invoke("report", "m", "--store", store.url, "--out", tmp_path / "out")
+    (line,) = [line for line in said.stderr.splitlines() if line.startswith("mtlbench:")]
+    assert line.endswith("; remove it, and the next mtlbench run of the matrix makes it anew")
 
 
 def test_the_dry_run_names_it_too(damaged):
@@ -78,8 +119,6 @@ def test_the_dry_run_names_it_too(damaged):
 
 @pytest.mark.slow
 def test_track_shows_the_rest(damaged, empty_database):
-    import shutil
-
     store, cell_id, _ = damaged
     shutil.copy(empty_database, store.path("mlflow.db"))
     said = invoke("track", "m", "--store", store.url)
@@ -94,8 +133,6 @@ def test_track_shows_the_rest(damaged, empty_database):
 @pytest.fixture
 def beside(ran, tmp_path):
     """A store with the manifest of another matrix that is none."""
-    import shutil
-
     store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
     store.put(files.matrix("foo"), "garbage")
     return store
@@ -128,8 +165,6 @@ def test_show_finds_the_cells_beside_a_manifest_that_is_none(beside):
 
 
 def test_a_run_of_the_matrix_writes_its_manifest_anew(ran, tmp_path, rooms, monkeypatch):
-    import shutil
-
     store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
     whole = store.get(files.matrix("m"))
     store.put(files.matrix("m"), "garbage")
@@ -171,8 +206,6 @@ def test_of_many_damaged_files_some_are_named_and_the_others_counted(tmp_path):
 
 
 def test_a_finished_run_says_which_files_of_its_cells_are_damaged(ran, tmp_path, rooms, monkeypatch, capsys):
-    import shutil
-
     store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
     (cell_id,) = [name for name in store.cells() if "multi_task" in name]
     noise(tmp_path / "s" / files.history(cell_id))
@@ -182,8 +215,6 @@ def test_a_finished_run_says_which_files_of_its_cells_are_damaged(ran, tmp_path,
 
 
 def test_a_finished_cell_that_lost_its_statistics_says_so(ran, tmp_path):
-    import shutil
-
     store = Store(shutil.copytree(ran / "s", tmp_path / "s"))
     (cell_id,) = [name for name in store.cells() if "multi_task" in name]
     store.remove(f"cells/{cell_id}/per_image.parquet")
