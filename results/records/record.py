@@ -62,6 +62,16 @@ class Score:
     unit: str = ""  # "%"
     decimals: int = 4
 
+    @property
+    def heading(self) -> str:
+        """The name of the score for readers. In a record that is too old to have a title, it is the metric's."""
+        return self.title or self.metric
+
+
+def in_words(task: str) -> str:
+    """The name of a task for readers, as in "human parts". Files of numbers have the name as it is: "human_parts"."""
+    return task.replace("_", " ")
+
 
 def differences(score: Score, other: Score) -> list[tuple[str, object, object]]:
     """What keeps two scores from being compared, as (name, value of `score`, value of `other`); [] where nothing does.

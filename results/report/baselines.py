@@ -11,7 +11,7 @@ import pandas as pd
 
 from mtlbench.results.papers.audit import published
 from mtlbench.results.records.reading import Results
-from mtlbench.results.records.record import Score
+from mtlbench.results.records.record import Score, in_words
 from mtlbench.results.report.captions import seeds
 from mtlbench.results.report.display import titled
 from mtlbench.results.statistics.delta import delta_m
@@ -118,7 +118,7 @@ def weak_baselines(summary: Summary) -> list[str]:
             continue
         best, mean = same.loc[order.index[0]], f"{entry.mean:.{shown.decimals}f}"
         found.append(
-            f"{label}: our {task} {titled(shown)} of {mean} is weaker than the {best['value']} that "
+            f"{label}: our {in_words(task)} {titled(shown)} of {mean} is weaker than the {best['value']} that "
             f"is printed for single-task models ({best['source']}, {best['table']}), so a gain is easier here."
         )
     return found

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from mtlbench.results.records.record import Manifest
+from mtlbench.results.records.record import Manifest, in_words
 from mtlbench.results.report import recipe
 from mtlbench.results.report.display import fixed, interval_text, signed
 from mtlbench.results.statistics.verdicts import OWN
@@ -154,7 +154,9 @@ def _told(finding: Finding) -> str:
             f"{table.name} {signed(mean)}" for table, mean in zip(control.tables, finding.means, strict=True)
         )
         what = (
-            f"the gain of {control.row} on {' and '.join(control.tasks)}" if control.tasks else f"Δm of {control.row}"
+            f"the gain of {control.row} on {' and '.join(map(in_words, control.tasks))}"
+            if control.tasks
+            else f"Δm of {control.row}"
         )
         wish = "falls" if finding.passed else "should fall"
         return f"{what} {wish} from task set to task set: {order} (first minus last {found})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mtlbench.results.papers.audit import published
+from mtlbench.results.records.record import in_words
 from mtlbench.results.report.display import with_unit
 from mtlbench.results.report.grids import Grid
 from mtlbench.results.summary.summary import Summary
@@ -19,7 +20,7 @@ def printed(summary: Summary) -> Grid:
         lines.append([method, *(values[task] for task in comparison.tasks), group["printed_delta"].iloc[0]])
         lines[-1] += [f"{source}, {table}", group["note"].iloc[0]]
     titles = {str(row["task"]): with_unit(row["title"], row["unit"]) for row in rows.to_dict("records")}
-    heads = [f"{task} {titles[task]}" if task in titles else task for task in comparison.tasks]
+    heads = [f"{in_words(task)} {titles.get(task, '')}".strip() for task in comparison.tasks]
     caption = (
         "As printed there, with the backbone, protocol and baseline of the source: context, not a comparison. "
         "The command mtlbench audit says which printed deltas cannot follow from the numbers beside them."

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from mtlbench.results.records.record import Score
+from mtlbench.results.records.record import Score, in_words
 
 UNDEFINED = "—"
 MINUS = "\N{MINUS SIGN}"  # as wide as a plus, so that columns line up
 
 
 def titled(score: Score) -> str:
-    """The name of a score for readers. In a record that is too old to have a title, it is the name of the metric."""
-    return score.title or score.metric
+    """The name of a score for readers."""
+    return score.heading
+
+
+def task_set(tasks: Sequence[str]) -> str:
+    """A text like "semseg + human parts"."""
+    return " + ".join(map(in_words, tasks))
 
 
 def with_unit(title: str, unit: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mtlbench.results.records.record import in_words
 from mtlbench.results.report import captions
 from mtlbench.results.report.baselines import Baseline, against
 from mtlbench.results.report.display import MINUS, UNDEFINED, in_points, interval_text, signed
@@ -116,8 +117,8 @@ def transfer(summary: Summary) -> Grid:
             cells += [signed(gain.mean), *([interval] if several else []), f"{gain.harmed} of {gain.runs}"]
         rows.append([*cells, *([_percent(any_harmed(delta))] if several else [])])
     heads = ["gain [%]", "95 % interval", "runs harmed"] if several else ["gain [%]", "runs harmed"]
-    columns = ["Method", *(f"{task} {head}" for task in tasks for head in heads)]
-    lower = [f"{task} runs harmed" for task in tasks]
+    columns = ["Method", *(f"{task} {head}" for task in map(in_words, tasks) for head in heads)]
+    lower = [f"{in_words(task)} runs harmed" for task in tasks]
     sentences = [
         f"Gain: the task's term of Δm. Harmed: worse than {summary.comparison.baseline}, or failed or diverged."
     ]
@@ -178,14 +179,19 @@ def weights(summary: Summary, compared: TaskGains | None) -> Grid:
         [label, *(str(of_rank[row]) for of_rank in by_rank), _percent(share)]
         for row, (label, share) in enumerate(zip(compared.labels, compared.wins(), strict=True))
     ]
-    columns = ["Method", "rank by Δm", *(f"without {task}" for task in compared.tasks), "best under weights [%]"]
+    columns = [
+        "Method",
+        "rank by Δm",
+        *(f"without {in_words(task)}" for task in compared.tasks),
+        "best under weights [%]",
+    ]
     caption = (
         f"Ranks by the mean gain over the mean of {summary.comparison.baseline}, with all tasks and without one. Last: "
         "the share of all weights of the tasks, each as likely, under which the row's weighted gain is the highest."
     )
     if len(compared.tasks) == 2:
         (_, best), *others = compared.winners()
-        caption += f" As the weight of {compared.tasks[0]} grows from 0 to 1, the best is {best}"
+        caption += f" As the weight of {in_words(compared.tasks[0])} grows from 0 to 1, the best is {best}"
         caption += "".join(f", from {low:.2f} on {label}" for low, label in others) + "."
     return Grid(columns, rows, caption, lower=columns[1:-1])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mtlbench.results.records.record import Record
+from mtlbench.results.records.record import Record, in_words
 from mtlbench.results.summary.summary import Summary
 
 Cell = Mapping[str, Any]  # of a record: all that the training was asked for
@@ -167,7 +167,7 @@ def _weights(cells: Sequence[Cell], setting: Setting) -> list[str]:
         held = {} if _empty(weights) or weights is ABSENT else weights
         for task in dict.fromkeys((*_tasks(cell), *held)):
             by_task.setdefault(task, set()).add(f"{held[task]:g}" if task in held else setting.unset)
-    told = [f"{task} {' and '.join(sorted(of))}" for task, of in by_task.items() if of != {setting.unset}]
+    told = [f"{in_words(task)} {' and '.join(sorted(of))}" for task, of in by_task.items() if of != {setting.unset}]
     if not told:
         return [setting.unset]
     return [", ".join(told) + (f", else {setting.unset}" if len(told) < len(by_task) else "")]

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from mtlbench.results.records.record import Manifest, Score
+from mtlbench.results.records.record import Manifest, Score, in_words
 from mtlbench.results.report import captions, recipe
-from mtlbench.results.report.display import UNDEFINED, fixed, interval_text, signed, time_unit, titled
+from mtlbench.results.report.display import UNDEFINED, fixed, interval_text, signed, task_set, time_unit, titled
 from mtlbench.results.summary.columns import ScoreSummary
 from mtlbench.results.summary.controls import Finding
 from mtlbench.results.summary.gains import DeltaSummary
@@ -124,7 +124,7 @@ def table(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
         head = (Cell(CONSTANT, marks=(notes.mark(sentence),)), Cell(""))
         scores = _score_cells(summary.constant, summary, None, notes)
         rows.append((*head, *scores, *[Cell("")] * (len(columns) - len(head) - len(scores))))
-    title = f"{manifest.title}: {comparison.benchmark}, {' + '.join(comparison.tasks)}"
+    title = f"{manifest.title}: {comparison.benchmark}, {task_set(comparison.tasks)}"
     letters = tuple((_letter(index), sentence) for index, sentence in enumerate(notes.sentences))
     label = f"{manifest.name}-{comparison.slug}"
     return Table(
@@ -163,9 +163,9 @@ def with_verdicts(written: Table) -> Table:
 
 def _score_column(task: str, score: Score | None) -> Column:
     if score is None or score.metric == "undefined":
-        return Column(task, part="score", task=task)
+        return Column(in_words(task), part="score", task=task)
     arrow = "↑" if score.higher_is_better else "↓"
-    return Column(f"{task} {titled(score)}", score.unit, arrow, "score", task, titled(score))
+    return Column(f"{in_words(task)} {titled(score)}", score.unit, arrow, "score", task, titled(score))
 
 
 def _score_cells(entries: Mapping[str, ScoreSummary], summary: Summary, row: Row | None, notes: Notes) -> list[Cell]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from mtlbench.results.records.record import Record, Score, differences
+from mtlbench.results.records.record import Record, Score, differences, in_words
 from mtlbench.results.statistics import verdicts
 from mtlbench.results.statistics.intervals import mean_and_sd
 from mtlbench.results.summary.runs import UNFINISHED, Comparison, Row
@@ -104,7 +104,7 @@ def _entry(row: Row, task: str, found: Mapping[int, Score], reference: Score | N
     if not found:
         statuses = {run.status_of(task) for run in row.runs.values()}
         if "finished" in statuses:
-            return ScoreSummary({}, None, f"the record has no primary score of {task}")
+            return ScoreSummary({}, None, f"the record has no primary score of {in_words(task)}")
         return ScoreSummary({}, None, next(status for status in UNFINISHED if status in statuses))
     defined = {seed: score for seed, score in found.items() if score.value is not None}
     strange: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ def _entry(row: Row, task: str, found: Mapping[int, Score], reference: Score | N
     }
     for seed, run in row.runs.items():
         if run.status_of(task) == "finished" and seed not in found:
-            left_out[seed] = f"the record has no primary score of {task}"
+            left_out[seed] = f"the record has no primary score of {in_words(task)}"
     if kept:
         return ScoreSummary(kept, next(iter(kept.values())), "", strange, left_out)
     score = next(iter(found.values()))
@@ -130,10 +130,10 @@ def _entry(row: Row, task: str, found: Mapping[int, Score], reference: Score | N
 def undefined(score: Score, labelled: bool) -> str:
     """Why a score has no value. labelled: another score of the task on this test split has a value."""
     if score.metric == "undefined":
-        return f"{score.task} is trained but has no metric"
+        return f"{in_words(score.task)} is trained but has no metric"
     if labelled:
-        return f"{score.task}: {score.metric} is undefined, {NOT_FINITE}"
-    return f"{score.task}: {score.metric} is undefined, since no pixel of the test split has a label"
+        return f"{in_words(score.task)}: {score.heading} is undefined, {NOT_FINITE}"
+    return f"{in_words(score.task)}: {score.heading} is undefined, since no pixel of the test split has a label"
 
 
 def lost(row: Row, entries: Mapping[str, ScoreSummary]) -> dict[int, str]:
@@ -176,7 +176,7 @@ def by_seed(rows: Mapping[str, Mapping[int, float]]) -> list[list[float]]:
 def _constant(record: Record, task: str, reference: Score | None, labelled: bool) -> ScoreSummary:
     score = record.primary().get(task)
     if score is None:
-        return ScoreSummary({}, None, f"the constant predictor's record has no score of {task}")
+        return ScoreSummary({}, None, f"the constant predictor's record has no score of {in_words(task)}")
     if score.value is None:
         return ScoreSummary({}, score, undefined(score, labelled))
     return ScoreSummary({0: score}, score, "", distance(score, reference))

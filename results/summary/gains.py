@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mtlbench.results.records.record import Score
+from mtlbench.results.records.record import Score, in_words
 from mtlbench.results.statistics.delta import delta_m, log_delta, relative_gain
 from mtlbench.results.statistics.intervals import Interval, delta_interval, mean_and_sd
 from mtlbench.results.summary.columns import Column, lost, mean_score, value_of
@@ -136,10 +136,10 @@ def usable(row: Row, columns: Mapping[str, Column]) -> tuple[dict[int, Scores], 
         for task, column in columns.items():
             entry = column.entries[row.label]
             if seed in entry.values and entry.strange:
-                problems.append(f"{task}: {'; '.join(entry.strange)}")
+                problems.append(f"{in_words(task)}: {'; '.join(entry.strange)}")
             elif seed not in entry.values:
                 reason = (entry.left_out or {}).get(seed) or entry.problem
-                problems.append(reason if task in reason else f"{task}: {reason}")
+                problems.append(reason if in_words(task) in reason else f"{in_words(task)}: {reason}")
         if problems:
             left_out[seed] = problems[0]
         else:
@@ -188,8 +188,10 @@ def _problem(
             entry = columns[task].entries[baseline.label]
             if entry.problem and entry.problem not in UNFINISHED:
                 return f"the baseline {baseline.label}: {entry.problem}"
-            return f"the baseline {baseline.label} has no finished run of {task}"
+            return f"the baseline {baseline.label} has no finished run of {in_words(task)}"
         zero = [seed for seed, score in scores.items() if score.value == 0]
         if zero:
-            return f"{task}: the baseline's {scores[zero[0]].metric} is 0 in seed {', '.join(map(str, zero))}"
+            return (
+                f"{in_words(task)}: the baseline's {scores[zero[0]].heading} is 0 in seed {', '.join(map(str, zero))}"
+            )
     return ""

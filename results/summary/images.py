@@ -9,7 +9,7 @@ from functools import reduce
 import pandas as pd
 
 from mtlbench.results.records import files
-from mtlbench.results.records.record import CorruptRecord
+from mtlbench.results.records.record import CorruptRecord, in_words
 from mtlbench.results.statistics.intervals import Interval, crossed_interval
 from mtlbench.results.summary.columns import value_of
 from mtlbench.results.summary.runs import Row, Run
@@ -38,7 +38,8 @@ def over_images(
             of_baseline = _influence(baseline.runs[seed], task, influences)
             if not of_row.index.equals(of_baseline.index):
                 raise NoInfluences(
-                    f"{_file(row.runs[seed], task)} has other images of {task} than {_file(baseline.runs[seed], task)}"
+                    f"{_file(row.runs[seed], task)} has other images of {in_words(task)} than "
+                    f"{_file(baseline.runs[seed], task)}"
                 )
             score, base = row.runs[seed].scores()[task], baseline.runs[seed].scores()[task]
             sign = 1.0 if score.higher_is_better else -1.0
@@ -80,9 +81,9 @@ def _influence(run: Run, task: str, influences: Influences) -> pd.Series[float]:
         raise NoInfluences(f"{_file(run, task)} is missing")
     found = of_cell.get(task)
     if found is None:
-        raise NoInfluences(f"{_file(run, task)} has no influences of {task}")
+        raise NoInfluences(f"{_file(run, task)} has no influences of {in_words(task)}")
     if found.isna().any():
-        raise NoInfluences(f"{_file(run, task)}: {task} has no influence of some image on its score")
+        raise NoInfluences(f"{_file(run, task)}: {in_words(task)} has no influence of some image on its score")
     return found
 
 

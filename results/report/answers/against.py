@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from mtlbench.results.questions.moved import Moved, Shift, Single
-from mtlbench.results.records.record import Record
+from mtlbench.results.records.record import Record, in_words
 from mtlbench.results.report import formats, recipe, tables
-from mtlbench.results.report.display import MINUS, UNDEFINED, fixed, titled, with_unit
+from mtlbench.results.report.display import MINUS, UNDEFINED, fixed, task_set, titled, with_unit
 from mtlbench.results.report.grids import Grid
 
 TITLE = "Against the old store: did anything move?"
@@ -54,7 +54,7 @@ def _noise(found: Moved) -> str:
         for shift in shifts:
             if shift.verdict in ("better", "worse"):
                 where = f" in {_name(key)}" if several else ""
-                told[f"{shift.label} on {shift.task}{where} ({_difference(shift)}, {shift.verdict})"] = None
+                told[f"{shift.label} on {in_words(shift.task)}{where} ({_difference(shift)}, {shift.verdict})"] = None
     if told:
         return f"More than the noise of seeds: {_listed(list(told))}."
     verdicts = {shift.verdict for shifts in found.tables.values() for shift in shifts}
@@ -181,7 +181,8 @@ def _shifts(found: Moved, shifts: Sequence[Shift]) -> Grid:
     rows = []
     for shift in shifts:
         score, decimals = shift.score, shift.score.decimals if shift.score else 2
-        name = f"{shift.task} {with_unit(titled(score), score.unit)}" if score else shift.task
+        task = in_words(shift.task)
+        name = f"{task} {with_unit(titled(score), score.unit)}" if score else task
         if shift.strange or not shift.pairs:
             old, new, difference, interval = [UNDEFINED] * 4
         else:
@@ -207,10 +208,10 @@ def _sentences(found: Moved, shifts: Sequence[Shift]) -> Iterator[str]:
         )
     for shift in shifts:
         if shift.strange:
-            yield f"Not compared: {shift.label} on {shift.task}, whose {'; '.join(shift.strange)}."
+            yield f"Not compared: {shift.label} on {in_words(shift.task)}, whose {'; '.join(shift.strange)}."
         if shift.undefined:
             seeds = f"seed{'s' * (len(shift.undefined) > 1)} {', '.join(map(str, shift.undefined))}"
-            yield f"Undefined in one store or both: {shift.label} on {shift.task}, {seeds}."
+            yield f"Undefined in one store or both: {shift.label} on {in_words(shift.task)}, {seeds}."
 
 
 def _exact(found: Moved) -> str:
@@ -278,7 +279,7 @@ def _told(shift: Shift) -> tuple[str, str]:
 
 
 def _name(key: tuple[str, tuple[str, ...]]) -> str:
-    return f"{key[0]}, {' + '.join(key[1])}"
+    return f"{key[0]}, {task_set(key[1])}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mtlbench.results.questions.several import ENOUGH, Bounds, Place, Several
 from mtlbench.results.report import formats, tables
-from mtlbench.results.report.display import UNDEFINED, fixed
+from mtlbench.results.report.display import UNDEFINED, fixed, task_set
 from mtlbench.results.report.grids import Grid
 
 
@@ -80,7 +80,7 @@ def _names(places: Sequence[Place]) -> list[str]:
     """A table's name; with that of its matrix where the tables come from several."""
     several = len({place.matrix for place in places}) > 1
     return [
-        (f"{place.matrix}: " if several else "") + f"{place.benchmark}, {' + '.join(place.tasks)}" for place in places
+        (f"{place.matrix}: " if several else "") + f"{place.benchmark}, {task_set(place.tasks)}" for place in places
     ]
 
 
@@ -104,10 +104,12 @@ def _sentences(found: Several) -> list[str]:
         sentences.append(
             f"Rank: by Δm with each seed, among {', '.join(found.ranked)}, which all tables have; 1 is the best, and a "
             f"run that failed or diverged is the last. A table's rank is the mean over the seeds of {found.baseline} "
-            "with which each of these rows finished or was lost."
+            "with which each of these rows finished, failed or diverged."
         )
     else:
-        sentences.append("There are no ranks: no two rows finished or were lost with a common seed in every table.")
+        sentences.append(
+            "There are no ranks: no two rows finished, failed or diverged with a common seed in every table."
+        )
     sentences.append(
         "Intervals: stratified bootstrap over the runs of these tables (Agarwal et al., 2021; n - 1 of n runs a draw), "
         "not over tables; none where a table has one run of the row, or where the runs of each table all say the same, "

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from mtlbench.results.records.record import in_words
 from mtlbench.results.report.captions import SIMULTANEOUS
 from mtlbench.results.report.formats import escape_latex
 from mtlbench.results.report.paper.layout import EXPLAINED, HANG, THIN, Field, Layout, fit, runs
@@ -64,7 +65,7 @@ def _field(one: Table, index: int) -> Field:
     cells = tuple(row[index] for row in one.rows)
     if column.part == "score":
         head = f"{column.metric} {column.suffix}".strip()
-        return Field(column.task.replace("_", " "), head, cells, "score")
+        return Field(in_words(column.task), head, cells, "score")
     if column.part == "delta":
         cells = tuple(_footnoted(cell) for cell in cells)
         head, role = ("mean", "delta") if column.arrow else (INTERVAL, "interval")

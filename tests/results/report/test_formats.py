@@ -91,3 +91,19 @@ def test_table_csv_counts_in_whole_numbers_and_deltas_csv_has_every_run(tmp_path
     assert of_row.to_dict() == pytest.approx(summary.rows["SCA-MTL"].delta.values)
     gains = deltas[(deltas["label"] == "SCA-MTL") & (deltas["task"] != "")].groupby("seed")["gain"].mean()
     assert gains.to_dict() == pytest.approx(of_row.to_dict())
+
+
+def test_readers_see_the_names_of_tasks_in_words_and_files_of_numbers_as_they_are(tmp_path):
+    tasks, store = ("semseg", "human_parts"), Store(tmp_path)
+    for seed in range(2):
+        store.single(tasks, seed, only=("semseg",) if seed else None)
+        store.run("Multi task", tasks, seed)
+    store.run("PAD-Net", tasks, 0, scores=(score("semseg", 40.0), score("human_parts", None)))
+    store.close()
+    texts = [write(shown(str(tmp_path))) for write in (markdown, latex)]
+    for text in texts:
+        assert "human parts" in text and "human parts: mIoU is undefined" in text
+        assert "human_parts" not in re.sub(r"tab:\S+", "", text).replace(r"\_", "_")
+    (summary,), manifest = summaries(str(tmp_path))
+    assert set(frames.scores([summary], manifest)["task"]) == set(tasks)
+    assert "human_parts_mean" in frames.rows(summary).columns

@@ -100,7 +100,7 @@ def test_no_pair_is_printed_on_a_delta_that_is_undefined(tmp_path):
         store.run("Single task", ("depth",), seed, task_set=TASKS)
         store.run("SCA-MTL", TASKS, seed)
     (summary,), _ = summaries(store.close())
-    assert summary.rows["SCA-MTL"].delta.problem == "semseg: the baseline's miou is 0 in seed 0"
+    assert summary.rows["SCA-MTL"].delta.problem == "semseg: the baseline's mIoU is 0 in seed 0"
     assert summary.contrasts == ()
 
 

@@ -147,7 +147,7 @@ def test_a_seed_with_an_undefined_score_is_left_out_and_named(tmp_path):
         semseg = score("semseg", None if seed == 2 else 38.0 + seed)
         store.run("PAD-Net", TASKS, seed, scores=(semseg, score("depth", 0.6)))
     row = cells(shown(store.close())[0], "PAD-Net")
-    reason = "over 2 of 3 finished seeds; without seed 2 (semseg: miou is undefined, since predictions were not finite)"
+    reason = "over 2 of 3 finished seeds; without seed 2 (semseg: mIoU is undefined, since predictions were not finite)"
     assert row["semseg mIoU"].endswith(f"| {reason}")
     assert f"Δm {reason}" in row["Δm"]
     assert "|" not in row["depth RMSE"]
@@ -187,7 +187,7 @@ def test_a_baseline_of_zero_is_said(tmp_path):
     store.run("SCA-MTL", TASKS, 0)
     assert (
         cells(shown(store.close())[0], "SCA-MTL")["Δm"]
-        == "— | Δm is undefined: semseg: the baseline's miou is 0 in seed 0"
+        == "— | Δm is undefined: semseg: the baseline's mIoU is 0 in seed 0"
     )
 
 
