@@ -81,7 +81,7 @@ def _without_verdict(summary: Summary, label: str) -> str:
     """Why a row has no verdict against the baseline."""
     if label == summary.comparison.baseline:
         return "baseline"
-    return f"none: {summary.rows[label].delta.problem or summary.block.left_out.get(label, 'not judged')}"
+    return f"{summary.rows[label].delta.problem or summary.block.left_out.get(label, 'not judged')}: no verdict"
 
 
 def _note(table: Table, cells: Sequence[Cell], verdict: str, baseline: str) -> str:

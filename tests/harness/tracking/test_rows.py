@@ -78,7 +78,7 @@ def test_a_row_has_the_means_of_its_records_and_the_verdict_of_the_report(folder
             assert run.data.metrics["delta/m_low"] == pytest.approx(row.delta.seeds.low, rel=1e-5)
             assert run.data.metrics["delta/m_high"] == pytest.approx(row.delta.seeds.high, rel=1e-5)
     assert found["Single task"].data.tags["verdict"] == "baseline"
-    assert found["MTI-Net"].data.tags["verdict"] == "none: one seed"  # two of its seeds are missing
+    assert found["MTI-Net"].data.tags["verdict"] == "one seed: no verdict"  # two of its seeds are missing
     assert "delta/m_low" not in found["MTI-Net"].data.metrics
     assert {run.info.status for run in found.values()} == {"FINISHED"}
 

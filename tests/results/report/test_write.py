@@ -116,7 +116,7 @@ def test_the_command_writes_a_report_and_prints_its_tables(tmp_path, capsys):
     store.single(TASKS, 0, status="missing")
     assert main(["report", "rooms", "--store", store.close(), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "Nothing may be claimed" in said and f"report   {tmp_path / 'out/rooms/report.html'}" in said
+    assert "No verdict: no run is finished yet." in said and f"report   {tmp_path / 'out/rooms/report.html'}" in said
 
 
 @undrawn

@@ -84,7 +84,7 @@ def test_a_control_that_fails_is_found_and_the_caption_says_so_first(tmp_path, c
     assert [finding.passed for finding in findings(read(store, "rooms"))] == [place != failed for place in range(3)]
     report(store, [], tmp_path / "out")
     _, claim, _, caption, *_ = (tmp_path / "out/rooms/table.md").read_text().split("\n\n")
-    assert claim.startswith("Nothing may be claimed from these rows, since a control fails")
+    assert claim.startswith("No verdict: a control fails,")
     assert caption.startswith("The order of these rows is not to be believed, since a control fails: ")
     assert "Controls that hold: " in caption
     assert "The order of these rows is not to be believed" in (tmp_path / "out/rooms/report.html").read_text()

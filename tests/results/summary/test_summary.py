@@ -122,7 +122,7 @@ def test_a_matrix_without_a_baseline_has_scores_but_no_delta(tmp_path):
     assert cells(one, "SCA-MTL")["Δm"] == "— | Δm is undefined: the matrix names no baseline"
     assert cells(one, "SCA-MTL")["semseg mIoU"].startswith("39.")
     text = report(str(tmp_path / "store"), [], tmp_path / "out").markdown
-    assert text == markdown([replace(one, claim="Nothing may be claimed: one row has nothing to be compared with.")])
+    assert text == markdown([replace(one, claim="No verdict: one row has nothing to be compared with.")])
 
 
 def test_an_unclean_commit_keeps_its_mark(tmp_path):
