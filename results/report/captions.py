@@ -1,4 +1,4 @@
-"""The sentences below a table: what it shows, over which runs, what its interval and its bold mean, and its origin.
+"""The sentences below a table: what it shows, what its bold and its intervals mean, its controls, and its origin.
 
 A sentence is there only where it is true of the table.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from mtlbench.results.records.record import Manifest, in_words
 from mtlbench.results.report import recipe
@@ -26,34 +27,45 @@ ALONE = "One seed a row has no interval: it cannot tell a difference from chance
 ASKED = (1.0, 2.0)  # points; the differences for which the page says how many seeds find them
 
 
-def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> tuple[str, ...]:
-    log = [f"{first} and {second}" for first, second, delta, other in _orders(summary) if delta * other < 0]
-    sentences = [*_shown(summary, manifest, controls), *_judged(summary)]
-    if log:
-        sentences.append(
-            f"On the scale of log Δm, whose order depends on no baseline, the order is reversed: {'; '.join(log)}."
-        )
-    if passed := [_told(finding) for finding in controls if finding.passed]:
-        sentences.append(f"Controls that hold: {'; '.join(passed)}.")
+class Caption(NamedTuple):
+    """The sentences below a table, by what a reader wants to know."""
+
+    lead: tuple[str, ...]  # what makes the table doubtful, what it shows, what its numbers and its bold mean
+    controls: tuple[str, ...]  # those that hold; a control that fails is the first sentence of the lead
+    intervals: tuple[str, ...]  # how pairs of rows are judged, in plain words
+    records: tuple[str, ...]  # where the numbers are from
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        return (*self.lead, *self.controls, *self.intervals, *self.records)
+
+
+def caption(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()) -> Caption:
+    held = [_told(finding) for finding in controls if finding.passed]
     found = dict(recipe.provenance(summary))
     told = [f"{name} {found[name]}" for name in ("commit", "torch", "data", "device") if name in found]
-    return (*sentences, *([f"Records: {'; '.join(told)}."] if told else []))
+    return Caption(
+        (*_shown(summary, manifest, controls), *_marked(summary)),
+        (f"Controls that hold: {'; '.join(held)}.",) if held else (),
+        tuple(_judged(summary)),
+        (f"Records: {'; '.join(told)}.",) if told else (),
+    )
 
 
 def exact(summary: Summary) -> tuple[str, ...]:
-    """How what the caption says is computed, in the terms of statistics."""
+    """How the intervals and the bold are computed: what a reader gets, and the method's name in brackets."""
     if max(_seed_counts(summary), default=0) <= 1:
         return ()
     sentences = [rule_exact(len(summary.block.values))] if summary.block.values else []
     if _without_common_seeds(summary):
         sentences.append(
-            "Intervals of rows that share no seed with the baseline: Student's t over the runs of both, with "
-            "Bonferroni's correction for all rows."
+            "The interval of a row that shares no seed with the baseline is over the runs of both, and wide enough for "
+            "all such rows at once (Student's t with Bonferroni's correction)."
         )
     if _bold(summary):
         sentences.append(
-            "Bold: scores are judged at a stricter level than Δm, so that of 100 tables of equal rows, at most "
-            f"{round(100 * (0.05 + BOLD))} have a row that lacks its bold in any column."
+            "A row loses its bold in a column of scores on stronger evidence than in that of Δm: of 100 tables of "
+            f"equal rows, at most {round(100 * (0.05 + BOLD))} have a row that lacks its bold in any column."
         )
     return tuple(sentences)
 
@@ -150,8 +162,8 @@ def _told(finding: Finding) -> str:
     assert difference is not None
     found = f"{signed(difference.estimate)} points {interval_text(difference.low, difference.high)}"
     if control.expects == "falls":
-        order = ", ".join(
-            f"{table.name} {signed(mean)}" for table, mean in zip(control.tables, finding.means, strict=True)
+        order = ", then ".join(
+            f"{signed(mean)} with {table.name}" for table, mean in zip(control.tables, finding.means, strict=True)
         )
         what = (
             f"the gain of {control.row} on {' and '.join(map(in_words, control.tasks))}"
@@ -181,11 +193,13 @@ def rule(rows: int) -> str:
 
 
 def rule_exact(rows: int) -> str:
+    """How the interval of a pair is computed: what a reader gets, and the method's name in brackets."""
     own = 95 if rows == 2 else round(100 * (1 - OWN * 0.05))
     return (
-        "Intervals of pairs: over common seeds, simultaneous over all pairs of rows, with variances moderated between "
-        f"the pair's own and that of all rows, by Tukey's studentised range, never narrower than the pair's own {own} "
-        "% t interval."
+        "The interval of a pair is over the seeds that both rows have, and all intervals hold together (Tukey's "
+        "studentised range). A pair whose few seeds happen to agree is not taken at its word: its variance is moved "
+        "towards that of all rows (moderated variances). No interval is narrower than the pair's seeds alone would "
+        f"make it (its own {own} % t interval)."
     )
 
 
@@ -206,25 +220,31 @@ def choosing(summary: Summary) -> str:
 
 
 def _judged(summary: Summary) -> Iterator[str]:
-    """The rule, what it says of the interval beside a row and of bold, and which rows it says nothing of."""
-    block, rows = summary.block, summary.rows.values()
-    if alone(summary):
+    """The rule of all intervals, and how much is known of a pair."""
+    block = summary.block
+    if alone(summary) or not block.values:
         return
-    if block.values:
-        yield rule(len(block.values))
-        if not math.isnan(block.half_width):
-            yield (
-                f"A pair's difference is known to about ±{fixed(block.half_width, 2)} points (half the width of its "
-                "interval, median over the pairs)."
-            )
-        if any(row.delta.paired and row.delta.seeds is not None for row in rows):
-            yield f"The interval beside a row is its interval against {summary.comparison.baseline}."
-    yield from _unpaired(summary)
-    if _bold(summary):
-        yield "Bold: no other row is shown to be better."
-    else:
-        yield "Nothing is bold: no two rows have two seeds each, with enough of them in common."
-    yield from _left_out(summary)
+    yield rule(len(block.values))
+    if not math.isnan(block.half_width):
+        yield (
+            f"A pair's difference is known to about ±{fixed(block.half_width, 2)} points (half the width of its "
+            "interval, median over the pairs)."
+        )
+
+
+def _marked(summary: Summary) -> Iterator[str]:
+    """What the interval beside a row and the bold mean, and the rows of which they say nothing."""
+    if not alone(summary):
+        if any(row.delta.paired and row.delta.seeds is not None for row in summary.rows.values()):
+            yield f"The interval beside a row is of its difference to {summary.comparison.baseline}."
+        if _bold(summary):
+            yield "Bold: no other row is shown to be better."
+        else:
+            yield "Nothing is bold: no two rows have two seeds each, with enough of them in common."
+        yield from _unpaired(summary)
+        yield from _left_out(summary)
+    if log := [f"{first} and {second}" for first, second, delta, other in _orders(summary) if delta * other < 0]:
+        yield f"On the scale of log Δm, whose order depends on no baseline, the order is reversed: {'; '.join(log)}."
 
 
 def _bold(summary: Summary) -> bool:

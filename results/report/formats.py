@@ -27,8 +27,26 @@ def _markdown(one: Table) -> str:
     notes = [f"<sup>{letter}</sup> {escape_markdown(sentence)}  " for letter, sentence in one.notes]
     claim = [escape_markdown(one.claim), ""] if one.claim else []
     text = [f"### {escape_markdown(one.title)}", "", *claim, lines[0], rule, *lines[1:], ""]
-    text += [" ".join(escape_markdown(sentence) for sentence in (*one.caption, *one.exact)), ""]
-    return "\n".join([*text, *notes, ""] if notes else text)
+    text += [*notes, ""] if notes else []
+    for paragraph in (one.lead, one.controls):
+        text += [" ".join(map(escape_markdown, paragraph)), ""] if paragraph else []
+    return "\n".join([*text, *_details(one)])
+
+
+def _details(one: Table) -> list[str]:
+    """Lines that GitHub shows after a click, and that every other reader shows as a list."""
+    if not one.details:
+        return []
+    said = "How the intervals are made, and where the records come from"
+    head = said if one.intervals else "Where the records come from"
+    return [
+        f"<details><summary>{head}</summary>",
+        "",
+        *(f"* {escape_markdown(sentence)}" for sentence in one.details),
+        "",
+        "</details>",
+        "",
+    ]
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -57,14 +57,26 @@ class Table:
     slug: str  # the slug of the comparison, for file names
     label: str  # for \ref in LaTeX; it contains the matrix's name, since two matrices may compare the same tasks
     title: str
-    caption: tuple[str, ...]  # sentences
+    lead: tuple[str, ...]  # the first sentences of the caption; `caption` is all of them
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[tuple[str, str], ...]  # (letter, sentence)
-    exact: tuple[str, ...] = ()  # how what the caption says is computed, in the terms of statistics
+    controls: tuple[str, ...] = ()  # sentences on controls that hold
+    intervals: tuple[str, ...] = ()  # how pairs of rows are judged, in plain words
+    records: tuple[str, ...] = ()  # where the numbers are from
+    exact: tuple[str, ...] = ()  # how what the caption says is computed, with the names of the methods
     claim: str = ""  # what may be claimed from the table, in sentences
     headline: str = ""  # the first of these sentences
     verdicts: tuple[str, ...] = ()  # on each row against the baseline: better, worse, equivalent, undecided, or ""
+
+    @property
+    def caption(self) -> tuple[str, ...]:
+        return (*self.lead, *self.controls, *self.intervals, *self.records)
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """The sentences that a reader of the table can do without at first."""
+        return (*self.intervals, *self.exact, *self.records)
 
 
 @dataclass
@@ -131,7 +143,7 @@ def table(summary: Summary, manifest: Manifest, controls: Sequence[Finding] = ()
         slug=comparison.slug,
         label=label,
         title=title,
-        caption=captions.caption(summary, manifest, controls),
+        **captions.caption(summary, manifest, controls)._asdict(),
         columns=columns,
         rows=tuple(rows),
         notes=letters,

@@ -56,7 +56,7 @@ def write(material: Material, paper: Paper, folder: Path) -> list[Path]:
 
 def _origin(summary: Summary, material: Material, paper: Paper) -> list[str]:
     """Where the numbers are from, and what the full caption says of them."""
-    whole = captions.caption(summary, material.manifest, material.controls)
+    whole = captions.caption(summary, material.manifest, material.controls).whole
     details = [sentence for sentence in whole if not sentence.startswith("Records: ")]
     return [
         f"Written by mtlbench for a width of {paper.text}{' in Times' if paper.times else ''}; "

@@ -57,7 +57,8 @@ def latex(tables: Sequence[Table]) -> str:
 def _whole(one: Table) -> str:
     kept = [index for index, column in enumerate(one.columns) if index and column.part not in ("size", "time")]
     fields = [_field(one, index) for index in kept]
-    return _table(one, PLAIN, fields, (f"{one.title}.", *one.caption, *one.exact), "", complete=True)
+    caption = (f"{one.title}.", *one.lead, *one.controls)
+    return _table(one, PLAIN, fields, caption, "", complete=True)
 
 
 def _field(one: Table, index: int) -> Field:
@@ -101,6 +102,8 @@ def _table(
         rf"\textsuperscript{{{notes.mark(sentence)}}}~{_breakable(escape_latex(sentence))}"
         for sentence in list(notes.sentences)
     ]
+    if complete and one.details:
+        below.append(escape_latex(" ".join(one.details)))
     foot = [rf"\par\vspace{{3pt}}\parbox{{{paper.text}}}{{\scriptsize\raggedright", "\\\\\n".join(below) + "}"]
     shown = [field for block in found.blocks for field in block]
     lost = [] if any(field.role == "interval" for field in shown) else _intervals(names, fields)

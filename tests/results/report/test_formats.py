@@ -3,13 +3,15 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from make_records import CROWD, Store, crowded, score, three_seeds, value
 from mtlbench.results.report import frames
-from mtlbench.results.report.formats import escape_latex, markdown
+from mtlbench.results.report.formats import escape_latex, escape_markdown, markdown
 from mtlbench.results.report.paper.tables import latex
 from mtlbench.results.report.tables import CONSTANT
 from paths import ROOT, TESTS
@@ -107,3 +109,22 @@ def test_readers_see_the_names_of_tasks_in_words_and_files_of_numbers_as_they_ar
     (summary,), manifest = summaries(str(tmp_path))
     assert set(frames.scores([summary], manifest)["task"]) == set(tasks)
     assert "human_parts_mean" in frames.rows(summary).columns
+
+
+def test_a_reader_meets_few_sentences_first_and_finds_every_other_one_below_them(tmp_path):
+    (one,) = shown(three_seeds(tmp_path))
+    one = replace(one, controls=("Controls that hold: one.",))
+    text, tex = markdown([one]), latex([one])
+    first, _, rest = text.partition("<details><summary>How the intervals are made")
+    head, _, below = tex.partition("}\n\\label")
+    assert len(one.details) > 3
+    for sentence in (*one.caption, *one.exact):
+        hidden = sentence in one.details
+        assert ((escape_markdown(sentence) in first), f"* {escape_markdown(sentence)}\n" in rest) == (
+            not hidden,
+            hidden,
+        )
+        assert ((escape_latex(sentence) in head), escape_latex(sentence) in below) == (not hidden, hidden)
+    assert not re.search("studentised|moderated|t interval|Records", first + head)
+    html = MarkdownIt().render(text)
+    assert html.count("<li>") == len(one.details) and "</summary>\n<ul>" in html
