@@ -55,7 +55,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "track": (export.track, "Bring MLflow up to date with a store."),
     "export": (export.export, "Write a store as files of TensorBoard."),
     "ui": (export.ui, "Open the MLflow pages of a store."),
-    "audit": (audit.audit, "Find printed values of Delta_m that cannot be true."),
+    "audit": (audit.audit, "Find printed values of Δm that cannot be true."),
     "plan": (methods.plan, "Say how many seeds a question needs."),
     "list": (methods.list_, "List all that a matrix can choose."),
     "describe": (methods.describe, "Count parameters, operations and memory of methods."),

@@ -30,26 +30,26 @@ def audit(
         ),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="Another baseline, as depth=0.625,semseg=37.99: print what it makes of Delta_m.")
+        str | None, typer.Option(help="Another baseline, as depth=0.625,semseg=37.99: print what it makes of Δm.")
     ] = None,
     baseline_row: Annotated[str | None, typer.Option(help="The row that deltas are against.")] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="The columns that Delta_m is the mean of, as 1,2,4 or parts of their titles.")
+        str | None, typer.Option(help="The columns that Δm is the mean of, as 1,2,4 or parts of their titles.")
     ] = None,
     direction: Annotated[
         list[str], typer.Option(metavar="COLUMN=up|down", help="Which direction is better in a column; repeatable.")
     ] = [],
-    delta: Annotated[list[str], typer.Option(metavar="COLUMN", help="A column of Delta_m; repeatable.")] = [],
-    sign: Annotated[str | None, typer.Option(metavar="up|down", help="Which direction is better in Delta_m.")] = None,
-    mean: Annotated[str | None, typer.Option(metavar="metric|task|log", help="The mean that Delta_m is.")] = None,
+    delta: Annotated[list[str], typer.Option(metavar="COLUMN", help="A column of Δm; repeatable.")] = [],
+    sign: Annotated[str | None, typer.Option(metavar="up|down", help="Which direction is better in Δm.")] = None,
+    mean: Annotated[str | None, typer.Option(metavar="metric|task|log", help="The mean that Δm is.")] = None,
     number: Annotated[
-        int | None, typer.Option("--table", min=1, help="Which table of the file, among those with a Delta_m.")
+        int | None, typer.Option("--table", min=1, help="Which table of the file, among those with a Δm.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help='An object: {"tables": [{"baseline": ..., "rows": ...}]}.')
     ] = False,
 ) -> None:
-    """Say which printed values of Delta_m cannot follow from the metrics printed beside them.
+    """Say which printed values of Δm cannot follow from the metrics printed beside them.
 
     Columns are named by their number, from 0 for the method, or by a part of their title. The exit status is 0 where
     nothing is impossible, 1 where something is, and 2 where a table cannot be read.

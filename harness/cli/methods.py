@@ -149,7 +149,7 @@ def _said_of(verdict: Verdict) -> str:
 
 
 def plan(
-    difference: Annotated[float, typer.Option(help="That is to be found, in points of Delta_m.")],
+    difference: Annotated[float, typer.Option(help="That is to be found, in points of Δm.")],
     sd: Annotated[float, typer.Option(help="Of the difference of two runs of one seed, in points.")],
     power: Annotated[float, typer.Option(help="The probability of finding it.")] = 0.8,
     rows: Annotated[int, typer.Option(help="Of the table, with the baseline; all pairs are judged at once.")] = 2,

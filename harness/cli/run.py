@@ -171,7 +171,7 @@ def status(
     training came), failed, new, or stale (code that can move its numbers has changed since). A record that cannot be
     read is corrupt, and the exit status 1.
     Without a matrix, say which matrices a store holds, how many of their cells are in each state, when the last one was
-    finished, Delta_m so far, and how much training is left.
+    finished, Δm so far, and how much training is left.
 
     Example:  mtlbench status rooms --store runs
     """

@@ -20,7 +20,7 @@ from mtlbench.results.summary.runs import Row, comparisons
 
 
 class Delta(TypedDict):
-    """Delta_m of a row so far: the mean over the seeds that the row and the baseline have both finished."""
+    """Δm of a row so far: the mean over the seeds that the row and the baseline have both finished."""
 
     benchmark: str
     tasks: list[str]
@@ -70,7 +70,7 @@ def held(store: Store, left_out: dict[str, str]) -> list[Held]:
 
 
 def _deltas(store: Store, manifest: Manifest, records: Mapping[str, Record]) -> list[Delta]:
-    """Delta_m of each row but the baselines. The report leaves out further runs, such as those of other protocols."""
+    """Δm of each row but the baselines. The report leaves out further runs, such as those of other protocols."""
     found = []
     for comparison in comparisons(Results(store.url, manifest, records, {}, {}, {})):
         baseline = comparison.rows.get(comparison.baseline)
@@ -91,7 +91,7 @@ def _deltas(store: Store, manifest: Manifest, records: Mapping[str, Record]) -> 
 
 
 def _paired(row: Row, baseline: Row) -> list[float]:
-    """Delta_m of each seed that both rows have finished, where it is defined."""
+    """Δm of each seed that both rows have finished, where it is defined."""
     mine, theirs = row.finished(), baseline.finished()
     found = []
     for seed in sorted(mine.keys() & theirs.keys()):
@@ -131,7 +131,7 @@ def shown(one: Held, now: datetime) -> str:
     for delta in one["deltas"]:
         tables[delta["benchmark"], "+".join(delta["tasks"]), delta["baseline"]].append(delta)
     for (benchmark, tasks, baseline), deltas in tables.items():
-        lines.append(f"  {benchmark} {tasks}: mean Delta_m so far against {baseline}")
+        lines.append(f"  {benchmark} {tasks}: mean Δm so far against {baseline}")
         width = max(len(delta["row"]) for delta in deltas)
         lines += [f"    {each['row']:{width}}  {each['mean']:+8.2f} %  {_seeds(each['seeds'])}" for each in deltas]
     if one["seconds_left"]:

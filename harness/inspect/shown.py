@@ -40,7 +40,7 @@ def scores(record: Record) -> list[str]:
         f"  {'higher' if score.higher_is_better else 'lower'} is better"
         for score, title, value in rows
     ]
-    return [*lines, "  * enters Delta_m"] if any(score.primary for score in record.scores) else lines
+    return [*lines, "  * enters Δm"] if any(score.primary for score in record.scores) else lines
 
 
 def _value(score: Score) -> str:

@@ -132,9 +132,9 @@ class Controls(Config):
     more_images: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
     """The row with these options of the benchmark, which give it more training images: it must be better."""
     relatedness: list[TaskSet] = Field(default_factory=list)
-    """Sets of tasks from the most related to the least: Delta_m of the row must fall."""
+    """Sets of tasks from the most related to the least: Δm of the row must fall."""
     judged_on: list[str] = Field(default_factory=list)
-    """The tasks whose mean gain stands for Delta_m in `relatedness`. A task that no network can learn, such as one with
+    """The tasks whose mean gain stands for Δm in `relatedness`. A task that no network can learn, such as one with
     labels of other images, neither gains nor loses, and would hide what it does to its neighbours. Default: all tasks
     of a set."""
 
@@ -237,7 +237,7 @@ class Matrix(Config):
     methods: Annotated[list[MethodEntry], Field(min_length=1)]
     """The rows of the tables. A method without options may be written by its name alone."""
     baseline: str | None = None
-    """The label of the row that Delta_m (Eq. 6) divides by. Default: the single-task row."""
+    """The label of the row that Δm (Delta_m, Eq. 6 of the paper) divides by. Default: the single-task row."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1, default_factory=lambda: [0])]
     """Every row is trained once with each seed."""
     backbone: BackboneConfig = BackboneConfig()
@@ -251,7 +251,7 @@ class Matrix(Config):
     demonstration: bool = False
     """Say above the table that it shows that the path works, and compares nothing."""
     margin: float = Field(default=0.5, gt=0)
-    """Points of Delta_m inside which two rows count as equivalent."""
+    """Points of Δm inside which two rows count as equivalent."""
     controls: Controls | None = None
     """Comparisons whose result is known before. The report says which of them hold."""
     tune: Tuning | None = None

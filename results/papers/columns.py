@@ -133,7 +133,7 @@ def _named_deltas(
     filled = [column for column in named if any(column.index in found for found in numbers)]
     if not named:
         titles = ", ".join(column.title for column in columns)
-        raise NoDelta(f"line {line}: no column of Delta_m among {titles[:200]}; name it with --delta COLUMN")
+        raise NoDelta(f"line {line}: no column of Δm among {titles[:200]}; name it with --delta COLUMN")
     if not filled:
         most = max(row.printed for row in rows)
         raise BadTable(

@@ -10,7 +10,7 @@ from mtlbench.results.papers.reading.grid import EMPTY, BadTable, Cell, Grid, No
 from mtlbench.results.papers.reading.numbers import clean, missing, number
 
 ANGLES = {"11.25", "22.5", "22.50", "30", "30.0", "30.00"}  # degrees: names of columns, and no scores
-NEEDED = "a table needs a header, a row of a baseline, and a column of Delta_m"
+NEEDED = "a table needs a header, a row of a baseline, and a column of Δm"
 
 
 @dataclass(frozen=True)

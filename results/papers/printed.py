@@ -24,7 +24,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class Audited:
-    number: int  # among the tables of the file that have a Delta_m; the panels of one table share it
+    number: int  # among the tables of the file that have a Δm; the panels of one table share it
     table: Table
     judged: tuple[Judged, ...]
     rows: tuple[Explained, ...]
@@ -42,7 +42,7 @@ class Audited:
 
 @dataclass(frozen=True)
 class File:
-    """The tables of a file, and a line for each that prints a Delta_m and could not be audited."""
+    """The tables of a file, and a line for each that prints a Δm and could not be audited."""
 
     tables: tuple[Audited, ...]
     unread: tuple[str, ...]
@@ -77,7 +77,7 @@ def audit_text(text: str, name: str, choices: Choices) -> File:
         except BadTable as error:
             unread += [_located(name, error)] if chosen else []
     if choices.table is not None and choices.table > number:
-        raise BadTable(f"{name}: --table is {choices.table}, and the tables with a column of Delta_m are {number}")
+        raise BadTable(f"{name}: --table is {choices.table}, and the tables with a column of Δm are {number}")
     if not found:
         raise BadTable((unread or other)[0])
     return File(tuple(found), tuple(unread), len(other))

@@ -31,7 +31,7 @@ def parse(text: str) -> dict[str, float]:
 
 
 def rebase(table: pd.DataFrame, baseline: Mapping[str, float]) -> pd.DataFrame:
-    """Delta_m against `baseline` (task -> value), for every printed table that has exactly the tasks of `baseline`.
+    """Δm against `baseline` (task -> value), for every printed table that has exactly the tasks of `baseline`.
 
     table: see `audit.load`. Returns a row per table and method: source, table, benchmark, task_set, method, printed
     (NaN where no delta is printed), rebased (percent). Raises BadTable that lists the existing task sets, where no
@@ -77,7 +77,7 @@ def markdown(found: pd.DataFrame, baseline: Mapping[str, float]) -> str:
         printed = "" if math.isnan(row["printed"]) else f"{row['printed']:+.2f}"
         lines.append(f"| {name} | {row['method']} | {printed} | {row['rebased']:+.2f} |")
     against = ", ".join(f"{task} {value:g}" for task, value in baseline.items())
-    return "\n".join([*lines, "", f"Rebased: Delta_m of the metrics as printed, had the baseline been {against}."])
+    return "\n".join([*lines, "", f"Rebased: Δm of the metrics as printed, had the baseline been {against}."])
 
 
 def printed_text(file: File, baseline: str) -> str:
@@ -87,7 +87,7 @@ def printed_text(file: File, baseline: str) -> str:
     for audited in file.tables:
         lines += [f"| {audited.number} | {line}" for line in _rebased(audited, other)]
     against = ", ".join(f"{task} {value:g}" for task, value in other.items())
-    return "\n".join([*lines, "", f"Rebased: Delta_m of the metrics as printed, had the baseline been {against}."])
+    return "\n".join([*lines, "", f"Rebased: Δm of the metrics as printed, had the baseline been {against}."])
 
 
 def _rebased(audited: Audited, baseline: Mapping[str, float]) -> list[str]:

@@ -19,7 +19,7 @@ def text(file: File) -> str:
     wrong, compared = count(file.tables)
     verdict = f"{wrong} of {compared} printed deltas cannot follow from the metrics printed beside them."
     if file.without_delta:
-        verdict += f" Tables without Delta_m or without metrics, left out: {file.without_delta}."
+        verdict += f" Tables without Δm or without metrics, left out: {file.without_delta}."
     return "\n\n".join([*parts, verdict])
 
 
@@ -56,7 +56,7 @@ def taken(audited: Audited, judged: Judged) -> str:
     said = f"; {'; '.join(reading.said)}" if reading.said else ""
     return (
         f"baseline {bases}{several} (--baseline-row); metrics {metrics} (--metrics, --direction); "
-        f"Delta_m in column {judged.delta.index} {judged.delta.title!r} (--delta), where "
+        f"Δm in column {judged.delta.index} {judged.delta.title!r} (--delta), where "
         f"{'lower' if reading.lower else 'higher'} is better (--sign), {_mean(reading)} (--mean)"
         f"{'; left out ' + ', '.join(left_out) if left_out else ''}{said}"
     )

@@ -121,3 +121,14 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
         parser.feed((tmp_path / "site" / f"{page.stem}.html").read_text())
         assert parser.places and not [place for place in parser.places if "//" in place], page.name
     assert "Keep a Changelog" in (tmp_path / "site" / "changelog.html").read_text()
+
+
+def test_the_mean_gain_is_called_by_one_name_wherever_people_read():
+    first, pages = "Δm (Delta_m, Eq. 6 of the paper)", [ROOT / "README.md", *DOCS.glob("*.md")]
+    texts = {page.name: page.read_text() for page in pages}
+    assert [name for name, text in texts.items() if "Delta_m" in text.replace(first, "")] == []
+    assert {"README.md", "reading_a_table.md"} <= {name for name, text in texts.items() if first in text}
+    helps = {command: invoke(command, "--help").stdout for command in ("audit", "status", "plan")}
+    assert {command: "Delta_m" in said or "Δm" not in said for command, said in helps.items()} == dict.fromkeys(
+        helps, False
+    )

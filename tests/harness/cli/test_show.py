@@ -77,7 +77,7 @@ def test_scores_have_their_units_and_where_they_come_from_is_said_in_words(store
         "  semseg  pixel accuracy  undefined %     higher is better",
         "* depth   rmse               0.6128 m     lower is better",
         "  depth   old                0.5000       lower is better",
-        "  * enters Delta_m",
+        "  * enters Δm",
         "commit of mtlbench        unknown",
         "device                    Some CPU",
         "processes                 2",
@@ -90,7 +90,7 @@ def test_scores_have_their_units_and_where_they_come_from_is_said_in_words(store
         "weights from the package  lite0 0.1.0",
     ):
         assert line in said.splitlines(), said
-    assert "{" not in said.partition("* enters Delta_m")[2]
+    assert "{" not in said.partition("* enters Δm")[2]
 
 
 @pytest.mark.parametrize("words", [["s10"], ["PAD", "seed 10"], ["pad_net", "10"]])

@@ -156,7 +156,7 @@ def test_status_of_a_store_shows_the_matrices_beside_a_manifest_that_is_none(bes
 
 def test_show_finds_the_cells_beside_a_manifest_that_is_none(beside):
     said = invoke("show", "multi", "--store", beside.url)
-    assert said.exit_code == 0 and left_out(said) and "enters Delta_m" in said.stdout
+    assert said.exit_code == 0 and left_out(said) and "enters Δm" in said.stdout
     said = invoke("show", "nothing", "--store", beside.url)
     assert said.exit_code == 2 and left_out(said) and "Single task" in said.stderr
     said = invoke("show", "multi", "--matrix", "foo", "--store", beside.url)

@@ -90,7 +90,7 @@ def test_the_command_says_it_all_in_words(partly):
     said = invoke("status", "--store", partly.close()).stdout.splitlines()
     assert said[0].startswith("rooms: 9 cells, 7 finished, 1 stale, 1 new; the last one finished ")
     assert said[0].endswith(" days ago")
-    assert said[1] == "  rooms semseg+depth: mean Delta_m so far against Single task"
+    assert said[1] == "  rooms semseg+depth: mean Δm so far against Single task"
     assert said[2].startswith("    Multi task  ") and said[2].endswith(" %  2 seeds")
     assert said[3] == "  about 17 min of training left, one cell at a time" and len(said) == 4
 
@@ -118,4 +118,4 @@ def test_it_waits_for_no_heavy_library(partly):
         "print(json.dumps(sorted({'torch', 'scipy', 'ray', 'mlflow', 'matplotlib'} & sys.modules.keys())))"
     )
     done = subprocess.run([sys.executable, "-c", code, partly.close()], capture_output=True, text=True, check=True)
-    assert "Delta_m" in done.stdout and json.loads(done.stdout.splitlines()[-1]) == []
+    assert "Δm" in done.stdout and json.loads(done.stdout.splitlines()[-1]) == []

@@ -175,7 +175,7 @@ def test_a_table_that_repeats_its_header_is_several():
 
 def test_a_user_overrules_what_was_found():
     text = separated([["Method", "Foo", "Bar", "Gap"], ["STL", "40.0", "0.60", "-"], ["A", "41.0", "0.60", "1.25"]])
-    with pytest.raises(NoDelta, match="line 2: no column of Delta_m among Method, Foo, Bar, Gap"):
+    with pytest.raises(NoDelta, match="line 2: no column of Δm among Method, Foo, Bar, Gap"):
         table(text)
     found = table(
         text, Choices(metrics=("1", "bar"), directions={"Bar": False, "1": True}, deltas=("Gap",), lower_is_better=True)

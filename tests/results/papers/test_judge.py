@@ -267,7 +267,7 @@ def test_equal_rows_and_weak_tests_are_noted():
         ("Method,mIoU,RMSE,Δm\nSTL,40.1,0.00,-\nB,41.1,0.60,3.1\n", "it:2: the baseline 'STL' prints 0.00 for 'RMSE'"),
         ("Method,mIoU,RMSE,Δm\nSTL,a,b,c\nB,d,e,f\n", "no number below 'B'"),
         ("STL,40.1,0.6,0\nB,41.1,0.60,3.1\n", "it:1: numbers without a header"),
-        ("Method,mIoU,RMSE\nSTL,40.1,0.6\nB,41.1,0.60\n", "it:2: no column of Delta_m among Method, mIoU, RMSE"),
+        ("Method,mIoU,RMSE\nSTL,40.1,0.6\nB,41.1,0.60\n", "it:2: no column of Δm among Method, mIoU, RMSE"),
         ("Method,Params,Δm\nSTL,40.1,0\nB,41.1,0.60\n", "it:2: no column of a metric beside 'Δm'"),
         ("just some words\n", "it: no table was found; give LaTeX"),
         ("M,p,q,s,u,v,w,Δm\nSTL,1,2,3,4,5,6,-\nB,1,2,3,4,5,6,1\n", "it:2: nothing says whether higher or"),
