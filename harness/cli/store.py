@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import starmap
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,6 +26,9 @@ from mtlbench.harness.cli.usage import (
     say_left_out,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    from mtlbench.results.report.web.links import Links
+
 
 def report(
     matrices: MatricesArgument = None,
@@ -40,11 +43,18 @@ def report(
         ),
     ] = None,
     against: AgainstOption = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Link rows and cells of the pages to their runs in MLflow at this address, which must answer now.",
+        ),
+    ] = None,
 ) -> None:
     """Write tables (Markdown, LaTeX, CSV, HTML) and figures from a store's records. Trains nothing.
 
     Without a matrix, OUT/index.html shows all matrices of the store side by side. With --against, each page begins with
-    what a change of the code moved.
+    what a change of the code moved. With --mlflow http://127.0.0.1:5000, while `mtlbench ui` runs, pages lead to runs.
 
     Example:  mtlbench report rooms --store runs --out results/rooms --paper neurips
     """
@@ -62,7 +72,8 @@ def report(
     store = open_store(url)
     names = names_of(store, matrices)
     folder = report_folder(out, store)
-    written = write(store.url, names if matrices else [], folder, width, against)
+    links = {} if mlflow is None else _links(mlflow, store.url, names)
+    written = write(store.url, names if matrices else [], folder, width, against, links)
     show_report(written, Console(highlight=False))
     for name in names:
         typer.echo(f"report   {folder / name / 'report.html'}")
@@ -70,6 +81,15 @@ def report(
             typer.echo(f"paper    {folder / name / 'paper'} ({width.text} wide)")
     say_where(written, url)
     refuse_unreadable(written.unreadable)
+
+
+def _links(address: str, store: str, names: Sequence[str]) -> dict[str, Links]:
+    from mtlbench.harness.tracking.links import links
+
+    try:
+        return links(address, store, names)
+    except ValueError as error:
+        raise fail(f"--mlflow: {error}") from None
 
 
 def show(

@@ -32,6 +32,7 @@ from mtlbench.results.report.paper.tables import comment, latex
 from mtlbench.results.report.paper.widths import Paper
 from mtlbench.results.report.web import pages
 from mtlbench.results.report.web.index import Matrix
+from mtlbench.results.report.web.links import NO_LINKS, Links, linked
 from mtlbench.results.summary.controls import findings
 from mtlbench.results.summary.runs import comparisons
 from mtlbench.results.summary.summary import Summary, summarise
@@ -63,7 +64,12 @@ class Report(NamedTuple):
 
 
 def report(
-    store: str, names: Sequence[str], out: Path, paper: Paper | None = None, against: str | None = None
+    store: str,
+    names: Sequence[str],
+    out: Path,
+    paper: Paper | None = None,
+    against: str | None = None,
+    links: Mapping[str, Links] = MappingProxyType({}),
 ) -> Report:
     """Write out/MATRIX/ for each of the matrices `names` (all in the store when empty).
 
@@ -74,34 +80,27 @@ def report(
     they occur in several tables of several matrices, `out` has. With a `paper`, each folder has paper/ too: tables,
     figures and BibTeX at the paper's width. Where `names` is empty, out/index.html shows all matrices side by side.
     With `against`, another store, pages say what moved since; against.md, against.csv and against_cells.csv too.
-    Equal records give equal bytes. Raises FileNotFoundError that says what the store holds, where it does not hold a
-    matrix. Raises CorruptRecord that names the file of a matrix; the cell of a record that cannot be read is corrupt.
+    Pages lead to MLflow where a matrix has `links`. Equal records, and equal links, give equal bytes. Raises
+    FileNotFoundError that says what the store holds, where it does not hold a matrix. Raises CorruptRecord that names
+    the file of a matrix; the cell of a record that cannot be read is corrupt.
     """
-    found = list(names) or matrices(store)
-    if not found:
-        raise FileNotFoundError(
-            f"{store}: no matrix was run into this store (it has no {files.matrix('*')}); check --store"
-        )
+    found = list(names) or _all(store)
     everything = [read(store, name) for name in found]  # all are read before the first file is written
     moved = {} if against is None else held_against(store, names, against)
     beside = _readable(store, [name for name in matrices(store) if name not in found])
     paths: list[Path] = []
-    texts, written_tables, overall, damaged = [], list[tables.Table](), "", dict[str, str]()
-    shown, made = list[tuple[str, Summary]](), list[Matrix]()
+    made, damaged = list[Matrix](), dict[str, str]()
     for results in everything:
+        name = results.manifest.name
         others = [other for other in (*everything, *beside) if other is not results]
-        with letters.quiet(), damage.noticing() as noticed:
-            summaries = [summarise(comparison, store) for comparison in comparisons(results)]
-            if not summaries:
-                raise CorruptRecord(f"{results.manifest.name}: its manifest has no cells; no run writes such a one")
-            material = _Material(results, summaries, others, moved.get(results.manifest.name), noticed)
-            written, its_tables = _report(material, out / results.manifest.name, paper)
-        damaged |= noticed
+        its_links = links.get(name, NO_LINKS)
+        matrix, written, noticed = _matrix(results, others, moved.get(name), its_links, out / name, paper)
+        made.append(matrix)
         paths += written
-        texts.append(formats.markdown(its_tables))
-        written_tables += its_tables
-        shown += [(results.manifest.name, summary) for summary in summaries]
-        made.append(Matrix(results, summaries, its_tables))
+        damaged |= noticed
+    texts = [formats.markdown(matrix.tables) for matrix in made]
+    shown = [(matrix.name, summary) for matrix in made for summary in matrix.summaries]
+    overall = ""
     together = several(shown) if len(everything) > 1 else []
     if together:
         paths += _overview(together, out)
@@ -113,7 +112,7 @@ def report(
         tuple(paths),
         "\n".join(texts),
         tuple(dict.fromkeys(line for results in everything for line in results.unreadable.values())),
-        tuple(written_tables),
+        tuple(table for matrix in made for table in matrix.tables),
         overall,
         tuple(summary for _, summary in shown),
         start,
@@ -121,6 +120,14 @@ def report(
         tuple(line for matrix in made for line in letters.remarks(matrix.results.manifest, matrix.tables)),
         said,
         damaged,
+    )
+
+
+def _all(store: str) -> list[str]:
+    if found := matrices(store):
+        return found
+    raise FileNotFoundError(
+        f"{store}: no matrix was run into this store (it has no {files.matrix('*')}); check --store"
     )
 
 
@@ -149,10 +156,26 @@ class _Material(NamedTuple):
     others: Sequence[Results]  # matrices that lend baselines
     moved: Moved | None  # against another store
     damaged: Mapping[str, str]  # as in `Report`: of the files that were read up to now
+    links: Links  # to MLflow
+
+
+def _matrix(
+    results: Results, others: Sequence[Results], moved: Moved | None, links: Links, folder: Path, paper: Paper | None
+) -> tuple[Matrix, list[Path], Mapping[str, str]]:
+    """Write the files of a matrix. Returns its tables, the paths of the files, and the damaged files of the store.
+
+    others: matrices that lend baselines.
+    """
+    with letters.quiet(), damage.noticing() as noticed:
+        summaries = [summarise(comparison, results.store) for comparison in comparisons(results)]
+        if not summaries:
+            raise CorruptRecord(f"{results.manifest.name}: its manifest has no cells; no run writes such a one")
+        written, shown = _report(_Material(results, summaries, others, moved, noticed, links), folder, paper)
+    return Matrix(results, summaries, shown, links.first), written, noticed
 
 
 def _report(material: _Material, folder: Path, paper: Paper | None) -> tuple[list[Path], list[tables.Table]]:
-    results, summaries, others, moved, damaged = material
+    results, summaries, others, moved, damaged, links = material
     manifest, store = results.manifest, results.store
     found = findings(results)
     claims = [sentences(summary, manifest, found) for summary in summaries]
@@ -178,7 +201,7 @@ def _report(material: _Material, folder: Path, paper: Paper | None) -> tuple[lis
     for summary, table in zip(summaries, shown, strict=True):
         drawn, saved = _figures(summary, table.slug, store, colors, folder)
         paths += saved
-        sections.append(page.section(summary, table, drawn, others, store, colors))
+        sections.append(linked(page.section(summary, table, drawn, others, store, colors), summary, links))
     together = several([(manifest.name, summary) for summary in summaries])
     if together:
         paths += _overview(together, folder)
@@ -187,14 +210,8 @@ def _report(material: _Material, folder: Path, paper: Paper | None) -> tuple[lis
     if results.text:
         paths.append(_write(folder / pages.MATRIX, results.text))
     beside = [path.name for path in paths if path.parent == folder]
-    paths.append(
-        _write(
-            folder / "report.html",
-            pages.report(
-                results, together, sections, beside, change.section(moved) if moved else None, damage.told(damaged)
-            ),
-        )
-    )
+    around = pages.Around(beside, change.section(moved) if moved else None, damage.told(damaged), links)
+    paths.append(_write(folder / "report.html", pages.report(results, together, sections, around)))
     if paper is not None:
         of_kit = kit.Material(manifest, store, found, list(zip(summaries, shown, strict=True)))
         paths += kit.write(of_kit, paper, folder)

@@ -31,6 +31,7 @@ class Matrix(NamedTuple):
     results: Results
     summaries: Sequence[Summary]
     tables: Sequence[Table]
+    runs: str = ""  # where MLflow shows its rows; "" where the report has no links to MLflow
 
     @property
     def name(self) -> str:
@@ -106,6 +107,7 @@ def _card(matrix: Matrix, summary: Summary, table: Table) -> dict[str, Any]:
         "title": table.title,
         "claim": table.claim,
         "link": f"{matrix.link}#{table.slug}",
+        "runs": matrix.runs,
         "grid": Grid(columns, rows, caption),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 
@@ -14,24 +14,24 @@ from mtlbench.results.records.reading import Results
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.tables import CONSTANT
 from mtlbench.results.report.web import choices, index, library
+from mtlbench.results.report.web.links import NO_LINKS, Links
 
 MATRIX = "matrix.yaml"  # beside a page: what its matrix asked for
 ABOUT = {"table.tex": "all columns, for an appendix"}  # what a file's name does not say
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def report(
-    results: Results,
-    together: Sequence[Several],
-    sections: Sequence[Mapping[str, Any]],
-    beside: Sequence[str],
-    change: Mapping[str, Any] | None = None,
-    damaged: Sequence[str] = (),
-) -> str:
-    """The page of a matrix. beside: the files in its folder to which it leads. change: against another store.
+class Around(NamedTuple):
+    """What a page has besides its tables."""
 
-    damaged: a line for each file of the store that could not be read.
-    """
+    beside: Sequence[str]  # the files in its folder to which it leads
+    change: Mapping[str, Any] | None = None  # against another store
+    damaged: Sequence[str] = ()  # a line for each file of the store that could not be read
+    links: Links = NO_LINKS
+
+
+def report(results: Results, together: Sequence[Several], sections: Sequence[Mapping[str, Any]], around: Around) -> str:
+    """The page of a matrix."""
     return _rendered(
         "report.html.j2",
         manifest=results.manifest,
@@ -39,12 +39,10 @@ def report(
         file=MATRIX,
         about=ABOUT,
         overviews=[{"title": overview.title(one), "grid": overview.grid(one)} for one in together],
-        change=change,
-        damaged=damaged,
         sections=sections,
-        beside=beside,
         plotly=library.plotly(),
         costs=choices.costs(),
+        **around._asdict(),
     )
 
 
