@@ -57,7 +57,10 @@ def show_report(report: Report, console: Console) -> None:
 
 
 def say_where(report: Report, store: str) -> None:
-    """Say where the page over all matrices is, what moved since another store, and how missing cells are trained."""
+    """Say where the page over all matrices is, which old files went, what moved, and how missing cells are trained."""
+    for folder in dict.fromkeys(path.parent for path in report.removed):
+        names = ", ".join(path.name for path in report.removed if path.parent == folder)
+        typer.echo(fitted(f"removed  {names} of an earlier report from {folder}", indent=9))
     if report.start is not None:
         typer.echo(f"index    {report.start}")
     for name, sentence in report.moved.items():

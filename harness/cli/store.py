@@ -79,6 +79,8 @@ def report(
         typer.echo(f"report   {folder / name / 'report.html'}")
         if width is not None:
             typer.echo(f"paper    {folder / name / 'paper'} ({width.text} wide)")
+        elif (folder / name / "paper").is_dir():
+            typer.echo(f"paper    {folder / name / 'paper'} is of an earlier report; --paper writes it anew")
     say_where(written, url)
     refuse_unreadable(written.unreadable)
 

@@ -30,7 +30,7 @@ from mtlbench.results.report.drawing import dark, figures
 from mtlbench.results.report.paper import kit, letters
 from mtlbench.results.report.paper.tables import comment, latex
 from mtlbench.results.report.paper.widths import Paper
-from mtlbench.results.report.web import pages
+from mtlbench.results.report.web import earlier, pages
 from mtlbench.results.report.web.index import Matrix
 from mtlbench.results.report.web.links import NO_LINKS, Links, linked
 from mtlbench.results.summary.controls import findings
@@ -61,6 +61,7 @@ class Report(NamedTuple):
     letters: tuple[str, ...] = ()  # a line for each label with letters that LaTeX or a font lacks
     moved: Mapping[str, str] = MappingProxyType({})  # matrix -> what it says against another store, in a sentence
     damaged: Mapping[str, str] = MappingProxyType({})  # by file: a line for each that is left out, with the way out
+    removed: tuple[Path, ...] = ()  # files of an earlier report that this one does not write
 
 
 def report(
@@ -80,24 +81,25 @@ def report(
     they occur in several tables of several matrices, `out` has. With a `paper`, each folder has paper/ too: tables,
     figures and BibTeX at the paper's width. Where `names` is empty, out/index.html shows all matrices side by side.
     With `against`, another store, pages say what moved since; against.md, against.csv and against_cells.csv too.
-    Pages lead to MLflow where a matrix has `links`. Equal records, and equal links, give equal bytes. Raises
-    FileNotFoundError that says what the store holds, where it does not hold a matrix. Raises CorruptRecord that names
-    the file of a matrix; the cell of a record that cannot be read is corrupt.
+    Pages lead to MLflow where a matrix has `links`. Files of an earlier report that are not written now are removed,
+    except for paper/. Equal records, and equal links, give equal bytes. Raises FileNotFoundError that says what the
+    store holds, where it does not hold a matrix. Raises CorruptRecord that names the file of a matrix; the cell of a
+    record that cannot be read is corrupt.
     """
     found = list(names) or _all(store)
     everything = [read(store, name) for name in found]  # all are read before the first file is written
     moved = {} if against is None else held_against(store, names, against)
     beside = _readable(store, [name for name in matrices(store) if name not in found])
-    paths: list[Path] = []
+    paths, removed = list[Path](), list[Path]()
     made, damaged = list[Matrix](), dict[str, str]()
     for results in everything:
         name = results.manifest.name
         others = [other for other in (*everything, *beside) if other is not results]
-        its_links = links.get(name, NO_LINKS)
-        matrix, written, noticed = _matrix(results, others, moved.get(name), its_links, out / name, paper)
-        made.append(matrix)
-        paths += written
-        damaged |= noticed
+        written = _matrix(results, others, moved.get(name), links.get(name, NO_LINKS), out / name, paper)
+        made.append(written.matrix)
+        paths += written.paths
+        removed += written.removed
+        damaged |= written.damaged
     texts = [formats.markdown(matrix.tables) for matrix in made]
     shown = [(matrix.name, summary) for matrix in made for summary in matrix.summaries]
     overall = ""
@@ -120,6 +122,7 @@ def report(
         tuple(line for matrix in made for line in letters.remarks(matrix.results.manifest, matrix.tables)),
         said,
         damaged,
+        tuple(removed),
     )
 
 
@@ -159,19 +162,26 @@ class _Material(NamedTuple):
     links: Links  # to MLflow
 
 
+class _Written(NamedTuple):
+    """What was written of a matrix. `damaged` and `removed` are those of `Report`."""
+
+    matrix: Matrix
+    paths: Sequence[Path]
+    damaged: Mapping[str, str]
+    removed: Sequence[Path]
+
+
 def _matrix(
     results: Results, others: Sequence[Results], moved: Moved | None, links: Links, folder: Path, paper: Paper | None
-) -> tuple[Matrix, list[Path], Mapping[str, str]]:
-    """Write the files of a matrix. Returns its tables, the paths of the files, and the damaged files of the store.
-
-    others: matrices that lend baselines.
-    """
+) -> _Written:
+    """Write the files of a matrix. others: matrices that lend baselines."""
+    before = earlier.files_of_earlier(folder)
     with letters.quiet(), damage.noticing() as noticed:
         summaries = [summarise(comparison, results.store) for comparison in comparisons(results)]
         if not summaries:
             raise CorruptRecord(f"{results.manifest.name}: its manifest has no cells; no run writes such a one")
         written, shown = _report(_Material(results, summaries, others, moved, noticed, links), folder, paper)
-    return Matrix(results, summaries, shown, links.first), written, noticed
+    return _Written(Matrix(results, summaries, shown, links.first), written, noticed, earlier.remove(before, written))
 
 
 def _report(material: _Material, folder: Path, paper: Paper | None) -> tuple[list[Path], list[tables.Table]]:
