@@ -11,6 +11,7 @@ document.querySelectorAll("table.sort").forEach((table) => {
     const button = document.createElement("button");
     button.append(...head.childNodes);
     head.append(button);
+    head.setAttribute("aria-sort", "none"); // rows stand in the order of the matrix
     button.addEventListener("click", () => {
       const rows = [...table.tBodies[0].rows];
       const numbers = rows.some((row) => typeof value(row, i) === "number");
@@ -18,7 +19,7 @@ document.querySelectorAll("table.sort").forEach((table) => {
       const other = first === "ascending" ? "descending" : "ascending";
       const order = head.getAttribute("aria-sort") === first ? other : first;
       const sign = order === "ascending" ? 1 : -1;
-      heads.forEach((each) => each.removeAttribute("aria-sort"));
+      heads.forEach((each) => each.setAttribute("aria-sort", "none"));
       head.setAttribute("aria-sort", order);
       const compare = (a, b) => {
         const [last, then] = [a, b].map((row) => row.classList.contains("last"));

@@ -37,7 +37,7 @@ def page(tmp_path):
 def tables(text):
     """(attributes and text of each heading, rows of text) of each table that sorts."""
     for found in re.findall(r'(?s)<table class="sort">.*?</table>', text):
-        heads = [(a, plain(text)) for a, text in re.findall(r"(?s)<th([^>]*)>(.*?)</th>", found)]
+        heads = [(a, plain(text)) for a, text in re.findall(r"(?s)<th\b([^>]*)>(.*?)</th>", found)]
         lines = re.findall(r"(?s)<tr([^>]*)>(.*?)</tr>", found.split("<tbody>")[1])
         yield heads, [(a, [plain(cell) for cell in re.findall(r"(?s)<td[^>]*>(.*?)</td>", line)]) for a, line in lines]
 
@@ -71,10 +71,22 @@ def test_a_click_on_a_heading_brings_the_better_values_first(tmp_path, page):
         page.write_text(text.replace("</body>", script))
         for heads, rows in tables(dom(page, folder=tmp_path)):
             place = min(column, len(heads) - 1)
+            lower = "↓" in heads[place][0]
+            shown = [re.search(r'aria-sort="(\w+)"', attributes)[1] for attributes, _ in heads]
+            assert shown[:place] + shown[place + 1 :] == ["none"] * (len(heads) - 1)
             values = [number(row[place]) for attributes, row in rows if "last" not in attributes]
             values = [value for value in values if value is not None]
-            assert values == sorted(values, reverse="↓" not in heads[place][0]), heads[place]
+            assert values == sorted(values, reverse=not lower), heads[place]
+            assert not values or shown[place] == ("ascending" if lower else "descending")
             assert ["last" in attributes for attributes, _ in rows[:-1]] == [False] * (len(rows) - 1)
+
+
+@pytest.mark.slow  # a browser starts
+def test_before_a_click_every_column_can_be_sorted_and_none_is(tmp_path, page):
+    found = [attributes for heads, _ in tables(dom(page, folder=tmp_path)) for attributes, _ in heads]
+    assert len(found) > 20 and all('aria-sort="none"' in attributes for attributes in found)
+    rows = [[row[0] for _, row in rows] for _, rows in tables(page.read_text())]
+    assert rows[0] == ["Single task", "Multi task", "PAD-Net", "MTI-Net", "SCA-MTL", f"{CONSTANT}a"]  # of the matrix
 
 
 def number(text):
