@@ -155,7 +155,7 @@ def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]]
     lefts = [GAP + place * (tile + GAP) for place in range(columns)]
     top = sheet.headings(["image", "label", *rows], lefts, tile, GAP)
     for image, title in page.chosen.items():
-        sheet.text(title, Box(GAP, top, sheet.width))
+        sheet.text(_heading(title, len(shots.images)), Box(GAP, top, sheet.width))
         top += sheet.line() + GAP
         truth = shots.truth.arrays[image]
         rise, whole = truth[PIXELS].shape[:2]
@@ -174,6 +174,11 @@ def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]]
             top = below + max(size[1], (text.count("\n") + 1) * sheet.line()) + GAP
         top += APART
     return sheet.drawn(_legend(sheet, shots, page, top))
+
+
+def _heading(title: str, images: int) -> str:
+    """Above an image: as what it was chosen, and from how many. A cell keeps predictions of few images only."""
+    return f"{title} {'from' if title == DRAWN else 'of'} {images} test image{'' if images == 1 else 's'}"
 
 
 def _legend(sheet: Sheet, shots: Shots, page: Page, top: float) -> float:
