@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 # Found by a search from familiar hues. Any two differ by more than 20 (CIE 1976) for readers with normal vision,
-# deuteranopia and protanopia, and all are dark enough for white paper.
+# deuteranopia and protanopia, and each has a contrast of at least 3 on white paper.
 # Labels after the last colour take the first one again; figures then draw another marker, another dash, another hatch.
-COLORS = ("#1373b7", "#e7a002", "#2b9f6f", "#d04e27", "#5dbbf6", "#ca7dac", "#4a2b6e", "#5c3b1a")
+COLORS = ("#0066bc", "#ca8400", "#34a06b", "#b74023", "#339cd1", "#bb6e96", "#4b2b6e", "#52321a")
 # On dark paper, the two that are too dark for it have others. The same holds of these eight.
-DARK = {"#4a2b6e": "#7247eb", "#5c3b1a": "#f3e5c8"}
+DARK = {"#4b2b6e": "#7247eb", "#52321a": "#f3e5c8"}
 
 
 def color(labels: Sequence[str], label: str) -> str:

@@ -56,6 +56,10 @@ def test_any_two_colours_stay_apart_for_every_reader(sight):
     assert closest(COLORS, sight) >= 20
 
 
+def test_every_colour_is_seen_on_white_paper():
+    assert min(contrast(color, "white") for color in COLORS) >= 3
+
+
 @pytest.mark.parametrize("width", [None, 3.25])
 def test_markers_of_all_rows_cover_as_much_paper_inside_their_white_edge(width):
     colors, edge, covered = palette([str(place) for place in range(len(MARKERS))], width), 0.6, []
