@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mtlbench.results.records.reading import Results
+from mtlbench.results.records.record import Score, in_words
 from mtlbench.results.report import baselines, captions, context, grids, recipe, tables
 from mtlbench.results.report.answers import fitting
-from mtlbench.results.report.display import UNDEFINED, interval_text, signed, titled, with_unit
+from mtlbench.results.report.display import UNDEFINED, interval_text, signed, task_set, titled, with_unit
 from mtlbench.results.report.drawing.looks import Looks, palette
 from mtlbench.results.report.grids import Grid
 from mtlbench.results.report.tables import CONSTANT
@@ -66,7 +67,7 @@ def section(
         ("All scores", _secondary(summary), False),
     ]
     return {
-        "name": f"{summary.comparison.benchmark}, {' + '.join(summary.comparison.tasks)}",
+        "name": f"{summary.comparison.benchmark}, {task_set(summary.comparison.tasks)}",
         "table": tables.with_verdicts(table),
         "figures": figures,
         **_live(summary, figures, looks or palette(list(summary.rows))),
@@ -190,7 +191,7 @@ def _secondary(summary: Summary) -> Grid:
                 counted = seed in row.scores[score.task].values
                 if "/" not in score.metric and score.value is not None and counted:
                     values.setdefault((score.task, score.metric), {}).setdefault(label, []).append(score.value)
-                    heads.setdefault((score.task, score.metric), with_unit(f"{score.task} {titled(score)}", score.unit))
+                    heads.setdefault((score.task, score.metric), _head(score))
                     if not score.higher_is_better:
                         lower.add((score.task, score.metric))
     labels = list(summary.rows)
@@ -212,11 +213,15 @@ def _secondary(summary: Summary) -> Grid:
     )
 
 
+def _head(score: Score) -> str:
+    return with_unit(f"{in_words(score.task)} {titled(score)}", score.unit)
+
+
 def _definitions(summary: Summary) -> list[tuple[str, str]]:
     """The definition of each column. Where a row has another definition, a footnote says so."""
     references = {task: column.reference for task, column in summary.columns.items()}
     return [
-        (f"{task} {titled(score)}", score.definition)
+        (f"{in_words(task)} {titled(score)}", score.definition)
         for task, score in references.items()
         if score and score.definition
     ]

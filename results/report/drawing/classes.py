@@ -10,6 +10,7 @@ import matplotlib as mpl
 
 from mtlbench.results.questions.classes import ByClass, OfClass, by_class
 from mtlbench.results.records.reading import totals
+from mtlbench.results.records.record import in_words
 from mtlbench.results.report import captions
 from mtlbench.results.report.display import fixed, with_unit
 from mtlbench.results.report.drawing import keys
@@ -57,7 +58,8 @@ def classes(summary: Summary, store: str, colors: Looks) -> Picture | None:
             labels = list(of_task.rows)
             cell = (width - beside - GAP) / len(labels)
             sheet.text(
-                with_unit(f"{of_task.task}: {_title(of_task)} by class", of_task.score.unit), Box(GAP, top, width)
+                with_unit(f"{in_words(of_task.task)}: {_title(of_task)} by class", of_task.score.unit),
+                Box(GAP, top, width),
             )
             top += sheet.line() + GAP
             if labels != above:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from mtlbench.results.questions.fitting import FINAL_ALONE, images_of
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import history
-from mtlbench.results.records.record import Score
+from mtlbench.results.records.record import Score, in_words
 from mtlbench.results.report.display import titled, with_unit
 from mtlbench.results.report.drawing.looks import Looks, Picture
 from mtlbench.results.summary.runs import Run
@@ -56,7 +56,8 @@ def learning_curves(summary: Summary, store: str, colors: Looks) -> Picture | No
         beside = {kind for kind in kinds if colors.width is None or max(map(len, tasks)) + len(kind) < LONG}
         panels = dict(iter(curves.frame.groupby(["kind", "task"], sort=False)))
         for axis, place in zip(axes, places, strict=True):
-            title = f"{place[1]}, {place[0]}" if place[0] in beside else f"{place[1]}\n{place[0]}"
+            task = in_words(place[1])
+            title = f"{task}, {place[0]}" if place[0] in beside else f"{task}\n{place[0]}"
             axis.set_title(title, linespacing=colors.spacing)
             panel = panels.get(place, curves.frame[:0])
             if panel.empty:

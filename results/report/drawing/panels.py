@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from mtlbench.results.records.files import PIXELS, Shown
 from mtlbench.results.records.reading import samples, shown
+from mtlbench.results.records.record import in_words
 from mtlbench.results.report.drawing import keys
 from mtlbench.results.report.drawing.looks import Looks
 from mtlbench.results.report.drawing.painting import (
@@ -82,7 +83,9 @@ def _sheets(images: int, tasks: int) -> int:
 def _caption(shots: Shots, worst: Mapping[str, Worst]) -> str:
     beyond = [task for task, of_task in worst.items() if of_task.exceeded]
     sign = "\N{GREATER-THAN OR EQUAL TO}"
-    clipped = f" Of {', '.join(beyond)}, all errors from the last value of the key on ({sign}) are darkest."
+    clipped = (
+        f" Of {', '.join(map(in_words, beyond))}, all errors from the last value of the key on ({sign}) are darkest."
+    )
     return (
         f"Seed {shots.seed}. Of {len(shots.images)} test images that are evenly spaced over the split, those with the "
         "least, the median and the greatest mean error over rows and tasks, each task's error divided by its mean, and "
@@ -164,7 +167,7 @@ def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]]
         for task, meaning in page.readings.items():
             below = top + size[1] + GAP
             sheet.picture(painted(truth[task], meaning), Box(lefts[1], top, *size), f"{task}, label")
-            text = sheet.wrapped(f"\N{UPWARDS ARROW} {task}", 2 * tile) + "\nerror \N{RIGHTWARDS ARROW}"
+            text = sheet.wrapped(f"\N{UPWARDS ARROW} {in_words(task)}", 2 * tile) + "\nerror \N{RIGHTWARDS ARROW}"
             sheet.text(text, Box(lefts[1], below, tile), "right")
             for left, row in zip(lefts[2:], rows, strict=True):
                 predicted = painted(shots.predicted[row][image][task], meaning)
@@ -184,9 +187,9 @@ def _heading(title: str, images: int) -> str:
 def _legend(sheet: Sheet, shots: Shots, page: Page, top: float) -> float:
     """What the colours of each task and of its errors mean. Returns where it ends."""
     wide = sheet.width - 2 * GAP
-    indent = max(sheet.width_of(task) for task in page.readings) + 0.12
+    indent = max(sheet.width_of(in_words(task)) for task in page.readings) + 0.12
     for task, meaning in page.readings.items():
-        sheet.text(task, Box(GAP, top, indent))
+        sheet.text(in_words(task), Box(GAP, top, indent))
         shown = [shots.truth.arrays[image][task] for image in page.chosen]
         shown += [of[image][task] for of in shots.predicted.values() for image in page.chosen]
         numbers = occurring(shown) if meaning.classes else []

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from mtlbench.results.records.record import in_words
 from mtlbench.results.report.display import titled
 from mtlbench.results.report.drawing.colors import DARK
 from mtlbench.results.report.drawing.learning import KINDS, Curves
@@ -55,7 +56,7 @@ def embedded(summary: Summary, looks: Looks, curves: Curves | None) -> dict[str,
 def _task(summary: Summary, task: str) -> dict[str, Any]:
     reference = summary.columns[task].reference
     higher = reference is None or reference.higher_is_better
-    return {"name": task, "title": "" if reference is None else titled(reference), "higher": higher}
+    return {"name": in_words(task), "title": "" if reference is None else titled(reference), "higher": higher}
 
 
 def _row(summary: Summary, label: str, looks: Looks) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def _panels(curves: Curves, labels: list[str], rows: list[str]) -> list[dict[str
                 continue
             shown = [label for label in labels if label in rows and label in set(panel["label"])]
             lines = [_line(panel[panel["label"] == label], rows.index(label)) for label in shown]
-            found.append({"title": f"{task}, {kind}", "unit": curves.units[kind, task], "lines": lines})
+            found.append({"title": f"{in_words(task)}, {kind}", "unit": curves.units[kind, task], "lines": lines})
     return found
 
 

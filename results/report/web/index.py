@@ -12,7 +12,7 @@ import pandas as pd
 from mtlbench.results.papers.audit import published
 from mtlbench.results.questions.several import Several
 from mtlbench.results.records.reading import Results
-from mtlbench.results.records.record import Record
+from mtlbench.results.records.record import Record, in_words
 from mtlbench.results.report import captions, recipe
 from mtlbench.results.report.answers import several as overview
 from mtlbench.results.report.baselines import cells, same_metric
@@ -139,7 +139,11 @@ def _against_print(matrix: Matrix, summary: Summary, table: Table) -> tuple[str,
         for label, row in summary.rows.items()
         if _plain(label) in printed
     ]
-    heads = [f"{task} {_title(summary, task)}, {whose}" for task in comparison.tasks for whose in ("ours", "printed")]
+    heads = [
+        f"{in_words(task)} {_title(summary, task)}, {whose}"
+        for task in comparison.tasks
+        for whose in ("ours", "printed")
+    ]
     alone = [label for label in summary.rows if _plain(label) not in printed]
     told = f" Not printed there: {', '.join(alone)}." if alone else ""
     text = (
@@ -228,7 +232,7 @@ def _title(summary: Summary, task: str) -> str:
 def _lower(summary: Summary, heads: Sequence[str]) -> list[str]:
     """The headings of scores of which lower ones are better."""
     found = [(task, column.reference) for task, column in summary.columns.items()]
-    tasks = [f"{task} " for task, score in found if score is not None and not score.higher_is_better]
+    tasks = [f"{in_words(task)} " for task, score in found if score is not None and not score.higher_is_better]
     return [head for head in heads if head.startswith(tuple(tasks))]
 
 

@@ -156,7 +156,7 @@ def test_the_verdicts_of_all_tables_stand_first_and_lead_to_their_tables(tmp_pat
     page = (tmp_path / "out/pascal/report.html").read_text()
     lines = [line for line in page.partition("</h1>")[2].strip().splitlines() if line][:2]
     for line, table, tasks in zip(
-        lines, found.tables, ("semseg + normals", "semseg + human_parts + normals"), strict=True
+        lines, found.tables, ("semseg + normals", "semseg + human parts + normals"), strict=True
     ):
         link = f'<a href="#{table.slug}">pascal_context, {tasks}</a>'
         assert line == f'<p class="claim">{link}: {table.claim}</p>'

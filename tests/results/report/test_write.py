@@ -102,7 +102,7 @@ def test_published_rows_of_the_same_benchmark_and_tasks_are_context_on_the_page(
     assert "<td>SCA-MTL paper, Table 3</td>" not in page
     # in this table's order of tasks, whatever the paper's is
     assert "<td>MTINet</td><td>59.04</td><td>61.56</td><td>14.94</td><td>1.66</td>" in page
-    for head in ("semseg mIoU [%]", "human_parts mIoU [%]", "normals mean angle [°]"):
+    for head in ("semseg mIoU [%]", "human parts mIoU [%]", "normals mean angle [°]"):
         assert f"{head}</th>" in page
 
 
