@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from mtlbench.results.questions.fitting import fitting
 from mtlbench.results.records.reading import history
+from mtlbench.results.records.record import in_words
 from mtlbench.results.report import captions
 from mtlbench.results.report.display import titled
 from mtlbench.results.report.drawing.classes import classes
@@ -71,7 +72,7 @@ def gains(summary: Summary, store: str, colors: Looks) -> Picture | None:
         axis.axhline(0, color="black", lw=0.8)
         axis.set_xticks(
             range(len(tasks)),
-            [f"{task}\n{titled(score)}" if (score := reference_of(summary, task)) else task for task in tasks],
+            [_named(summary, task) for task in tasks],
             linespacing=colors.spacing,
         )
         axis.grid(visible=False, axis="x")
@@ -83,12 +84,21 @@ def gains(summary: Summary, store: str, colors: Looks) -> Picture | None:
     return Picture(figure, _gains_caption(summary))
 
 
+def _named(summary: Summary, task: str) -> str:
+    """A task and, below it, its metric."""
+    score = reference_of(summary, task)
+    return f"{in_words(task)}\n{titled(score)}" if score else in_words(task)
+
+
 def _bar(axis: Axes, place: float, width: float, values: list[float], label: str, colors: Looks) -> None:
     """The mean of the seeds as a bar, and each seed as a dot."""
+    mean = sum(values) / len(values)
     axis.bar(
-        place, sum(values) / len(values), width * 0.92, color=colors[label], alpha=0.75, hatch=colors.hatch(label),
-        edgecolor="white", linewidth=0,
+        place, mean, width * 0.92, color=colors[label], alpha=0.75, hatch=colors.hatch(label), edgecolor="white",
+        linewidth=0,
     )  # fmt: skip
+    # A frame in the colour itself, which is darker: on white paper it can be seen as well as a line.
+    axis.bar(place, mean, width * 0.92, fill=False, edgecolor=colors[label], linewidth=0.8)
     dots = [place + ((j + 0.5) / len(values) - 0.5) * width * 0.5 for j in range(len(values))]
     size = colors.size(label, 0.4)
     axis.scatter(
@@ -216,7 +226,7 @@ def fit_against_test(summary: Summary, store: str, colors: Looks) -> Picture | N
                 )  # fmt: skip
             axis.axhline(0, color="black", lw=0.8, zorder=ZERO)
             axis.axvline(0, color="black", lw=0.8, zorder=ZERO)
-            axis.set(xlabel="lower training loss [%]", title=task)
+            axis.set(xlabel="lower training loss [%]", title=in_words(task))
         axes[0].set_ylabel("gain on test images [%]")
         if colors.width is None:
             figure.suptitle("Train against test (right: fits better; up: tests better)", fontsize=11)
