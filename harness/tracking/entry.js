@@ -1,6 +1,8 @@
 // Put before MLflow's own script. `choices` are kept by MLflow in the browser; a visitor who has made one keeps it. The
-// address #/experiments/ID names no page of an experiment: where the experiment has the view `rows` of ours, it opens
-// this view, or `cells` as long as there are no rows. Every other address, and every other experiment, stays MLflow's.
+// addresses #/experiments/ID and #/experiments/ID/runs say nothing of what is shown: where the experiment has the view
+// `rows` of ours, they open this view, or `cells` as long as there are no rows. The second address is that of MLflow's
+// "Runs" and of its names of experiments above a run; a visitor who has made a list of runs for it keeps this list.
+// Every other address, and every other experiment, stays MLflow's.
 ((choices, tag, filter, pages) => {
   for (const [key, value] of Object.entries(choices)) {
     if (localStorage.getItem(key) === null) localStorage.setItem(key, value);
@@ -12,18 +14,29 @@
     return answer.ok ? answer.json() : {};
   };
 
-  const chosen = ([key, value]) => localStorage.getItem(key) === value;
-  let place = null; // where the visitor went last, if that is an experiment without a page
+  // The experiment of an address that says nothing of what is shown, or null.
+  const entered = () => {
+    const [, id, runs, query] = /^#\/experiments\/(\d+)(\/runs)?(?:\?(.*))?$/.exec(location.hash) ?? [];
+    const { workflowType, startTime = "ALL", ...more } = Object.fromEntries(new URLSearchParams(query));
+    const [[key, training]] = Object.entries(choices);
+    const trains = (workflowType ? JSON.stringify(workflowType) : localStorage.getItem(key)) === training;
+    if (!id || !trains || startTime !== "ALL" || Object.keys(more).length) return null;
+    const list = `MLflowLocalStorage-1.1-ExperimentPage-["${id}"]-ReactComponentState`; // MLflow 3.17 keeps it here
+    const has = localStorage.getItem(list) !== null;
+    return runs && has ? null : { id, list, has };
+  };
+
+  let place = null; // where the visitor went last, if that is such an address
   const enter = async () => {
-    const here = /^#\/experiments\/(\d+)(\?workflowType=machine_learning)?$/.exec(location.hash);
-    place = here;
-    if (!here || !(here[2] || chosen(Object.entries(choices)[0]))) return;
-    const [, id] = here;
-    const { experiment } = await ask(`experiments/get?experiment_id=${id}`);
+    const here = (place = entered());
+    if (!here) return;
+    const { experiment } = await ask(`experiments/get?experiment_id=${here.id}`);
     if (!experiment?.tags?.some(({ key }) => key === tag)) return;
-    const { runs } = await ask("runs/search", { experiment_ids: [id], filter, max_results: 1 });
-    // MLflow may have replaced the address by a page of its own choice meanwhile. A visitor who went on stays there.
-    if (place === here) location.replace(pages[runs ? "rows" : "cells"].replace("ID", id));
+    const { runs } = await ask("runs/search", { experiment_ids: [here.id], filter, max_results: 1 });
+    // MLflow may have replaced the address by a list of its own meanwhile, and kept this as if the visitor had made it.
+    if (place !== here) return; // a visitor who went on stays there
+    if (!here.has) localStorage.removeItem(here.list);
+    location.replace(pages[runs ? "rows" : "cells"].replace("ID", here.id));
   };
 
   const push = history.pushState; // MLflow goes to its pages by it, and it causes no event
@@ -32,5 +45,6 @@
     enter();
   };
   addEventListener("popstate", enter);
+  for (const touch of ["pointerdown", "keydown"]) addEventListener(touch, () => (place = null), true);
   enter();
 })

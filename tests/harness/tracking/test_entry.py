@@ -111,7 +111,7 @@ def click(browser, text):
     found = (
         f"[...document.querySelectorAll('a, label, button, span')].findLast(each => each.innerText.trim() === '{text}')"
     )
-    while not browser.ask(f"{found}?.click() === undefined && !!{found}"):
+    while not browser.ask(f"(found => (found?.click(), !!found))({found})"):  # it may go when it is clicked on
         assert time.monotonic() < end, f"there is no {text!r} to click on"
         time.sleep(0.2)
 
@@ -167,6 +167,38 @@ def test_an_address_without_a_page_opens_the_rows_and_without_rows_the_cells(add
     assert "viewStateShareKey=rows" in settled(browser)
     browser.ask("location.hash = '#/experiments/2'")  # as a visitor types it
     assert "/experiments/2/runs" in (found := settled(browser)) and "viewStateShareKey=cells" in found
+
+
+LINK = "[...document.querySelectorAll('a')].{which}(each => each.innerText.trim() === '{text}')?.click() ?? 0"
+
+
+@pytest.mark.slow
+def test_the_doors_above_a_run_and_runs_on_the_left_lead_to_the_rows(address, browser):
+    enter(browser, address)
+    for text, which in (("three", "findLast"), ("Runs", "find"), ("Runs", "findLast")):
+        there(browser, "viewStateShareKey=rows")
+        click(browser, "SCA-MTL")
+        see(browser, "About this run")
+        browser.ask(LINK.format(which=which, text=text))
+        see(browser, "4.8914", "undecided")
+    assert "viewStateShareKey=rows" in settled(browser)
+
+
+@pytest.mark.slow
+def test_a_list_that_a_visitor_has_made_stays_behind_the_doors_of_a_run(address, browser):
+    enter(browser, address)
+    there(browser, "viewStateShareKey=rows")
+    click(browser, "Exit shared view")
+    there(browser, "searchFilter=&")
+    own = "#/experiments/1/runs?searchFilter=tags.seed+%3D+%270%27&orderByKey=metrics.seeds"
+    browser.ask(f"location.hash = {own!r}")
+    see(browser, "seed 0")
+    for _ in range(2):
+        click(browser, "SCA-MTL · seed 0 · semseg+depth+normals")
+        see(browser, "About this run")
+        browser.ask(LINK.format(which="findLast", text="Runs"))
+        there(browser, "tags.seed", "orderByKey=metrics.seeds")
+        assert "viewStateShareKey" not in settled(browser)
 
 
 @pytest.mark.slow
