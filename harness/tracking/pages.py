@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtlbench.harness.tracking.rows import AGGREGATE, ENDS
+from mtlbench.harness.tracking.rows import AGGREGATE, ENDS, INTERVAL, VERDICT, WHY
 from mtlbench.harness.tracking.views import CELL, KIND
 from mtlbench.results.records.record import Manifest, Score
 from mtlbench.results.report.formats import escape_markdown
@@ -21,13 +21,17 @@ from mtlbench.results.report.formats import escape_markdown
 PAGES = {"rows": "rows", "charts": "charts of rows", "methods": "curves, means over seeds", "cells": "all cells"}
 VIEW = "mlflow.sharedViewState."  # begins the tag of an experiment that holds a view
 CHARTS = {"charts": "rows", "methods": "methods"}  # pages that open as charts -> the view that they show
+DELTA = "metrics.`delta/m`"
 NAME, CREATED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"  # columns of every list of MLflow
 SECTIONS = (("delta", 3), ("test", 3), ("val", 3), ("train/loss", 3), ("train", 3), ("cost", 3))  # columns of charts
 
 
 # Of columns, in pixels. MLflow puts CREATED second wherever the order has it: of a row, only its mark is shown, so that
 # the scores of three tasks fit into a page of 1500 pixels. The name of a cell has its seed and its tasks.
-WIDTHS = {AGGREGATE: {NAME: 190, CREATED: 44}, CELL: {NAME: 270, CREATED: 150}}
+WIDTHS = {
+    AGGREGATE: {NAME: 190, CREATED: 44, "tags.`interval`": 120, "tags.`seeds`": 70},
+    CELL: {NAME: 270, CREATED: 150},
+}
 NARROWEST = 96  # -0.0123456
 
 
@@ -97,10 +101,9 @@ def states(manifest: Manifest, scores: Mapping[str, Score]) -> dict[str, dict[st
     several_sets = len({entry.task_set for entry in manifest.entries}) > 1
     several_benchmarks = len({entry.benchmark for entry in manifest.entries}) > 1
     groups = ["label"] + ["tasks"] * several_sets + ["benchmark"] * several_benchmarks
-    told = [f"tags.`{group}`" for group in groups[1:]]
-    cells = _state(CELL, [], ["delta/m", *primary], ["tags.`state`", "tags.`tasks`"])
-    delta = [f"delta/m{end}" for end in ("", *(f"_{end}" for end in ENDS))]
-    rows = _state(AGGREGATE, ["tags.`verdict`"], [*delta, *primary], ["tags.`seeds`", *told])
+    scored = [f"metrics.`{name}`" for name in primary]
+    cells = _state(CELL, [DELTA, *scored, *_tags("state", "tasks")])
+    rows = _state(AGGREGATE, [*_tags(VERDICT), DELTA, *_tags(INTERVAL), *scored, *_tags("seeds", WHY, *groups[1:])])
     sections = {
         "runListHidden": True,  # beside a list, a chart is too narrow for its title
         "isAccordionReordered": True,
@@ -130,9 +133,13 @@ def _chart(name: str, *, deleted: bool = False) -> dict[str, Any]:
     return chart | {"deleted": deleted, "isGenerated": True}
 
 
-def _state(kind: str, before: Sequence[str], metrics: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
-    """A list of the runs of a kind. before, columns: what stands before the scores of a run, and after."""
-    shown = [*before, *(f"metrics.`{name}`" for name in metrics), *columns]
+def _tags(*names: str) -> list[str]:
+    """The columns of tags."""
+    return [f"tags.`{name}`" for name in names]
+
+
+def _state(kind: str, shown: Sequence[str]) -> dict[str, Any]:
+    """A list of the runs of a kind. shown: what stands behind the name of a run."""
     order = [NAME, CREATED, *shown, DURATION]
     return {
         "searchFilter": f"tags.{KIND} = '{kind}'",
@@ -142,7 +149,7 @@ def _state(kind: str, before: Sequence[str], metrics: Sequence[str], columns: Se
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": shown,
+        "selectedColumns": list(shown),
         "columnOrder": order,
         "columnWidths": {name: max(NARROWEST, int(36 + 6.5 * len(name.partition("`")[2]))) for name in order}
         | WIDTHS[kind],

@@ -20,7 +20,7 @@ from mtlbench.harness.store.store import Store
 from mtlbench.harness.tracking.connection import client
 from mtlbench.harness.tracking.moved import adopt
 from mtlbench.harness.tracking.pages import NO_CLAIM, PAGES, VIEW, Claim, note, page, views
-from mtlbench.harness.tracking.rows import AGGREGATE, Aggregate, row_of
+from mtlbench.harness.tracking.rows import AGGREGATE, INTERVAL, WHY, Aggregate, row_of
 from mtlbench.harness.tracking.views import (  # fmt: skip
     KIND,
     NOTE,
@@ -39,6 +39,7 @@ from mtlbench.harness.tracking.views import (  # fmt: skip
     progress,
     rounded,
     run_name,
+    started,
     tags,
     unseen,
     view,
@@ -54,7 +55,13 @@ SIGN = "mtlbench.report"  # tag of the report's run: what it was made from, and 
 MATRIX = "matrix.json"  # artifact of the report: the manifest of the matrix
 STATUS = {"waiting": "SCHEDULED", "running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
 
-PASSING = {"error", NOTE, STRANGE}  # tags that go when they no longer hold, as when a failed cell is tried again
+PASSING = {
+    "error",
+    NOTE,
+    STRANGE,
+    INTERVAL,
+    WHY,
+}  # tags that go when they no longer hold, as when a failed cell is tried again
 
 METRICS_A_CALL, PARAMS_A_CALL, TAGS_A_CALL = 800, 90, 90  # below the limits of log_batch: 1000 in all, 100, 100
 
@@ -125,22 +132,24 @@ class Projection:
 
     def rows(self, rows: Sequence[Aggregate]) -> None:
         """Bring the runs of all rows up to date, or make them. A value that a row has lost becomes NaN, as a delta
-        does. The run of a row that the matrix no longer has is deleted, as is one that a row has twice."""
+        does. The run of a row that the matrix no longer has is deleted, as is one that a row has twice, and one that
+        started at another time than the row's training: MLflow cannot move the start of a run."""
         found: dict[tuple[str, ...], Run] = {}
-        wanted = {row.key for row in rows}
+        wanted = {row.key: row for row in rows}
         for run in self._runs(f"tags.{KIND} = '{AGGREGATE}'"):
-            if row_of(run.data.tags) in found or row_of(run.data.tags) not in wanted:
+            row = wanted.get(row_of(run.data.tags))
+            if row is None or row.key in found or row.start not in (None, run.info.start_time):
                 self.client.delete_run(run.info.run_id)
             else:
-                found[row_of(run.data.tags)] = run
+                found[row.key] = run
         for row in rows:
             run = found.get(row.key) or self.client.create_run(
-                self.experiment_id, tags=dict(row.tags), run_name=row.name
+                self.experiment_id, start_time=row.start, tags=dict(row.tags), run_name=row.name
             )
             self._renew(run.info.run_id, run.data.metrics, row.metrics)
             self._tag(run.info.run_id, run.data.tags, row.tags)
-            if run.info.status != "FINISHED":
-                self.client.set_terminated(run.info.run_id, "FINISHED")
+            if run.info.status != "FINISHED" or row.end not in (None, run.info.end_time):
+                self.client.set_terminated(run.info.run_id, "FINISHED", end_time=row.end)
 
     def report(self, folder: Path, files_of_it: Sequence[Path], claim: Claim = NO_CLAIM, sign: str = "") -> None:
         """Put the tables and figures of a folder beside the runs, as the artifacts of a run of their own, and link them
@@ -209,10 +218,10 @@ class Projection:
 
     def _create(self, now: View) -> Run:
         """Make a run that starts when its cell did: now, or before its end by the time of its training."""
-        seconds = now.record.cost.get("train_seconds", 0.0) if now.record else 0.0
+        end = now.ended or _milliseconds()
         run = self.client.create_run(
             self.experiment_id,
-            start_time=(now.ended or _milliseconds()) - int(1000 * seconds),
+            start_time=started(now.record, end) if now.record else end,
             tags={"cell_id": now.entries[0].id},
             run_name=run_name(now.entries, self.manifest),
         )

@@ -7,6 +7,9 @@ A row's metrics are named as those of its cells. Where a value has an interval, 
     delta/TASK            its terms, with the intervals of the report's gains
     cost/...              means over the finished runs
     seeds                 how many seeds have finished
+
+MLflow's lists show tags beside metrics: the verdict in a word or two, the interval of Delta_m as the report writes it,
+and why a row has no verdict. A run lasts from the start of the row's first cell to the end of its last.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mtlbench.harness.tracking.views import COLOR, KIND, NOTE, STRANGE, rounded
+from mtlbench.harness.tracking.views import COLOR, KIND, NOTE, STRANGE, ended, rounded, started
 from mtlbench.results.records.record import Manifest, Score, differences
 from mtlbench.results.report.drawing.colors import color
 from mtlbench.results.report.formats import escape_markdown
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 AGGREGATE = "aggregate"  # the value of the tag KIND
 ENDS = ("low", "high")
+VERDICT, INTERVAL, WHY = "verdict", "interval", "why"  # tags
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Aggregate:
     name: str
     tags: Mapping[str, str]
     metrics: Mapping[str, float]  # finite
+    start: int | None = None  # in milliseconds since 1970; None where no record says when its cell ended
+    end: int | None = None
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -58,6 +64,7 @@ def aggregates(manifest: Manifest, tables: Sequence[Table], summaries: Sequence[
     for table, summary in zip(tables, summaries, strict=True):
         comparison, tasks = summary.comparison, "+".join(summary.comparison.tasks)
         for (label, row), cells, verdict in zip(summary.rows.items(), table.rows, table.verdicts, strict=False):
+            delta = _of_delta(table, cells)
             tags = {
                 KIND: AGGREGATE,
                 "matrix": manifest.name,
@@ -66,30 +73,43 @@ def aggregates(manifest: Manifest, tables: Sequence[Table], summaries: Sequence[
                 "tasks": tasks,
                 "benchmark": comparison.benchmark,
                 "seeds": cells[1].text,
-                "verdict": verdict or _without_verdict(summary, label),
                 COLOR: color(labels, label),
-                NOTE: _note(table, cells, verdict, comparison.baseline),
+                **_judged(summary, label, verdict, [f"Δm {' '.join(delta)}", f"seeds: {cells[1].text}"]),
+                **({} if row.delta.seeds is None else {INTERVAL: delta[1]}),
             }
             if strange := [f"{task}: {what}" for task, entry in row.scores.items() for what in entry.strange]:
                 tags[STRANGE] = "; ".join(strange)
             name = f"{label} · {comparison.benchmark} · {tasks}" if several else label
-            found.append(Aggregate(name, tags, dict(_metrics(row))))
+            found.append(Aggregate(name, tags, dict(_metrics(row)), *_times(row.row)))
     return found
 
 
-def _without_verdict(summary: Summary, label: str) -> str:
-    """Why a row has no verdict against the baseline."""
-    if label == summary.comparison.baseline:
-        return "baseline"
-    return f"{summary.rows[label].delta.problem or summary.block.left_out.get(label, 'not judged')}: no verdict"
+def _of_delta(table: Table, cells: Sequence[Cell]) -> list[str]:
+    """Delta_m and its interval, as far as a row has them, as the report writes them."""
+    found = [cell.text for column, cell in zip(table.columns, cells, strict=True) if column.part == "delta"]
+    return [text for text in found if text]
 
 
-def _note(table: Table, cells: Sequence[Cell], verdict: str, baseline: str) -> str:
-    """A line for the list of runs, in the words of the report: its verdict, Delta_m and how many seeds."""
-    told = [f"{verdict} against {baseline}"] if verdict else []
-    of_delta = [cell.text for column, cell in zip(table.columns, cells, strict=True) if column.part == "delta"]
-    told += [f"Δm {' '.join(filter(None, of_delta))}", f"seeds: {cells[1].text}"]
-    return escape_markdown(" · ".join(told))
+def _judged(summary: Summary, label: str, verdict: str, more: Sequence[str]) -> dict[str, str]:
+    """The verdict against the baseline, or why there is none; and a line with it and more, for the page of the run."""
+    baseline, row = summary.comparison.baseline, summary.rows[label]
+    tags, told = {VERDICT: verdict}, f"{verdict} against {baseline}"
+    if not verdict and label == baseline:
+        tags = {VERDICT: "baseline"}
+        told = "the baseline"
+    elif not verdict:
+        tags = {VERDICT: "no verdict", WHY: row.delta.problem or summary.block.left_out.get(label, "not judged")}
+        told = f"{tags[WHY]}: no verdict"
+    return tags | {NOTE: escape_markdown(" · ".join([told, *more]))}
+
+
+def _times(row: Row) -> tuple[int | None, int | None]:
+    """When the first cell of a row started and its last one ended, by the records that say it."""
+    records = [record for run in row.runs.values() for record in run.records.values()]
+    ends = [(record, end) for record in records if (end := ended(record)) is not None]
+    if not ends:
+        return None, None
+    return min(started(record, end) for record, end in ends), max(end for _, end in ends)
 
 
 def _metrics(row: RowSummary) -> Iterator[tuple[str, float]]:

@@ -65,10 +65,20 @@ class View:
     @property
     def ended(self) -> int | None:
         """When the cell ended, in milliseconds since 1970; None while it runs, and where nothing says when."""
-        if self.record is not None:
-            with suppress(KeyError, TypeError, ValueError):  # older records, and those that people have written into
-                return int(1000 * datetime.fromisoformat(self.record.provenance["finished"]).timestamp())
-        return int(1000 * self.failure["time"]) or None if self.failure else None
+        found = None if self.record is None else ended(self.record)
+        return found or (int(1000 * self.failure["time"]) or None if self.failure else None)
+
+
+def ended(record: Record) -> int | None:
+    """When a cell with a record ended, in milliseconds since 1970; None where the record does not say."""
+    with suppress(KeyError, TypeError, ValueError):  # older records, and those that people have written into
+        return int(1000 * datetime.fromisoformat(record.provenance["finished"]).timestamp())
+    return None
+
+
+def started(record: Record, end: int) -> int:
+    """When a cell that ended at `end` began, by the time of its training."""
+    return end - int(1000 * record.cost.get("train_seconds", 0.0))
 
 
 def view(store: str, manifest: Manifest, cell_id: str, state: State) -> View:

@@ -138,7 +138,7 @@ def test_experiments_lead_to_a_list_that_shows_verdicts_and_the_scores_of_three_
     there(browser, "/runs?", "viewStateShareKey=rows")
     see(browser, "4.8914")
     browser.picture(tmp_path / "rows.png")
-    wanted, end = {"verdict", "delta/m", "delta/m_low", "delta/m_high", *LABELS, *SCORES}, time.monotonic() + 20
+    wanted, end = {"verdict", "delta/m", "interval", "seeds", *LABELS, *SCORES}, time.monotonic() + 20
     while lacking := wanted - set(browser.ask(WHOLE)):
         assert time.monotonic() < end, lacking
         time.sleep(0.2)

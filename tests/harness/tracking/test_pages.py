@@ -54,12 +54,12 @@ def cut(browser, texts):
 
 
 def test_the_list_of_rows_shows_verdicts_and_scores(pages, browser, tmp_path):
-    shown = browser.open(pages["rows"], *LABELS, "4.91958", "3.85629", "undecided")
+    shown = browser.open(pages["rows"], *LABELS, "4.91958", "[+3.86, +5.98]", "undecided")
     browser.picture(tmp_path / "rows.png")
     lines = [line.strip() for line in shown.splitlines()]
     assert lines.count("better") == 2 and lines.count("worse") == 1 and lines.count("baseline") == 1
     assert "SCA-MTL beats all 5 other rows." in shown
-    assert not cut(browser, [*LABELS, "verdict", "delta/m", "delta/m_low", "delta/m_high"])
+    assert not cut(browser, [*LABELS, "verdict", "delta/m", "interval", "[+3.86, +5.98]", "undecided", "3.2h"])
     menu = browser.ask("[...document.querySelectorAll('button')].map(button => button.innerText.trim())")
     assert PAGES["rows"] in menu  # MLflow knows the view by its name
     assert "seed 0" not in shown and "Tables and figures" not in lines

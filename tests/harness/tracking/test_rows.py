@@ -4,6 +4,8 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,12 +77,50 @@ def test_a_row_has_the_means_of_its_records_and_the_verdict_of_the_report(folder
         assert run.data.tags["seeds"] == cells[1].text
         if verdict:
             assert run.data.tags["verdict"] == verdict
+            assert run.data.tags["interval"].startswith("[") and run.data.tags["interval"] in [c.text for c in cells]
             assert run.data.metrics["delta/m_low"] == pytest.approx(row.delta.seeds.low, rel=1e-5)
             assert run.data.metrics["delta/m_high"] == pytest.approx(row.delta.seeds.high, rel=1e-5)
     assert found["Single task"].data.tags["verdict"] == "baseline"
-    assert found["MTI-Net"].data.tags["verdict"] == "one seed: no verdict"  # two of its seeds are missing
-    assert "delta/m_low" not in found["MTI-Net"].data.metrics
+    of_mti = found["MTI-Net"].data.tags  # two of its seeds are missing
+    assert (of_mti["verdict"], of_mti["why"]) == ("no verdict", "one seed")
+    assert "one seed: no verdict" in of_mti["mlflow.note.content"]
+    assert "delta/m_low" not in found["MTI-Net"].data.metrics and "interval" not in of_mti
+    assert "why" not in found["SCA-MTL"].data.tags and "why" not in found["Single task"].data.tags
     assert {run.info.status for run in found.values()} == {"FINISHED"}
+
+
+def test_a_row_lasts_from_the_start_of_its_first_cell_to_the_end_of_its_last(folder, shown):
+    def record(label, seed, **provenance):
+        entry = next(e for e in read(folder, "rooms").manifest.entries if (e.label, e.seed) == (label, seed))
+        path = Path(Store(folder).path(files.record(entry.id)))
+        content = json.loads(path.read_text())
+        content["provenance"] |= provenance
+        path.write_text(json.dumps(content))
+        return content["cost"]["train_seconds"]
+
+    def times(label):
+        info = held(shown)[label].info
+        return info.start_time, info.end_time
+
+    end = int(1000 * datetime(2026, 1, 1).timestamp())  # of all records
+    seconds = record("SCA-MTL", 1)
+    assert times("SCA-MTL") == (end - int(1000 * seconds), end)
+    before = everything(shown)
+    record("SCA-MTL", 1, finished="2026-01-02T00:00:00")
+    shown.rows(rows_of(folder))
+    day = int(1000 * (datetime(2026, 1, 2) - datetime(2026, 1, 1)).total_seconds())
+    assert times("SCA-MTL") == (end - int(1000 * seconds), end + day)
+    assert {label: of[0] for label, of in everything(shown).items()} == {label: of[0] for label, of in before.items()}
+    record("SCA-MTL", 0, finished="2025-12-31T00:00:00")
+    for _ in range(2):
+        shown.rows(rows_of(folder))
+        assert times("SCA-MTL")[0] == end - day - int(1000 * seconds)
+    after = everything(shown)
+    assert [label for label in after if after[label][0] != before[label][0]] == ["SCA-MTL"]
+    for seed in range(3):
+        record("SCA-MTL", seed, finished="some day")
+    shown.rows(rows_of(folder))
+    assert everything(shown)["SCA-MTL"][0] == after["SCA-MTL"][0]
 
 
 def test_the_interval_of_a_score_is_students(folder, shown):
@@ -107,17 +147,18 @@ def test_rows_are_shown_once_however_often_and_by_whomever(folder, shown):
 def test_a_row_that_loses_its_values_has_no_number_and_a_row_that_is_gone_has_no_run(folder, shown):
     rows = rows_of(folder)
     of_pad = next(row for row in rows if row.tags["label"] == "PAD-Net")
-    bare = replace(of_pad, metrics={"seeds": 0.0}, tags=of_pad.tags | {"verdict": "none: failed"})
+    bare = replace(of_pad, metrics={"seeds": 0.0}, tags=of_pad.tags | {"verdict": "no verdict", "why": "failed"})
     kept = [bare if row is of_pad else row for row in rows if row.tags["label"] != "SCA-MTL"]
     for _ in range(2):
         shown.rows(kept)
     found = held(shown)
     assert "SCA-MTL" not in found and found.keys() == {row.tags["label"] for row in kept}
     assert math.isnan(found["PAD-Net"].data.metrics["delta/m"]) and found["PAD-Net"].data.metrics["seeds"] == 0
-    assert found["PAD-Net"].data.tags["verdict"] == "none: failed"
+    assert found["PAD-Net"].data.tags["why"] == "failed"
     assert len(points(shown, found["PAD-Net"], "delta/m")) == 2
     shown.rows(rows)
-    assert held(shown)["PAD-Net"].data.metrics["delta/m"] == of_pad.metrics["delta/m"]
+    again = held(shown)["PAD-Net"].data
+    assert again.metrics["delta/m"] == of_pad.metrics["delta/m"] and again.tags.get("why") == of_pad.tags.get("why")
 
 
 def test_what_is_done_with_cells_leaves_rows_alone_and_the_reverse(folder, shown):
