@@ -186,6 +186,7 @@ def without_metric(root: Path) -> str:
     return store.close()
 
 
+FOUR = ("semseg", "human_parts", "depth", "normals")
 CROWD = (
     *("Single task", "Multi-task", "PAD-Net", "MTI-Net", "Cross-stitch networks", "NDDR-CNN, pairwise search"),
     *("SCA-MTL", "SCA-MTL without cross-task attention", "ATRC (global, local and label contexts)"),
@@ -197,7 +198,7 @@ COST |= {label: 3.9 * 1.4**place for place, label in enumerate(CROWD) if label n
 def crowded(
     root: Path,
     classes: int = 40,
-    tasks: tuple[str, ...] = ("semseg", "human_parts", "depth", "normals"),
+    tasks: tuple[str, ...] = FOUR,
     *,
     labels: tuple[str, ...] = CROWD,
     pictures: bool = True,

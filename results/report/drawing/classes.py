@@ -23,6 +23,8 @@ COLORS = "Blues"
 CELL = 0.95  # inches, on a screen
 GAP, BETWEEN = 0.06, 0.01  # inches; between cells
 TALL = 24  # classes; more of them have no room for two lines each
+TALLEST = 8.0  # inches of a page that a figure may take
+ROOM, LESS = 0.2, 0.05  # of a line, above and below the letters of a cell; where a figure is too tall
 DARK = 0.45  # of the brightness of a colour, below which letters on it are white
 
 
@@ -47,41 +49,50 @@ def classes(summary: Summary, store: str, colors: Looks) -> Picture | None:
     if not found:
         return None
     with mpl.rc_context(colors.style):
-        most = max(len(of_task.rows) for of_task in found)
-        names = [name for of_task in found for name in of_task.classes]
-        width = 1.4 + CELL * most if colors.width is None else colors.width
-        sheet = Sheet(width, colors.small)
-        beside = min(max(sheet.width_of(name) for name in names), 0.3 * width) + 2 * GAP
-        forms, top = [], GAP
-        above: list[str] = []
-        for of_task in found:
-            labels = list(of_task.rows)
-            cell = (width - beside - GAP) / len(labels)
-            sheet.text(
-                with_unit(f"{in_words(of_task.task)}: {_title(of_task)} by class", of_task.score.unit),
-                Box(GAP, top, width),
-            )
-            top += sheet.line() + GAP
-            if labels != above:
-                top = sheet.headings(labels, [beside + place * cell for place in range(len(labels))], cell, top)
-            above = labels
-            form = next(form for form in FORMS if _fits(sheet, of_task, form, cell))
-            top = _map(sheet, of_task, form, Box(beside, top, cell)) + GAP
-            forms.append(form)
-        note = sheet.wrapped(_note(found, forms), width - 2 * GAP)
-        sheet.text(note, Box(GAP, top, width))
-        figure = sheet.drawn(top + sheet.line() * (note.count("\n") + 1) + GAP)
+        sheet, height = _maps(found, colors, FORMS, ROOM)
+        if colors.width is not None and height > TALLEST:
+            sheet, height = _maps(found, colors, [form for form in FORMS if form.lines == 1], LESS)
+        figure = sheet.drawn(height)
     return Picture(figure, " ".join(_caption(found)))
 
 
-def _map(sheet: Sheet, found: ByClass, form: Form, first: Box) -> float:
+def _maps(found: Sequence[ByClass], colors: Looks, choice: Sequence[Form], room: float) -> tuple[Sheet, float]:
+    """The maps of all tasks below each other, and their height.
+
+    choice: of forms; the last one always fits. room: above and below the letters of a cell, of a line.
+    """
+    most = max(len(of_task.rows) for of_task in found)
+    names = [name for of_task in found for name in of_task.classes]
+    width = 1.4 + CELL * most if colors.width is None else colors.width
+    sheet = Sheet(width, colors.small)
+    beside = min(max(sheet.width_of(name) for name in names), 0.3 * width) + 2 * GAP
+    forms, top = [], GAP
+    above: list[str] = []
+    for of_task in found:
+        labels = list(of_task.rows)
+        cell = (width - beside - GAP) / len(labels)
+        title = f"{in_words(of_task.task)}: {_title(of_task)} by class"
+        sheet.text(with_unit(title, of_task.score.unit), Box(GAP, top, width))
+        top += sheet.line() + GAP
+        if labels != above:
+            top = sheet.headings(labels, [beside + place * cell for place in range(len(labels))], cell, top)
+        above = labels
+        form = next(form for form in choice if _fits(sheet, of_task, form, cell))
+        top = _map(sheet, of_task, form, Box(beside, top, cell), room) + GAP
+        forms.append(form)
+    note = sheet.wrapped(_note(found, forms), width - 2 * GAP)
+    sheet.text(note, Box(GAP, top, width))
+    return sheet, top + sheet.line() * (note.count("\n") + 1) + GAP
+
+
+def _map(sheet: Sheet, found: ByClass, form: Form, first: Box, room: float) -> float:
     """Draw the cells of a task, and their scale. first: the place of the first cell. Returns where the scale ends."""
     low, high = _ends(found)
     top, cell = first.top, first.width
     for name in found.classes:
         text = sheet.wrapped(name, first.left - 2 * GAP)
         lines = text.count("\n") + 1
-        height = (max(form.lines, lines) + 0.2) * sheet.line()
+        height = (max(form.lines, lines) + room) * sheet.line()
         for across, row in enumerate(found.rows.values()):
             box = Box(first.left + across * cell, top, cell - BETWEEN, height - BETWEEN)
             if (score := row.get(name)) is None:

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 DIRECTIONS = (0, 180, 90, 270, 45, 315, 135, 225, 20, 340, 160, 200, 65, 295, 115, 245)  # degrees, best first
 GAP, FARTHEST, STEP = 2.5, 150.0, 3.0  # points between a marker and its label
-WIDEST = 0.4  # of the width of the axes; a longer label is broken into lines
+WIDEST = (0.4, 0.27)  # of the width of the axes; a longer label is broken into lines, and into more where this helps
+HELPS = 20.0  # points by which a label must come nearer for it
+CROSSED = 60.0  # square points that a label covers are as bad as a line that crosses another label
 EDGE = 3.0  # points between a label and the axes
 LEADER = 7.0  # points; a label that is farther off gets a line to its marker
 
@@ -102,15 +104,19 @@ def _label(
     frame = Bbox(axis.get_window_extent().get_points() * 72 / pixels).padded(-EDGE)
     for label in sorted(points, key=lambda label: -place[label][0]):  # the right edge leaves the least choice
         text = axis.text(0, 0, label, fontsize=letters, color="0.1", linespacing=spacing)
-        wide = _measured(text, 72 / pixels)[0] / (WIDEST * frame.width)
-        if wide > 1:
-            text.set_text(textwrap.fill(label, max(8, int(len(label) / wide)), break_long_words=False))
-        written, extent = text.get_text(), _measured(text, 72 / pixels)
+        whole = _measured(text, 72 / pixels)[0]
         x, y = place[label]
         others = [box for of, box in solid.items() if of != label]
-        found, far, free = _free((x, y), extent, size / 2 + GAP, frame, (taken, others))
-        clean = clean and free
+        ways = []
+        for part in WIDEST:
+            wide = whole / (part * frame.width)
+            if wide > 1:
+                text.set_text(textwrap.fill(label, max(8, int(len(label) / wide)), break_long_words=False))
+            extent = _measured(text, 72 / pixels)
+            ways.append((*_free((x, y), extent, size / 2 + GAP, frame, (taken, others)), text.get_text()))
         text.remove()
+        found, distance, free, written = min(ways, key=lambda way: (not way[2], way[1] + HELPS * (way is not ways[0])))
+        clean, far = clean and free, distance > size / 2 + GAP + LEADER
         middle = "center" if "\n" in written else "center_baseline"
         line = {"arrowstyle": "-", "color": "0.5", "lw": 0.5, "shrinkA": 0, "shrinkB": size / 2, "relpos": (0.5, 0.5)}
         axis.annotate(
@@ -135,24 +141,28 @@ def _free(
     nearest: float,
     frame: Bbox,
     avoided: tuple[Sequence[Bbox], Sequence[Bbox]],
-) -> tuple[Bbox, bool, bool]:
-    """The first free place for a label of this extent, whether it is far off and needs a line, and whether it is free.
+) -> tuple[Bbox, float, bool]:
+    """The first free place for a label of this extent, its distance, and whether it is free.
 
     avoided: what the label covers nothing of, and what its line does not cross.
     """
     taken, solid = (np.array([box.extents for box in boxes]).reshape(-1, 4) for boxes in avoided)
-    fallback: tuple[float, Bbox] | None = None
+    fallback: tuple[float, Bbox, float] | None = None
     for box, distance in _places(*point, extent, nearest):
         if not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1):
             continue
-        covered, far = _overlap(box, taken), distance > nearest + LEADER
-        if covered == 0 and not (far and _crosses(point, box, solid)):
-            return box, far, True
-        if fallback is None or covered < fallback[0]:
-            fallback = (covered, box)
+        bad = _overlap(box, taken)
+        if fallback is not None and bad >= fallback[0]:
+            continue
+        if distance > nearest + LEADER and _crosses(point, box, solid):
+            bad += CROSSED
+        if bad == 0:
+            return box, distance, True
+        if fallback is None or bad < fallback[0]:
+            fallback = (bad, box, distance)
     if fallback is None:  # wider than the axes
-        return Bbox.from_bounds(point[0] + nearest, point[1] - extent[1] / 2, *extent), False, False
-    return fallback[1], True, False
+        return Bbox.from_bounds(point[0] + nearest, point[1] - extent[1] / 2, *extent), nearest, False
+    return fallback[1], fallback[2], False
 
 
 def _line(point: tuple[float, float], box: Bbox) -> list[Bbox]:

@@ -84,10 +84,13 @@ PANEL = 1.5  # inches; a panel of a paper is at least this wide
 
 
 class Looks(Mapping[str, Color]):
-    """label -> colour, and what else tells labels apart. `width` is that of a paper in inches; None: for a screen."""
+    """label -> colour, and what else tells labels apart. `width` is that of a paper in inches; None: for a screen.
 
-    def __init__(self, labels: Sequence[str], width: float | None = None) -> None:
-        self.width = width
+    across: the width of both columns of a paper, for figures that are too small in one; None where it has one column.
+    """
+
+    def __init__(self, labels: Sequence[str], width: float | None = None, across: float | None = None) -> None:
+        self.width, self.across = width, across
         self._places = {label: place for place, label in enumerate(labels)}
 
     def __getitem__(self, label: str) -> Color:
@@ -226,6 +229,6 @@ def hexadecimal(color: Color) -> str:
     return mpl.colors.to_hex(color)
 
 
-def palette(labels: Sequence[str], width: float | None = None) -> Looks:
+def palette(labels: Sequence[str], width: float | None = None, across: float | None = None) -> Looks:
     """The looks of labels, in the manifest's order, which all figures of a matrix share."""
-    return Looks(labels, width)
+    return Looks(labels, width, across)

@@ -28,8 +28,9 @@ from mtlbench.results.report.drawing.painting import (
 from mtlbench.results.report.drawing.sheet import Box, Sheet
 from mtlbench.results.summary.summary import Summary
 
-MOST_LINES = 12  # of pictures below each other on a sheet
-TILE = 1.15  # inches, on a screen
+MOST_LINES, OF_PAPER = 12, 8  # of pictures below each other on a sheet, and on one of a paper
+TILE, SEEN = 1.15, 0.6  # inches, on a screen; of a picture in a column of a paper, if it is not to go across both
+TALLEST = 6.6  # inches of a page that the pictures of a sheet and their keys may take
 GAP, APART = 0.035, 0.1  # inches between pictures, and between images
 LEAST, MEDIAN, GREATEST, DRAWN = "the least error", "the median error", "the greatest error", "drawn at random"
 SHEETS = 4  # that the images need where a sheet holds one
@@ -59,12 +60,13 @@ def panels(summary: Summary, store: str, looks: Looks, sheet: int = 0) -> tuple[
     None where the store has no images, or no cell's predictions of them, or where all images are on sheets before.
     """
     tasks = summary.comparison.tasks
-    shots = _shots(summary, store) if sheet < _sheets(SHEETS, len(tasks)) else None
+    lines = MOST_LINES if looks.width is None else OF_PAPER
+    shots = _shots(summary, store) if sheet < _sheets(SHEETS, len(tasks), lines) else None
     if shots is None:
         return None
     errors = {task: {image: _errors(shots, image, task) for image in shots.images} for task in tasks}
     chosen = _chosen(errors, shots.images, summary.comparison.benchmark)
-    sheets = _sheets(len(chosen), len(tasks))
+    sheets = _sheets(len(chosen), len(tasks), lines)
     if sheet >= sheets:
         return None
     worst = {task: darkest([e for image in chosen for e in errors[task][image].values()]) for task in tasks}
@@ -76,8 +78,8 @@ def panels(summary: Summary, store: str, looks: Looks, sheet: int = 0) -> tuple[
     return figure, number + _caption(shots, worst)
 
 
-def _sheets(images: int, tasks: int) -> int:
-    return math.ceil(images / max(1, MOST_LINES // (2 * tasks)))
+def _sheets(images: int, tasks: int, lines: int) -> int:
+    return math.ceil(images / max(1, lines // (2 * tasks)))
 
 
 def _caption(shots: Shots, worst: Mapping[str, Worst]) -> str:
@@ -153,12 +155,15 @@ def _reading(summary: Summary, shots: Shots, chosen: Sequence[str], task: str) -
 def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]], page: Page) -> Figure:
     rows, looks = list(shots.predicted), page.looks
     columns = len(rows) + 2
-    sheet = Sheet(TILE * columns if looks.width is None else looks.width, looks.small)
+    sheet = Sheet(_width(looks, columns), looks.small)
     tile = (sheet.width - GAP * (columns + 1)) / columns
-    lefts = [GAP + place * (tile + GAP) for place in range(columns)]
+    if looks.width is not None:
+        tile = min(tile, _tallest(shots, page, TALLEST - _legend(Sheet(sheet.width, sheet.letters), shots, page, 0.0)))
+    first = (sheet.width - columns * (tile + GAP) + GAP) / 2
+    lefts = [first + place * (tile + GAP) for place in range(columns)]
     top = sheet.headings(["image", "label", *rows], lefts, tile, GAP)
     for image, title in page.chosen.items():
-        sheet.text(_heading(title, len(shots.images)), Box(GAP, top, sheet.width))
+        sheet.text(_heading(title, len(shots.images)), Box(first, top, sheet.width))
         top += sheet.line() + GAP
         truth = shots.truth.arrays[image]
         rise, whole = truth[PIXELS].shape[:2]
@@ -182,6 +187,21 @@ def _drawn(shots: Shots, errors: Mapping[str, Mapping[str, Mapping[str, Array]]]
 def _heading(title: str, images: int) -> str:
     """Above an image: as what it was chosen, and from how many. A cell keeps predictions of few images only."""
     return f"{title} {'from' if title == DRAWN else 'of'} {images} test image{'' if images == 1 else 's'}"
+
+
+def _width(looks: Looks, columns: int) -> float:
+    """Of a sheet with so many pictures beside each other: both columns of a paper, where one makes them too small."""
+    if looks.width is None:
+        return TILE * columns
+    small = looks.width < SEEN * columns
+    return looks.across if small and looks.across is not None else looks.width
+
+
+def _tallest(shots: Shots, page: Page, height: float) -> float:
+    """The width of a picture with which all pictures below each other fill a height."""
+    lines = 2 * len(page.readings) * len(page.chosen)
+    sizes = [shots.truth.arrays[image][PIXELS].shape for image in page.chosen]
+    return (height / lines - GAP) / max(float(rise / whole) for rise, whole, *_ in sizes)
 
 
 def _legend(sheet: Sheet, shots: Shots, page: Page, top: float) -> float:

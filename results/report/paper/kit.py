@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib.pyplot as plt
+
 from mtlbench.results.records.record import Manifest
 from mtlbench.results.report import captions, recipe
 from mtlbench.results.report.drawing import figures
+from mtlbench.results.report.drawing.figures import Draw
+from mtlbench.results.report.drawing.looks import Picture
 from mtlbench.results.report.formats import escape_latex
 from mtlbench.results.report.paper import letters, tables
 from mtlbench.results.report.paper.bibliography import bibtex
@@ -18,6 +22,8 @@ from mtlbench.results.summary.controls import Finding
 from mtlbench.results.summary.summary import Summary
 
 FOLDER = "paper"
+TALLEST = 7.4  # inches; the figure of a column, which leaves the rest of a page to its caption
+BETWEEN = 1 / 6  # inches between the columns of the document, at least
 
 
 class Material(NamedTuple):
@@ -34,7 +40,8 @@ def write(material: Material, paper: Paper, folder: Path) -> list[Path]:
     place = folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     paths, inputs = list[Path](), list[str]()
-    colors = figures.palette(list(dict.fromkeys(entry.label for entry in material.manifest.entries)), paper.inches)
+    labels = list(dict.fromkeys(entry.label for entry in material.manifest.entries))
+    colors = figures.palette(labels, paper.inches, paper.across)
     for summary, table in material.shown:
         origin = "\n".join(tables.comment(_origin(summary, material, paper)))
         caption = captions.short(summary, material.manifest, material.controls)
@@ -74,33 +81,49 @@ def _figures(summary: Summary, table: Table, store: str, colors: figures.Looks, 
     """The files of the figures, and their environments in LaTeX."""
     paths, environments = [], []
     for name, draw in figures.FIGURES.items():
-        picture = draw(summary, store, colors)
+        picture = _picture(draw, summary, store, colors)
         if picture is None:
             continue
         wide, high = picture.figure.get_size_inches()
-        if wide != colors.width:  # a figure from outside of mtlbench, which knows nothing of papers
+        star = "*" if wide == colors.across else ""
+        if not star and wide != colors.width:  # a figure from outside of mtlbench, which knows nothing of papers
             assert colors.width is not None
             picture.figure.set_size_inches(colors.width, high * colors.width / wide)
         (path,) = figures.save(picture.figure, place / "figures" / f"{table.slug}-{name}", ("pdf",), style=colors.style)
         paths.append(path)
         environments += [
-            r"\begin{figure}[t]",
+            *([f"% Across both columns, {colors.across:.4g}in: in one column it would be too small."] if star else []),
+            rf"\begin{{figure{star}}}[t]",
             r"\centering\emergencystretch=3em",
             rf"\includegraphics{{figures/{path.name}}}",
             rf"\caption{{{escape_latex(picture.caption)}}}",
             rf"\label{{fig:{table.label}-{name}}}",
-            r"\end{figure}",
+            rf"\end{{figure{star}}}",
             "",
         ]
     return paths, "\n".join(environments)
 
 
+def _picture(draw: Draw, summary: Summary, store: str, colors: figures.Looks) -> Picture | None:
+    """A figure, across both columns where one column makes it taller than a page."""
+    picture = draw(summary, store, colors)
+    if picture is None or colors.across is None or picture.figure.get_size_inches()[1] <= TALLEST:
+        return picture
+    plt.close(picture.figure)
+    return draw(summary, store, figures.palette(list(colors), colors.across))
+
+
 def _example(inputs: Sequence[str], paper: Paper) -> str:
-    """A document with text of the paper's width, in which everything is seen as in the paper."""
+    """A document with text of the paper's width, in one column or two, where everything is seen as in the paper."""
+    columns, size = "", f"textwidth={paper.text}"
+    if paper.across is not None:
+        whole = max(paper.across, 2 * paper.inches + BETWEEN)
+        columns = "[twocolumn]"
+        size = f"textwidth={whole:.4f}in,columnsep={whole - 2 * paper.inches:.4f}in"
     lines = [
         "% Shows all tables and figures at their width. In a paper, use the lines that you need.",
-        r"\documentclass{article}",
-        rf"\usepackage[letterpaper,textwidth={paper.text},textheight=9.5in]{{geometry}}",
+        rf"\documentclass{columns}{{article}}",
+        rf"\usepackage[letterpaper,{size},textheight=8.875in]{{geometry}}",
         r"\usepackage{booktabs,graphicx}",
         *([r"\usepackage{times} % as in the template"] if paper.times else []),
         r"\begin{document}",

@@ -38,10 +38,11 @@ def remarks(manifest: Manifest, tables: Sequence[Table]) -> list[str]:
 
 
 def _remarks(what: str, text: str) -> Iterator[str]:
+    latin = f"a {what.split()[0]} in Latin letters"
     if lacking := _sorted(character for character in escape_latex(text) if not set_by_latex(character)):
-        yield f"{what}: pdflatex does not set {lacking}; use lualatex or xelatex, with a font that has them"
+        yield f"{what}: pdflatex does not set {lacking}; use lualatex or xelatex with a font that has them, or {latin}"
     if lacking := _sorted(c for c in text if not all(_has(font, c) for font in (SCREEN, PAPER["font.family"]))):
-        yield f"{what}: a font of the figures lacks {lacking}; a figure shows boxes in their place"
+        yield f"{what}: a font of the figures lacks {lacking}; figures show boxes in their place; use {latin}"
 
 
 def _sorted(characters: Iterator[str]) -> str:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}  # TeX's points
 TEMPLATES = {
     "neurips": "5.5in",  # one column
-    "cvpr": "3.25in",  # one of two columns, as the author kit says; 6.875in across both
-    "ieee": "252pt",  # one of two columns of IEEEtran; 516pt across both
+    "cvpr": "3.25in",  # one of two columns, as the author kit says
+    "ieee": "252pt",  # one of two columns of IEEEtran
 }
+ACROSS = {"cvpr": 6.875, "ieee": 516 * INCHES["pt"]}  # both columns and what is between them
+COLUMN = 3.75  # inches; a text that is no wider is taken for one of two columns
 NARROWEST, WIDEST = 2.0, 12.0  # inches
 
 
@@ -20,6 +22,7 @@ class Paper(NamedTuple):
     text: str
     inches: float
     times: bool = False  # letters are those of Times, as in all templates; otherwise they may be as wide as LaTeX's own
+    across: float | None = None  # inches that a figure across both columns has; None where there is one column
 
 
 def paper(asked: str) -> Paper:
@@ -32,4 +35,5 @@ def paper(asked: str) -> Paper:
     inches = float(number) * INCHES[unit]
     if not NARROWEST <= inches <= WIDEST:
         raise ValueError(f"{asked!r} is {inches:.3g} inches; a paper's width is from {NARROWEST:g}in to {WIDEST:g}in")
-    return Paper(f"{number}{unit}", inches, asked in TEMPLATES)
+    twice = 2 * inches if inches <= COLUMN else None  # what is between the columns is not known
+    return Paper(f"{number}{unit}", inches, asked in TEMPLATES, ACROSS.get(asked, twice))

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from command import main
-from make_records import CROWD, Store, crowded, pascal, three_seeds
+from make_records import CROWD, FOUR, Store, crowded, pascal, three_seeds
 from mtlbench.results.report.paper.bibliography import WITHOUT, WORKS, bibtex
 from mtlbench.results.report.paper.layout import Field, fit
 from mtlbench.results.report.paper.measure import width as measured
@@ -22,8 +22,9 @@ ROOMS_VERDICT = str(ROOT / "results" / "rooms_verdict" / "store")
 
 
 def test_a_width_is_a_template_or_a_length():
-    assert paper("5.5in") == ("5.5in", 5.5, False)
-    assert paper("neurips") == ("5.5in", 5.5, True)  # a template tells the letters too
+    assert paper("5.5in") == ("5.5in", 5.5, False, None)
+    assert paper("neurips") == ("5.5in", 5.5, True, None)  # a template tells the letters too
+    assert paper("cvpr").across == 6.875 and paper("3in").across == 6 and paper("ieee").across > 2 * 252 / 72.27
     assert paper("84mm").inches == pytest.approx(84 / 25.4)
     assert paper("241pt").inches == pytest.approx(3.3347, abs=1e-4)
     assert all(3 < paper(name).inches < 6 for name in TEMPLATES)
@@ -190,10 +191,31 @@ def wide(root):
     return crowded(root, labels=(CROWD[0], *CROWD[-5:]), pictures=False)
 
 
+def five(root):
+    """Five tasks, nine rows with long names, classes and pictures, none of which has room in a column."""
+    return crowded(root, tasks=(*FOUR, "edge"))
+
+
+@pytest.mark.slow
+def test_pictures_that_would_be_tiny_in_a_column_go_across_both_and_the_comment_says_so(tmp_path):
+    for asked, wide in (("cvpr", 6.875), ("3in", 6.0), ("neurips", 5.5)):
+        report(ROOMS_VERDICT, [], tmp_path / asked, paper(asked))
+        folder = tmp_path / asked / "rooms_verdict/paper"
+        found = {path.stem.rpartition("-")[2]: path for path in (folder / "figures").iterdir()}
+        for name, path in found.items():
+            (box,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ", path.read_bytes())
+            is_sheet = name.startswith("predictions")
+            assert float(box) == pytest.approx(72 * (wide if is_sheet else paper(asked).inches))
+        text = (folder / "rooms-semseg-normals-figures.tex").read_text()
+        across = 0 if asked == "neurips" else 2
+        said = text.count(f"% Across both columns, {wide:g}in: in one column it would be too small.\n")
+        assert said == text.count(r"\begin{figure*}") == text.count(r"\end{figure*}") == across
+
+
 @pytest.mark.slow  # LaTeX, several times
 @pytest.mark.skipif(LATEX is None, reason="neither pdflatex nor tectonic is installed")
 @pytest.mark.parametrize("asked", ["neurips", "cvpr", "84mm"])
-@pytest.mark.parametrize("make", [three_seeds, pascal, odd, wide, None])
+@pytest.mark.parametrize("make", [three_seeds, pascal, odd, wide, five, None])
 def test_latex_takes_everything_without_an_error_and_nothing_sticks_out(tmp_path, asked, make):
     store = ROOMS_VERDICT if make is None else make(tmp_path / "store")
     written = report(store, [], tmp_path / "out", paper(asked))
@@ -208,5 +230,5 @@ def test_latex_takes_everything_without_an_error_and_nothing_sticks_out(tmp_path
         done = subprocess.run(command, cwd=example.parent, capture_output=True, text=True, errors="replace")
         assert done.returncode == 0, done.stdout[-3000:]
     log = (example.parent / "example.log").read_text(errors="replace")
-    assert "Overfull" not in log and not re.search("^!", log, re.MULTILINE)
+    assert not re.search("Overfull|Float too large", log) and not re.search("^!", log, re.MULTILINE)
     assert "Output written on" in log
