@@ -27,7 +27,7 @@ APP = "mtlbench"  # the name of the entry point, in pyproject.toml
 # does not open by itself over a third of the first page.
 CHOICES = {"mlflow.workflowType_v1": '"machine_learning"', "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
 ORDER = ("delta/m", "delta/", "test/", "val/", "cost/", "train/")  # of metrics, by how their names begin
-RUNS = "/ajax-api/2.0/mlflow/runs/"  # where MLflow's pages read runs
+RUNS, RUN = "/ajax-api/2.0/mlflow/runs/", "/graphql"  # where MLflow's pages read runs, and the page of one run
 
 
 def installed() -> bool:
@@ -63,7 +63,8 @@ def enter(app: Flask) -> None:
         return response
 
     def order(response: Response) -> Response:
-        if RUNS in request.path and response.status_code == 200 and response.is_json:
+        read = RUNS in request.path or request.path.endswith(RUN)
+        if read and response.status_code == 200 and response.is_json:
             response.set_data(json.dumps(ordered(response.get_json())))
         return response
 
@@ -80,9 +81,10 @@ def script() -> str:
 
 def ordered(answer: dict[str, Any]) -> dict[str, Any]:
     """An answer of MLflow with one run or many, where the metrics of our runs are in order."""
-    for run in [*answer.get("runs", []), *([answer["run"]] if "run" in answer else [])]:
-        data = run.get("data", {})
-        if any(tag["key"] == KIND for tag in data.get("tags", [])) and "metrics" in data:
+    one = (answer.get("data") or {}).get("mlflowGetRun") or answer
+    for run in [*answer.get("runs", []), *([one["run"]] if one.get("run") else [])]:
+        data = run.get("data") or {}
+        if any(tag["key"] == KIND for tag in data.get("tags") or []) and data.get("metrics"):
             data["metrics"].sort(key=_place)
     return answer
 

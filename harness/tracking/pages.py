@@ -30,7 +30,7 @@ SECTIONS = (("delta", 3), ("test", 3), ("val", 3), ("train/loss", 3), ("train", 
 # the scores of three tasks fit into a page of 1500 pixels. The name of a cell has its seed and its tasks.
 WIDTHS = {
     AGGREGATE: {NAME: 190, CREATED: 44, "tags.`interval`": 120, "tags.`seeds`": 70},
-    CELL: {NAME: 270, CREATED: 150},
+    CELL: {NAME: 350, CREATED: 150},
 }
 NARROWEST = 96  # -0.0123456
 
@@ -102,7 +102,7 @@ def states(manifest: Manifest, scores: Mapping[str, Score]) -> dict[str, dict[st
     several_benchmarks = len({entry.benchmark for entry in manifest.entries}) > 1
     groups = ["label"] + ["tasks"] * several_sets + ["benchmark"] * several_benchmarks
     scored = [f"metrics.`{name}`" for name in primary]
-    cells = _state(CELL, [DELTA, *scored, *_tags("state", "tasks")])
+    cells = _state(CELL, [DELTA, *scored, *_tags("state")])
     rows = _state(AGGREGATE, [*_tags(VERDICT), DELTA, *_tags(INTERVAL), *scored, *_tags("seeds", WHY, *groups[1:])])
     sections = {
         "runListHidden": True,  # beside a list, a chart is too narrow for its title

@@ -34,6 +34,10 @@ def test_metrics_of_our_runs_come_in_the_order_in_which_they_are_asked_for():
     logged = ["train/loss", "val/a", "seeds", "cost/macs", "test/b", "test/b_low", "test/a", "delta/a", "delta/m"]
     wanted = ["delta/m", "delta/a", "test/b", "test/b_low", "test/a", "val/a", "cost/macs", "train/loss", "seeds"]
     assert names(entry.ordered({"run": run("cell", *logged)})["run"]) == wanted
+    page = {"data": {"mlflowGetRun": {"apiError": None, "run": run("cell", *logged)}}}
+    assert names(entry.ordered(page)["data"]["mlflowGetRun"]["run"]) == wanted
+    for other in ({"data": None}, {"data": {"mlflowGetRun": {"run": None}}}, {"data": {"mlflowSearchRuns": {}}}):
+        assert entry.ordered(other) == other
     ours, theirs, empty = entry.ordered({"runs": [run("aggregate", *logged), run("", *logged), {"info": {}}]})["runs"]
     assert names(ours) == wanted and names(theirs) == logged and empty == {"info": {}}
     assert entry.ordered({}) == {}
@@ -255,6 +259,16 @@ def test_compared_cells_open_on_delta(address, browser):
     runs = ",".join(f'"{each}"' for each in ids[:3])
     shown = browser.open(f'{address}/#/compare-runs?runs=[{runs}]&experiments=["1"]', "Comparing 3 Runs", "Metrics:")
     assert shown.partition("Metrics:")[2].split()[0] == "delta/m"
+
+
+@pytest.mark.slow
+def test_the_page_of_a_cell_begins_with_delta(address, browser):
+    browser.open(f"{address}/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=cells", "SCA-MTL")
+    see(browser, "SCA-MTL · seed 0")
+    click(browser, "SCA-MTL · seed 0 · semseg+depth+normals")
+    see(browser, "About this run", "cost/macs")
+    shown = browser.ask("document.body.innerText").split()
+    assert shown.index("delta/m") < shown.index("test/semseg_miou") < shown.index("cost/macs")
 
 
 @pytest.mark.slow
