@@ -37,10 +37,8 @@ def _details(one: Table) -> list[str]:
     """Lines that GitHub shows after a click, and that every other reader shows as a list."""
     if not one.details:
         return []
-    said = "How the intervals are made, and where the records come from"
-    head = said if one.intervals else "Where the records come from"
     return [
-        f"<details><summary>{head}</summary>",
+        f"<details><summary>{one.about}</summary>",
         "",
         *(f"* {escape_markdown(sentence)}" for sentence in one.details),
         "",

@@ -78,6 +78,12 @@ class Table:
         """The sentences that a reader of the table can do without at first."""
         return (*self.intervals, *self.exact, *self.records)
 
+    @property
+    def about(self) -> str:
+        """What `details` tell."""
+        told = "How the intervals are made, and where the records come from"
+        return told if self.intervals else "Where the records come from"
+
 
 @dataclass
 class Notes:
