@@ -14,12 +14,13 @@ PACKAGES = ("benchmarks", "methods", "results", "harness")
 # What no input can break: a scene is closed, so that every ray meets a surface.
 INVARIANTS = {("benchmarks/rendering/raycast.py", "(part >= 0).all()")}
 
-# Quick tests of refusals and of what is computed. Those of `mtlbench check` are in tests/harness/inspect.
+# Quick tests of refusals, of what is computed, and of each rule of `mtlbench check`.
 SELECTION = [
     "tests/benchmarks/tasks/test_losses.py",
     "tests/benchmarks/copies/test_cache.py",
     "tests/results/statistics/test_delta.py",
     "tests/harness/matrix/test_matrix.py",
+    "tests/harness/inspect/test_conformance.py",
 ]
 
 
