@@ -1,6 +1,8 @@
 """Two processes are one: the same gradients, and a record that counts each test image once."""
 
 import os
+from multiprocessing import get_context
+from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +23,7 @@ from mtlbench.harness.scoring.statistics import collect
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import batch_norm, train
 from mtlbench.methods.method import Target
+from paths import PYTHONPATH
 
 PROCESSES = 2
 AXES = torch.nn.functional.normalize(torch.randn(40, 3, generator=torch.Generator().manual_seed(1)))
@@ -34,8 +37,12 @@ METHODS = [name for name, method in methods.METHODS.items() if method.takes(2)]
 
 
 def start(function, folder, *arguments, processes=PROCESSES):
-    """Run function(rank, *arguments) in processes that have joined a group."""
-    multiprocessing.spawn(_join, (processes, function, str(folder / "group"), arguments), nprocs=processes)
+    """Run function(rank, *arguments) in processes that have joined a group. They are forked from a server that has
+    imported everything once."""
+    get_context("forkserver").set_forkserver_preload(["cells", "pyarrow.parquet", "pytest"])
+    given = (processes, function, str(folder / "group"), arguments)
+    with mock.patch.dict(os.environ, PYTHONPATH=PYTHONPATH):  # the server does not get the path of this process
+        multiprocessing.start_processes(_join, given, processes, start_method="forkserver")
 
 
 def _join(rank, processes, function, file, arguments):
