@@ -2,6 +2,7 @@ import contextlib
 import fcntl
 import math
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -45,6 +46,28 @@ def rooms(shared):
     folder = shared / "rooms"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def once(shared):
+    """`once(name, make)` is a folder that `make` has filled for all workers. Nobody changes it.
+
+    Whoever needs it first makes it, and the others wait. With `--dist worksteal` several workers may run tests of one
+    file, and each of them would make what a fixture of a module makes.
+    """
+
+    def made(name, make):
+        folder, whole = shared / name, shared / f"{name}.whole"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                make(folder)
+                whole.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Whole matrices under Ray: what fails is said and tried again, what is left goes on, nothing is lost."""
 
+import pickle
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import NamedTuple
 
 import pytest
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.slow
 class Ran(NamedTuple):
     commands: Commands
     file: Path
-    done: object  # the finished process
+    done: CompletedProcess
     found: object  # what the store holds of the matrix
     ids: dict  # of cells of both tasks, by label
 
@@ -25,25 +27,30 @@ class Ran(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory, commands_in, turn):
+def ran(once, commands_in, turn):
     """One run of cells that fail in every way among others that do not. Nobody changes its store."""
-    folder = tmp_path_factory.mktemp("run")
-    methods = [
-        {"name": "single_task", "label": "Single task"},
-        {"name": "plugin:AlwaysFails", "label": "always"},
-        {"name": "plugin:Explodes", "label": "explodes"},
-        {"name": "plugin:FailsOnce", "label": "once", "options": {"marker": str(folder / "once.marker")}},
-        {"name": "plugin:Dies", "label": "dies", "options": {"marker": str(folder / "dies.marker")}},
-        {"name": "plugin:Fine", "label": "fine"},
-    ]
-    benchmark = {**MATRIX["benchmark"], "tasks": ["depth", "edge"]}
-    file = matrix_file(folder, methods=methods, benchmark=benchmark, train={"epochs": 2, "batch": 2})
-    commands = commands_in(folder)
-    with turn():
-        done = commands.run("run", file, "--store", "s")
-    assert done.returncode == 1, done.stdout + done.stderr
+
+    def run(folder):
+        methods = [
+            {"name": "single_task", "label": "Single task"},
+            {"name": "plugin:AlwaysFails", "label": "always"},
+            {"name": "plugin:Explodes", "label": "explodes"},
+            {"name": "plugin:FailsOnce", "label": "once", "options": {"marker": str(folder / "once.marker")}},
+            {"name": "plugin:Dies", "label": "dies", "options": {"marker": str(folder / "dies.marker")}},
+            {"name": "plugin:Fine", "label": "fine"},
+        ]
+        benchmark = {**MATRIX["benchmark"], "tasks": ["depth", "edge"]}
+        file = matrix_file(folder, methods=methods, benchmark=benchmark, train={"epochs": 2, "batch": 2})
+        with turn():
+            done = commands_in(folder).run("run", file, "--store", "s")
+        assert done.returncode == 1, done.stdout + done.stderr
+        (folder / "done").write_bytes(pickle.dumps(done))
+
+    folder = once("failures", run)
     found = read(str(folder / "s"), "m")
-    return Ran(commands, file, done, found, {entry.label: entry.id for entry in found.manifest.entries})
+    done = pickle.loads((folder / "done").read_bytes())
+    ids = {entry.label: entry.id for entry in found.manifest.entries}
+    return Ran(commands_in(folder), folder / "m.yaml", done, found, ids)
 
 
 def test_failures_of_every_kind_are_retried_reported_and_do_not_stop_the_rest(ran):
