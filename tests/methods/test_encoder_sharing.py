@@ -29,7 +29,8 @@ def build(name, tasks=("semseg", "depth"), backbone=SMALL, head="hrnet", **optio
     return methods.build(name, targets, backbone, head=head, **stride, **options)
 
 
-CASES = [(SMALL, "hrnet"), (SMALL, "deeplab"), ("resnet18", "deeplab"), ("hrnet_w18_small_v2", "hrnet")]
+CASES = [(SMALL, "hrnet"), (SMALL, "deeplab"), ("resnet18", "deeplab")]
+CASES += [pytest.param("hrnet_w18_small_v2", "hrnet", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize(("backbone", "head"), CASES)

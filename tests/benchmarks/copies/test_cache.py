@@ -259,6 +259,7 @@ def test_a_killed_writer_leaves_nothing_that_counts_and_the_next_cleans_up(tmp_p
     assert left(tmp_path / "a") == ["image.npy", "index.json", "normals.npy", "semseg.npy"]
 
 
+@pytest.mark.slow
 def test_of_two_writers_one_writes_and_the_other_waits_for_it(tmp_path):
     first = writer(tmp_path / "a", 20, 0.02)
     with first:

@@ -193,6 +193,7 @@ class Sensitive(MultiTask):
         return outputs
 
 
+@pytest.mark.slow
 def test_a_run_tries_chooses_and_trains_and_no_trial_sees_a_test_image(go, tmp_path):
     outcome, said = go(matrix(seeds=[0]))
     assert (outcome.finished, outcome.missing) == (12, [])  # 9 trials, 3 cells

@@ -51,10 +51,9 @@ SETS = {
 BACKBONE = "hrnet_w18_small_v2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("benchmark", "tasks"),
-    [pytest.param(*asked, marks=pytest.mark.slow if len(asked[1]) > 2 else ()) for asked in SETS],
-    ids=lambda value: value if isinstance(value, str) else len(value),
+    ("benchmark", "tasks"), SETS, ids=lambda value: value if isinstance(value, str) else len(value)
 )
 def test_parameters_and_multiply_accumulates_are_those_of_the_published_networks(benchmark, tasks):
     made = BENCHMARKS[benchmark]()

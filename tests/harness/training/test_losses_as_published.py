@@ -83,7 +83,12 @@ def norm(gradients):
     return torch.stack([each.double().norm() for each in gradients if each is not None]).norm().item()
 
 
-@pytest.mark.parametrize("key", GOLDEN["shown"])
+SLOW = ("sca_mtl", "pad_net")
+
+
+@pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=pytest.mark.slow if key.startswith(SLOW) else ()) for key in GOLDEN["shown"]]
+)
 def test_losses_their_sum_and_gradients_are_those_of_the_published_code(key):
     method, data, names = key.split("|")
     entry, benchmark = GOLDEN["shown"][key], DATA[data]()

@@ -37,6 +37,7 @@ def test_secondary_scores_are_in_the_csv_and_on_the_page_but_classes_only_in_the
     assert "iou/wall" not in written.markdown
 
 
+@pytest.mark.slow
 def test_a_report_has_all_its_files_and_equal_records_give_equal_bytes(tmp_path, written):
     first, folder = written
     second = report(three_seeds(tmp_path / "store"), ["rooms"], tmp_path / "out")
