@@ -1,6 +1,6 @@
 """A hypothesis strategy: a document of JSON with something wrong in it. And cases that are others in each run.
 
-MTLBENCH_GARBAGE_SEED repeats the cases of a run. A test that fails names it.
+MTLBENCH_GARBAGE_SEED repeats the cases of a run. A test that fails names it. MTLBENCH_GARBAGE_TIMES draws more cases.
 """
 
 import os
@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
 SEED = int(os.environ.get("MTLBENCH_GARBAGE_SEED") or random.SystemRandom().randrange(10**6))
+TIMES = int(os.environ.get("MTLBENCH_GARBAGE_TIMES") or 1)  # as many cases; `make drills` draws four times as many
 
 
 def cases(strategy, number):
-    """A decorator for a slow test, whose last argument is drawn so many times."""
+    """A decorator for a slow test, whose last argument is drawn so many times, times TIMES."""
 
     def decorate(test):
         @wraps(test)
@@ -23,7 +24,9 @@ def cases(strategy, number):
             note(f"MTLBENCH_GARBAGE_SEED={SEED} draws the same cases")
             return test(*args, **kwargs)
 
-        many = settings(max_examples=number, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        many = settings(
+            max_examples=number * TIMES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
         return seed(SEED)(many(given(strategy)(said)))
 
     return decorate

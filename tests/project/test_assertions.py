@@ -65,7 +65,7 @@ def test_tests_pass_without_assertions():
         "-p",
         "no:cacheprovider",
         "-m",
-        "not slow and not gpu and not nightly",
+        "not slow and not drill and not gpu and not nightly",
         *SELECTION,
     ]
     done = subprocess.run(

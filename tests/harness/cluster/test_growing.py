@@ -12,7 +12,7 @@ from cells import matrix_file
 from nodes import HEAD, OWN_PROCESSES, PORT, Nodes, possible
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.drill,
     pytest.mark.usefixtures("in_turn"),
     pytest.mark.skipif(not possible(), reason="network namespaces need root and the command ip"),
 ]

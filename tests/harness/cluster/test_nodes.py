@@ -13,7 +13,7 @@ from mtlbench.harness.store.store import Store
 from nodes import HEAD, NETWORK, OWN_PROCESSES, PORT, Nodes, possible
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.drill,
     pytest.mark.usefixtures("in_turn"),
     pytest.mark.timeout(900),
     pytest.mark.skipif(not possible(), reason="network namespaces need root and the command ip"),

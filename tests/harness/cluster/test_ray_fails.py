@@ -9,8 +9,6 @@ import pytest
 from cells import matrix_file
 from mtlbench.harness.store.store import Store
 
-pytestmark = pytest.mark.slow
-
 GIB = 2**30
 
 
@@ -20,6 +18,7 @@ def memory():
     return tuple(int(found[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("alone")  # what others take of the memory would count
 def test_a_cell_that_the_memory_monitor_kills_is_tried_again_and_ends_no_run(commands, tmp_path, monkeypatch):
     total, available = memory()
@@ -38,6 +37,7 @@ def test_a_cell_that_the_memory_monitor_kills_is_tried_again_and_ends_no_run(com
     assert "Traceback" not in said
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("in_turn")
 @pytest.mark.timeout(1200)  # nine processes start, one after the other on a small machine
 def test_a_cell_whose_process_stops_leaves_or_crashes_is_tried_again_and_the_line_says_why(commands, tmp_path):
@@ -93,6 +93,7 @@ leave, schedule.OnRay.leave = schedule.OnRay.leave, left
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_turn")
 def test_a_run_whose_raylet_dies_ends_tune_joins_ray_again_and_goes_on(commands, tmp_path):
     file = matrix_file(tmp_path, train={"epochs": 2, "batch": 2})
@@ -106,6 +107,7 @@ def test_a_run_whose_raylet_dies_ends_tune_joins_ray_again_and_goes_on(commands,
     assert not list((tmp_path / "s" / "lease").iterdir())
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("in_turn")
 def test_cells_of_two_processes_that_wait_for_places_start_when_these_are_free_and_not_before(
     commands, tmp_path, monkeypatch
@@ -123,6 +125,7 @@ def test_cells_of_two_processes_that_wait_for_places_start_when_these_are_free_a
     assert re.findall(r"· seed 0: (started|finished)", said) == ["started", "finished"] * 3, said
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("in_turn")
 @pytest.mark.timeout(1200)  # three groups start, one after the other
 def test_a_group_of_which_one_process_stands_still_or_runs_out_of_memory_ends_while_the_other_waits(commands, tmp_path):

@@ -24,7 +24,7 @@ from nodes import Nodes as Spaces
 from paths import PYTHONPATH
 
 pytestmark = [
-    pytest.mark.slow,  # it starts Ray on two nodes, twice
+    pytest.mark.drill,  # it starts Ray on two nodes, twice
     pytest.mark.usefixtures("in_turn"),
     pytest.mark.timeout(900),
     pytest.mark.skipif(

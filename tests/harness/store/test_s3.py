@@ -17,7 +17,7 @@ from nodes import HEAD, OUTSIDE, OWN_PROCESSES, PORT, Nodes, possible
 boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
 pytest.importorskip("s3fs")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.drill,
     pytest.mark.usefixtures("in_turn"),
     pytest.mark.timeout(600),
     pytest.mark.skipif(not possible(), reason="network namespaces need root and the command ip"),

@@ -23,7 +23,6 @@ pytest.importorskip("psycopg")
 FOUND = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), *map(Path, os.environ["PATH"].split(os.pathsep))]
 BIN = next((folder for folder in FOUND if (folder / "initdb").exists()), None)
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.timeout(400),
     pytest.mark.skipif(BIN is None, reason="PostgreSQL is not installed"),
 ]
@@ -82,6 +81,7 @@ def tracked(store, uri):
     return held(uri)
 
 
+@pytest.mark.slow
 def test_a_database_has_every_cell_once_however_often_it_is_tracked(postgres, tmp_path):
     store = three_seeds(tmp_path / "store")
     first = tracked(store, postgres)
@@ -119,6 +119,7 @@ schedule.OnRay = KilledOnce
 """
 
 
+@pytest.mark.drill
 def test_a_run_whose_driver_was_killed_goes_on_and_leaves_every_cell_once(postgres, commands, rooms, tmp_path):
     file = matrix_file(tmp_path, "killed_once", seeds=[0, 1])
     driver = replace(commands, first=KILLED_ONCE)
@@ -136,6 +137,7 @@ def test_a_run_whose_driver_was_killed_goes_on_and_leaves_every_cell_once(postgr
     assert [row for row in held(postgres) if row[0] in ids] == rows
 
 
+@pytest.mark.slow
 def test_a_wrong_password_is_one_line_without_it(postgres, tmp_path):
     wrong = postgres.replace(PASSWORD, "falsch")
     done = invoke("track", "rooms", "--store", three_seeds(tmp_path / "store"), "--tracking-uri", wrong)
@@ -143,6 +145,7 @@ def test_a_wrong_password_is_one_line_without_it(postgres, tmp_path):
     assert "Traceback" not in done.output
 
 
+@pytest.mark.slow
 def test_a_server_keeps_runs_in_the_database_and_artifacts_in_its_folder(postgres, tmp_path):
     port, artifacts = free_port(), tmp_path / "artifacts"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

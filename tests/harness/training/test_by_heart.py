@@ -45,10 +45,16 @@ RECIPES = {
     "jtrl": Recipe(150, 6e-3, 0.2, PAIR),
 }
 CASES = [*((name, backbone_for(name)) for name in METHODS), ("single_task", "hrnet_w18_small_v2")]
+QUICK = [(name, backbone_for(name)) for name in ("single_task", "multi_task", "mti_net", "cross_stitch", "nddr_cnn")]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "backbone"), CASES)
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        pytest.param(name, backbone, marks=pytest.mark.slow if (name, backbone) in QUICK else pytest.mark.drill)
+        for name, backbone in CASES
+    ],
+)
 def test_two_images_are_learnt_by_heart(rooms, name, backbone):
     """Predictions at stride 4 draw these small images no better than to an mIoU of about 85, coarser ones of about 75.
     The best prediction that does not look at the image has less than 10."""

@@ -51,7 +51,7 @@ def exact():
     return trajectory(slice(None), Accelerator(cpu=True))
 
 
-@pytest.mark.slow
+@pytest.mark.drill  # the first step of every method is in test_distributed.py
 def test_thirty_steps_of_two_processes_are_those_of_one(exact, tmp_path):
     losses, weights = exact
     start(_of_a_part, tmp_path, tmp_path)

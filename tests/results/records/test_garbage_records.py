@@ -42,7 +42,7 @@ MANIFEST = json.loads(
 )
 
 
-@cases(changed(RECORD), 4000)
+@cases(changed(RECORD), 1000)
 def test_a_record_is_whole_or_named(content):
     text = content if isinstance(content, str) else json.dumps(content)
     try:
@@ -55,7 +55,7 @@ def test_a_record_is_whole_or_named(content):
     assert all(isinstance(one.value, float | None) for one in found.scores)
 
 
-@cases(changed(MANIFEST), 4000)
+@cases(changed(MANIFEST), 1000)
 def test_a_manifest_is_whole_or_named(content):
     text = content if isinstance(content, str) else json.dumps(content)
     try:
@@ -70,7 +70,7 @@ def test_a_manifest_is_whole_or_named(content):
     assert Manifest.from_json(found.to_json(), "again") == found
 
 
-@cases(st.text(), 500)
+@cases(st.text(), 125)
 def test_a_name_never_leads_out_of_a_folder(name):
     try:
         require_name(name)
@@ -111,7 +111,7 @@ def reported(root, content, drawn):
     return bool(new)
 
 
-@cases(st.data(), 300)
+@cases(st.data(), 75)
 def test_the_report_of_whatever_a_manifest_holds_stays_in_its_folder(made, data):
     whole = json.loads((made / "whole.json").read_text()) if (made / "whole.json").exists() else None
     if whole is None:

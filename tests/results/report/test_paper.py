@@ -95,6 +95,7 @@ def tabulars(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_four_tasks_and_long_names_are_one_block_in_a_column_and_what_has_no_room_is_a_comment(tmp_path):
     store = crowded(tmp_path / "store", labels=CROWD[:6], pictures=False)
     report(store, [], tmp_path / "out", paper("cvpr"))
@@ -212,9 +213,11 @@ def test_pictures_that_would_be_tiny_in_a_column_go_across_both_and_the_comment_
         assert said == text.count(r"\begin{figure*}") == text.count(r"\end{figure*}") == across
 
 
-@pytest.mark.slow  # LaTeX, several times
+WIDER = [pytest.param(asked, marks=pytest.mark.drill) for asked in ("neurips", "84mm")]
+
+
 @pytest.mark.skipif(LATEX is None, reason="neither pdflatex nor tectonic is installed")
-@pytest.mark.parametrize("asked", ["neurips", "cvpr", "84mm"])
+@pytest.mark.parametrize("asked", [pytest.param("cvpr", marks=pytest.mark.slow), *WIDER])
 @pytest.mark.parametrize("make", [three_seeds, pascal, odd, wide, five, None])
 def test_latex_takes_everything_without_an_error_and_nothing_sticks_out(tmp_path, asked, make):
     store = ROOMS_VERDICT if make is None else make(tmp_path / "store")

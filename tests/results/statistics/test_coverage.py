@@ -98,8 +98,10 @@ def test_few_tables_of_equal_rows_deny_a_row_its_bold_in_any_column(num_seeds, r
     assert denied.mean() <= 0.05 + BOLD + 0.005  # the noise of 4000 tables
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("num_seeds", [3, 5, 10])
+OF_SEEDS = [pytest.param(3, marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.drill) for n in (5, 10))]
+
+
+@pytest.mark.parametrize("num_seeds", OF_SEEDS)
 def test_the_rule_covers_all_pairs_with_missing_runs(num_seeds, rng):
     for name in COVARIANCES:
         values = drawn(name, 400, num_seeds, rng)
@@ -108,8 +110,7 @@ def test_the_rule_covers_all_pairs_with_missing_runs(num_seeds, rng):
         assert np.mean(covered) >= 0.93, name
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("num_seeds", [3, 5, 10])
+@pytest.mark.parametrize("num_seeds", OF_SEEDS)
 def test_the_rule_covers_all_pairs_of_twelve_rows_with_missing_runs(num_seeds, rng):
     covered = []
     for _ in range(400):
@@ -155,7 +156,7 @@ def test_verdicts_from_records_are_of_the_rule(rng):
         assert (pair.low, pair.high) == (pytest.approx(expected.low, abs=0.02), pytest.approx(expected.high, abs=0.02))
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_verdicts_from_records_cover_all_pairs(rng):
     found = {}
     for num_seeds in (3, 5, 10):
