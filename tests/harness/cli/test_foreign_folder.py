@@ -88,7 +88,7 @@ def begun(folder, empty_database):
     shutil.copy(empty_database, folder / "s" / "mlflow.db")
 
 
-@pytest.mark.slow
+@pytest.mark.drill  # the next one starts Ray in such a folder too
 @pytest.mark.usefixtures("in_turn")
 def test_a_matrix_with_methods_of_the_folder_runs_to_its_end(mtlbench, folder, empty_database):
     begun(folder, empty_database)

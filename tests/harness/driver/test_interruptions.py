@@ -9,7 +9,7 @@ import pytest
 from cells import matrix_file
 from mtlbench.harness.store.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_turn")]
+pytestmark = pytest.mark.usefixtures("in_turn")
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def waiting(commands, tmp_path):
     return matrix_file(tmp_path, methods=methods, train={"epochs": 4, "batch": 2})
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_a_store_that_the_same_command_finishes(commands, waiting, tmp_path):
     driver = commands.start("run", waiting, "--store", "s")
     store = Store(tmp_path / "s")
@@ -65,6 +66,7 @@ threading.Thread(target=take_over, daemon=True).start()
 """
 
 
+@pytest.mark.drill  # without Ray: tests/harness/store/test_lease.py
 def test_a_driver_that_has_lost_the_store_to_another_one_stops_and_writes_no_more(commands, waiting, tmp_path):
     done = replace(commands, first=LOSES).run("run", waiting, "--store", "s")
     said = done.stderr.strip().splitlines()[-1]
@@ -78,6 +80,7 @@ def test_a_driver_that_has_lost_the_store_to_another_one_stops_and_writes_no_mor
     assert store.state(waits) == "started" and store.failure(waits) is None
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_told_to_end_does_so_as_by_an_interrupt(commands, waiting, tmp_path):
     driver = commands.start("run", waiting, "--store", "s")
     assert any(": started" in line for line in driver.stdout)
