@@ -6,7 +6,8 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -56,6 +57,28 @@ def classes(module: str, kinds: tuple[type, ...]) -> list[str]:
         raise ValueError(f"module {module!r} cannot be imported: {_why(module, error)}") from error
     own = [each for each in found.values() if isinstance(each, type) and each.__module__ == module]
     return [f"{module}:{each.__name__}" for each in own if issubclass(each, kinds)]
+
+
+@contextmanager
+def mistakes_of(names: Sequence[str], doing: str) -> Iterator[None]:
+    """Run what calls code from outside. Its exceptions become a ValueError that names the code, the file and the line.
+
+    names: "package.module:Name" of the code; where there is none, an exception is a mistake of ours, and goes on.
+    doing: what is done with the code, such as "counting a training step".
+    """
+    try:
+        yield
+    except ValueError:  # says what is wrong already
+        raise
+    except Exception as error:
+        if not names:
+            raise
+        files = {getattr(sys.modules.get(name.partition(":")[0]), "__file__", None) for name in names}
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+        where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+        mistake = f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
+        checks = " and ".join(f"`mtlbench check {name}`" for name in names)
+        raise ValueError(f"{' and '.join(names)}: {doing} ends with {mistake}; correct it, and see {checks}") from error
 
 
 def _is_missing(module: str, error: BaseException) -> bool:

@@ -18,6 +18,13 @@ class Fine(MultiTask):
     """A baseline under another name."""
 
 
+class Stumbles(MultiTask):
+    """Has a mistake in its forward pass, whose message has two lines."""
+
+    def forward(self, image):
+        raise TypeError("no such\nmap")
+
+
 class FailsOnce(MultiTask):
     """Raises at its second step, the first time in a folder."""
 

@@ -36,6 +36,7 @@ from mtlbench.harness.store.provenance import names_from_outside
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.cost import count_step, network_cost
 from mtlbench.harness.training.network import chosen_tasks
+from mtlbench.methods.outside import is_outside, mistakes_of
 from mtlbench.results.records.record import Record
 
 
@@ -247,7 +248,9 @@ def _known_count(key: str, cell: Cell, workers: int) -> _Counted:
     key: what the count depends on beside the code. What comes from outside of the package is counted each time.
     """
     if names_from_outside(cell.model_dump(mode="json")):
-        return _count(cell, workers)
+        checked = [name for name in (cell.method, cell.benchmark.name) if is_outside(name)]
+        with mistakes_of(checked, f"counting a training step on {'+'.join(cell.tasks)}"):
+            return _count(cell, workers)
     versions = {library.__name__: library.__version__ for library in (torch, timm)}
     question = sha256(json.dumps([key, workers, versions]).encode()).hexdigest()[:16]
     text = remembered(f"cost {question}", source.state(), lambda: json.dumps(_count(cell, workers)))

@@ -16,6 +16,7 @@ from mtlbench.harness.matrix.cell import TrainConfig
 from mtlbench.harness.matrix.entries import BenchmarkEntry, make_benchmark
 from mtlbench.harness.training.cost import count_step, measure, network_cost
 from mtlbench.methods import Method, Target
+from mtlbench.methods.outside import is_outside, mistakes_of
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ def describe(
             raise ValueError(f"{name} takes {kind.counted()} tasks, and not {'+'.join(together)}")
         tasks = {task: benchmark.tasks[task] for task in together}
         network = on_meta(name, tasks, backbone=backbone, image_size=benchmark.size)
-        counted = network_cost(network, benchmark.size)
-        step = count_step(network, tasks, benchmark.size, recipe)
+        with mistakes_of([name] if is_outside(name) else [], f"counting a training step on {'+'.join(together)}"):
+            counted = network_cost(network, benchmark.size)
+            step = count_step(network, tasks, benchmark.size, recipe)
         ran = None
         if measured:
             whole = build(name, tasks, backbone=backbone, image_size=benchmark.size)

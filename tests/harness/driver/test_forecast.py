@@ -1,5 +1,6 @@
 """A dry run: what a matrix would take and what is missing, known without data, a GPU, a network, or a written file."""
 
+import inspect
 import os
 from datetime import datetime
 
@@ -25,6 +26,7 @@ from mtlbench.harness.store import kept, source
 from mtlbench.harness.store.store import Store
 from mtlbench.methods.weights import require_pretrained
 from mtlbench.results.records.record import Record
+from plugin import Stumbles
 
 TABLES = {
     "table1": 21, "table2": 24, "table3": 21, "table4": 24, "table5": 18, "ablation_rooms": 18, "atrc_search": 7,
@@ -326,6 +328,19 @@ def test_what_comes_from_outside_is_counted_each_time(tmp_path, monkeypatch):
     for _ in range(2):
         forecast(matrix(methods=["plugin:Fine"], baseline="plugin:Fine", seeds=[0]), Store(tmp_path), [])
     assert len(counted) == 2
+
+
+def test_a_mistake_in_a_method_from_outside_is_a_line_with_its_place_and_the_command_that_says_more(tmp_path):
+    line = inspect.getsourcelines(Stumbles.forward)[1] + 1
+    place = f"{inspect.getfile(Stumbles)}:{line}"
+    file = matrix_file(tmp_path, **{**SMALL, "methods": ["single_task", "plugin:Stumbles"]})
+    for arguments in (["run", file, "--dry-run", "--store", tmp_path], ["describe", "plugin:Stumbles"]):
+        answer = CliRunner().invoke(app, [*map(str, arguments)])
+        said = [text for text in answer.output.splitlines() if "TypeError" in text]
+        assert answer.exit_code == 2 and len(said) == 1, answer.output
+        assert said[0].startswith("mtlbench: plugin:Stumbles: counting a training step on semseg+")
+        assert "with TypeError: no such map (" in said[0]
+        assert said[0].endswith(f"({place}); correct it, and see `mtlbench check plugin:Stumbles`")
 
 
 def test_weights_in_the_cache_are_not_missing_and_others_are_named_without_a_download(tmp_path):
