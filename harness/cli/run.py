@@ -236,7 +236,7 @@ def _all_held(store: Store) -> str:
 
 def _matrices(store: Store, matrices: Sequence[Held]) -> str:
     if not matrices:
-        return f"{store.url} holds no matrix; `mtlbench run MATRIX --store {store.url}` begins one"
+        return f"{store.url} holds no matrix; `mtlbench run MATRIX --store {shlex.quote(store.url)}` begins one"
     from datetime import UTC, datetime
 
     from mtlbench.harness.driver.held import shown
@@ -293,10 +293,11 @@ def _show_outcome(matrix: Matrix, store: Store, outcome: Outcome, out: Path, tra
     typer.echo(f"cells    {outcome.finished} of {total} finished, in {store.url}")
     typer.echo(f"report   {out / matrix.name / 'report.html'}")
     typer.echo(f"tables   {out / matrix.name}, with captions and footnotes; figures in figures/")
-    shown = public(tracking_uri, tracking_uri) if tracking_uri else f"mtlbench ui --store {store.url}"
+    shown = public(tracking_uri, tracking_uri) if tracking_uri else f"mtlbench ui --store {shlex.quote(store.url)}"
     typer.echo(f"MLflow   {shown}")
     for cell_id, error in outcome.failures.items():
-        typer.echo(f"failed   {cell_id}: {error}\n         mtlbench show {cell_id} --store {store.url}", err=True)
+        more = f"mtlbench show {cell_id} --store {shlex.quote(store.url)}"
+        typer.echo(f"failed   {cell_id}: {error}\n         {more}", err=True)
     if outcome.stopped:
         typer.echo(f"stopped  {outcome.stopped}", err=True)
     for cell_id, problems in outcome.below_constant.items():

@@ -27,7 +27,7 @@ from mtlbench.harness.cluster.group import places
 from mtlbench.harness.cluster.nodes import asking, reaching
 from mtlbench.harness.cluster.scheduler import Board, Cluster, Gone
 from mtlbench.harness.cluster.stages import UNFIT, Stage, run_stage
-from mtlbench.harness.cluster.tell import Actors, Tell
+from mtlbench.harness.cluster.tell import Actors, Quiet, Tell
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Resources, make_benchmark
 from mtlbench.harness.store.provenance import names_from_outside
@@ -218,7 +218,7 @@ class OnRay:
                     name="cells",
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[tell],
+                    callbacks=[tell, Quiet()],
                     failure_config=tune.FailureConfig(max_failures=resources.retries),
                 ),
             )

@@ -16,6 +16,7 @@ from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.execution import tune_controller
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from mtlbench.harness.cluster import head
 from mtlbench.harness.cluster.attempt import first_line, reason
@@ -53,6 +54,13 @@ class Actors(RayActorManager):  # type: ignore[misc]
 
 
 tune_controller.RayActorManager = Actors
+
+
+class Quiet(TrialProgressCallback):  # type: ignore[misc]
+    """Takes the place of Tune's own lines. Tune calls a cell "completed" that diverged in its first epoch."""
+
+    def _print(self, msg: str) -> None:
+        pass
 
 
 class Seen(NamedTuple):

@@ -8,15 +8,17 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from cells import small_matrix
 from command import invoke
 from make_records import three_seeds
 from mtlbench.harness.cli.outcome import show_report
-from mtlbench.harness.cli.run import _command
+from mtlbench.harness.cli.run import _command, _show_outcome
+from mtlbench.harness.driver.run import Outcome
 from mtlbench.harness.matrix.text.written import Override, Written
 from mtlbench.harness.store.store import Store
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import read
-from mtlbench.results.report.write import report
+from mtlbench.results.report.write import Report, report
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -92,6 +94,16 @@ def test_a_report_ends_with_the_command_that_trains_what_is_missing(tmp_path):
     *_, count, following = invoke(*asked).stdout.splitlines()
     typed = ["mtlbench", "run", "my rows.yaml", "--set", "seeds=[0]", "--data", "rooms=r", "--store", store.url]
     assert count == last and following.startswith("next     ") and shlex.split(following)[1:] == typed
+
+
+def test_commands_name_a_store_with_a_space_as_a_shell_takes_it(tmp_path, capsys):
+    store = Store(str(tmp_path / "my store"))
+    quoted = shlex.quote(store.url)
+    assert f"`mtlbench run MATRIX --store {quoted}` begins one" in invoke("status", "--store", store.url).stdout
+    ended = Outcome(0, [], {"c1": "it fell"}, {}, [], Report((), "", (), (), "", ()))
+    _show_outcome(small_matrix(), store, ended, tmp_path / "out", None)
+    said = capsys.readouterr()
+    assert f"mtlbench ui --store {quoted}\n" in said.out and f"mtlbench show c1 --store {quoted}\n" in said.err
 
 
 def test_a_report_of_a_finished_matrix_names_no_command(tmp_path):
