@@ -1,9 +1,12 @@
 """The pages of docs/: what they compute is right, what they name exists, and the site builds without a warning."""
 
+import importlib
 import re
 import subprocess
 import sys
+import textwrap
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,6 @@ import yaml
 
 from command import invoke
 from make_records import score
-from mtlbench.benchmarks.tasks.factories import depth
 from mtlbench.results.statistics.delta import delta_m, relative_gain
 from mtlbench.results.statistics.planner import seeds_needed
 from mtlbench.results.statistics.verdicts import contrasts, not_worse_than_best
@@ -74,9 +76,25 @@ def test_the_metric_on_its_page_keeps_the_contract_of_metrics():
     assert torch.equal(torch.cat(each), whole)
     found = metric.scores(whole.sum(0))
     assert found.keys() == metric.score_types.keys() and metric.primary in found
-    assert found["gap"].item() == pytest.approx((prediction - label).abs()[label > 0].double().mean().item())
-    exec(code[1].replace("from my_metric import MeanGap\n", ""), names)
-    assert names["depth"].metric.definition == metric.definition and names["depth"].name == depth(0.5, 10.0).name
+    metres = (prediction - label).abs()[label > 0].double().mean().item()
+    assert metric.score_types["gap"].unit == "mm" and found["gap"].item() == pytest.approx(1000 * metres)
+
+
+def test_the_metric_takes_its_place_in_the_file_of_a_new_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert invoke("new", "dataset", "gap_rooms").exit_code == 0
+    metric, place = re.findall(r"```python\n(.*?)```", (DOCS / "your_metric.md").read_text(), re.DOTALL)
+    Path("my_metric.py").write_text(metric)
+    written = Path("gap_rooms.py").read_text()
+    (made,) = re.findall(r"^ +made = .*\n", written, re.MULTILINE)
+    imports, lines = place.rsplit("\n\n", 1)
+    changed = written.replace(
+        "from __future__ import annotations\n", f"from __future__ import annotations\n{imports}\n"
+    )
+    Path("gap_rooms.py").write_text(changed.replace(made, textwrap.indent(lines, " " * 8)))
+    tasks = importlib.import_module("gap_rooms").GapRooms().tasks
+    assert [*tasks] == ["semseg", "depth"] and tasks["depth"].metric.primary == "gap"
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
