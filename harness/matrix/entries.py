@@ -93,7 +93,7 @@ class BenchmarkEntry(BenchmarkConfig):
                 if task not in known:
                     raise ValueError(f"{self.name} has no task {task!r}; it has: {', '.join(known)}")
             if not task_set or len(set(task_set)) < len(task_set):
-                raise ValueError(f"{task_set}: a task set names each of its tasks once, and at least one")
+                raise ValueError(f"[{', '.join(task_set)}]: a task set names each of its tasks once, and at least one")
         return self
 
     @property

@@ -86,7 +86,7 @@ def cross_checks(raw: dict[str, Any], known: Right) -> list[str]:
     methods = raw.get("methods") if isinstance(raw.get("methods"), list) else []
     rows = [_row(entry) for entry in methods or []]
     for row in sorted({row for row in rows if row and rows.count(row) > 1}):
-        problems.append(f"methods: two rows are called {row!r}; give one a label")
+        problems.append(f"methods: two rows are called {row!r}; give one another label")
     problems += [line for fields, look in LOOKS if not known.wrong.intersection(fields) for line in look(known.matrix)]
     baseline = raw.get("baseline")
     if baseline is not None and rows and baseline not in rows:

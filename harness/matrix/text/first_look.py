@@ -6,6 +6,7 @@ A slip of the pen is said in a second. Whether options, tasks and sizes fit the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,6 +32,17 @@ METHODS = ("method", "methods/__init__.py", "METHODS")
 BENCHMARKS = ("benchmark", "benchmarks/__init__.py", "BENCHMARKS")
 OPTIMIZERS = ("optimizer", "harness/matrix/optimization.py", "OPTIMIZERS")
 SCHEDULES = ("schedule", "harness/matrix/optimization.py", "SCHEDULES")
+
+
+# What is wrong with a value, in place of pydantic's words, which are those of Python.
+OUR_WORDS = {
+    "string_type": "{value!r} is no text; write it in quotes",
+    "tuple_type": "{value!r} is no list; write one in brackets, such as [64, 96]",
+    "too_short": "{value!r} has too few entries; give {min_length} or more",
+    "too_long": "{value!r} has too many entries; give {max_length} at most",
+    "model_type": "{value!r} is no mapping; write keys with values in braces",
+    "dict_type": "{value!r} is no mapping; write keys with values in braces",
+}
 
 
 def first_look(written: Written) -> Written:
@@ -84,6 +96,8 @@ def describe_mistake(mistake: Any, above: tuple[str | int, ...] = ()) -> str:
         message = f"unknown key{_allowed(loc)}"
     elif mistake["type"] == "missing":
         message = "missing"
+    elif mistake["type"] in OUR_WORDS:
+        message = OUR_WORDS[mistake["type"]].format(value=mistake["input"], **mistake.get("ctx", {}))
     elif mistake["type"] != "value_error":
         message = f"{message}, not {mistake['input']!r}"
         if mistake["type"] == "list_type" and isinstance(mistake["input"], str | int | float):
@@ -108,4 +122,5 @@ def _allowed(loc: tuple[Any, ...]) -> str:
     keys = list(model.model_fields)
     if model is Matrix:
         keys += SHORT_FORMS
-    return f"; allowed: {', '.join(sorted(keys))}"
+    meant = get_close_matches(str(loc[-1]), keys, n=1)
+    return f"{''.join(f', perhaps {key} is meant' for key in meant)}; allowed: {', '.join(sorted(keys))}"

@@ -49,6 +49,8 @@ def in_a_line(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return " ".join(str(error).split())
     place = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+    if "character '\\t'" in str(error.problem):
+        return f"{place}: a tab stands where only spaces may stand; write spaces"
     return ": ".join(filter(None, [place, error.context, error.problem]))
 
 

@@ -83,7 +83,7 @@ def test_a_manifest_from_before_controls_is_read():
         (
             {**ALL, "other_seed": [7]},
             {},
-            "controls.other_seed: unknown key; allowed: judged_on, more_images, other_seeds",
+            "controls.other_seed: unknown key, perhaps other_seeds is meant; allowed: judged_on, more_images",
         ),
     ],
 )

@@ -42,8 +42,8 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
     text = "\n".join(found)
     for expected in (
         "benchmarks.0.size", "multiples of 32", "methods.1.name: unknown method 'padnet'; known: single_task",
-        "methods.2: multi_task has no option 'heads'; it has: head", "train.lr", "train.epochss: unknown key; allowed:",
-        "seeds.0", "colour: unknown key",
+        "methods.2: multi_task has no option 'heads'; it has: head", "train.lr",
+        "train.epochss: unknown key, perhaps epochs is meant; allowed:", "seeds.0", "colour: unknown key",
     ):  # fmt: skip
         assert expected in text, f"{expected!r} is not in\n{text}"
 
@@ -87,7 +87,17 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
             "backbone: backbone 'mobilevitv2_050' gives maps of [[16, 24]",
         ),
         ({"tasks": [["depth", "depth"]]}, "each of its tasks once"),
-        ({"tasks": []}, "benchmarks.0.tasks: List should have at least 1 item"),
+        ({"tasks": []}, "benchmarks.0.tasks: [] has too few entries; give 1 or more"),
+        ({"tasks": [["depth", "depth"]]}, "benchmarks.0: [depth, depth]: a task set names each of its tasks once"),
+        ({"size": 64}, "benchmarks.0.size: 64 is no list; write one in brackets, such as [64, 96]"),
+        ({"size": [64, 96, 3]}, "benchmarks.0.size: [64, 96, 3] has too many entries; give 2 at most"),
+        ({"caption": 3}, "caption: 3 is no text; write it in quotes"),
+        ({"resources": 3}, "resources: 3 is no mapping; write keys with values in braces"),
+        ({"seedz": [0]}, "seedz: unknown key, perhaps seeds is meant; allowed: backbone, baseline"),
+        (
+            {"methods": ["single_task", {"name": "multi_task", "label": "single_task"}]},
+            "methods: two rows are called 'single_task'; give one another label",
+        ),
         ({"seeds": [2**32]}, "seeds.0: Input should be less than 4294967296"),
         ({"train": {"epochs": 1, "lr": float("inf")}}, "train.lr: Input should be a finite number"),
         ({"train": {"epochs": 1, "weights": {"depth": float("inf")}}}, "train.weights.depth: Input should be a finite"),
@@ -96,7 +106,10 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
             "benchmarks.0.options: tie is nan; give finite numbers",
         ),
         ({"methods": ["single_task", {"name": "sca_mtl", "options": {"csam": date(2001, 1, 1)}}]}, "csam is datetime"),
-        ({"methods": ["single_task", "single_task", {"name": "multi_task", "label": 3}]}, "methods.2.label: Input"),
+        (
+            {"methods": ["single_task", "single_task", {"name": "multi_task", "label": 3}]},
+            "methods.2.label: 3 is no text",
+        ),
         (
             {
                 "train": {"epochs": 1, "lr": 1.0},
@@ -106,7 +119,7 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
         ),
         (
             {"methods": ["single_task", {"name": "multi_task", "train": {"lrr": 1}}]},
-            "methods.1.train.lrr: unknown key; allowed: accumulate, batch",
+            "methods.1.train.lrr: unknown key, perhaps lr is meant; allowed: accumulate, batch",
         ),
         ({"benchmarks": ["rooms"]}, "benchmark: give it or benchmarks, not both"),
         *(
@@ -117,6 +130,14 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
 )
 def test_a_mistake_is_one_clear_line(changes, expected):
     assert any(expected in line for line in problems(**changes)), problems(**changes)
+
+
+def test_a_tab_is_named_in_words(tmp_path):
+    file = tmp_path / "m.yaml"
+    file.write_text(f"{MINIMAL}resources:\n\tcpus: 1\n")
+    line = MINIMAL.count("\n") + 2
+    with pytest.raises(MatrixError, match=f"not YAML: line {line}, column 1: a tab stands where only spaces may stand"):
+        read(str(file))
 
 
 def test_a_mistake_at_the_top_hides_none_between_parts():

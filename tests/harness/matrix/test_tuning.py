@@ -157,7 +157,10 @@ def test_the_curve_is_what_the_best_of_k_random_trials_is_worth():
         ({"trials": 2, "space": {"lr": [1e-2, 1e-3]}}, r"\[0.01, 0.001\] is no range"),
         ({"trials": 1, "space": {"lr": [1e-4, 1e-3]}}, "tune.trials"),
         ({"trials": 2, "space": {}}, "tune.space"),
-        ({"trials": 2, "spice": {}}, "tune.spice: unknown key; allowed: budget, holdout, searches, seed, space"),
+        (
+            {"trials": 2, "spice": {}},
+            "tune.spice: unknown key, perhaps space is meant; allowed: budget, holdout, searches, seed, space",
+        ),
         ({**MATRIX["tune"], "searches": "twice"}, "tune.searches: Input should be 'once' or 'per_seed', not 'twice'"),
         ({**MATRIX["tune"], "budget": "task"}, "tune.budget: Input should be 'row' or 'cell', not 'task'"),
     ],
