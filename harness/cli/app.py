@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "status": (run.status, "Say what is finished, started, failed or stale."),
     "report": (store.report, "Write the tables, figures and the page of a store."),
     "track": (export.track, "Bring MLflow up to date with a store."),
-    "export": (export.export, "Write a store as files of TensorBoard."),
+    "export": (export.export, "Write a store for TensorBoard or Weights & Biases."),
     "ui": (export.ui, "Open the MLflow pages of a store."),
     "audit": (audit.audit, "Find printed values of Δm that cannot be true."),
     "plan": (methods.plan, "Say how many seeds a question needs."),

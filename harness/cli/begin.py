@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.harness.cli.usage import fail, one_line
+from mtlbench.harness.cli.usage import fail, one_line, opening
 
 app = typer.Typer(
     help="Write a commented file to start from; it works as it is.",
@@ -77,6 +77,7 @@ def dataset(name: ModuleArgument, out: FolderOption = Path()) -> None:
     """
     from mtlbench.harness.start import files
 
+    opening(f"making {name}.py and images for it", "torch")
     then = f"mtlbench data verify {name}:{files.class_name(name)} --data {name}_sample"
     _new(out, lambda: files.dataset(name), then, module=name)
 

@@ -104,10 +104,11 @@ def feasible(resources: Resources, available: Mapping[str, float], nodes: Sequen
     for kind, one in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         asked = one * resources.workers
         if asked > available.get(kind, 0):
-            problems.append(
-                f"a cell asks for {asked:g} {kind}s ({resources.workers} workers x {one:g}), "
-                f"and there are {available.get(kind, 0):g}; change resources in the matrix"
-            )
+            parts = f" ({resources.workers} workers x {one:g})" if resources.workers > 1 else ""
+            asks = f"a cell asks for {asked:g} {kind}{'s' * (asked != 1)}{parts}"
+            there = available.get(kind, 0)
+            are = "is" if there == 1 else "are"
+            problems.append(f"{asks}, and there {are} {there:g}; change resources in the matrix")
     fits = (node.get("CPU", 0) >= resources.cpus and node.get("GPU", 0) >= resources.gpus for node in nodes)
     if not problems and not any(fits):
         problems.append(

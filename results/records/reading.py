@@ -85,10 +85,10 @@ def read(store: str, matrix: str) -> Results:
     fs, root = open_store(store)
     path = f"{root}/{files.matrix(matrix)}"
     if not fs.exists(path):
-        known = matrices(store)
-        raise FileNotFoundError(
-            f"{store}: no matrix {matrix!r} was run into this store; it holds: {', '.join(known) or 'none'}"
-        )
+        known = ", ".join(matrices(store))
+        if not known:
+            raise FileNotFoundError(f"{store}: no such store, or no matrix was run into it; check its address")
+        raise FileNotFoundError(f"{store}: no matrix {matrix!r} was run into this store; it holds: {known}")
     manifest = Manifest.from_json(_text(fs, path, path), path)
     records: dict[str, Record] = {}
     failures: dict[str, dict[str, Any]] = {}

@@ -18,6 +18,7 @@ COMMANDS = {
     "list": ("PyTorch", "stderr", "listing"),
     "describe pad_net atrc --json": ("PyTorch", "stderr", "counting what pad_net, atrc costs on rooms"),
     "check my_net:MyNet": ("PyTorch", "stderr", "checking my_net:MyNet"),
+    "new dataset my_rooms": ("PyTorch", "stderr", "making my_rooms.py and images for it"),
     "data verify nyud --json": ("PyTorch", "stderr", "reading every file of nyud"),
     "data doctor nyud --json": ("PyTorch", "stderr", "looking at 24 images of nyud"),
     "data prepare nyud": ("PyTorch", "stderr", "preparing nyud"),

@@ -171,7 +171,7 @@ def test_table_1_lists_its_cells_and_all_that_is_missing_and_writes_nothing(tmp_
     ):  # fmt: skip
         assert word in missing[1]
     assert "asks for 4 CPUs" in missing[2]
-    assert "asks for 1 GPUs" in missing[3]
+    assert "asks for 1 GPU, and" in missing[3]
     assert tree(tmp_path) == {}
 
 

@@ -84,7 +84,13 @@ def test_what_no_node_can_hold_is_refused_and_not_waited_for():
     total = {"CPU": 16.0}
     assert preflight.feasible(Resources(cpus=8, workers=2), total, nodes) == []
     assert "no node has as many" in preflight.feasible(Resources(cpus=16), total, nodes)[0]
-    assert "2 x 9" in preflight.feasible(Resources(cpus=9, workers=2), total, nodes)[0].replace("workers ", "")
+    asks = {(9, 2, 0): "18 CPUs (2 workers x 9), and there are 16", (20, 1, 0): "20 CPUs, and there are 16"}
+    asks |= {(1, 1, 1): "1 GPU, and there are 0"}
+    for (cpus, workers, gpus), said in asks.items():
+        told = preflight.feasible(Resources(cpus=cpus, workers=workers, gpus=gpus), total, nodes)
+        assert told == [f"a cell asks for {said}; change resources in the matrix"]
+    told = preflight.feasible(Resources(cpus=2), {"CPU": 1.0}, [{"CPU": 1.0}])
+    assert told == ["a cell asks for 2 CPUs, and there is 1; change resources in the matrix"]
 
 
 @pytest.mark.parametrize(

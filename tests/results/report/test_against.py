@@ -209,7 +209,7 @@ def test_the_command_prints_the_answer_and_refuses_in_one_line(tmp_path):
         (["rooms"], same, "the store of the report itself"),
         (["rooms"], other, "no matrix 'rooms' was run into this store; it holds: another"),
         ([], other, "it holds no matrix of"),
-        (["rooms"], tmp_path / "nothing", "it holds: none"),
+        (["rooms"], tmp_path / "nothing", "nothing: no such store, or no matrix was run into it"),
         (["rooms"], "s3://a:secret@b/c", "the address holds a password"),
         (["rooms"], made(tmp_path / "waiting", status=WAITING), "no cell of rooms"),
     ):  # fmt: skip
