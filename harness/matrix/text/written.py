@@ -119,7 +119,13 @@ def find(source: str) -> Path:
     if source in embedded():
         return EMBEDDED / f"{source}.yaml"
     stem, written = Path(source).stem, Path(f"{source}.yaml")
-    hint = f"; do you mean {written}?" if written.is_file() else f"; do you mean {stem}?" if stem in embedded() else ""
+    hint = (
+        f"; perhaps {written} is meant"
+        if written.is_file()
+        else f"; perhaps {stem} is meant"
+        if stem in embedded()
+        else ""
+    )
     what = f"{source!r} is a folder and no matrix file" if Path(source).is_dir() else f"no matrix file {source!r}"
     raise FileNotFoundError(f"{what}, and no embedded one of that name: {', '.join(embedded())}{hint}")
 

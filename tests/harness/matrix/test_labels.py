@@ -39,9 +39,9 @@ def test_a_file_that_is_no_matrix_is_refused_in_one_line(tmp_path, content, said
 def test_a_name_that_is_nearly_right_is_hinted_at(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").touch()
-    with pytest.raises(FileNotFoundError, match=r"do you mean mine\.yaml\?$"):
+    with pytest.raises(FileNotFoundError, match=r"perhaps mine\.yaml is meant$"):
         load("mine")
-    with pytest.raises(FileNotFoundError, match=r"do you mean smoke\?$"):
+    with pytest.raises(FileNotFoundError, match=r"perhaps smoke is meant$"):
         load("smoke.yaml")
     with pytest.raises(FileNotFoundError, match="is a folder and no matrix file"):
         load(str(tmp_path))
