@@ -23,12 +23,15 @@ print(os.getpid(), child.pid, flush=True)
 time.sleep(60)
 """
 
+# It heeds all signals, also where the tests run in the background of a shell, which ignores some for them.
 SERVE = """
-import sys
+import signal, sys
 import typer
 from mtlbench.harness.cli import export
 from mtlbench.harness.tracking import server
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 server.PATIENCE = 5.0
 if sys.argv[1:]:
     server.server = lambda *_: ([sys.executable, "-c", sys.argv[1]], {{}})
