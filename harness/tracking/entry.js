@@ -26,6 +26,7 @@
     return runs && has ? null : { id, list, has };
   };
 
+  const VIEW = "viewStateShareKey="; // in the address of a prepared view
   let place = null; // where the visitor went last, if that is such an address
   const enter = async () => {
     const here = (place = entered());
@@ -33,10 +34,16 @@
     const { experiment } = await ask(`experiments/get?experiment_id=${here.id}`);
     if (!experiment?.tags?.some(({ key }) => key === tag)) return;
     const { runs } = await ask("runs/search", { experiment_ids: [here.id], filter, max_results: 1 });
-    // MLflow may have replaced the address by a list of its own meanwhile, and kept this as if the visitor had made it.
-    if (place !== here) return; // a visitor who went on stays there
+    if (place === here) stay(here, pages[runs ? "rows" : "cells"].replace("ID", here.id), 20);
+  };
+
+  // Open a view, and again for five seconds where MLflow puts a list of its own in its place, for which it had asked
+  // before. MLflow keeps such a list as if the visitor had made it. A visitor who goes on ends this.
+  const stay = (here, view, looks) => {
+    if (place !== here || !looks) return;
     if (!here.has) localStorage.removeItem(here.list);
-    location.replace(pages[runs ? "rows" : "cells"].replace("ID", here.id));
+    if (!location.hash.includes(VIEW)) location.replace(view);
+    setTimeout(stay, 250, here, view, looks - 1);
   };
 
   const push = history.pushState; // MLflow goes to its pages by it, and it causes no event
@@ -44,7 +51,7 @@
     push.apply(this, entry);
     enter();
   };
-  addEventListener("popstate", enter);
+  addEventListener("popstate", () => location.hash.includes(VIEW) || enter());
   for (const touch of ["pointerdown", "keydown"]) addEventListener(touch, () => (place = null), true);
   enter();
 })
