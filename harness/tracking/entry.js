@@ -37,12 +37,15 @@
     if (place === here) stay(here, pages[runs ? "rows" : "cells"].replace("ID", here.id), 20);
   };
 
+  let opening = false; // a view, just now: the event that this causes tells of no step of the visitor
+
   // Open a view, and again for five seconds where MLflow puts a list of its own in its place, for which it had asked
   // before. MLflow keeps such a list as if the visitor had made it. A visitor who goes on ends this.
   const stay = (here, view, looks) => {
+    opening = place === here && looks > 0 && !location.hash.includes(VIEW);
     if (place !== here || !looks) return;
     if (!here.has) localStorage.removeItem(here.list);
-    if (!location.hash.includes(VIEW)) location.replace(view);
+    if (opening) location.replace(view);
     setTimeout(stay, 250, here, view, looks - 1);
   };
 
@@ -51,7 +54,7 @@
     push.apply(this, entry);
     enter();
   };
-  addEventListener("popstate", () => location.hash.includes(VIEW) || enter());
+  addEventListener("popstate", () => opening || enter());
   for (const touch of ["pointerdown", "keydown"]) addEventListener(touch, () => (place = null), true);
   enter();
 })

@@ -246,18 +246,6 @@ def test_a_slow_answer_opens_the_rows_later_and_moves_nobody_who_went_on(address
     assert "#/experiments/1/models" in browser.ask("location.hash")
 
 
-@pytest.mark.slow
-def test_a_list_that_mlflow_puts_in_the_place_of_the_rows_moves_nobody(address, browser):
-    browser.open(f"{address}/#/experiments", "three", "/ page")
-    click(browser, "three")
-    there(browser, "viewStateShareKey=rows")
-    browser.ask(
-        "history.replaceState(history.state, '', '#/experiments/1/runs?searchFilter=&orderByKey=metrics.seeds')"
-    )
-    there(browser, "viewStateShareKey=rows")
-    see(browser, "4.8914", "undecided")
-
-
 RUNS = """[...new Set([...document.querySelectorAll('a')].map(link => link.href)
 .filter(address => /runs\\/[0-9a-f]{32}$/.test(address)).map(address => address.slice(-32)))]"""
 
