@@ -17,6 +17,7 @@ from mtlbench.harness.cluster.log import log
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store.lease import following
+from mtlbench.harness.store.patience import DiskFull
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training.checkpoint import Parts, parts_of, put_parts
 from mtlbench.harness.training.environment import Environment
@@ -43,7 +44,8 @@ def attempt(
 
     Errors go to the store (failure.json, log.txt). A failure that another try would repeat ends here with False. In a
     group it raises Final: the other processes may wait for this one. Raises Halved where another try takes half as many
-    images at once. Any other error is raised again, and the scheduler tries again.
+    images at once. Any other error is raised again, and the scheduler tries again. DiskFull is no failure of the cell,
+    and ends the run.
     """
     import torch
 
@@ -67,12 +69,13 @@ def attempt(
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
+            if isinstance(error, DiskFull):
+                raise
             why, again, halved = reason(error), not isinstance(error, Diverged), False
             if isinstance(error, torch.OutOfMemoryError | NoRoomToScore):
                 why = reason(error.__cause__ or error)
                 again, advice = _halved(store, cell, resources, parts, scoring=isinstance(error, NoRoomToScore))
                 why, halved = f"{why}; {advice}", again
-            # On a full disk the scheduler says why, once there is room.
             with contextlib.suppress(StoreError):
                 if store.failures(cell.id) <= before:  # else another process of this attempt has named the cause
                     store.put_failure(cell.id, why, trace, before + 1)
@@ -193,8 +196,9 @@ def score(cell_id: str, environment: Environment, report: Callable[[int, int], N
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
-            with contextlib.suppress(StoreError):
-                store.put_failure(cell_id, reason(error), trace)
+            if not isinstance(error, DiskFull):
+                with contextlib.suppress(StoreError):
+                    store.put_failure(cell_id, reason(error), trace)
             raise
 
 

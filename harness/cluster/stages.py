@@ -15,11 +15,13 @@ from mtlbench.harness.cluster.attempt import Final, Halved, attempt, pulse_befor
 from mtlbench.harness.cluster.group import train_together
 from mtlbench.harness.cluster.nodes.asking import Asked, unfit
 from mtlbench.harness.search_path import look_also_in
+from mtlbench.harness.store.patience import DiskFull, waits_told
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.environment import Environment
 
 SECONDS_BETWEEN_REPORTS = 5.0
 HALVED = "halved"  # under it a trial reports that it fails because memory ran out, and goes on with smaller batches
+WAITS = "waits"  # under it a trial reports that it waits, as for room on a full disk
 UNFIT = "unfit"  # under it a trial reports the id of its node, which cannot run cells, and under "why" the reason
 
 Stage = Literal["train", "score"]
@@ -44,11 +46,12 @@ def run_stage(config: dict[str, Any], environment: Environment, folders: list[st
             _group(config["cell"], environment, folders, asked)
             return
         _require_fit(asked, config["cell"], environment)
-        if config["stage"] == "score":
-            _score(config["cell"], environment)
-        else:  # trained in this process; Accelerate sees a plain one
-            cell = Store(environment.store).cell(config["cell"])
-            attempt(cell, environment, lambda progress: tune.report(progress._asdict()))
+        with waits_told(lambda what: tune.report({WAITS: what})):
+            if config["stage"] == "score":
+                _score(config["cell"], environment)
+            else:  # trained in this process; Accelerate sees a plain one
+                cell = Store(environment.store).cell(config["cell"])
+                attempt(cell, environment, lambda progress: tune.report(progress._asdict()))
     except Halved:
         tune.report({HALVED: True})
         raise
@@ -80,7 +83,7 @@ def _score(cell_id: str, environment: Environment) -> None:
 
 
 def _group(cell_id: str, environment: Environment, folders: list[str], asked: Asked | None) -> None:
-    """Train a cell in a group of processes. Raises Unfit or Halved where one of them does.
+    """Train a cell in a group of processes. Raises Unfit, Halved or DiskFull where one of them does.
 
     One process that ends the cell for good decides: the other processes may only have noticed that it does not answer.
     """
@@ -93,7 +96,7 @@ def _group(cell_id: str, environment: Environment, folders: list[str], asked: As
     except WorkerGroupError as error:
         causes = list(error.worker_failures.values())
         for cause in causes:
-            if isinstance(cause, Unfit | Halved):
+            if isinstance(cause, Unfit | Halved | DiskFull):
                 raise cause from error
         if not any(isinstance(cause, Final) for cause in causes):
             raise

@@ -23,8 +23,9 @@ from mtlbench.harness.cluster.attempt import first_line, reason
 from mtlbench.harness.cluster.log import LAST_LINES, NO_LAST_LINES, last_words
 from mtlbench.harness.cluster.nodes.closed import Closed
 from mtlbench.harness.cluster.scheduler import Board
-from mtlbench.harness.cluster.stages import HALVED, UNFIT
+from mtlbench.harness.cluster.stages import HALVED, UNFIT, WAITS
 from mtlbench.harness.matrix.entries import Resources
+from mtlbench.harness.store.patience import DiskFull
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.results.records import files
 
@@ -118,6 +119,8 @@ class Tell(Callback):  # type: ignore[misc]
             self.board.progressed(trial.config["cell"], result)
         elif HALVED in result:
             trial.max_failures += 1  # which counts what follows
+        elif WAITS in result:
+            self.board.waits(result[WAITS])
         elif UNFIT in result:
             where = self.closed.close(result[UNFIT])
             self.refused.add(trial.config["cell"])
@@ -135,7 +138,12 @@ class Tell(Callback):  # type: ignore[misc]
         self.board.ended(trial.config["cell"])
 
     def _failure(self, trial: Any) -> str:
-        """Why an attempt failed. A process that was killed has not written it down."""
+        """Why an attempt failed. A process that was killed has not written it down.
+
+        Raises DiskFull where the disk of the store was: another attempt, or another cell, would wait in vain too.
+        """
+        if isinstance(error := _cause(trial), DiskFull):
+            raise error
         cell_id, (why, text), decided = trial.config["cell"], _why(trial), False
         if cell_id in self.ended:
             still = f"no batch for {self.deadline:g} s, and so its process was ended (resources.deadline)"
@@ -180,13 +188,9 @@ def _why(trial: Any) -> tuple[str, str]:
     text = said.rpartition("Failure # ")[2].partition("\n")[2]  # behind the failures of earlier attempts
     if memory := re.search(r"low on memory.*? ([\d.]+)GB used / ([\d.]+)GB", text, re.DOTALL):
         return f"{KILLED} ({float(memory[1]):.1f} of {float(memory[2]):.1f} GB)", text
-    error = None
-    with contextlib.suppress(Exception):  # it may be of a class that only the trial could import
-        error = trial.get_pickled_error()
-    if isinstance(error, RayTaskError) and isinstance(error.cause, RayActorError):
-        error = error.cause  # of the process that leads a group
-    if isinstance(error, RayTaskError):
-        return reason(error.cause), text
+    error = _cause(trial)
+    if error is not None and not isinstance(error, RayActorError):
+        return reason(error), text
     if isinstance(error, RayActorError) or re.match(r"The actor (died|\w+ is unavailable)", text):
         code = re.search(r"exit code (\d+)", text)
         what = f"{DIED}, or was killed by the system"
@@ -198,3 +202,12 @@ def _why(trial: Any) -> tuple[str, str]:
             what = f"its process ended with exit code {code[1]}"
         return f"{what} ({LAST_LINES})", text
     return first_line(text) or "its process ended without a word", text
+
+
+def _cause(trial: Any) -> BaseException | None:
+    """What the last attempt of a trial raised; an error of Ray where its process died. None: nothing is known."""
+    error = None
+    with contextlib.suppress(Exception):  # there may be no file, or a class in it that only the trial could import
+        # Not trial.get_pickled_error(): Tune copies the file to where that looks some time after it calls back.
+        error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return error.cause if isinstance(error, RayTaskError) else error if isinstance(error, RayActorError) else None

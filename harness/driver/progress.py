@@ -74,6 +74,7 @@ class Watch:
         self.store, self.slots, self.tell = store, slots, tell
         self.console = console or Console(file=sys.stdout, highlight=False)
         self.clock, self.began = clock, clock()
+        self.waited: set[str] = set()  # what was said by `waits`
         self.live = Live(console=self.console, get_renderable=self.table, refresh_per_second=2)
 
     def add(self, cell_id: str, cell: Cell, label: str) -> None:
@@ -122,6 +123,12 @@ class Watch:
     def retried(self, cell_id: str, error: str) -> None:
         self.lines[cell_id].state = "retrying"
         self._say(cell_id, f"failed, trying again from its last checkpoint: {error}")
+
+    def waits(self, what: str) -> None:
+        """A process waits, as for room on a full disk. Those that wait for the same are told once."""
+        if what not in self.waited:
+            self.waited.add(what)
+            self.console.print(f"warning: {what}", markup=False, soft_wrap=True)
 
     def put_back(self, cell_id: str, why: str) -> None:
         """A cell waits again. Here, and not only for a log, `why` is said: it may need the operator."""

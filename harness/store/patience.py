@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from mtlbench.results.records.remote import Away
+from mtlbench.results.records.remote import Away, StoreError
 
 PATIENCE = 60.0  # seconds
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -19,6 +21,31 @@ _waiting: set[str] = set()  # roots of stores for which this process has said th
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
+
+
+class DiskFull(StoreError):
+    """A file does not fit on the disk of a store, and there was no room for it while a process waited."""
+
+
+def unwritten(path: str, size: int, error: OSError, url: str) -> StoreError:
+    """The error to raise where a file of `size` bytes could not be written into the store at `url`."""
+    what = f"cannot write {path}: {error.strerror or error}"
+    if error.errno not in FULL:
+        return StoreError(what)
+    way = f"make room, as with `mtlbench gc --store {shlex.quote(url)}`, or give another --store"
+    return DiskFull(f"{what} ({room(path, size)}); {way}")
+
+
+@contextmanager
+def waits_told(tell: Callable[[str], None]) -> Iterator[None]:
+    """Have `tell` called with what is logged when this process begins to wait for a store."""
+    handler = logging.Handler()
+    handler.emit = lambda record: tell(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def patiently(root: str, call: Callable[[], Found], patience: float) -> Found:
@@ -64,8 +91,8 @@ def _may_wait(root: str, error: OSError | Away, patience: float, begun: float) -
     return now - min(begun, first) < patience
 
 
-def room(path: str) -> str:
-    """What is left on the disk of a file: "disk /data: 0.0 of 10.0 GB free"."""
+def room(path: str, size: int = 0) -> str:
+    """What is left on the disk of a file: "disk /data: 12 MB of 10.0 GB free". size: of the file, in bytes."""
     folder = os.path.dirname(path)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
@@ -73,6 +100,12 @@ def room(path: str) -> str:
     while not os.path.ismount(disk):
         disk = os.path.dirname(disk)
     found = os.statvfs(folder)
-    free, size = found.f_bavail * found.f_frsize / 1e9, found.f_blocks * found.f_frsize / 1e9
+    free, whole = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    needed = f"; the file has {_size(size)}" if size > free else ""
     files_left = "" if found.f_favail or not found.f_files else ", and no more files fit on it"
-    return f"disk {disk}: {free:.1f} of {size:.1f} GB free{files_left}"
+    return f"disk {disk}: {_size(free)} of {_size(whole)} free{needed}{files_left}"
+
+
+def _size(count: int) -> str:
+    """Bytes in GB, or in MB where they are less than one GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.{0 if count >= 10e6 else 1}f} MB"

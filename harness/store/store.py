@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import ValidationError
 
 from mtlbench.harness.matrix.cell import Cell
-from mtlbench.harness.store.patience import FULL, PATIENCE, Found, patiently, room
+from mtlbench.harness.store.patience import PATIENCE, DiskFull, Found, patiently, room, unwritten
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import open_store
 from mtlbench.results.records.record import CorruptRecord, Record, first_mistake
@@ -72,8 +72,7 @@ class Store:
         try:
             patiently(self.root, write, patience)
         except OSError as error:
-            disk = f" ({room(path)})" if error.errno in FULL else ""
-            raise StoreError(f"cannot write {path}: {error.strerror or error}{disk}") from error
+            raise unwritten(path, len(data), error, self.url) from error
 
     def _write(self, path: str, data: bytes) -> None:
         if not self.local:
@@ -154,7 +153,7 @@ class Store:
             self.put(name, b"probe", patience=0)
         except StoreError as error:  # of the store, and not of a file that nobody knows
             why = str(error).replace(f"write {self.path(name)}", f"write into the store {self.url}")
-            raise StoreError(f"{why}; give another --store") from error
+            raise type(error)(why if isinstance(error, DiskFull) else f"{why}; give another --store") from error
         if self.get(name) != b"probe":
             raise StoreError(f"{self.url}: a file written there reads back differently")
         self.remove(name)

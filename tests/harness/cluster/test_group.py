@@ -19,6 +19,7 @@ from mtlbench.harness.cluster.group import places
 from mtlbench.harness.cluster.stages import Unfit, run_stage
 from mtlbench.harness.matrix.entries import Resources
 from mtlbench.harness.store import store as store_module
+from mtlbench.harness.store.patience import DiskFull
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training import train
 from mtlbench.harness.training.environment import Environment
@@ -110,6 +111,11 @@ def test_a_cell_that_one_process_has_ended_for_good_is_not_tried_again(tmp_path,
     trial_of_group(tmp_path, monkeypatch, {0: LOST, 1: Final("out of memory")})
     with pytest.raises(WorkerGroupError):
         trial_of_group(tmp_path, monkeypatch, {0: LOST, 1: RuntimeError("once")})
+
+
+def test_a_group_that_finds_no_room_in_its_store_says_so_and_not_that_a_process_was_lost(tmp_path, monkeypatch):
+    with pytest.raises(DiskFull, match="no room"):
+        trial_of_group(tmp_path, monkeypatch, {0: LOST, 1: DiskFull("no room")})
 
 
 def test_a_node_that_is_unfit_counts_more_than_what_its_group_says(tmp_path, monkeypatch):

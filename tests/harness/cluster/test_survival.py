@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import ray
 import torch
 from ray import tune
 from ray.air.execution._internal.actor_manager import RayActorManager
@@ -28,12 +29,14 @@ from mtlbench.harness.cluster.attempt import Halved, _halved, attempt, pulse_bef
 from mtlbench.harness.cluster.log import Log
 from mtlbench.harness.cluster.schedule import OnRay
 from mtlbench.harness.cluster.scheduler import Cluster
-from mtlbench.harness.cluster.stages import HALVED, run_stage
+from mtlbench.harness.cluster.stages import HALVED, WAITS, run_stage
 from mtlbench.harness.cluster.tell import DIED, KILLED, Actors, Tell
 from mtlbench.harness.driver import run as driver
 from mtlbench.harness.driver.progress import Watch
 from mtlbench.harness.matrix.entries import Resources
+from mtlbench.harness.store import patience
 from mtlbench.harness.store.keeper import ENDED
+from mtlbench.harness.store.patience import DiskFull
 from mtlbench.harness.store.store import Store, StoreError
 from mtlbench.harness.training import judge
 from mtlbench.harness.training import progress as progress_module
@@ -242,7 +245,9 @@ def trial(cell_id, folder, text, error=None, stage="train"):
     with file.open("a") as written:
         written.write(f"Failure # 1 (occurred at 2026-01-01)\n{text}\n")
     config = {"cell": cell_id, "stage": stage}
-    return SimpleNamespace(config=config, error_file=str(file), get_pickled_error=lambda: error)
+    pickled = folder / "error.pkl"
+    pickled.write_bytes(ray.cloudpickle.dumps(error))
+    return SimpleNamespace(config=config, error_file=str(file), pickled_error_file=str(pickled))
 
 
 @pytest.fixture
@@ -549,6 +554,35 @@ def test_a_log_that_cannot_be_written_ends_no_training(tmp_path):
     assert (tmp_path / "log.txt").read_text() == "a line\nanother\n"
 
 
+def test_a_cell_that_finds_no_room_in_its_store_has_not_failed_and_is_not_tried_again(told, tmp_path):
+    store, board, tell, cell_id = told
+    start(tell, cell_id)
+    error = RayTaskError("train", "trace", DiskFull("cannot write s/a: No space left on device"))
+    for tell_of in (tell.on_trial_recover, tell.on_trial_error):
+        with pytest.raises(DiskFull, match=r"^cannot write s/a: No space left on device$"):
+            tell_of(0, [], trial(cell_id, tmp_path, "DiskFull", error))
+    assert store.failure(cell_id) is None and board.lines == []
+
+
+@pytest.mark.parametrize("stage", ["train", "score"])
+def test_an_attempt_that_finds_no_room_writes_no_failure(tmp_path, monkeypatch, rooms, stage):
+    from mtlbench.harness.scoring import expensive
+    from mtlbench.harness.training import train
+
+    def full(*_):
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(train, "train", full)
+    monkeypatch.setattr(expensive, "finish", full)
+    environment, cell = Environment(str(tmp_path), {"rooms": rooms}, Resources()), small_cell()
+    with pytest.raises(DiskFull):
+        if stage == "train":
+            attempt(cell, environment, lambda progress: None)
+        else:
+            score(cell.id, environment, lambda done, images: None)
+    assert Store(tmp_path).failure(cell.id) is None
+
+
 def test_a_cell_that_finds_the_disk_full_raises_its_own_error_and_not_that_of_its_report(tmp_path, monkeypatch, rooms):
     from mtlbench.harness.matrix.entries import Resources
     from mtlbench.harness.training import train
@@ -689,3 +723,19 @@ def test_a_trial_says_that_it_fails_since_its_batches_were_halved(tmp_path, monk
     with pytest.raises(Halved):
         run_stage({"cell": cell.id, "stage": "train"}, Environment(store.url, {}, Resources()), [], None)
     assert said == [{HALVED: True}]
+
+
+def test_a_trial_says_that_it_waits_for_room_and_the_board_is_told(told, monkeypatch):
+    store, board, tell, cell_id = told
+    said, heard = [], []
+
+    def waits(*_):
+        patience.log.warning("the disk is full")
+
+    monkeypatch.setattr(stages, "attempt", waits)
+    monkeypatch.setattr(stages.tune, "report", said.append)
+    run_stage({"cell": cell_id, "stage": "train"}, Environment(store.url, {}, Resources()), [], None)
+    assert said == [{WAITS: "the disk is full"}]
+    board.waits = heard.append
+    tell.on_trial_result(0, [], SimpleNamespace(config={"cell": cell_id, "stage": "train"}), said[0])
+    assert heard == ["the disk is full"]

@@ -130,6 +130,13 @@ def test_the_time_is_a_lower_bound_while_cells_of_sizes_are_left_that_were_never
     assert "at least 30 s left" in said.getvalue()
 
 
+def test_what_processes_wait_for_is_said_once(watched):
+    watch, *_, said = watched
+    for _ in range(2):
+        watch.waits("the disk of s is full")
+    assert said.getvalue().count("warning: the disk of s is full") == 1
+
+
 def test_a_cell_that_was_put_back_waits_and_the_reason_is_said(watched):
     watch, _, (first, *_), _, said = watched
     watch.started(first)

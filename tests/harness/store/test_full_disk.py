@@ -141,6 +141,37 @@ def test_a_disk_without_room_for_more_files_says_so(store, monkeypatch):
         store.put("a", "content")
 
 
+def test_room_of_less_than_a_gigabyte_is_said_in_megabytes(store, monkeypatch):
+    Disk(monkeypatch)
+    found = os.statvfs_result((4096, 4096, 3_000_000, 400, 400, 1000, 500, 500, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: found)
+    with pytest.raises(StoreError, match=r": 1\.6 MB of 12\.3 GB free\)"):
+        store.put("a", "content")
+    with pytest.raises(StoreError, match=r": 1\.6 MB of 12\.3 GB free; the file has 1\.7 MB\)"):
+        store.put("a", bytes(1_700_000))
+
+
+def test_a_full_disk_names_the_ways_out_once(tmp_path, monkeypatch):
+    store = Store(tmp_path / "my runs")
+    Disk(monkeypatch)
+    ways = f"; make room, as with `mtlbench gc --store '{store.url}'`, or give another --store"
+    for write in (store.probe, lambda: store.put("a", "content")):
+        with pytest.raises(patience.DiskFull) as raised:
+            write()
+        assert str(raised.value).endswith(ways) and str(raised.value).count("another --store") == 1
+
+
+def test_who_asks_is_told_that_a_process_waits_and_nobody_else_is(store, monkeypatch):
+    told = []
+    disk = Disk(monkeypatch, room_after=10)
+    with patience.waits_told(told.append):
+        store.put("a", "content")
+    assert told == [f"the disk of {store.root} is full; waiting for room, at most 60 s"]
+    disk.room_after = disk.now + 10
+    store.put("a", "content")
+    assert len(told) == 1
+
+
 def test_an_interrupted_write_leaves_nothing_half_written(store, monkeypatch):
     def interrupt(file):
         raise KeyboardInterrupt
