@@ -80,6 +80,7 @@ def run(
     Real images:  mtlbench run smoke --set benchmark=pascal_context --data pascal_context=/data/PASCAL_MT
     """
     written = written_matrix(matrix, [*overrides, *_as_overrides(workers_per_cell, save_predictions)])
+    store = _opened(url, written, only, address, dry_run=dry_run)
     opening(f"{at_a_glance(written)}; store {url}", "torch", err=dry_run)
 
     from rich.console import Console
@@ -89,14 +90,12 @@ def run(
     from mtlbench.harness.driver.standing import origin
     from mtlbench.harness.matrix.file import checked
 
-    wanted, store = checked(written), open_store(url)
+    wanted = checked(written)
     with terminable() as status:
         try:
             if dry_run:
                 _dry_run(wanted, store, data, only, address)
                 return
-            if address is None:
-                _require_sockets()  # now, and not after minutes of rendering
             folders, target = places.roots(wanted, data), report_folder(out, store)
             command = _command(matrix, written, data, address)
             request = driver.Request(wanted, folders, target, only, rerun, tracking_uri, origin(written), command)
@@ -108,6 +107,31 @@ def run(
             typer.echo(f"mtlbench: {stopped}; {GOES_ON}", err=True)
             raise typer.Exit(1) from None
     _show_outcome(wanted, store, outcome, target, tracking_uri)
+
+
+def _opened(url: str, written: Written, only: Sequence[str], address: str | None, *, dry_run: bool) -> Store:
+    """The store of a run. What is known without torch to keep the run from starting is refused here.
+
+    A dry run does not ask for it, or lists it among all else that is missing.
+    """
+    from mtlbench.harness.driver.standing import require_known
+    from mtlbench.harness.store.lease import Lease
+    from mtlbench.results.records.record import CorruptRecord, NewerRecord
+
+    store = open_store(url)
+    if not dry_run:
+        if address is None:
+            _require_sockets()
+        if refusal := store.refusal():
+            raise fail(refusal)
+        Lease(store).require_free()
+    try:
+        require_known(store, written, only)
+    except (CorruptRecord, NewerRecord):  # of the manifest, which a run writes anew
+        pass
+    except ValueError as error:
+        raise fail(str(error)) from None
+    return store
 
 
 def _command(matrix: str, written: Written, data: Sequence[str], address: str | None) -> str:

@@ -58,17 +58,18 @@ def report(
 
     Example:  mtlbench report rooms --store runs --out results/rooms --paper neurips
     """
-    opening(f"writing the report of {', '.join(matrices or ['all matrices'])} in {url}", "pandas")
-    from rich.console import Console
-
-    from mtlbench.harness.cli.outcome import say_where, show_report
     from mtlbench.results.report.paper.widths import paper as width_of
-    from mtlbench.results.report.write import report as write
 
     try:
         width = None if paper is None else width_of(paper)
     except ValueError as error:
         raise fail(f"--paper: {error}") from None
+    opening(f"writing the report of {', '.join(matrices or ['all matrices'])} in {url}", "pandas")
+    from rich.console import Console
+
+    from mtlbench.harness.cli.outcome import say_where, show_report
+    from mtlbench.results.report.write import report as write
+
     store = open_store(url)
     names = names_of(store, matrices)
     folder = report_folder(out, store)
@@ -238,23 +239,28 @@ def predict(
     """
     if bool(images) == bool(test):
         raise fail("give image files, or places of test images by --test N; one of both")
-    count = len(images or test)
-    opening(f"predicting for {count} image{'s' if count > 1 else ''}", "torch")
-    from mtlbench.harness.inspect import predict as inside
-    from mtlbench.harness.inspect.rescore import roots
+    from mtlbench.harness.inspect.requests.predictions import ENDINGS, require_images, require_places_of
     from mtlbench.harness.store.cells import find_cell
 
     store = open_store(url)
     cell_id = find_cell(store, cell)
-    if store.state(cell_id) != "finished":
+    record = store.record(cell_id)
+    if record is None:
         raise fail(f"{cell_id} is {store.state(cell_id)}: only a finished cell has weights")
     try:
+        require_images(images or [], out)
+        require_places_of(record, test)
+        count = len(images or test)
+        opening(f"predicting for {count} image{'s' if count > 1 else ''}", "torch")
+        from mtlbench.harness.inspect import predict as inside
+        from mtlbench.harness.inspect.rescore import roots
+
         if images:
             made = inside.predict(store, cell_id, images, out)
         else:
             made = inside.predict_test(store, cell_id, test, roots(store, [cell_id], data)[cell_id], out)
         for path in made:
-            typer.echo("\n".join(str(path.with_suffix(f".{ending}")) for ending in inside.ENDINGS))
+            typer.echo("\n".join(str(path.with_suffix(f".{ending}")) for ending in ENDINGS))
     except ValueError as error:
         raise fail(str(error)) from None
 

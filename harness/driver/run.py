@@ -77,8 +77,7 @@ def run(request: Request, store: Store, make_scheduler: Callable[[], Scheduler],
     matrix, folders, only = request.matrix, request.folders, request.only
     with _refusing():
         uri = request.tracking_uri or connection.default_uri(store.url)
-    store.probe()  # first: the database of MLflow may lie beside the store
-    with _refusing():
+        store.probe()  # first: the database of MLflow may lie beside the store
         connection.check(uri)
     planned, _ = survey(matrix, partial(_readable, store))  # before the lease: it changes nothing
     with _refusing():

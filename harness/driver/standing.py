@@ -13,12 +13,13 @@ from mtlbench.harness.matrix.cell import EXPANSION, NO_FILE, SCHEMA
 from mtlbench.harness.matrix.text.names import names_a_module
 from mtlbench.harness.matrix.text.written import Written, as_yaml
 from mtlbench.harness.store import source
-from mtlbench.harness.store.kept import remembered
+from mtlbench.harness.store.kept import known, remembered
 from mtlbench.harness.store.store import Store, state_of
 from mtlbench.results.records import files
 from mtlbench.results.records.record import CorruptRecord, Manifest, NewerRecord, Record
 
 Folders = Mapping[str, Collection[str]]  # cell id -> the names in its folder, as Store.folders returns them
+IDS_SAID = 6  # of the cells, where a word fits none of them
 Look = Callable[[Sequence[str]], Mapping[str, Record]]  # cell ids -> the records among them
 
 
@@ -121,6 +122,33 @@ def _words(node: Any) -> Iterator[Any]:
         yield node
 
 
+def require_known(store: Store, written: Written, only: Sequence[str]) -> None:
+    """Raise ValueError where a word of `only` fits no cell, as far as it is known without torch which cells there are.
+
+    They are known where a run has begun, or `mtlbench status` was asked. Trials of a tuning are never known here.
+    """
+    made_from = digest(written)
+    if not only or not made_from or "tune" in written.content:
+        return
+    cells = _in_store(store, written, made_from)
+    if not cells and (text := known(f"cells {made_from}", source.state())):
+        cells = _read(text)
+    labels = {cell.id: cell.title.rsplit(" · ", 2)[0] for cell in cells}
+    for word in only if cells else ():
+        if not any(word in cell.id or word in cell.title for cell in cells):
+            raise ValueError(fits_none(word, labels))
+
+
+def fits_none(word: str, labels: Mapping[str, str]) -> str:
+    """What is said of a word of --only that fits no cell. labels: by cell id."""
+    ids = [*labels]
+    more = f" and {len(ids) - IDS_SAID} more" if len(ids) > IDS_SAID else ""
+    return (
+        f"--only {word}: fits no cell's id and no label; labels: {', '.join(dict.fromkeys(labels.values()))}; "
+        f"ids: {', '.join(ids[:IDS_SAID])}{more}"
+    )
+
+
 def manifest_of(store: Store, name: str) -> Manifest:
     """The manifest of a matrix. Raises CorruptRecord where its file holds none."""
     file = files.matrix(name)
@@ -139,6 +167,10 @@ def _in_store(store: Store, written: Written, made_from: str) -> list[Expected]:
 def _remembered(made_from: str, expanded: Callable[[], Manifest]) -> list[Expected]:
     """The cells of a matrix from the cache of this machine; [] where they depend on records."""
     text = remembered(f"cells {made_from}", source.state(), lambda: json.dumps(_expected(expanded())))
+    return _read(text)
+
+
+def _read(text: str) -> list[Expected]:
     return [Expected(cell_id, title, tuple(starts)) for cell_id, title, starts in json.loads(text)]
 
 

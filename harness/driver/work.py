@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from mtlbench.harness.driver.standing import Look, Origin, Standing, blocked, made_otherwise, recorded, rows
+from mtlbench.harness.driver.standing import Look, Origin, Standing, blocked, fits_none, made_otherwise, recorded, rows
 from mtlbench.harness.matrix.cell import Cell
 from mtlbench.harness.matrix.entries import Matrix
 from mtlbench.harness.matrix.expand import NO_RECORDS, Planned, expand, manifest, plan
@@ -60,8 +60,7 @@ def require(planned: Sequence[Planned], only: Sequence[str]) -> None:
     """Raise ValueError where a word of `only` fits no cell."""
     for word in only:
         if not any(_fits(item, word) for item in planned):
-            labels = ", ".join(dict.fromkeys(item.entry.label for item in planned))
-            raise ValueError(f"--only {word}: fits no cell's id and no label; labels: {labels}")
+            raise ValueError(fits_none(word, {item.cell.id: item.entry.label for item in planned}))
 
 
 def _fits(item: Planned, word: str) -> bool:

@@ -18,6 +18,7 @@ from mtlbench.harness.data.loading import normalise
 from mtlbench.harness.data.shown import marked
 from mtlbench.harness.data.view import view_of
 from mtlbench.harness.inspect.painted import TILE, sheet
+from mtlbench.harness.inspect.requests.predictions import require_images, require_places
 from mtlbench.harness.matrix.entries import make_benchmark
 from mtlbench.harness.store.store import Store
 from mtlbench.harness.training.network import build, chosen_tasks
@@ -25,7 +26,6 @@ from mtlbench.methods.method import Method
 from mtlbench.results.records import files
 from mtlbench.results.report.drawing.figures import save
 
-ENDINGS = ("png", "pdf", "npz")  # of what is written for an image
 DOTS = (160, 300)  # for each inch of a picture, at least and at most
 
 
@@ -49,9 +49,7 @@ def predict(store: Store, cell_id: str, images: Sequence[Path], out: Path) -> It
     normals [3, H, W]. Raises ValueError or OSError naming a file that cannot be read or is not whole, and ValueError
     where an image would be written over or two get the same name.
     """
-    require_own_places(images, out)
-    if gone := [str(path) for path in images if not path.exists()]:
-        raise FileNotFoundError(f"{', '.join(gone)}: No such file or directory; nothing was predicted")
+    require_images(images, out)
     predictor = Predictor(store, cell_id, out)
     for path in images:
         yield predictor.write(path.stem, read_image(path, upright=True))
@@ -69,10 +67,7 @@ def predict_test(store: Store, cell_id: str, places: Sequence[int], root: Path, 
     if copy.fingerprint != scored_on:
         raise ValueError(f"{cell_id} was scored on data with fingerprint {scored_on}; {root} has {copy.fingerprint}")
     split = copy.split("test", cell.tasks)
-    if missing := [place for place in places if not 0 <= place < len(split)]:
-        raise ValueError(
-            f"--test {missing[0]}: the test split of {cell.benchmark.name} has the images 0 to {len(split) - 1}"
-        )
+    require_places(cell.benchmark.name, places, len(split))
     predictor = Predictor(store, cell_id, out)
     for place in dict.fromkeys(places):
         sample = split[place]
@@ -105,21 +100,6 @@ class Predictor:
         figure = sheet(image.permute(1, 2, 0).numpy(), arrays, self.tasks, labels)
         dots = round(min(max(size[1] / TILE, DOTS[0]), DOTS[1]))
         return save(figure, self.out / name, ("png", "pdf"), dots=dots)[0]
-
-
-def require_own_places(images: Sequence[Path], out: Path) -> None:
-    """Raise ValueError where predictions would be written over an image that is predicted, or over each other."""
-    given = {path.resolve(): path for path in images}
-    named: dict[str, Path] = {}
-    for path in images:
-        for file in (out / f"{path.stem}.{ending}" for ending in ENDINGS):
-            if file.resolve() in given:
-                raise ValueError(
-                    f"{file}: its predictions would be written over this image; give another folder by --out"
-                )
-        if path.stem in named:
-            raise ValueError(f"{named[path.stem]} and {path} would both become {path.stem}.png; predict them apart")
-        named[path.stem] = path
 
 
 def values(task: Task, prediction: Tensor) -> np.ndarray:

@@ -34,6 +34,11 @@ def remembered(question: str, state: str, find: Callable[[], str]) -> str:
     return answer
 
 
+def known(question: str, state: str) -> str | None:
+    """The answer that `remembered` would return without finding it; None where there is none."""
+    return _answers(state).get(question)
+
+
 def _answers(state: str) -> dict[str, str]:
     """question -> answer of this state; none where the file is missing, damaged or of another state."""
     try:

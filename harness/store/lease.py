@@ -77,8 +77,7 @@ class Lease:
 
     def __enter__(self) -> Lease:
         watch = Watch(self.claims, self.pace)
-        others = self.claims.others(self.token)
-        self._refuse(others, watch.judge(others))  # at once and before anything is written, if it is certain
+        others = self._require_free(watch)  # before anything is written
         _own.add(self.token)
         try:
             self._compete(watch, 1 + max((seen.claim.number for seen in others if seen.claim), default=0))
@@ -102,6 +101,15 @@ class Lease:
             self._withdraw()
         if self.lost and not isinstance(error, LeaseLost):
             raise LeaseLost(self.lost) from error
+
+    def require_free(self) -> None:
+        """Raise StoreBusy where another driver is certainly alive. Nothing is written, and nobody waits."""
+        self._require_free(Watch(self.claims, self.pace))
+
+    def _require_free(self, watch: Watch) -> list[Seen]:
+        others = self.claims.others(self.token)
+        self._refuse(others, watch.judge(others))
+        return others
 
     def check(self) -> None:
         """Raise LeaseLost unless this process still has the lease. The store asks before each change.

@@ -40,7 +40,7 @@ def here(tmp_path, monkeypatch):
         (["run", "smoke", "--set", "benchmark=nyud", "--data", "nyud=/usr"], "images"),
         (["run", "smoke", "--data", "kitti=/tmp"], "the matrix has rooms"),
         (["run", "smoke", "--only", "xyz"], "fits no cell's id and no label"),
-        (["run", "smoke", "--store", "/proc/nothing"], "cannot write into the store /proc/nothing: No such file"),
+        (["run", "smoke", "--store", "/proc/nothing"], "cannot write into the store /proc/nothing: there is no"),
         (["run", "smoke", "--rerun", "some"], "'--rerun': 'some' is not one of 'none', 'failed', 'stale', 'all'"),
         (["run", "smoke", "--set", "seeds=1"], "not 1; write seeds: [1], or --set seeds=[1]"),
         (["run", "smoke", "--tracking-uri", "htp://x"], "htp"),

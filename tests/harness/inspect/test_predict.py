@@ -9,7 +9,8 @@ from PIL import Image
 from cells import small_benchmark, small_cell, train_cell
 from command import invoke
 from mtlbench.harness.data.copy import Copy
-from mtlbench.harness.inspect.predict import predict, predict_test, require_own_places
+from mtlbench.harness.inspect.predict import predict, predict_test
+from mtlbench.harness.inspect.requests.predictions import require_own_places
 from mtlbench.harness.store.store import Store
 
 ORIENTATION = 0x0112  # the tag of EXIF
