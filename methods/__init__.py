@@ -62,7 +62,7 @@ def build(
 
     All randomness of the initial values comes from `seed`. The values of the backbone depend on nothing else, so they
     are bit-equal across methods and task sets. The global random state is left as it was. The network raises
-    ValueError in a forward pass whose outputs do not fit the targets and the images.
+    ContractBroken in a forward pass whose outputs do not fit the targets and the images.
 
     Raises ValueError that lists the choices, where the method, an option, the value of an option or the backbone is
     unknown.

@@ -28,30 +28,34 @@ class Outputs(NamedTuple):
     penalty: Tensor | None = None  # added to the objective: the entropy of a search
 
 
+class ContractBroken(ValueError):
+    """A method returned what does not fit the tasks and the images. It would do so again."""
+
+
 def check_outputs(outputs: Any, targets: Mapping[str, Target], image: Tensor, method: str) -> None:
-    """Raise ValueError unless the outputs for images [B, 3, H, W] keep the contract.
+    """Raise ContractBroken unless the outputs for images [B, 3, H, W] keep the contract.
 
     The message names `method` and the part of the contract that it breaks. Without this check, a surplus channel or a
     missing row would be scored as if it meant something. The check looks at shapes alone, so that it need not wait for
     a GPU.
     """
     if not isinstance(outputs, Outputs):
-        raise ValueError(f"{method}: forward returned {type(outputs).__name__}, not methods.Outputs")
+        raise ContractBroken(f"{method}: forward returned {type(outputs).__name__}, not methods.Outputs")
     if set(outputs.final) != set(targets):
-        raise ValueError(f"{method}: final has {sorted(outputs.final)}, the tasks are {sorted(targets)}")
+        raise ContractBroken(f"{method}: final has {sorted(outputs.final)}, the tasks are {sorted(targets)}")
     for task, prediction in outputs.final.items():
         found, expected = list(prediction.shape), [len(image), targets[task].channels, *image.shape[2:]]
         if found != expected:
-            raise ValueError(f"{method}: final[{task!r}] is {found}, not {expected}")
+            raise ContractBroken(f"{method}: final[{task!r}] is {found}, not {expected}")
     channels = {task: target.channels for task, target in targets.items()}
     classes = {task: target.classes for task, target in targets.items()}
     maps = [("auxiliary", channels, level) for level in outputs.auxiliary]
     for part, expected_channels, level in [*maps, ("label_logits", classes, outputs.label_logits)]:
         for task, prediction in level.items():
             if task not in targets:
-                raise ValueError(f"{method}: {part} has {task!r}, which is not asked for")
+                raise ContractBroken(f"{method}: {part} has {task!r}, which is not asked for")
             if prediction.shape[1] != expected_channels[task]:
-                raise ValueError(
+                raise ContractBroken(
                     f"{method}: {part}[{task!r}] has {prediction.shape[1]} channels, not {expected_channels[task]}"
                 )
 

@@ -23,7 +23,10 @@ from mtlbench.harness.training.checkpoint import Parts, parts_of, put_parts
 from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Diverged, NoRoomToScore, Progress, Pulse, Scoring, still
 from mtlbench.methods import resolve
+from mtlbench.methods.method import ContractBroken
 from mtlbench.results.records import files
+
+REPEATED = (Diverged, ContractBroken)  # errors in which another try would end too
 
 
 class Halved(RuntimeError):
@@ -71,7 +74,7 @@ def attempt(
             print(trace, file=sys.stderr, flush=True)
             if isinstance(error, DiskFull):
                 raise
-            why, again, halved = reason(error), not isinstance(error, Diverged), False
+            why, again, halved = reason(error), not isinstance(error, REPEATED), False
             if isinstance(error, torch.OutOfMemoryError | NoRoomToScore):
                 why = reason(error.__cause__ or error)
                 again, advice = _halved(store, cell, resources, parts, scoring=isinstance(error, NoRoomToScore))

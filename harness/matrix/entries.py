@@ -159,7 +159,8 @@ class Resources(Config):
     save_predictions: bool = False
     """Keep the predictions of all test images, at the network's size, in float16."""
     retries: Annotated[int, Field(ge=0)] = 1
-    """How often a cell that failed is tried again, from its last checkpoint."""
+    """How often a cell that failed is tried again, from its last checkpoint. A cell that diverged, or whose method
+    returns what does not fit its tasks, fails at once: it would do so again."""
     deadline: Annotated[float, Field(gt=0)] = 600.0
     """Seconds without a batch, after which a cell is ended and tried again. Before its first batch a cell may get ready
     for up to an hour: data are read or made, and weights fetched."""

@@ -60,7 +60,7 @@ def train(
     Where a task's metric is expensive, the record lacks its scores and waits in the store for `expensive.finish`, so
     that no GPU is held while they are computed.
 
-    Raises Diverged for a loss or a prediction that is not finite, ValueError for outputs that break the contract, and
+    Raises Diverged for a loss or a prediction that is not finite, ContractBroken for outputs that do not fit, and
     ValueError or OSError naming the file for data that cannot be read. Runs in one process, or as one of a group that
     has been joined already.
     """

@@ -43,6 +43,7 @@ from mtlbench.harness.training import progress as progress_module
 from mtlbench.harness.training.checkpoint import Parts
 from mtlbench.harness.training.environment import Environment
 from mtlbench.harness.training.progress import Pulse
+from mtlbench.methods.baseline import MultiTask
 from mtlbench.results.records import files
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -562,6 +563,29 @@ def test_a_cell_that_finds_no_room_in_its_store_has_not_failed_and_is_not_tried_
         with pytest.raises(DiskFull, match=r"^cannot write s/a: No space left on device$"):
             tell_of(0, [], trial(cell_id, tmp_path, "DiskFull", error))
     assert store.failure(cell_id) is None and board.lines == []
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        (lambda found: found.final, "forward returned dict, not methods.Outputs"),
+        (
+            lambda found: found._replace(final={"depth": found.final["depth"]}),
+            "final has ['depth'], the tasks are ['dep",
+        ),
+        (
+            lambda found: found._replace(final={name: maps[..., ::2] for name, maps in found.final.items()}),
+            "final['semseg'] is [1, 14, 32, 32], not [1, 14, 32, 64]",
+        ),
+    ],
+)
+def test_a_method_that_breaks_the_contract_fails_for_good_and_says_how(tmp_path, monkeypatch, rooms, outputs, said):
+    forward = MultiTask.forward
+    monkeypatch.setattr(MultiTask, "forward", lambda self, image: outputs(forward(self, image)))
+    cell, store = small_cell(), Store(tmp_path)
+    store.put_cell(cell)
+    assert not attempt(cell, Environment(str(tmp_path), {"rooms": rooms}, Resources()), lambda progress: None)
+    assert store.failure(cell.id)["error"].startswith(f"ContractBroken: {cell.method}: {said}")
 
 
 @pytest.mark.parametrize("stage", ["train", "score"])
