@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +48,8 @@ class Tracker:
         self._make: Callable[[], Projection] = lambda: Projection(uri, store, manifest)
         self._projection: Projection | None = None
         self._uri, self._store = uri, store
-        self._again = f"mtlbench track {manifest.name} --store {store} --tracking-uri {public(uri, uri)}"
+        track = ["mtlbench", "track", manifest.name, "--store", store, "--tracking-uri", public(uri, uri)]
+        self._again = shlex.join(track)
         self._jobs: dict[tuple[str, str], Job] = {}  # what to bring up to date -> how
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tracking")

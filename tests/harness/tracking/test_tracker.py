@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import shlex
 
 import pytest
 
@@ -59,6 +60,21 @@ def test_an_error_of_the_store_is_not_taken_for_one_of_mlflow(uri, store, monkey
     monkeypatch.setattr(the_projection.Projection, "report", gone)
     with pytest.raises(PermissionError), Tracker(uri, store.url, MANIFEST) as tracker:
         tracker.log_report(None, [])
+
+
+def test_the_command_that_shows_the_rest_can_be_pasted_where_a_path_has_a_space(caplog, monkeypatch):
+    from mlflow.exceptions import MlflowException
+
+    def down(*_):
+        raise MlflowException("connection refused")
+
+    monkeypatch.setattr(the_projection.Projection, "__init__", down)
+    store, uri = "/data/my runs", "sqlite:////data/my runs/mlflow.db"
+    with caplog.at_level(logging.WARNING):
+        Tracker(uri, store, MANIFEST).close()
+    command = ["mtlbench", "track", MANIFEST.name, "--store", store, "--tracking-uri", uri]
+    said = [shlex.split(message.partition(" later")[2])[-7:] for message in caplog.messages if " later" in message]
+    assert said and all(each == command for each in said)
 
 
 def test_tracking_that_is_down_is_warned_of_once_and_made_up_for_later(uri, store, caplog, monkeypatch):
