@@ -48,10 +48,12 @@ class Pace(NamedTuple):
     note: str
 
 
-# Fitted to steps of six methods with 2 and 3 tasks at 480 x 640, batch 8, with random data.
+# Fitted to steps with random data: of six methods with 2 and 3 tasks at 480 x 640, batch 8; and on a core also of four
+# methods from 64 x 96 to 480 x 640, batch 4 and 8, by the processor time that they took.
 GPU = Pace(50e-6, 150e12, "an H100 took 0.6 to 1.6 times as long in float32")
-CORE = Pace(0, 90e9, "a Xeon core with AVX-512 took 0.6 to 1.2 times as long")
-
+CORE = Pace(
+    55e-6, 90e9, "a Xeon core with AVX-512 took 0.6 to 1.6 times as long, and takes longer where it does other work too"
+)
 
 OPTIONAL = ("MACs", "parameters", "cells")  # columns that give way on a narrow terminal, in this order
 
@@ -206,10 +208,9 @@ def show(found: Forecast, resources: Resources, now: datetime | None = None, wid
         text.append(f"Times of {len(measured)} cells: median of records of the same network on {', '.join(devices)}.")
     if counted:
         pace = GPU if resources.gpus else CORE
-        launch = f"{1e6 * pace.launch:.0f} microseconds an operator and " if pace.launch else ""
         text.append(
-            f"Times of {len(counted)} cells: an estimate from counted operations, no measurement. It takes {launch}"
-            f"{pace.flops / 1e12:g} TFLOP/s; {pace.note}."
+            f"Times of {len(counted)} cells: an estimate from counted operations, no measurement. It assumes "
+            f"{1e6 * pace.launch:.0f} microseconds an operator and {pace.flops / 1e12:g} TFLOP/s; {pace.note}."
         )
     return "\n".join(text)
 
