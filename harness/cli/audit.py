@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtlbench.harness.cli.usage import fail
+from mtlbench.harness.cli.usage import fail, fitted, terminal_width
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
     from mtlbench.results.papers.columns import Choices
+    from mtlbench.results.papers.rows import Part, Rows
 
 SOMETHING = 1  # a printed value is impossible
 DIRECTIONS = {"up": True, "down": False}
@@ -82,10 +84,13 @@ def _long(numbers: pd.DataFrame, source: object, baseline: str | None, as_json: 
     from mtlbench.results.papers import rebase
 
     if baseline is not None:
-        typer.echo(rebase.text(numbers, baseline))
+        _say(rebase.of_long(numbers, baseline))
         return 0
     found = long_form.audited(numbers, source)
-    typer.echo(json.dumps(long_form.as_json(found, numbers), indent=1) if as_json else long_form.markdown(found))
+    if as_json:
+        typer.echo(json.dumps(long_form.as_json(found, numbers), indent=1))
+    else:
+        _say(long_form.parts(found))
     return 0 if found["fits"].all() else SOMETHING
 
 
@@ -97,13 +102,53 @@ def _printed(text: str, name: str, choices: Choices | None, baseline: str | None
 
     file = audit_text(text, name, choices or Choices())
     if baseline is not None:
-        typer.echo(rebase.printed_text(file, baseline))
+        _say(rebase.of_printed(file, baseline))
         return 0
-    typer.echo(json.dumps(wording.as_json(file), indent=1, ensure_ascii=False) if as_json else wording.text(file))
+    if as_json:
+        typer.echo(json.dumps(wording.as_json(file), indent=1, ensure_ascii=False))
+    else:
+        _say(wording.parts(file))
     status = SOMETHING if count(file.tables)[0] else 0
     for line in file.unread:
         status = status or fail(line).exit_code
     return status
+
+
+def _say(parts: Sequence[Part]) -> None:
+    """Print an audit: in columns that fit a terminal, and as Markdown into a file or a pipe."""
+    from mtlbench.results.papers.rows import by_table, markdown
+
+    width = terminal_width()
+    if width is None:
+        typer.echo(markdown(parts))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=width, highlight=False)
+    for part in parts:
+        if isinstance(part, str):
+            typer.echo(fitted(part))
+            continue
+        for name, rows in by_table(part).items():
+            if name:
+                console.print(Text(f"Table {name}" if name.isdecimal() else name, style="bold"))
+            console.print(_columns(rows))
+
+
+def _columns(rows: Rows) -> Table:
+    """Rows as a table whose numbers stay whole; names and verdicts take more lines where the terminal is narrow."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for head in rows.heads:
+        number = head in rows.numbers
+        table.add_column(head, justify="right" if number else "left", no_wrap=number)
+    for cells in rows.cells:
+        table.add_row(*map(Text, cells))
+    return table
 
 
 def _choices(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtlbench.harness.cli.usage import INTERRUPTED, fail, one_line, opening
+from mtlbench.harness.cli.usage import INTERRUPTED, fail, fitted, one_line, opening
 
 if TYPE_CHECKING:
     from mtlbench.benchmarks.copies.evidence import Finding
@@ -191,9 +191,9 @@ def verification(report: Report) -> str:
                 f"  {field.name:12} {field.read:>6}  {kinds:10} {span:22} {field.invalid:>7.1%}  {field.blank:>6}"
             )
     for task, reason in report.lacking.items():
-        lines.append(f"\nwithout {task}: {reason}")
+        lines.append(fitted(f"\nwithout {task}: {reason}"))
     lines.append("")
-    lines += [f"wrong: {problem}" for problem in report.problems]
+    lines += [fitted(f"wrong: {problem}", indent=7) for problem in report.problems]
     lines.append(f"{len(report.problems)} problems" if report.problems else "nothing is wrong")
     return "\n".join(lines)
 
@@ -202,7 +202,7 @@ def diagnosis(findings: Sequence[Finding]) -> str:
     """Findings as text, one a line."""
     lines = []
     for finding in findings:
-        lines.append(f"{finding.verdict:9}  {finding.convention}: {finding.detail}")
+        lines.append(fitted(f"{finding.verdict:9}  {finding.convention}: {finding.detail}", indent=11))
         if finding.remedy and finding.verdict == "wrong":
-            lines.append(f"{'':9}  -> {finding.remedy}")
+            lines.append(fitted(f"{'':9}  -> {finding.remedy}", indent=14))
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtlbench.harness.cli.data import OptionOption, PathOption
-from mtlbench.harness.cli.usage import fail, fitted, opening
+from mtlbench.harness.cli.usage import fail, fitted, opening, terminal_width
 
 if TYPE_CHECKING:
     from mtlbench.harness.inspect.remedies import Verdict
@@ -94,7 +94,10 @@ def describe(
         raise fail(str(error)) from None
     for line in left_out:
         typer.echo(line, err=True)
-    typer.echo(json.dumps([row.as_json() for row in rows], indent=1) if as_json else f"{table(rows)}\n\n{RULES}")
+    if as_json:
+        typer.echo(json.dumps([row.as_json() for row in rows], indent=1))
+    else:
+        typer.echo(f"{table(rows, terminal_width())}\n\n{fitted(RULES)}")
 
 
 def check(
@@ -162,6 +165,6 @@ def plan(
     from mtlbench.results.statistics import planner
 
     try:
-        typer.echo(planner.sentence(difference, sd, rows=rows, power=power))
+        typer.echo(fitted(planner.sentence(difference, sd, rows=rows, power=power), indent=0))
     except planner.BadPlan as error:
         raise fail(str(error)) from None

@@ -260,7 +260,8 @@ def _all_held(store: Store) -> str:
 
 def _matrices(store: Store, matrices: Sequence[Held]) -> str:
     if not matrices:
-        return f"{store.url} holds no matrix; `mtlbench run MATRIX --store {shlex.quote(store.url)}` begins one"
+        begins = f"`mtlbench run MATRIX --store {shlex.quote(store.url)}` begins one"
+        return fitted(f"{store.url} holds no matrix; {begins}")
     from datetime import UTC, datetime
 
     from mtlbench.harness.driver.held import shown

@@ -138,9 +138,12 @@ def opening(doing: str, library: str, *, err: bool = True) -> None:
         typer.echo(f"{doing}; loading {LIBRARIES[library]}", err=err)
 
 
-def terminal_width() -> int | None:
-    """Characters of a line of the terminal; None for a file or a pipe, which get lines whole."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def terminal_width(*, err: bool = False) -> int | None:
+    """Characters of a line of the terminal; None for a file or a pipe, which get lines whole.
+
+    err: of standard error.
+    """
+    return shutil.get_terminal_size().columns if (sys.stderr if err else sys.stdout).isatty() else None
 
 
 def fitted(text: str, width: int | None = None, indent: int = 2) -> str:
@@ -158,7 +161,9 @@ def fitted(text: str, width: int | None = None, indent: int = 2) -> str:
 
 
 def fail(message: str) -> typer.Exit:
-    typer.echo(f"mtlbench: {message}", err=True)
+    said = f"mtlbench: {message}"
+    width = terminal_width(err=True)
+    typer.echo(said if width is None else fitted(said, width), err=True)
     return typer.Exit(WRONG)
 
 

@@ -123,8 +123,12 @@ def on_meta(name: str, tasks: Mapping[str, Task], *, backbone: str, **options: A
     return network.to("meta").to(memory_format=torch.channels_last)
 
 
-def table(rows: Sequence[Description]) -> str:
-    """Aligned columns under their names and units."""
+# The columns that a narrow terminal goes without, the first of them first. --json has them all.
+DISPENSABLE = ("operators", "rest", "backbone")
+
+
+def table(rows: Sequence[Description], width: int | None = None) -> str:
+    """Aligned columns under their names and units; where all are wider than `width`, a line says what is left out."""
     titles = [
         "method",
         "tasks",
@@ -153,7 +157,19 @@ def table(rows: Sequence[Description]) -> str:
         for line, row in zip(lines, rows, strict=True):
             assert row.measured_seconds is not None and row.measured_bytes is not None
             line += [f"{1e3 * row.measured_seconds:.1f} ms", f"{row.measured_bytes / 2**30:.2f} GiB"]
-    return align([titles, *lines], left=2)
+    columns = list(zip(titles, *lines, strict=True))
+    whole = _space(columns)
+    left_out: list[str] = []
+    while width is not None and _space(columns) > width and len(left_out) < len(DISPENSABLE):
+        left_out.append(DISPENSABLE[len(left_out)])
+        columns = [column for column in columns if column[0] != left_out[-1]]
+    shown = align(list(zip(*columns, strict=True)), left=2)
+    return f"{shown}\n\nleft out: {', '.join(left_out)}; see --json, or widen to {whole} columns" if left_out else shown
+
+
+def _space(columns: Sequence[Sequence[str]]) -> int:
+    """The characters of a line of `align`."""
+    return sum(2 + max(map(len, column)) for column in columns) - 2
 
 
 def align(lines: Sequence[Sequence[str]], left: int) -> str:

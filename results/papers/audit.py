@@ -12,6 +12,7 @@ import pandas as pd
 
 from mtlbench.results.papers.judge import BASELINE, IMPOSSIBLE, POSSIBLE
 from mtlbench.results.papers.reading.grid import BadTable
+from mtlbench.results.papers.rows import TABLE, Part, Rows
 from mtlbench.results.records.record import Score
 from mtlbench.results.statistics.delta import delta_m
 
@@ -162,21 +163,24 @@ def _verdict(row: Mapping[Any, Any]) -> str:
     return BASELINE if row["is_baseline"] else POSSIBLE
 
 
-def markdown(found: pd.DataFrame) -> str:
-    """An audit as a Markdown table, with the number of misfits below."""
-    lines = ["| Table | Method | printed | recomputed | possible | verdict |"]
-    lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
-    for row in found.to_dict("records"):
-        name = f"{row['source']}, {row['table']}, {row['task_set']}"
-        possible = f"[{row['low']:+.2f}, {row['high']:+.2f}]"
-        verdict = _verdict(row)
-        lines.append(
-            f"| {name} | {row['method']} | {row['printed']:+.2f} | {row['recomputed']:+.2f} | {possible} | {verdict} |"
+def parts(found: pd.DataFrame) -> list[Part]:
+    """An audit as rows, with the number of misfits below."""
+    cells = [
+        (
+            f"{row['source']}, {row['table']}, {row['task_set']}",
+            row["method"],
+            f"{row['printed']:+.2f}",
+            f"{row['recomputed']:+.2f}",
+            f"[{row['low']:+.2f}, {row['high']:+.2f}]",
+            _verdict(row),
         )
+        for row in found.to_dict("records")
+    ]
     misfits, compared = int((~found["fits"]).sum()), int((~found["is_baseline"]).sum())
-    return "\n".join(
-        [*lines, "", f"{misfits} of {compared} printed deltas cannot follow from the metrics printed beside them."]
-    )
+    return [
+        Rows((TABLE, "Method", "printed", "recomputed", "possible", "verdict"), cells),
+        f"{misfits} of {compared} printed deltas cannot follow from the metrics printed beside them.",
+    ]
 
 
 def groups(table: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:

@@ -13,6 +13,7 @@ from mtlbench.results.papers.judge import measure
 from mtlbench.results.papers.printed import Audited, File
 from mtlbench.results.papers.reading.grid import BadTable
 from mtlbench.results.papers.reading.numbers import Number
+from mtlbench.results.papers.rows import TABLE, Part, Rows
 
 
 def parse(text: str) -> dict[str, float]:
@@ -63,35 +64,38 @@ def rebase(table: pd.DataFrame, baseline: Mapping[str, float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEY, "method", "printed", "rebased"])
 
 
-def text(table: pd.DataFrame, baseline: str) -> str:
-    """The rebased tables as Markdown. table: see `audit.load`. baseline: a text that `parse` reads."""
+HEADS = (TABLE, "Method", "printed", "rebased")
+
+
+def of_long(table: pd.DataFrame, baseline: str) -> list[Part]:
+    """The rebased tables as rows. table: see `audit.load`. baseline: a text that `parse` reads."""
     other = parse(baseline)
-    return markdown(rebase(table, other), other)
+    cells = [
+        (
+            f"{row['source']}, {row['table']}, {row['benchmark']}",
+            row["method"],
+            "" if math.isnan(row["printed"]) else f"{row['printed']:+.2f}",
+            f"{row['rebased']:+.2f}",
+        )
+        for row in rebase(table, other).to_dict("records")
+    ]
+    return [Rows(HEADS, cells), _against(other)]
 
 
-def markdown(found: pd.DataFrame, baseline: Mapping[str, float]) -> str:
-    """A rebased table as Markdown, with a sentence below it that says what the baseline is."""
-    lines = ["| Table | Method | printed | rebased |", "| --- | --- | ---: | ---: |"]
-    for row in found.to_dict("records"):
-        name = f"{row['source']}, {row['table']}, {row['benchmark']}"
-        printed = "" if math.isnan(row["printed"]) else f"{row['printed']:+.2f}"
-        lines.append(f"| {name} | {row['method']} | {printed} | {row['rebased']:+.2f} |")
-    against = ", ".join(f"{task} {value:g}" for task, value in baseline.items())
-    return "\n".join([*lines, "", f"Rebased: Δm of the metrics as printed, had the baseline been {against}."])
-
-
-def printed_text(file: File, baseline: str) -> str:
+def of_printed(file: File, baseline: str) -> list[Part]:
     """Printed tables against another baseline, whose values name the columns by number or title. Raises BadTable."""
     other = parse(baseline)
-    lines = ["| Table | Method | printed | rebased |", "| --- | --- | ---: | ---: |"]
-    for audited in file.tables:
-        lines += [f"| {audited.number} | {line}" for line in _rebased(audited, other)]
-    against = ", ".join(f"{task} {value:g}" for task, value in other.items())
-    return "\n".join([*lines, "", f"Rebased: Δm of the metrics as printed, had the baseline been {against}."])
+    cells = [(str(audited.number), *row) for audited in file.tables for row in _rebased(audited, other)]
+    return [Rows(HEADS, cells), _against(other)]
 
 
-def _rebased(audited: Audited, baseline: Mapping[str, float]) -> list[str]:
-    """A line for each row of each column of deltas, with the sign and the mean that the table uses."""
+def _against(baseline: Mapping[str, float]) -> str:
+    said = ", ".join(f"{task} {value:g}" for task, value in baseline.items())
+    return f"Rebased: Δm of the metrics as printed, had the baseline been {said}."
+
+
+def _rebased(audited: Audited, baseline: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """A row for each row of each column of deltas, with the sign and the mean that the table uses."""
     lines = []
     values = {resolve(audited.table.columns, name).index: value for name, value in baseline.items()}
     base = Entry(0, "", {index: Number(f"{value:g}", value, 0.0) for index, value in values.items()}, (), False)
@@ -102,5 +106,5 @@ def _rebased(audited: Audited, baseline: Mapping[str, float]) -> list[str]:
         for verdict in judged.verdicts:
             found = measure(verdict.entry, base, judged.reading)
             printed = verdict.printed.text if verdict.printed else ""
-            lines.append(f"{verdict.entry.method} | {printed} | {f'{found.value:+.2f}' if found else ''} |")
+            lines.append((verdict.entry.method, printed, f"{found.value:+.2f}" if found else ""))
     return lines

@@ -8,39 +8,40 @@ from mtlbench.results.papers.columns import Metric
 from mtlbench.results.papers.explain import Change
 from mtlbench.results.papers.judge import BASELINE, IMPOSSIBLE, NOT_JUDGED, Judged, Reading
 from mtlbench.results.papers.printed import Audited, Explained, File, count
+from mtlbench.results.papers.rows import Part, Rows
 
 MOST_CHANGES = 2  # of which one would explain a row, in its line; JSON has all
 MOST_EQUAL = 5  # notes of a table that are printed; JSON has all
 
 
-def text(file: File) -> str:
-    """The audit of a file as Markdown: what was taken for what, a row for each printed delta, and the verdict."""
-    parts = [_table(table) for table in file.tables]
+def parts(file: File) -> list[Part]:
+    """The audit of a file: what was taken for what, a row for each printed delta, and the verdict."""
     wrong, compared = count(file.tables)
     verdict = f"{wrong} of {compared} printed deltas cannot follow from the metrics printed beside them."
     if file.without_delta:
         verdict += f" Tables without Δm or without metrics, left out: {file.without_delta}."
-    return "\n\n".join([*parts, verdict])
+    return [*(part for table in file.tables for part in _table(table)), verdict]
 
 
-def _table(audited: Audited) -> str:
+def _table(audited: Audited) -> list[Part]:
     table = audited.table
     caption = f" ({table.caption})" if table.caption else ""
     lines = [f"Table {audited.number}, line {table.line}{caption}"]
     lines += [f"Taken: {taken(audited, judged)}" for judged in audited.judged]
     several = len(audited.judged) > 1
-    lines += ["", f"| Method |{' Delta |' if several else ''} printed | recomputed | possible | verdict |"]
-    lines += [f"| --- |{' --- |' if several else ''} ---: | ---: | ---: | --- |"]
+    cells = []
     for row in audited.rows:
         verdict = row.verdict
-        found, which = verdict.range, f" {audited.judged[verdict.delta].delta.title} |" if several else ""
+        found, which = verdict.range, [audited.judged[verdict.delta].delta.title] if several else []
         printed = verdict.printed.text if verdict.printed else ""
-        numbers = f"{found.value:+.2f} | [{found.low:+.2f}, {found.high:+.2f}]" if found else " | "
-        lines.append(f"| {verdict.entry.method} |{which} {printed} | {numbers} | {_said(row)} |")
+        numbers = (f"{found.value:+.2f}", f"[{found.low:+.2f}, {found.high:+.2f}]") if found else ("", "")
+        cells.append((verdict.entry.method, *which, printed, *numbers, _said(row)))
+    heads = ("Method", *(["Delta"] if several else []), "printed", "recomputed", "possible", "verdict")
     notes = list(audited.notes[:MOST_EQUAL])
     if len(audited.notes) > MOST_EQUAL:
         notes.append(f"{len(audited.notes) - MOST_EQUAL} more notes; --json has them all")
-    return "\n".join([*lines, *([""] if notes else []), *(f"Note: {note}." for note in notes)])
+    said = ["\n".join(f"Note: {note}." for note in notes)] if notes else []
+    return ["\n".join(lines), Rows(heads, cells), *said]
 
 
 def taken(audited: Audited, judged: Judged) -> str:

@@ -173,7 +173,7 @@ def test_a_mutilated_table_is_audited_or_refused_in_one_line(make):
         try:
             file = audit_text(text, "it", Choices())
             json.dumps(wording.as_json(file))
-            assert wording.text(file)
+            assert wording.parts(file)
         except BadTable as error:
             refused += 1
             assert str(error).startswith("it") and "\n" not in str(error)
