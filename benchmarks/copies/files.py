@@ -86,8 +86,7 @@ def load_npy(path: Path) -> NDArray[Any]:
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # a damaged header surfaces as any of several types, tokenize's among them
-        why = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: not a whole .npy file ({why}){what_it_is(path)}") from error
+        raise ValueError(f"{path}: not a whole .npy file{_why(error, what_it_is(path))}") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise ValueError(f"{path}: not a .npy file but an archive of several (.npz)")
@@ -118,8 +117,7 @@ def read_mat(path: Path, variable: str) -> NDArray[Any]:
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # a damaged file surfaces as any of some ten types, zlib's and struct's among them
-        why = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: not a readable .mat file ({why}){what_it_is(path, _NEWER)}") from error
+        raise ValueError(f"{path}: not a readable .mat file{_why(error, what_it_is(path, _NEWER))}") from error
     if variable not in content:
         found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
         raise ValueError(f"{path}: no variable {variable!r}; it holds {found}")
@@ -280,8 +278,28 @@ def _picture(path: Path) -> Image.Image:
     except (FileNotFoundError, PermissionError, TooLarge):
         raise
     except Exception as error:  # a damaged file surfaces as any of several types, SyntaxError and struct's among them
-        why = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: not a whole picture ({why}){what_it_is(path)}") from error
+        raise ValueError(f"{path}: not a whole picture{_why(error, what_it_is(path))}") from error
+
+
+# Words of the libraries that read files, which name the file again or advise what is unsafe -> ours.
+_PLAIN = {
+    "cannot identify image file": "; it begins like no known kind of picture, such as JPEG or PNG",
+    "Object arrays": "; it holds Python objects and not numbers",
+    "allow_pickle": "; it does not begin like one",
+    "Unknown mat file type": "; it does not begin like one",
+    "Is a directory": "; it is a folder",
+    "No data left in file": "",
+    "HDF reader": "; it is of MATLAB 7.3",
+}
+
+
+def _why(error: Exception, what_it_is: str) -> str:
+    """Why a file could not be read, as the end of a sentence that names the file already.
+
+    what_it_is: what the file's first bytes say, which says more than the library.
+    """
+    said = next((ours for theirs, ours in _PLAIN.items() if theirs in str(error)), None)
+    return f" ({type(error).__name__}: {error}){what_it_is}" if said is None else what_it_is or said
 
 
 def _turned(picture: Image.Image, path: Path) -> Image.Image:

@@ -33,6 +33,13 @@ def room():
     return np.moveaxis(render((7, 0, 5), (96, 128), 0.5)["normals"], 0, -1)
 
 
+def pickled():
+    """A .npy of Python objects."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{}], object), allow_pickle=True)
+    return buffer.getvalue()
+
+
 def jpeg(picture, quality):
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
@@ -180,9 +187,7 @@ def test_a_mat_file_of_version_7_3_is_called_so(userblock, tmp_path):
     if userblock:  # as MATLAB writes it
         with path.open("r+b") as file:
             file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
-    with pytest.raises(
-        ValueError, match=r"a\.mat: not a readable \.mat file .*; it has MATLAB's version 7\.3, .*'-v7'"
-    ):
+    with pytest.raises(ValueError, match=r"a\.mat: not a readable \.mat file; it has MATLAB's version 7\.3, .*'-v7'"):
         read_mat(path, "depth")
 
 
@@ -217,3 +222,30 @@ def test_an_image_of_floats_may_leave_its_range_by_rounding_only():
     for wrong, value in ((image * 1.01, "1.00999"), (image - 0.01, "-0.00999"), (image * 255, "255")):
         with pytest.raises(ValueError, match=rf"a.npy: values from .*{value}.*; an image from 0 to 1"):
             to_image(wrong, "a.npy")
+
+
+UNREADABLE = {
+    "junk.npy": (b"kitchen", "not a whole .npy file; it does not begin like one"),
+    "empty.npy": (b"", "not a whole .npy file; it is empty"),
+    "page.npy": (b"<html>", "not a whole .npy file; it is a page of a web site"),
+    "objects.npy": (pickled(), "not a whole .npy file; it holds Python objects and not numbers"),
+    "folder.npy": (None, "not a whole .npy file; it is a folder"),
+    "junk.mat": (b"kitchen" * 50, "not a readable .mat file; it does not begin like one"),
+    "folder.mat": (None, "not a readable .mat file; it is a folder"),
+    "junk.png": (b"kitchen", "not a whole picture; it begins like no known kind of picture, such as JPEG or PNG"),
+    "empty.png": (b"", "not a whole picture; it is empty"),
+    "folder.png": (None, "not a whole picture; it is a folder"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_file_that_cannot_be_read_is_named_once_and_no_library_is_quoted(name, tmp_path):
+    content, expected = UNREADABLE[name]
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    read = {".npy": load_npy, ".mat": lambda path: read_mat(path, "x"), ".png": read_indices}[path.suffix]
+    with pytest.raises(ValueError) as raised:
+        read(path)
+    said = str(raised.value)
+    assert said.startswith(f"{path}: {expected}") and said.count(name) == 1
+    assert "Error" not in said and "allow_pickle" not in said

@@ -91,8 +91,8 @@ def broken(path, case):
         ("a.png", "truncated", "not a whole picture ("),
         ("a.png", "16 bits", "a picture of mode I;16; 8 bits a channel are needed"),
         ("a.png", "large", "a picture of more than 0.001 million pixels; make it smaller"),
-        ("a.jpg", "folder", "not a whole picture (IsADirectoryError"),
-        ("a.jpg", "text", "not a whole picture (UnidentifiedImageError"),
+        ("a.jpg", "folder", "not a whole picture; it is a folder\n"),
+        ("a.jpg", "text", "not a whole picture; it begins like no known kind of picture, such as JPEG or PNG\n"),
         ("a.jpg", "absent", "No such file or directory"),
     ],
 )
