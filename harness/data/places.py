@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mtlbench.harness.data.copy import Copy, copy_of
 from mtlbench.harness.matrix.entries import BenchmarkEntry, Matrix, make_benchmark
 from mtlbench.harness.matrix.text import strict_yaml
+from mtlbench.harness.matrix.text.words import in_words
 from mtlbench.harness.store.kept import cache_folder
 
 
@@ -101,10 +102,8 @@ def named_copy(name: str, path: Path | None, options: Sequence[str]) -> Copy:
 
 
 def _in_words(mistake: Any) -> str:
-    message: str = mistake["msg"].removeprefix("Value error, ")
-    if mistake["type"] == "value_error":  # our own message, which says everything
-        return message
-    return f"--set {'.'.join(map(str, mistake['loc']))}: {message}, not {mistake['input']!r}"
+    message = in_words(mistake)
+    return message if mistake["type"] == "value_error" else f"--set {'.'.join(map(str, mistake['loc']))}: {message}"
 
 
 def prepared_in(cache: Path | None) -> tuple[Path, ...]:

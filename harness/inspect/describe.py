@@ -14,6 +14,7 @@ from mtlbench.benchmarks.benchmark import Benchmark
 from mtlbench.benchmarks.tasks.task import Task
 from mtlbench.harness.matrix.cell import TrainConfig
 from mtlbench.harness.matrix.entries import BenchmarkEntry, make_benchmark
+from mtlbench.harness.matrix.text.words import in_words
 from mtlbench.harness.training.cost import count_step, measure, network_cost
 from mtlbench.methods import Method, Target
 from mtlbench.methods.outside import is_outside, mistakes_of
@@ -43,9 +44,7 @@ def named_benchmark(name: str, size: str | None) -> Benchmark:
     try:
         return make_benchmark(BenchmarkEntry.model_validate({"name": name, "size": _size(size)}))
     except ValidationError as error:
-        raise ValueError(
-            "; ".join(mistake["msg"].removeprefix("Value error, ") for mistake in error.errors())
-        ) from None
+        raise ValueError("; ".join(map(in_words, error.errors()))) from None
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

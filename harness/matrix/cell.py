@@ -27,18 +27,29 @@ class Config(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse `batch: true`, of which pydantic would make 1."""
+        """Have `batch: true` refused, of which pydantic would make 1."""
         assert info.field_name is not None
         annotation = cls.model_fields[info.field_name].annotation
-        if _holds_bool(value) and _takes(annotation, int, float) and not _takes(annotation, bool):
-            raise ValueError(f"{value!r} is no number; write one")
-        return value
+        numbers = _takes(annotation, int, float) and not _takes(annotation, bool)
+        return _without_bools(value) if numbers else value
 
 
-def _holds_bool(value: Any) -> bool:
+class _Truth:
+    """Stands for true or false where a number belongs. Pydantic makes no number of it, and names its place."""
+
+    def __init__(self, value: bool) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return str(self.value).lower()
+
+
+def _without_bools(value: Any) -> Any:
     if isinstance(value, dict):
-        value = [*value.values()]
-    return any(map(_holds_bool, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
+        return {key: _without_bools(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_without_bools, value))
+    return _Truth(value) if isinstance(value, bool) else value
 
 
 def _takes(annotation: Any, *kinds: type) -> bool:

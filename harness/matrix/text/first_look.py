@@ -24,6 +24,7 @@ from mtlbench.harness.matrix.entries import (
     in_full,
 )
 from mtlbench.harness.matrix.text.names import known_names, names_a_module
+from mtlbench.harness.matrix.text.words import as_yaml, in_words
 from mtlbench.harness.matrix.text.written import MatrixError, Written
 from mtlbench.harness.matrix.tuning import Tuning
 
@@ -32,17 +33,6 @@ METHODS = ("method", "methods/__init__.py", "METHODS")
 BENCHMARKS = ("benchmark", "benchmarks/__init__.py", "BENCHMARKS")
 OPTIMIZERS = ("optimizer", "harness/matrix/optimization.py", "OPTIMIZERS")
 SCHEDULES = ("schedule", "harness/matrix/optimization.py", "SCHEDULES")
-
-
-# What is wrong with a value, in place of pydantic's words, which are those of Python.
-OUR_WORDS = {
-    "string_type": "{value!r} is no text; write it in quotes",
-    "tuple_type": "{value!r} is no list; write one in brackets, such as [64, 96]",
-    "too_short": "{value!r} has too few entries; give {min_length} or more",
-    "too_long": "{value!r} has too many entries; give {max_length} at most",
-    "model_type": "{value!r} is no mapping; write keys with values in braces",
-    "dict_type": "{value!r} is no mapping; write keys with values in braces",
-}
 
 
 def first_look(written: Written) -> Written:
@@ -91,17 +81,15 @@ def describe_mistake(mistake: Any, above: tuple[str | int, ...] = ()) -> str:
     """A line for a mistake that pydantic found below the path `above`."""
     loc = (*above, *mistake["loc"])
     path = ".".join(map(str, loc))
-    message = str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] == "extra_forbidden":
         message = f"unknown key{_allowed(loc)}"
     elif mistake["type"] == "missing":
         message = "missing"
-    elif mistake["type"] in OUR_WORDS:
-        message = OUR_WORDS[mistake["type"]].format(value=mistake["input"], **mistake.get("ctx", {}))
-    elif mistake["type"] != "value_error":
-        message = f"{message}, not {mistake['input']!r}"
-        if mistake["type"] == "list_type" and isinstance(mistake["input"], str | int | float):
-            message += f"; write {loc[-1]}: [{mistake['input']}], or --set {path}=[{mistake['input']}]"
+    elif mistake["type"] == "list_type" and isinstance(mistake["input"], str | int | float):
+        value = mistake["input"]
+        message = f"{as_yaml(value)} is no list; write {loc[-1]}: [{value}], or --set {path}=[{value}]"
+    else:
+        message = in_words(mistake)
     return f"{path}: {message}" if path else message
 
 

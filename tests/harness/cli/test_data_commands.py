@@ -64,9 +64,9 @@ def test_prepare_ends_with_2_and_a_sentence_when_it_cannot(tmp_path):
         (("doctor", "nyud", "--data", "/nowhere"), "--data /nowhere: no such folder"),
         (
             ("verify", "nyud", "--data", "/", "--set", "size=abc"),
-            "--set size: Input should be a valid tuple, not 'abc'",
+            "--set size: 'abc' is no list; write one in brackets, such as [64, 96]",
         ),
-        (("verify", "nyud", "--data", "/", "--set", "size=[32, x]"), "--set size.1: Input should be a valid integer"),
+        (("verify", "nyud", "--data", "/", "--set", "size=[32, x]"), "--set size.1: 'x' is no whole number"),
         (("verify", "nyud", "--data", "/", "--set", "size=[32, 33]"), "[32, 33]: rows and columns must be multiples"),
         (("prepare", "nyu"), "unknown benchmark 'nyu'; known: rooms, nyud"),
         (("verify", "nyud", "--data", "/", "--set", "layout"), "--set layout: write KEY=VALUE"),

@@ -42,7 +42,7 @@ def here(tmp_path, monkeypatch):
         (["run", "smoke", "--only", "xyz"], "fits no cell's id and no label"),
         (["run", "smoke", "--store", "/proc/nothing"], "cannot write into the store /proc/nothing: there is no"),
         (["run", "smoke", "--rerun", "some"], "'--rerun': 'some' is not one of 'none', 'failed', 'stale', 'all'"),
-        (["run", "smoke", "--set", "seeds=1"], "not 1; write seeds: [1], or --set seeds=[1]"),
+        (["run", "smoke", "--set", "seeds=1"], "seeds: 1 is no list; write seeds: [1], or --set seeds=[1]"),
         (["run", "smoke", "--tracking-uri", "htp://x"], "htp"),
         (["status", "nowhere"], "no matrix file 'nowhere', and no embedded one of that name: ablation_rooms, "),
         (["status", "nowhere"], "/runs holds none either"),

@@ -77,7 +77,10 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
             {"backbone": {"output_stride": 8}},
             "backbone: backbone 'hrnet_w18_small_v2' with output_stride 8: HRNet has no",
         ),
-        ({"backbone": {"name": "resnet18", "output_stride": 4}}, "backbone.output_stride: Input should be 8, 16 or 32"),
+        (
+            {"backbone": {"name": "resnet18", "output_stride": 4}},
+            "backbone.output_stride: 4 is not possible; write 8, 16 or 32",
+        ),
         (
             {"backbone": {"name": "resnet18", "output_stride": 8}, "methods": ["single_task", "mti_net"]},
             "backbone.output_stride: row mti_net: each of its scales is half as large as the one before, and the",
@@ -98,9 +101,12 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
             {"methods": ["single_task", {"name": "multi_task", "label": "single_task"}]},
             "methods: two rows are called 'single_task'; give one another label",
         ),
-        ({"seeds": [2**32]}, "seeds.0: Input should be less than 4294967296"),
-        ({"train": {"epochs": 1, "lr": float("inf")}}, "train.lr: Input should be a finite number"),
-        ({"train": {"epochs": 1, "weights": {"depth": float("inf")}}}, "train.weights.depth: Input should be a finite"),
+        ({"seeds": [2**32]}, "seeds.0: 4294967296 is too large; give a number below 4294967296"),
+        ({"train": {"epochs": 1, "lr": float("inf")}}, "train.lr: inf is not finite"),
+        (
+            {"train": {"epochs": 1, "weights": {"depth": float("inf")}}},
+            "train.weights.depth: inf is not finite; write a number",
+        ),
         (
             {"benchmark": {"name": "rooms", "options": {"tie": float("nan")}}},
             "benchmarks.0.options: tie is nan; give finite numbers",
@@ -115,7 +121,7 @@ def test_every_mistake_is_reported_at_once_with_its_path_and_what_is_allowed():
                 "train": {"epochs": 1, "lr": 1.0},
                 "methods": ["single_task", {"name": "multi_task", "train": {"lr": -1}}],
             },
-            "methods.1.train.lr: Input should be greater than 0, not -1",
+            "methods.1.train.lr: -1 is too small; give a number above 0",
         ),
         (
             {"methods": ["single_task", {"name": "multi_task", "train": {"lrr": 1}}]},
@@ -341,14 +347,14 @@ MINIMAL = "benchmark: rooms\nmethods: [single_task]\ntrain: {epochs: 1}\n"
         ("seeds: [-01]", ["seeds.0: -01 begins with a zero"]),
         ("size: 32:48", ["size: 32:48 is a number to the base of 60 in YAML"]),
         ("resources: {gpus: 1:30.5}", ["resources.gpus: 1:30.5 is a number to the base of 60"]),
-        ("seeds: [true]", ["seeds: [True] is no number; write one"]),
+        ("seeds: [true]", ["seeds.0: true is no whole number; write one"]),
         (
             "resources: {cpus: true, loaders: no}",
-            ["resources.cpus: True is no number", "resources.loaders: False is no"],
+            ["resources.cpus: true is no whole number", "resources.loaders: false is no whole number"],
         ),
-        ("backbone: {bn_momentum: on}", ["backbone.bn_momentum: True is no number"]),
-        ("tune: {trials: 2, space: {lr: [yes, 2]}}", ["tune.space: {'lr': [True, 2]} is no number"]),
-        ("size: [32, true]", ["benchmarks.0.size: [32, True] is no number"]),
+        ("backbone: {bn_momentum: on}", ["backbone.bn_momentum: true is no number"]),
+        ("tune: {trials: 2, space: {lr: [yes, 2]}}", ["tune.space.lr.0: true is no number"]),
+        ("size: [32, true]", ["benchmarks.0.size.1: true is no whole number"]),
     ],
 )
 def test_a_number_that_is_read_otherwise_than_written_is_a_mistake(written, expected, tmp_path):
@@ -385,7 +391,7 @@ def test_true_is_no_number_in_any_field_of_a_cell(value):
     for field in TrainConfig.model_fields:
         if field in ("optimizer", "schedule", "per", "precision"):
             continue
-        with pytest.raises(ValidationError, match=r"Input should be|is no number"):
+        with pytest.raises(ValidationError, match="Input should be"):
             TrainConfig.model_validate({"epochs": 1, field: value})
 
 

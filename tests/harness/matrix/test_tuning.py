@@ -161,8 +161,8 @@ def test_the_curve_is_what_the_best_of_k_random_trials_is_worth():
             {"trials": 2, "spice": {}},
             "tune.spice: unknown key, perhaps space is meant; allowed: budget, holdout, searches, seed, space",
         ),
-        ({**MATRIX["tune"], "searches": "twice"}, "tune.searches: Input should be 'once' or 'per_seed', not 'twice'"),
-        ({**MATRIX["tune"], "budget": "task"}, "tune.budget: Input should be 'row' or 'cell', not 'task'"),
+        ({**MATRIX["tune"], "searches": "twice"}, "tune.searches: 'twice' is not possible; write 'once' or 'per_seed'"),
+        ({**MATRIX["tune"], "budget": "task"}, "tune.budget: 'task' is not possible; write 'row' or 'cell'"),
     ],
 )
 def test_a_tuning_that_makes_no_sense_is_refused_with_its_path(tune, message):
