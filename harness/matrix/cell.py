@@ -77,6 +77,13 @@ def printable(text: str) -> str:
     return text
 
 
+def visible(text: str) -> str:
+    """A text that names something, unchanged. Raises ValueError where a reader would see nothing."""
+    if not text.strip():
+        raise ValueError(f"{text!r} is empty; write a text, or leave the key out")
+    return text
+
+
 def slug(name: str) -> str:
     """A name as it is written in file names: for package.module:Name, the part after the colon."""
     return name.rsplit(":", 1)[-1]

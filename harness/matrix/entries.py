@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mtlbench.harness.matrix import presets
-from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Config, TrainConfig, plain, printable
+from mtlbench.harness.matrix.cell import BackboneConfig, BenchmarkConfig, Config, TrainConfig, plain, printable, visible
 from mtlbench.harness.matrix.text.written import require_file_name
 from mtlbench.harness.matrix.tuning import Tuning
 
@@ -31,7 +31,7 @@ class MethodEntry(Config):
 
     name: str
     """A method that `mtlbench list` names, or package.module:Name for one of yours."""
-    label: Annotated[str, Field(max_length=80), AfterValidator(printable)] | None = None
+    label: Annotated[str, Field(max_length=80), AfterValidator(printable), AfterValidator(visible)] | None = None
     """The name of the row in tables. Default: the name of the method."""
     options: Annotated[dict[str, Any], AfterValidator(plain)] = Field(default_factory=dict)
     """Options of the method. `mtlbench list` names those of each method."""

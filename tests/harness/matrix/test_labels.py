@@ -45,3 +45,10 @@ def test_a_name_that_is_nearly_right_is_hinted_at(tmp_path, monkeypatch):
         load("smoke.yaml")
     with pytest.raises(FileNotFoundError, match="is a folder and no matrix file"):
         load(str(tmp_path))
+
+
+@pytest.mark.parametrize("label", ["", "  "])
+def test_an_empty_label_is_refused_at_its_entry(label):
+    with pytest.raises(MatrixError) as refused:
+        small_matrix(methods=["single_task", {"name": "multi_task", "label": label}])
+    assert refused.value.problems == [f"methods.1.label: {label!r} is empty; write a text, or leave the key out"]
