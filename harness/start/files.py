@@ -8,6 +8,7 @@ import json
 import keyword
 import re
 import shlex
+import sys
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -61,8 +62,9 @@ def require_free(name: str, folder: Path) -> None:
     found = importlib.util.find_spec(name)
     here = found is not None and found.has_location and Path(str(found.origin)).resolve().parent == folder.resolve()
     if found is not None and not here:
-        where = found.origin or "a folder"
-        raise ValueError(f"{name!r}: Python finds another module of that name first ({where}); give another name")
+        built_in = found.origin in ("built-in", "frozen") or name in sys.stdlib_module_names
+        where = f"the module {name} of Python itself" if built_in else f"{found.origin or 'a folder of that name'}"
+        raise ValueError(f"{name!r}: Python would find {where} first; give another name, such as my_{name}")
 
 
 def _filled(template: str, **values: str) -> str:
