@@ -65,4 +65,4 @@ def turned(frame):
 def findings(root, benchmark=None, images=10):
     benchmark = benchmark or NYUD()
     found = doctor.examine(benchmark, root, prepare.available(Copy(benchmark, root))[0], images)
-    return {finding.convention: finding for finding in found}
+    return {finding.convention: finding for finding in found.findings}

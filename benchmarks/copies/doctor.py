@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,10 +44,17 @@ SIXTEEN_BITS = [65535 * unit for unit in (1, 1e-1, 1e-2, 1e-3, 1e-4)]  # "no val
 HEAPED = 0.01  # a share of pixels from which on one greatest value is no coincidence
 
 
+class Findings(NamedTuple):
+    """What was found, and on how many images."""
+
+    findings: list[Finding]
+    images: int
+
+
 def examine(
     benchmark: Benchmark, root: Path, tasks: Sequence[str], images: int = 24, focal: float | None = None
-) -> list[Finding]:
-    """The findings on `images` images of a copy, read with the labels of `tasks`.
+) -> Findings:
+    """The findings on about `images` images of a copy, or on all where it has fewer, read with the labels of `tasks`.
 
     focal: the focal length in pixels of the stored images; None takes the focal length of NYUD-v2's camera.
     """
@@ -69,7 +77,7 @@ def examine(
         findings.append(nearer_below(pictures))
     elif "normals" in tasks:
         findings.append(facing(pictures))
-    return findings
+    return Findings(findings, len(pictures))
 
 
 def _pictures(benchmark: Benchmark, root: Path, tasks: Sequence[str], images: int) -> list[Picture]:
@@ -147,14 +155,16 @@ def _classes(benchmark: Benchmark, pictures: Sequence[Picture]) -> Finding:
             "class ids",
             "wrong",
             f"{ids}; they fit the classes if read {'one lower' if best > 0 else 'one higher'} ({words}), "
-            f"{score[best]:.2f} against {score[0]:.2f} as they are",
+            f"{score[best]:.0%} on average, against {score[0]:.0%} as they are",
             f"store class c as c + {first}",
         )
     others = max(score[-1], score[1])
     if best == 0 and score[0] - others > 0.15:
-        return Finding("class ids", "right", f"{ids}; {words}; {others:.2f} at most if shifted by one")
-    detail = ", ".join(f"{score[shift]:.2f} if read {-shift:+d}" for shift in (0, -1, 1))
-    return Finding("class ids", "undecided", f"{ids}; floors and ceilings agree {detail}")
+        elsewhere = f"read one lower or one higher, the ids would fit such places by {others:.0%} at most"
+        return Finding("class ids", "right", f"{ids}; {words}; {elsewhere}")
+    read = {0: "as they are", -1: "if read one higher", 1: "if read one lower"}
+    detail = ", ".join(f"by {score[shift]:.0%} {how}" for shift, how in read.items())
+    return Finding("class ids", "undecided", f"{ids}; floors and ceilings lie where they should {detail}")
 
 
 def _evidence(pictures: Sequence[Picture], names: Sequence[str], first: int) -> dict[str, float]:

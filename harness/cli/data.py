@@ -79,17 +79,20 @@ def doctor(
 
     Example:  mtlbench data doctor nyud --data /data/NYUD_MT
     """
-    opening(f"looking at {images} images of {name}", "torch")
+    opening(f"looking at up to {images} images of {name}", "torch")
     from mtlbench.benchmarks.copies.doctor import examine
     from mtlbench.harness.data.prepare import available
 
     try:
         with _bars() as told:
             copy = _copy(name, data, options, told)
-            findings = examine(copy.benchmark, copy.root, available(copy)[0], images, focal)
+            findings, looked_at = examine(copy.benchmark, copy.root, available(copy)[0], images, focal)
     except (ValueError, OSError) as error:
         raise fail(f"{error}\n`mtlbench data verify` lists everything that cannot be read") from None
-    typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1) if as_json else diagnosis(findings))
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1))
+    else:
+        typer.echo(f"{diagnosis(findings)}\nimages looked at: {looked_at}")
     if any(finding.verdict == "wrong" for finding in findings):
         raise typer.Exit(1)
 

@@ -56,7 +56,7 @@ def test_the_frame_of_normals_is_found_and_its_option_cures_it(tmp_path, frame):
 def test_a_focal_length_that_is_wrong_by_a_fifth_finds_the_same_frame(healthy):
     for factor in (0.8, 1.25):
         found = doctor.examine(NYUD(), healthy, ("depth", "normals"), focal=factor * evidence.assumed_focal((96, 128)))
-        assert found[-1].convention == "frame of normals" and found[-1].verdict == "right"
+        assert found.findings[-1].convention == "frame of normals" and found.findings[-1].verdict == "right"
 
 
 @pytest.mark.parametrize(

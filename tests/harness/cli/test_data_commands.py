@@ -29,6 +29,8 @@ def test_doctor_exits_with_1_when_a_convention_is_wrong(tmp_path, healthy):
     assert result.exit_code == 0 and "right      frame of normals: left-up-back" in result.stdout
     rooms_as_nyud(tmp_path, images=4, change=turned("ahead-down-right"))
     result = cli("doctor", "nyud", "--data", tmp_path)
+    assert result.stdout.endswith("\nimages looked at: 4\n")
+    assert "read one lower or one higher, the ids would fit such places by " in result.stdout
     assert result.exit_code == 1 and "-> set the option frame=ahead-down-right" in result.stdout
     result = cli("doctor", "nyud", "--data", tmp_path, "--set", "frame=ahead-down-right", "--json")
     assert result.exit_code == 0 and json.loads(result.stdout)[-1]["verdict"] == "right"

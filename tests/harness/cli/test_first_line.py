@@ -27,7 +27,7 @@ COMMANDS = {
     "check my_net:MyNet": ("PyTorch", "stderr", "checking my_net:MyNet"),
     "new dataset my_rooms": ("PyTorch", "stderr", "making my_rooms.py and images for it"),
     "data verify nyud --json": ("PyTorch", "stderr", "reading every file of nyud"),
-    "data doctor nyud --json": ("PyTorch", "stderr", "looking at 24 images of nyud"),
+    "data doctor nyud --json": ("PyTorch", "stderr", "looking at up to 24 images of nyud"),
     "data prepare nyud": ("PyTorch", "stderr", "preparing nyud"),
     "track rooms": ("MLflow", "stderr", "bringing MLflow up to date with rooms in runs"),
 }
