@@ -7,26 +7,14 @@ import gc
 import logging
 from collections.abc import Callable
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from mtlbench.harness.cli import audit, begin, data, export, launch, methods, run, store
+from mtlbench.harness.cli.shell.commands import Command, Commands
 from mtlbench.harness.cli.usage import one_line
 from mtlbench.harness.search_path import look_here_last
-
-
-class Commands(TyperGroup):
-    """Says of a value that an option does not take what it takes, without pydantic's words before it."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")
-            raise
-
 
 app = typer.Typer(
     name="mtlbench",
@@ -78,7 +66,7 @@ def first(
 
 
 for name, (command, line) in COMMANDS.items():
-    app.command(name, short_help=line)(one_line(command))
+    app.command(name, cls=Command, short_help=line)(one_line(command))
 app.add_typer(data.app, name="data")
 app.add_typer(begin.app, name="new")
 app.add_typer(launch.app, name="launch", short_help="Write the files that start a run on a cluster.")

@@ -27,8 +27,9 @@ def audit(
     table: Annotated[
         Path | None,
         typer.Argument(
+            metavar="TABLE",
             help="LaTeX, Markdown, HTML, CSV, TSV, or the text of a PDF; - is standard input. "
-            "Default: the SCA-MTL paper's tables."
+            "Default: the SCA-MTL paper's tables.",
         ),
     ] = None,
     baseline: Annotated[

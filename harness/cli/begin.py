@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mtlbench.harness.cli.shell.commands import Command
 from mtlbench.harness.cli.usage import fail, one_line, opening
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ def schema() -> None:
     typer.echo(file.read_text(encoding="utf-8"), nl=False)
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def method(name: ModuleArgument, out: FolderOption = Path()) -> None:
     """Write NAME.py with a method that passes `mtlbench check`.
@@ -48,7 +49,7 @@ def method(name: ModuleArgument, out: FolderOption = Path()) -> None:
     _new(out, lambda: files.method(name), f"mtlbench check {name}:{files.class_name(name)}", module=name)
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def matrix(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the matrix and, with .yaml, of its file.")],
@@ -66,7 +67,7 @@ def matrix(
     _new(out, lambda: files.matrix(stem), f"mtlbench run {shlex.quote(stem + '.yaml')} --dry-run")
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def dataset(name: ModuleArgument, out: FolderOption = Path()) -> None:
     """Write NAME.py with a benchmark of files, and images for it.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtlbench.harness.cli.shell.commands import Command
 from mtlbench.harness.cli.usage import INTERRUPTED, fail, fitted, one_line, opening
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ TaskOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def verify(
     name: NameArgument,
@@ -62,7 +63,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def doctor(
     name: NameArgument,
@@ -97,7 +98,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def prepare(
     name: NameArgument,

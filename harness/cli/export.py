@@ -98,7 +98,7 @@ def serve(uri: str, port: int) -> None:
 
 
 def export(
-    form: Annotated[Literal["tensorboard", "wandb"], typer.Argument(metavar="tensorboard|wandb", help="The format.")],
+    form: Annotated[Literal["tensorboard", "wandb"], typer.Argument(metavar="FORMAT", help="For which program.")],
     matrices: MatricesArgument = None,
     url: StoreOption = "runs",
     out: Annotated[Path | None, typer.Option(help="The folder to write; default: named as the format.")] = None,

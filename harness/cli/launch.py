@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtlbench.harness.cli.shell.commands import Command
 from mtlbench.harness.cli.usage import DataOption, MatrixArgument, SetOption, fail, one_line
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ TrackingOption = Annotated[
 MountOption = Annotated[str, typer.Option(help="Where all nodes see the shared folder.")]
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def slurm(
     matrix: MatrixArgument,
@@ -80,7 +81,7 @@ def slurm(
         typer.echo("MLflow is beside the store, or where MLFLOW_TRACKING_URI says: export it before sbatch.")
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def kuberay(
     matrix: MatrixArgument,
@@ -121,7 +122,7 @@ def kuberay(
         typer.echo("MLflow's database is beside the store; a server goes into --tracking-uri or a Secret (--secret).")
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def sky(
     matrix: MatrixArgument,
@@ -159,7 +160,7 @@ def sky(
     typer.echo(f"       sky jobs launch {secrets} {path}")
 
 
-@app.command()
+@app.command(cls=Command)
 @one_line
 def container(out: OutOption = Path("launch"), force: ForceOption = False) -> None:
     """Write a Containerfile with this version of mtlbench.

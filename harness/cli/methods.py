@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtlbench.harness.cli.data import OptionOption, PathOption
+from mtlbench.harness.cli.shell import completion
 from mtlbench.harness.cli.usage import fail, fitted, opening, terminal_width
 
 if TYPE_CHECKING:
@@ -39,18 +40,10 @@ def list_() -> None:
                 typer.echo(fitted(begun + text, indent=LEFT if place == 0 else LEFT + 2))
 
 
-def _method_names(incomplete: str) -> list[str]:
-    """For the completion of a shell."""
-    from mtlbench.harness.matrix.text.first_look import METHODS
-    from mtlbench.harness.matrix.text.names import known_names
-
-    return [name for name in known_names(*METHODS[1:]) if name.startswith(incomplete)]
-
-
 def describe(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[METHOD]...", help="Default: all methods.", autocompletion=_method_names),
+        typer.Argument(metavar="METHOD", help="Default: all methods.", autocompletion=completion.method_names),
     ] = None,
     benchmark: Annotated[str, typer.Option(help="A name from `list`, or package.module:Name.")] = "rooms",
     tasks: Annotated[
@@ -101,7 +94,9 @@ def describe(
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A method or a benchmark: package.module:Name, or a name from `list`.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A method or a benchmark: package.module:Name, or a name from `list`.")
+    ],
     data: PathOption = None,
     options: OptionOption = [],
 ) -> None:

@@ -17,6 +17,7 @@ from mtlbench.harness.cli.usage import (
     AddressOption,
     AutoscaledOption,
     DataOption,
+    HeldMatrixArgument,
     MatrixArgument,
     OutOption,
     SetOption,
@@ -25,7 +26,6 @@ from mtlbench.harness.cli.usage import (
     at_a_glance,
     fail,
     fitted,
-    matrix_names,
     open_store,
     opening,
     report_folder,
@@ -182,9 +182,7 @@ def doctor(
 
 
 def status(
-    matrix: Annotated[
-        str | None, typer.Argument(help="As for `run`; default: what the store holds.", autocompletion=matrix_names)
-    ] = None,
+    matrix: HeldMatrixArgument = None,
     url: StoreOption = "runs",
     overrides: SetOption = [],
     as_json: Annotated[

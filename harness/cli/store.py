@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mtlbench.harness.cli.shell import completion
 from mtlbench.harness.cli.usage import (
     AgainstOption,
     DataOption,
@@ -99,7 +100,9 @@ def show(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="WORD...", help="Parts of its id or title that fit one cell only; a whole task set goes first."
+            metavar="WORD",
+            help="Parts of its id or title that fit one cell only; a whole task set goes first.",
+            autocompletion=completion.words_of_cells,
         ),
     ],
     url: StoreOption = "runs",
@@ -137,7 +140,12 @@ def show(
 
 
 def rescore(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Matrices of the store, or cells.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME", help="Matrices of the store, or cells.", autocompletion=completion.names_or_cells
+        ),
+    ],
     url: StoreOption = "runs",
     predictions: Annotated[
         bool, typer.Option("--predictions", help="From saved predictions and the data, not from statistics.")

@@ -8,13 +8,14 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mtlbench.harness.cli.shell import completion
 from mtlbench.results.records.addresses import holds_secret, refusal
 
 if TYPE_CHECKING:
@@ -22,28 +23,29 @@ if TYPE_CHECKING:
     from mtlbench.harness.store.store import Store
 
 
-def matrix_names(incomplete: str) -> list[str]:
-    """For the completion of a shell: embedded matrices, and YAML files and folders that begin like this."""
-    from mtlbench.harness.matrix.text.written import embedded
-
-    folder, _, start = incomplete.rpartition("/")
-    there = Path(f"{folder}/") if folder or incomplete.startswith("/") else Path()
-    with suppress(OSError):
-        found = sorted(there.iterdir())
-        files = [f"{path.name}/" if path.is_dir() else path.name for path in found if not path.name.startswith(".")]
-        files = [name for name in files if name.endswith((".yaml", ".yml", "/")) and name.startswith(start)]
-        before = incomplete[: len(incomplete) - len(start)]
-        return [name for name in embedded() if name.startswith(incomplete)] + [before + name for name in files]
-    return []
-
-
 MatrixArgument = Annotated[
     str,
-    typer.Argument(help="A YAML file, or the name of an embedded matrix (see `list`).", autocompletion=matrix_names),
+    typer.Argument(
+        metavar="MATRIX",
+        help="A YAML file, or the name of an embedded matrix (see `list`).",
+        autocompletion=completion.matrix_names,
+    ),
+]
+HeldMatrixArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MATRIX",
+        help="As for `run`; default: what the store holds.",
+        autocompletion=completion.embedded_or_in_store,
+    ),
 ]
 MatricesArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="Names or files of matrices in the store; default: all.", autocompletion=matrix_names),
+    typer.Argument(
+        metavar="MATRIX",
+        help="Names or files of matrices in the store; default: all.",
+        autocompletion=completion.names_in_store,
+    ),
 ]
 
 

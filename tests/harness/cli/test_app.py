@@ -11,6 +11,7 @@ from importlib import metadata
 import pytest
 from typer.testing import CliRunner
 
+import make_records
 from mtlbench.benchmarks import BENCHMARKS
 from mtlbench.harness.cli import methods as methods_commands
 from mtlbench.harness.cli import usage
@@ -130,6 +131,31 @@ def test_the_version_is_that_of_the_package():
     assert done.exit_code == 0 and done.output == f"mtlbench {metadata.version('mtlbench')}\n"
 
 
+# What a shell is offered from stores: all of it, in the order of the words.
+OF_STORES = {
+    "mtlbench report r": ["rooms", "roomy.yaml", "runs/"],
+    "mtlbench report table1": [],
+    "mtlbench report --store other t": ["theirs", "torn"],
+    "mtlbench report --store nowhere t": [],
+    "mtlbench status --store other th": ["theirs"],
+    "mtlbench show p": ["pad-net", *(f"pad_net-semseg-depth-rooms-{seed}" for seed in range(3))],
+    "mtlbench show P": ["PAD-Net"],
+    "mtlbench show pad s": ["semseg+depth", "seed"],
+    "mtlbench show pad seed 1": ["1"],
+    "mtlbench show --store other pad-": ["pad-net"],
+    "mtlbench show --store nowhere p": [],
+    "mtlbench rescore roo": ["rooms"],
+}
+
+
+def stored(folder, name):
+    """A store with a matrix of one cell, and one whose manifest is damaged."""
+    made = make_records.Store(folder, name)
+    made.run("PAD-Net", ("semseg", "depth"), 0)
+    made.close()
+    (folder / "matrices" / "torn.json").write_text("{")
+
+
 @pytest.fixture(scope="module")
 def completed(tmp_path_factory):
     """({words of a command: what bash is offered}, the heavy libraries that this took)."""
@@ -137,8 +163,10 @@ def completed(tmp_path_factory):
     (folder / "roomy.yaml").touch()
     (folder / "sub").mkdir()
     (folder / "sub" / "mine.yml").touch()
-    asked = ["mtlbench ru", "mtlbench run roo", "mtlbench run sub/m", "mtlbench status smo", "mtlbench report table1",
-             "mtlbench describe pad"]  # fmt: skip
+    make_records.three_seeds(folder / "runs")
+    stored(folder / "other", "theirs")
+    asked = ["mtlbench ru", "mtlbench run roo", "mtlbench run sub/m", "mtlbench status smo", "mtlbench describe pad",
+             *OF_STORES]  # fmt: skip
     code = (
         "import contextlib, io, json, os, sys\nfrom mtlbench.harness.cli.app import app\nfound = {}\n"
         "for words in json.loads(sys.argv[1]):\n"
@@ -150,7 +178,7 @@ def completed(tmp_path_factory):
         "    found[words] = said.getvalue().split()\n"
         "print(json.dumps([found, sorted(set(sys.argv[2].split()) & sys.modules.keys())]))\n"
     )
-    command = [sys.executable, "-c", code, json.dumps(asked), " ".join(HEAVY)]
+    command = [sys.executable, "-c", code, json.dumps(asked), " ".join({*HEAVY, "numpy", "pyarrow"})]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder, timeout=60)
     return json.loads(done.stdout)
 
@@ -162,7 +190,6 @@ def completed(tmp_path_factory):
         ("mtlbench run roo", {"rooms", "roomy.yaml"}),
         ("mtlbench run sub/m", {"sub/mine.yml"}),
         ("mtlbench status smo", {"smoke"}),
-        ("mtlbench report table1", {"table1"}),
         ("mtlbench describe pad", {"pad_net"}),
     ],
 )
@@ -170,6 +197,49 @@ def test_a_shell_completes_commands_matrices_and_methods_without_a_heavy_library
     found, libraries = completed
     assert offers <= set(found[words]) and libraries == []
     assert all(offer.startswith(words.split()[-1]) for offer in found[words])
+
+
+@pytest.mark.parametrize("words", OF_STORES)
+def test_a_shell_is_offered_what_the_store_of_the_command_line_holds(completed, words):
+    assert completed[0][words] == OF_STORES[words]
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        (["audit"], "audit [OPTIONS] [TABLE]"),
+        (["run"], "run [OPTIONS] MATRIX"),
+        (["report"], "report [OPTIONS] [MATRIX]..."),
+        (["describe"], "describe [OPTIONS] [METHOD]..."),
+        (["show"], "show [OPTIONS] WORD..."),
+        (["rescore"], "rescore [OPTIONS] NAME..."),
+        (["export"], "export [OPTIONS] FORMAT [MATRIX]..."),
+        (["data", "verify"], "data verify [OPTIONS] NAME"),
+        (["new", "method"], "new method [OPTIONS] NAME"),
+        (["launch", "slurm"], "launch slurm [OPTIONS] MATRIX"),
+    ],
+    ids=" ".join,
+)
+def test_usage_reads_as_in_a_manual(command, usage):
+    first = CliRunner().invoke(app, [*command, "--help"], prog_name="mtlbench").output.splitlines()[0]
+    assert first == f"Usage: mtlbench {usage}"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["show"], "show needs WORD...; for example: mtlbench show pad seed 1 --matrix rooms"),
+        (
+            ["plan", "--sd", "1"],
+            "plan needs --difference; for example: mtlbench plan --difference 1 --sd 0.82 --rows 6",
+        ),
+        (["data", "verify"], "data verify needs NAME; for example: mtlbench data verify nyud --data /data/NYUD_MT"),
+    ],
+    ids=str,
+)
+def test_a_missing_argument_is_one_line_with_an_example(command, said):
+    done = CliRunner().invoke(app, command, prog_name="mtlbench")
+    assert done.exit_code == 2 and done.stderr == f"mtlbench: {said}\n" and done.stdout == ""
 
 
 def test_without_an_argument_the_commands_are_listed():
