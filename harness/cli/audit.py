@@ -143,12 +143,17 @@ def _columns(rows: Rows) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from mtlbench.results.report.display import MINUS
+
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for head in rows.heads:
         number = head in rows.numbers
         table.add_column(head, justify="right" if number else "left", no_wrap=number)
     for cells in rows.cells:
-        table.add_row(*map(Text, cells))
+        table.add_row(
+            *(Text(cell.replace("-", MINUS) if head in rows.numbers else cell)
+              for head, cell in zip(rows.heads, cells, strict=True))
+        )  # fmt: skip
     return table
 
 

@@ -15,6 +15,7 @@ from mtlbench.harness.store.store import Store, state_of
 from mtlbench.results.records import files
 from mtlbench.results.records.reading import Results
 from mtlbench.results.records.record import CorruptRecord, Entry, Manifest, Record
+from mtlbench.results.report.display import signed
 from mtlbench.results.statistics.delta import IncomparableScores, delta_m
 from mtlbench.results.summary.runs import Row, comparisons
 
@@ -133,7 +134,7 @@ def shown(one: Held, now: datetime) -> str:
     for (benchmark, tasks, baseline), deltas in tables.items():
         lines.append(f"  {benchmark} {tasks}: mean Δm so far against {baseline}")
         width = max(len(delta["row"]) for delta in deltas)
-        lines += [f"    {each['row']:{width}}  {each['mean']:+8.2f} %  {_seeds(each['seeds'])}" for each in deltas]
+        lines += [f"    {each['row']:{width}}  {signed(each['mean']):>8} %  {_seeds(each['seeds'])}" for each in deltas]
     if one["seconds_left"]:
         about = "at least" if one["at_least"] else "about"
         lines.append(f"  {about} {duration(one['seconds_left'])} of training left, one cell at a time")

@@ -12,7 +12,7 @@ import numpy as np
 from mtlbench.results.records.record import in_words
 from mtlbench.results.report import captions
 from mtlbench.results.report.baselines import Baseline, against
-from mtlbench.results.report.display import MINUS, UNDEFINED, in_points, interval_text, signed
+from mtlbench.results.report.display import UNDEFINED, fixed, in_points, interval_text, signed
 from mtlbench.results.statistics.verdicts import Additive
 from mtlbench.results.summary.orders import TaskGains, rank_probabilities, taus
 from mtlbench.results.summary.summary import Summary
@@ -98,7 +98,7 @@ def planned(summary: Summary) -> Iterator[str]:
         )
     correlation = block.correlation()
     if not math.isnan(correlation):
-        text = f"{correlation:.2f}".replace("-", MINUS)
+        text = fixed(correlation, 2)
         yield (
             f"Correlation of two rows over seeds: {text}. Pairing by seed shortens intervals where it is well above 0 "
             "and costs degrees of freedom where it is not."

@@ -6,6 +6,7 @@ from command import invoke
 from mtlbench.benchmarks.copies.evidence import Finding
 from mtlbench.harness.cli import audit, data, methods, usage
 from mtlbench.harness.inspect.describe import Description, table
+from mtlbench.results.report.display import MINUS
 from printed_tables import cells, header, honest, latex
 
 WIDTH = 80
@@ -29,7 +30,7 @@ def test_an_audit_has_a_heading_for_each_table_of_the_papers(terminal):
     assert headings[0] == "SCA-MTL paper, Table 1, depth+semseg" and len(headings) == 5
     first = said[said.index(headings[0]) : said.index(headings[1])]
     (row,) = (line.split() for line in first if line.startswith("Multi task baseline"))
-    assert " ".join(row[3:]) == "-2.46 -2.34 [-2.44, -2.25] impossible"
+    assert " ".join(row[3:]) == "-2.46 -2.34 [-2.44, -2.25] impossible".replace("-", MINUS)
     assert [line for line in said if "|" in line] == []
 
 

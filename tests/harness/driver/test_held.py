@@ -86,6 +86,15 @@ def test_nothing_is_said_of_what_is_left_where_nothing_is_known_or_left(tmp_path
     assert (one["seconds_left"], one["at_least"]) == (0, False) and "left" not in shown(one, NOW)
 
 
+@pytest.mark.parametrize(
+    ("mean", "said"), [(-8.384, "   \N{MINUS SIGN}8.38 %"), (12.0, "  +12.00 %"), (-0.001, "    0.00 %")]
+)
+def test_a_mean_has_the_signs_of_the_tables(partly, mean, said):
+    (one,) = held(Store(partly.close()), {})
+    one["deltas"][0]["mean"] = mean
+    assert f"Multi task  {said}" in shown(one, NOW)
+
+
 def test_the_command_says_it_all_in_words(partly):
     said = invoke("status", "--store", partly.close()).stdout.splitlines()
     assert said[0].startswith("rooms: 9 cells, 7 finished, 1 stale, 1 new; the last one finished ")
