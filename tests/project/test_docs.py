@@ -150,3 +150,31 @@ def test_the_mean_gain_is_called_by_one_name_wherever_people_read():
     assert {command: "Delta_m" in said or "Δm" not in said for command, said in helps.items()} == dict.fromkeys(
         helps, False
     )
+
+
+# Words that a newcomer does not know -> how the first page that has them explains them.
+EXPLAINED = {
+    ("README.md", "MACs"): "MACs are the multiply-accumulate operations of a network for one image, in billions",
+    (
+        "reading_a_table.md",
+        "MACs",
+    ): "MACs are the multiply-accumulate operations of a network for one image, in billions",
+    ("your_data.md", "fingerprint"): "its fingerprint, a short hash by which records tell one copy from another",
+    ("your_data.md", "left-up-back"): "x left, y up, z to the viewer, which is the frame `left-up-back`",
+    (
+        "your_data.md",
+        "protocol",
+    ): "what training draws for an image (crop, zoom, flip), each under the name that the key "
+    "`protocol` of a matrix chooses",
+    ("real_data.md", "fingerprint"): "the fingerprint of the copy: a short hash of its lists",
+    ("real_data.md", "left-up-back"): "`left-up-back`, the frame of all samples, is x to the left, y up, and z back",
+    ("real_data.md", "protocol"): "What training draws for an image (crop, zoom, flip) is the benchmark's protocol",
+}
+
+
+@pytest.mark.parametrize(("page", "term"), EXPLAINED)
+def test_a_term_is_explained_where_it_first_stands(page, term):
+    text = " ".join((ROOT if page == "README.md" else DOCS).joinpath(page).read_text().split())
+    explanation = EXPLAINED[page, term]
+    assert explanation in text
+    assert text.index(term) == text.index(explanation) + explanation.index(term)
