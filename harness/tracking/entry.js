@@ -37,7 +37,7 @@
     if (place === here) stay(here, pages[runs ? "rows" : "cells"].replace("ID", here.id), 20);
   };
 
-  let opening = false; // a view, just now: the event that this causes tells of no step of the visitor
+  let opening = false; // a view, just now: the next event tells of this, and of no step of the visitor
 
   // Open a view, and again for five seconds where MLflow puts a list of its own in its place, for which it had asked
   // before. MLflow keeps such a list as if the visitor had made it. A visitor who goes on ends this.
@@ -54,7 +54,7 @@
     push.apply(this, entry);
     enter();
   };
-  addEventListener("popstate", () => opening || enter());
+  addEventListener("popstate", () => (opening ? (opening = false) : enter()));
   for (const touch of ["pointerdown", "keydown"]) addEventListener(touch, () => (place = null), true);
   enter();
 })
