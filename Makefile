@@ -1,6 +1,6 @@
 # make bench   install, train every method on the embedded rooms, print the table
 # make test    install, run the tests that are fast;  make slow: all tests of a change;  make gpu: those that need a GPU
-# make drills  losses of nodes, heads and processes of Ray on real nodes, and long repetitions: half an hour
+# make drills  losses of nodes, heads and processes of Ray on real nodes, and long repetitions
 # make nightly a run whose processes are killed at random, for MTLBENCH_KILLS_MINUTES (20)
 # make lint    ruff and mypy --strict
 # make docs    the pages in docs/, as a site in site/
